@@ -1,0 +1,18 @@
+"""Array annotations: ``Float[Tensor, "anchors candidates"]`` says what a shape means, and tests check it.
+
+The checks need jaxtyping and beartype (the ``dev`` extra); without them the annotations are plain documentation.
+"""
+
+try:
+    from jaxtyping import Bool, Float, Int, UInt8
+except ImportError:
+
+    class _Plain:
+        """Stands in for a jaxtyping annotation: ``Float[Tensor, "n d"]`` is just ``Tensor``."""
+
+        def __class_getitem__(cls, item):
+            return item[0]
+
+    Bool = Float = Int = UInt8 = _Plain
+
+__all__ = ["Bool", "Float", "Int", "UInt8"]
