@@ -1,0 +1,202 @@
+"""The array store: a data set as a folder of plain files, described in ``data/README.md``.
+
+``items.npy`` and ``labels.npy`` are numpy arrays, ``hierarchy.json`` the hierarchy, and ``store.json`` says what the
+other files must be. Nothing in a store is ever unpickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from hiercl.datasets.base import HierarchicalDataset
+from hiercl.hierarchy import Hierarchy
+
+__all__ = ["FORMAT_VERSION", "is_store", "read_store", "write_store"]
+
+FORMAT_VERSION = 1
+FILES = ("items.npy", "labels.npy", "hierarchy.json")
+MEND = "delete the folder and make the store again, or copy it again from where it came"
+
+
+def is_store(path: str | Path) -> bool:
+    """Say whether a folder is an array store, that is, has a ``store.json``."""
+    return (Path(path) / "store.json").is_file()
+
+
+def write_store(dataset: HierarchicalDataset, path: str | Path, overwrite: bool = False) -> None:
+    """Write a data set as an array store, all of it or nothing.
+
+    The files are written to a temporary folder beside `path`, which takes its place only when they are complete.
+
+    Raises FileExistsError when `path` exists: without ``overwrite`` whatever it is, with ``overwrite`` when it is
+    no array store.
+
+    Example::
+
+        >>> write_store(train, "my_data/train")  # doctest: +SKIP
+    """
+    path = Path(path).absolute()
+    _check_free(path, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary.chmod(0o755)  # mkdtemp lets only its owner in, and stores are handed around
+        _write_files(dataset, temporary)
+        _move_into_place(temporary, path, overwrite)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_store(path: str | Path, mmap: bool = True, verify: bool = False) -> HierarchicalDataset:
+    """Read an array store; the items stay on disk and are memory-mapped, unless ``mmap`` is false.
+
+    The sizes and forms of the files are always checked, their checksums only with ``verify``, which reads all of them.
+
+    Raises FileNotFoundError for a file that is missing, and RuntimeError for a file that is cut, altered or of a
+    format that this version does not know; both name the file and say what to do.
+
+    Example::
+
+        >>> train = read_store("my_data/train", verify=True)  # doctest: +SKIP
+    """
+    path = Path(path)
+    about = _read_json(path / "store.json", ("version",))
+    if about["version"] != FORMAT_VERSION:
+        raise RuntimeError(
+            f"{path / 'store.json'} has format version {about['version']!r}, this hiercl reads {FORMAT_VERSION}: "
+            f"use the hiercl that wrote the store, or {MEND}"
+        )
+    about = _read_json(path / "store.json", ("name", "note", "items", "labels", "files"))
+    for file in FILES:
+        _check_file(path / file, about["files"], verify)
+    items = _read_array(path / "items.npy", about["items"], mmap)
+    labels = _read_array(path / "labels.npy", about["labels"], mmap=False)
+    hierarchy = _read_json(path / "hierarchy.json", ("level_names", "names", "parents"))
+    try:
+        return HierarchicalDataset(items, labels, Hierarchy.from_json(hierarchy), about["name"], about["note"])
+    except (ValueError, TypeError) as error:
+        raise RuntimeError(f"labels.npy or hierarchy.json in {path} is altered ({error}): {MEND}") from error
+
+
+# ---- writing ----
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path} exists: choose another path, or give overwrite=True to replace the store")
+    if not is_store(path):
+        raise FileExistsError(f"{path} exists and is no array store: it is not replaced, choose another path")
+
+
+def _write_files(dataset: HierarchicalDataset, folder: Path) -> None:
+    with _synced(folder / "items.npy") as file:
+        np.save(file, dataset.items, allow_pickle=False)
+    with _synced(folder / "labels.npy") as file:
+        np.save(file, dataset.labels, allow_pickle=False)
+    with _synced(folder / "hierarchy.json") as file:
+        file.write(_json(dataset.hierarchy.to_json()))
+    about = {
+        "format": "hiercl array store",
+        "version": FORMAT_VERSION,
+        "name": dataset.name,
+        "note": dataset.note,
+        "kind": dataset.kind,
+        "counts": {"items": len(dataset), "nodes": list(dataset.hierarchy.sizes)},
+        "items": _form(dataset.items),
+        "labels": _form(dataset.labels),
+        "files": {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in FILES},
+    }
+    with _synced(folder / "store.json") as file:
+        file.write(_json(about))
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file for writing; on leaving, its content is on the disk and not only in a cache."""
+    with open(path, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _move_into_place(temporary: Path, path: Path, overwrite: bool) -> None:
+    if not (overwrite and path.exists()):
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if path.exists():
+                raise FileExistsError(f"{path} exists: another process wrote it in the meantime") from error
+            raise
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent)) / path.name
+    path.rename(old)
+    try:
+        temporary.rename(path)
+    except BaseException:  # also an interrupt must not cost the old store
+        if not path.exists():
+            old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _json(content: dict) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _form(array: np.ndarray) -> dict:
+    return {"dtype": array.dtype.name, "shape": list(array.shape)}
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- reading ----
+
+
+def _read_json(path: Path, fields: tuple[str, ...]) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, so this is no complete array store: {MEND}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RuntimeError(f"{path} is cut or altered ({error}): {MEND}") from error
+    missing = [field for field in fields if not isinstance(content, dict) or field not in content]
+    if missing:
+        raise RuntimeError(f"{path} is altered, it has no field {missing[0]!r}: {MEND}")
+    return content
+
+
+def _check_file(path: Path, files: dict[str, Any], verify: bool) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {MEND}")
+    if path.name not in files:
+        raise RuntimeError(f"{path.with_name('store.json')} is altered, it says nothing of {path.name}: {MEND}")
+    expected = files[path.name]
+    size = path.stat().st_size
+    if size != expected["bytes"]:
+        raise RuntimeError(f"{path} has {size:,} bytes instead of {expected['bytes']:,}, it is cut or altered: {MEND}")
+    if verify and _sha256(path) != expected["sha256"]:
+        raise RuntimeError(f"{path} does not have the checksum that store.json gives, it is altered: {MEND}")
+
+
+def _read_array(path: Path, expected: dict[str, Any], mmap: bool) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise RuntimeError(f"{path} is no readable numpy array ({error}): {MEND}") from error
+    if _form(array) != expected:
+        raise RuntimeError(f"{path} holds {_form(array)}, but store.json says {expected}: {MEND}")
+    return array
