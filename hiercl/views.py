@@ -1,0 +1,389 @@
+"""Random views of images, a whole batch at a time on its own device, with fresh parameters for every item.
+
+The recipe is that of MoCo v2 (crop-resize, flip, colour jitter, grayscale, optionally blur) with the sizes of its
+32-pixel demo. Each operation is a plain function of explicit per-item parameters; `ImageViews` draws them all from one
+generator. Nothing here waits for the device: no parameter is ever copied to the host.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hiercl.types import Bool, Float, Int, UInt8
+
+__all__ = [
+    "ImageViews",
+    "ViewConfig",
+    "adjust_brightness",
+    "adjust_contrast",
+    "adjust_hue",
+    "adjust_saturation",
+    "blur_kernel_size",
+    "crop_resize",
+    "draw_boxes",
+    "draw_mask",
+    "draw_uniform",
+    "flip",
+    "gaussian_blur",
+    "to_grayscale",
+]
+
+LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, to the digits that torchvision uses
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How random views are drawn. The defaults suit 32-pixel pictures.
+
+    Raises: ValueError for a setting outside its allowed range.
+
+    Example: ``ViewConfig(size=32, blur=0.5)``
+    """
+
+    size: int = 24
+    """Side of the training crop in pixels. At 32-pixel data, 24 trains twice as fast; test at the full 32."""
+    scale: tuple[float, float] = (0.2, 1.0)
+    """Smallest and largest share of the picture's area that a crop covers."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Narrowest and widest crop, as width / height."""
+    flip: float = 0.5
+    """Probability of a left-right flip."""
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
+    """Largest change of brightness, contrast, saturation (factors 1 ± j, not below 0) and hue (shift ± j, turns)."""
+    jitter_probability: float = 0.8
+    """Probability of the colour jitter."""
+    grayscale: float = 0.2
+    """Probability of losing all colour."""
+    blur: float = 0.0
+    """Probability of a Gaussian blur: 0 at 32 pixels (MoCo's CIFAR demo), 0.5 at 224 (MoCo v2)."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Smallest and largest standard deviation of the blur, in pixels."""
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {self.size}")
+        _check_scale(self.scale)
+        for name in ("ratio", "blur_sigma"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be (low, high) with 0 < low <= high, got {(low, high)}")
+        for name in ("flip", "jitter_probability", "grayscale", "blur"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability and must be in [0, 1], got {getattr(self, name)}")
+        if len(self.jitter) != 4 or min(self.jitter) < 0 or self.jitter[3] > 0.5:
+            raise ValueError(
+                "jitter must be (brightness, contrast, saturation, hue), none negative and hue at most 0.5, "
+                f"got {self.jitter}"
+            )
+
+
+def _check_scale(scale):
+    low, high = scale
+    if not 0 < low <= high <= 1:
+        raise ValueError(f"scale must be (low, high) with 0 < low <= high <= 1, got {(low, high)}")
+
+
+class ImageViews:
+    """Draws one random view of every picture of a batch: crop-resize, flip, colour jitter, grayscale, blur.
+
+    Every item gets its own parameters. The colour jitter keeps one order (brightness, contrast, saturation, hue), where
+    torchvision shuffles the four for every picture. A picture of one channel has no saturation, hue or grayscale.
+
+    Example::
+
+        views = ImageViews(ViewConfig(size=24))
+        generator = torch.Generator(images.device).manual_seed(0)
+        query, key = views(images, generator), views(images, generator)
+        local = views(images, generator, size=16, scale=(0.086, 0.429))
+    """
+
+    def __init__(self, config: ViewConfig | None = None):
+        self.config = ViewConfig() if config is None else config
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: UInt8[Tensor, "batch height width channels"],
+        generator: torch.Generator,
+        size: int | None = None,
+        scale: tuple[float, float] | None = None,
+    ) -> Float[Tensor, "batch channels size size"]:
+        """One random view of every picture, float32 in [0, 1], in `channels_last` memory format.
+
+        `generator` is the only source of randomness and must live on the device of `images`: the same state gives the
+        same views. `size` and `scale` replace the configured ones, for the small local crops of multi-crop.
+
+        Raises: ValueError for other than 1 or 3 channels, a size below 1, a scale outside 0 < low <= high <= 1, or a
+        generator on another device.
+        """
+        config = self.config
+        size, scale = config.size if size is None else size, config.scale if scale is None else scale
+        n, height, width, channels = images.shape
+        if channels not in (1, 3):
+            raise ValueError(f"images must have 1 or 3 channels in the last place, got shape {tuple(images.shape)}")
+        if size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}")
+        if generator.device.type != images.device.type:
+            raise ValueError(f"the generator is on {generator.device}, the images are on {images.device}")
+        _check_scale(scale)
+        # Training may call this under bf16 autocast, which would round the pictures to 8 bits of mantissa.
+        with torch.autocast(images.device.type, enabled=False):
+            x = crop_resize(images, draw_boxes(n, height, width, scale, config.ratio, generator), size)
+            x = flip(x, draw_mask(n, config.flip, generator))
+            x = self._jitter(x, generator)
+            if config.grayscale and channels == 3:
+                x = to_grayscale(x, draw_mask(n, config.grayscale, generator))
+            if config.blur:
+                blurred = gaussian_blur(x, draw_uniform(n, *config.blur_sigma, generator))
+                x = _where(draw_mask(n, config.blur, generator), blurred, x)
+            return x.contiguous(memory_format=torch.channels_last)
+
+    def _jitter(self, x, generator):
+        n, channels = x.shape[:2]
+        if not self.config.jitter_probability or not any(self.config.jitter):
+            return x
+        # An item that is not to change gets neutral parameters: nothing is gathered and written back, and the device
+        # need not be asked how many there are.
+        mask = draw_mask(n, self.config.jitter_probability, generator)
+        operations = [(adjust_brightness, 1.0), (adjust_contrast, 1.0), (adjust_saturation, 1.0), (adjust_hue, 0.0)]
+        for (operation, neutral), strength in zip(operations, self.config.jitter, strict=True):
+            if strength and (channels == 3 or operation in (adjust_brightness, adjust_contrast)):
+                low = neutral - strength if operation is adjust_hue else max(0.0, neutral - strength)
+                amount = draw_uniform(n, low, neutral + strength, generator)
+                x = operation(x, torch.where(mask, amount, neutral))
+        return x
+
+
+# Drawing parameters
+
+
+def draw_uniform(n: int, low: float, high: float, generator: torch.Generator) -> Float[Tensor, " n"]:
+    """`n` numbers from the uniform distribution on [low, high), on the generator's device.
+
+    Example: ``draw_uniform(256, 0.6, 1.4, generator)``
+    """
+    return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
+
+
+def draw_mask(n: int, probability: float, generator: torch.Generator) -> Bool[Tensor, " n"]:
+    """`n` independent coins, each true with `probability`, on the generator's device.
+
+    Example: ``draw_mask(256, 0.5, generator)``
+    """
+    return torch.rand(n, generator=generator, device=generator.device) < probability
+
+
+def draw_boxes(
+    n: int,
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+) -> Int[Tensor, "n 4"]:
+    """Crop boxes (top, left, height, width) in whole pixels, distributed as those of torchvision's RandomResizedCrop.
+
+    Area ~ height · width · U(scale) and log(width / height) ~ U(log ratio); the first of ten candidates that fits the
+    picture is placed uniformly. If none fits: the largest centred box whose ratio is allowed.
+
+    Example: ``draw_boxes(256, 32, 32, (0.2, 1.0), (3 / 4, 4 / 3), generator)``
+    """
+    tries = 10
+    area = draw_uniform(n * tries, *scale, generator).view(n, tries) * (height * width)
+    aspect = draw_uniform(n * tries, math.log(ratio[0]), math.log(ratio[1]), generator).view(n, tries).exp()
+    sides = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], dim=-1).round()  # [n, tries, (height, width)]
+    picture = sides.new_tensor([height, width])
+    fits = ((sides >= 1) & (sides <= picture)).all(dim=-1)
+    first = fits.int().argmax(dim=1)
+    sides = sides[torch.arange(n, device=sides.device), first]
+    place = torch.rand(n, 2, generator=generator, device=generator.device)
+    corner = (place * (picture - sides + 1)).floor()
+    box = torch.cat([corner, sides], dim=1)
+    fallback = box.new_tensor(_central_box(height, width, ratio))
+    return torch.where(fits.any(dim=1, keepdim=True), box, fallback).long()
+
+
+def _central_box(height, width, ratio):
+    h, w = height, width
+    if width / height < ratio[0]:
+        h = round(width / ratio[0])
+    elif width / height > ratio[1]:
+        w = round(height * ratio[1])
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+# Geometry
+
+
+def crop_resize(
+    images: UInt8[Tensor, "batch height width channels"], boxes: Int[Tensor, "batch 4"], size: int
+) -> Float[Tensor, "batch channels size size"]:
+    """Cut a box (top, left, height, width; pixels) out of every picture and scale it to size × size, values in [0, 1].
+
+    Bilinear and antialiased: out = R X Cᵀ with one matrix R for the rows and one C for the columns of every item, whose
+    lines are triangles of half-width max(1, box / size) inside the box, normalised to sum 1. These are the numbers of
+    torchvision's ``resized_crop(..., antialias=True)``, as two batched matrix products.
+
+    Boxes must lie inside their pictures; this is not checked (it would make the device wait).
+
+    Example: ``crop_resize(images, torch.tensor([[0, 0, 16, 16]] * len(images)), size=24)``
+    """
+    _, height, width, _ = images.shape
+    rows = _resize_matrix(boxes[:, 0], boxes[:, 2], height, size)
+    columns = _resize_matrix(boxes[:, 1], boxes[:, 3], width, size)
+    # The rows come first because a channels-last picture needs no copy for them: X is [height, width · channels].
+    x = torch.bmm(rows / 255, images.float().flatten(2))
+    x = x.view(len(images), size, width, -1).permute(0, 3, 1, 2)
+    out = torch.bmm(x.reshape(len(images), -1, width), columns.mT)
+    # Rounding can leave a white pixel a hair above 1.
+    return out.view(len(images), -1, size, size).clamp_(0, 1)
+
+
+def _resize_matrix(start, length, pixels, size):
+    """[batch, size, pixels]: how much of every pixel of a side of a picture goes into each pixel of the crop."""
+    step = (length / size)[:, None, None]
+    centre = start[:, None, None] + step * (torch.arange(size, device=start.device)[:, None] + 0.5)
+    pixel = torch.arange(pixels, device=start.device)
+    weight = (1 - (pixel + 0.5 - centre).abs() / step.clamp(min=1)).clamp_(min=0)
+    inside = (pixel >= start[:, None]) & (pixel < (start + length)[:, None])
+    weight = weight * inside[:, None]
+    return weight / weight.sum(dim=-1, keepdim=True)
+
+
+def flip(
+    images: Float[Tensor, "batch channels height width"], mask: Bool[Tensor, " batch"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Mirror the masked pictures left to right.
+
+    Example: ``flip(images, draw_mask(len(images), 0.5, generator))``
+    """
+    return _where(mask, images.flip(-1), images)
+
+
+def blur_kernel_size(pixels: int) -> int:
+    """The odd blur kernel for a picture of this many pixels a side: about a tenth of it, at least 3 (24 → 3, 224 → 23).
+
+    Example: ``blur_kernel_size(32)  # 3``
+    """
+    return 2 * max(1, pixels // 20) + 1
+
+
+def gaussian_blur(
+    images: Float[Tensor, "batch channels height width"], sigma: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Blur every picture with a Gaussian of its own sigma > 0 in pixels, cut at `blur_kernel_size` of the shorter side.
+
+    The border is reflected, as in torchvision.
+
+    Example: ``gaussian_blur(images, draw_uniform(len(images), 0.1, 2.0, generator))``
+    """
+    n, channels, height, width = images.shape
+    reach = blur_kernel_size(min(height, width)) // 2
+    offset = torch.arange(-reach, reach + 1, device=images.device)
+    kernel = torch.softmax(-0.5 * (offset / sigma[:, None]) ** 2, dim=1)
+    rows, columns = (_blur_matrix(kernel, offset, pixels) for pixels in (height, width))
+    x = torch.bmm(images.reshape(n, -1, width), columns.mT).view(n, channels, height, width)
+    return torch.matmul(rows[:, None], x).clamp_(0, 1)
+
+
+def _blur_matrix(kernel, offset, pixels):
+    """[batch, pixels, pixels]: how much of every pixel of a side goes into each blurred one, reflection included."""
+    source = (torch.arange(pixels, device=offset.device)[:, None] + offset).abs()
+    source = (pixels - 1) - (pixels - 1 - source).abs()
+    taps = (source[..., None] == torch.arange(pixels, device=offset.device)).to(
+        kernel.dtype
+    )  # [pixels, offsets, pixels]
+    return torch.einsum("bk,ikj->bij", kernel, taps)
+
+
+# Colour. Everywhere: images in [0, 1] in, images in [0, 1] out, one parameter for every item.
+
+
+def adjust_brightness(
+    images: Float[Tensor, "batch channels height width"], factor: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch channels height width"]:
+    """factor · x, clipped to [0, 1]. Factor 0 is black, 1 changes nothing.
+
+    Example: ``adjust_brightness(images, torch.full((len(images),), 1.4))``
+    """
+    return (images * _per_item(factor)).clamp_(0, 1)
+
+
+def adjust_contrast(
+    images: Float[Tensor, "batch channels height width"], factor: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch channels height width"]:
+    """factor · x + (1 - factor) · m, clipped to [0, 1], with m the mean gray of the picture.
+
+    Factor 0 is a plain gray picture, 1 changes nothing.
+
+    Example: ``adjust_contrast(images, torch.full((len(images),), 0.6))``
+    """
+    mean = images.mean(dim=(2, 3), keepdim=True)  # gray is linear: the mean gray is the gray of the channel means
+    mean = _gray(mean) if images.shape[1] == 3 else mean
+    return _blend(images, mean, factor)
+
+
+def adjust_saturation(
+    images: Float[Tensor, "batch 3 height width"], factor: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """factor · x + (1 - factor) · gray(x), clipped to [0, 1]. Factor 0 is gray, 1 changes nothing.
+
+    Example: ``adjust_saturation(images, torch.full((len(images),), 1.2))``
+    """
+    return _blend(images, _gray(images), factor)
+
+
+def adjust_hue(
+    images: Float[Tensor, "batch 3 height width"], shift: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch 3 height width"]:
+    r"""Turn the hue of every pixel by `shift` turns, in [-0.5, 0.5]; value and saturation stay.
+
+    With V = max(r, g, b), chroma C = V - min(r, g, b) and hue h in sixths of a turn, each channel is a function of the
+    hue alone, so the detour through HSV pictures is not needed:
+
+    .. math:: x_c = V - C \, \mathrm{clip}(2 - |k_c - 2|, 0, 1), \quad k_c = (h + n_c) \bmod 6, \quad n = (5, 3, 1)
+
+    Example: ``adjust_hue(images, torch.full((len(images),), -0.1))``
+    """
+    r, g, b = images.unbind(1)
+    value = torch.maximum(r, g).maximum(b)  # twice as fast as a reduction over a dimension of three
+    chroma = value - torch.minimum(r, g).minimum(b)
+    # Where chroma is 0 the pixel is gray and its hue, here 0, has no effect.
+    sixth = 1 / torch.where(chroma > 0, chroma, 1)
+    hue = torch.where(value == r, (g - b) * sixth, torch.where(value == g, (b - r) * sixth + 2, (r - g) * sixth + 4))
+    hue += (6 * shift)[:, None, None]
+    k = hue[:, None] + hue.new_tensor([5, 3, 1])[:, None, None]
+    k -= 6 * torch.floor(k * (1 / 6))  # several times faster than remainder on the CPU
+    share = k.sub_(2).abs_().neg_().add_(2).clamp_(0, 1)
+    return torch.addcmul(value[:, None], chroma[:, None], share, value=-1)
+
+
+def to_grayscale(
+    images: Float[Tensor, "batch 3 height width"], mask: Bool[Tensor, " batch"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Replace all three channels of the masked pictures by their luma, 0.2989 r + 0.587 g + 0.114 b.
+
+    Example: ``to_grayscale(images, draw_mask(len(images), 0.2, generator))``
+    """
+    return _where(mask, _gray(images), images)
+
+
+def _gray(images):
+    r, g, b = images.unbind(1)
+    return (r * LUMA[0]).add_(g, alpha=LUMA[1]).add_(b, alpha=LUMA[2]).unsqueeze(1)
+
+
+def _blend(images, other, factor):
+    # Not torch.lerp: a factor of exactly 1 must give back exactly the picture.
+    factor = _per_item(factor)
+    return torch.addcmul((1 - factor) * other, images, factor).clamp_(0, 1)
+
+
+def _where(mask, yes, no):
+    return torch.where(_per_item(mask), yes, no)
+
+
+def _per_item(values):
+    return values[:, None, None, None]

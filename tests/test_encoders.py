@@ -1,0 +1,130 @@
+"""Encoders: sizes, stages, normalisation, heads."""
+
+import pytest
+import torch
+from torch import nn
+
+from hiercl import encoders, views
+from hiercl.encoders import Encoder, encoder_names, half_precision_is_native, make_encoder, projection_head
+
+MEAN, STD = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
+PARAMETERS = {
+    "convnet": 536_608,
+    # torchvision's count, less the fc of 1,000 classes, less a 7×7 stem, plus a 3×3 one
+    "resnet18": 11_689_512 - (512 * 1000 + 1000) - 64 * 3 * 49 + 64 * 3 * 9,
+    "resnet50": 25_557_032 - (2048 * 1000 + 1000) - 64 * 3 * 49 + 64 * 3 * 9,
+}
+# Widths of the stages, and how often the side was halved when each ends.
+STAGES = {
+    "convnet": [(32, 1), (64, 2), (128, 4), (256, 8)],
+    "resnet18": [(64, 1), (128, 2), (256, 4), (512, 8)],
+    "resnet50": [(256, 1), (512, 2), (1024, 4), (2048, 8)],
+}
+
+
+@pytest.fixture(scope="module", params=["convnet", "resnet18", "resnet50"])
+def named(request):
+    torch.manual_seed(0)
+    return request.param, make_encoder(request.param, MEAN, STD).eval()
+
+
+def test_parameter_count(named):
+    name, encoder = named
+    assert sum(p.numel() for p in encoder.parameters()) == PARAMETERS[name]
+    assert PARAMETERS["resnet18"] == 11_168_832
+
+
+@pytest.mark.parametrize("size", [32, 24])
+def test_stages_and_pooled_feature(named, size):
+    name, encoder = named
+    x = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        maps, pooled = encoder.stages(x), encoder(x)
+    assert [tuple(m.shape[1:]) for m in maps] == [(w, size // s, size // s) for w, s in STAGES[name]]
+    assert encoder.stage_widths == tuple(w for w, _ in STAGES[name])
+    assert pooled.shape == (2, encoder.width)
+    assert encoder.width == encoder.stage_widths[-1]
+    torch.testing.assert_close(maps[-1].mean(dim=(2, 3)), pooled)
+
+
+def test_every_name_is_tested():
+    assert set(encoder_names()) == set(PARAMETERS)
+
+
+def test_odd_size_and_grayscale():
+    encoder = make_encoder("convnet", [0.5], [0.2], channels=1)
+    assert encoder(torch.rand(2, 1, 17, 17)).shape == (2, 256)
+    assert make_encoder("resnet18", [0.5], [0.2], channels=1).stem[0].weight.shape == (64, 1, 3, 3)
+
+
+def test_normalisation_is_inside_and_saved():
+    encoder = Encoder(nn.Identity(), [nn.Identity()], [3], MEAN, STD)
+    mean = torch.tensor(MEAN)
+    x = mean[None, :, None, None] + torch.tensor(STD)[None, :, None, None] * torch.ones(1, 3, 4, 4)
+    torch.testing.assert_close(encoder(x), torch.ones(1, 3))
+    other = Encoder(nn.Identity(), [nn.Identity()], [3], (0.0,) * 3, (1.0,) * 3)
+    other.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(other.mean, mean)
+    torch.testing.assert_close(other(x), encoder(x))
+
+
+def test_pooled_feature_is_float32_under_autocast():
+    encoder = make_encoder("convnet", MEAN, STD)
+    with torch.autocast("cpu", torch.bfloat16):
+        x = torch.rand(2, 3, 24, 24)
+        assert encoder.stages(x)[-1].dtype == torch.bfloat16
+        assert encoder(x).dtype == torch.float32
+
+
+def test_every_parameter_gets_a_gradient():
+    encoder = make_encoder("convnet", MEAN, STD)
+    encoder(torch.rand(4, 3, 24, 24)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+
+
+def test_same_seed_same_encoder():
+    def make():
+        torch.manual_seed(3)
+        return make_encoder("convnet", MEAN, STD).state_dict()
+
+    a, b = make(), make()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="convnet, resnet18, resnet50"):
+        make_encoder("resnet19", MEAN, STD)
+    with pytest.raises(ValueError, match="3 entries"):
+        make_encoder("convnet", [0.5], [0.2])
+    with pytest.raises(ValueError, match="std > 0"):
+        make_encoder("convnet", MEAN, [0.0, 1.0, 1.0])
+    encoder = make_encoder("convnet", MEAN, STD)
+    # One channel would broadcast against three means without a word.
+    with pytest.raises(ValueError, match="expected float pictures"):
+        encoder(torch.rand(2, 1, 24, 24))
+
+
+def test_projection_heads():
+    count = {kind: sum(p.numel() for p in projection_head(kind, 256).parameters()) for kind in ("linear", "mlp")}
+    assert count == {"linear": 256 * 128 + 128, "mlp": 256 * 256 + 256 + 256 * 128 + 128}
+    head = projection_head("mlp", 32, dim=8, hidden=16)
+    assert [tuple(p.shape) for p in head.parameters()] == [(16, 32), (16,), (8, 16), (8,)]
+    assert head(torch.rand(5, 32)).shape == (5, 8)
+    with pytest.raises(ValueError, match="linear, mlp"):
+        projection_head("conv", 32)
+
+
+def test_half_precision_answer_is_safe(monkeypatch):
+    assert half_precision_is_native("meta") is False
+    assert half_precision_is_native(torch.device("cpu")) in (True, False)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert half_precision_is_native("cpu") is False
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert half_precision_is_native("cpu") is True
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert half_precision_is_native("cuda") is False
+
+
+def test_importing_does_not_load_torchvision():
+    assert "torchvision" not in vars(encoders) | vars(views)
