@@ -1,0 +1,55 @@
+"""Checkpoint: the newest complete state of a training, never half a one."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+FORMAT = 1
+CHECKPOINT, HISTORY = "checkpoint.pt", "history.csv"
+
+
+class Checkpoint:
+    """The newest complete state of a training: a file that is replaced in one move, or, without a folder, in memory."""
+
+    def __init__(self, folder: Path | None):
+        self.path = None if folder is None else folder / CHECKPOINT
+        self.bytes: bytes | None = None
+
+    def __bool__(self) -> bool:
+        return self.bytes is not None if self.path is None else self.path.exists()
+
+    def write(self, state: dict) -> None:
+        """Keeps this state instead of the one before. Whenever the process dies, one of the two is whole."""
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, **state}, buffer)
+        if self.path is None:
+            self.bytes = buffer.getvalue()
+            return
+        write_atomically(self.path, buffer.getvalue())
+        write_atomically(self.path.parent / HISTORY, pd.DataFrame(state["history"]).to_csv(index=False).encode())
+
+    def read(self, device: str | torch.device = "cpu") -> dict:
+        """The newest state. Raises ValueError if it was written by another version of the format, or is damaged."""
+        source = io.BytesIO(self.bytes) if self.path is None else self.path
+        try:
+            state = torch.load(source, map_location=device, weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{self.path} cannot be read: it is damaged; delete it and train again.") from error
+        if state.get("format") != FORMAT:
+            raise ValueError(f"{self.path} has format {state.get('format')}, this version of hiercl reads {FORMAT}.")
+        return state
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file beside its place and moves it there: readers see the old content or the new, never a part."""
+    temporary = path.with_name(path.name + ".partial")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,142 @@
+"""What every method is: a module that turns a batch of views into a :class:`Step`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hiercl.encoders import Encoder, projection_head
+from hiercl.losses import info_nce
+from hiercl.pairs import Pairs
+
+Embed = Callable[[Callable[[Tensor], Tensor]], Tensor]
+"""Runs any part of a model over the training set (unaugmented, eval mode, data order): ``[items, d]``, float32."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One view that a step needs.
+
+    Attributes:
+        item: of which of the step's items (0 is the anchor).
+        shrink: size of the view as a share of the training's own.
+        scale: smallest and largest share of the picture's area; None for the training's own.
+    """
+
+    item: int = 0
+    shrink: float = 1.0
+    scale: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method sees of the data in one step; no label is in it, so an unsupervised method cannot read one.
+
+    Attributes:
+        items: indices into the training set, ``[B, m]``; column 0 holds the anchors.
+        views: float views in [0, 1], one tensor ``[B, channels, size, size]`` for each entry of the method's plan.
+        draws: generator for draws of selection, apart from that of the views: arms that select differently still see
+            the same views.
+    """
+
+    items: Tensor
+    views: tuple[Tensor, ...]
+    draws: torch.Generator
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a loss: ``loss == info_nce(logits, pairs, shared_denominator, removed_logit)``, times ``weight``."""
+
+    name: str
+    logits: Tensor
+    pairs: Pairs
+    weight: float = 1.0
+    shared_denominator: bool = False
+    removed_logit: float = -math.inf
+    loss: Tensor = field(init=False)
+
+    def __post_init__(self):
+        loss = info_nce(self.logits, self.pairs, self.shared_denominator, self.removed_logit)
+        object.__setattr__(self, "loss", loss)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step found: its terms, their weighted sum, and what :meth:`Method.after_step` needs."""
+
+    terms: tuple[Term, ...]
+    items: Tensor
+    keys: Tensor | None = None
+    loss: Tensor = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "loss", sum(term.weight * term.loss for term in self.terms))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method needs to know of the training it is made for: its schedules are fractions of it."""
+
+    items: int
+    epochs: int
+    steps_per_epoch: int
+    seed: int = 0
+
+
+class Method(nn.Module):
+    """Base of all methods. A subclass says what it needs (``plan``) and what a step is (:meth:`forward`).
+
+    The calls come in this order: ``refresh`` before every epoch; in every step ``items``, ``forward`` and, after the
+    optimiser, ``after_step``.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+
+    def __init__(self, encoder: Encoder, config, setting: Setting):
+        super().__init__()
+        self.config = config
+        self.setting = setting
+        self.encoder = encoder
+        self.head = projection_head(config.head, encoder.width, config.dim)
+
+    @property
+    def plan(self) -> tuple[View, ...]:
+        """The views of a step."""
+        return (View(), View())
+
+    def items(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """The items that a step with these anchors needs, ``[B, m]``; the anchors come first."""
+        return index[:, None]
+
+    def forward(self, batch: Batch) -> Step:
+        """Loss and terms. It changes nothing, so that an explorer can call it on a finished run."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(batch) -> Step.")
+
+    def after_step(self, step: Step) -> None:
+        """What follows the optimiser: momentum update, queue."""
+
+    def refresh(self, epoch: int, embed: Embed) -> None:
+        """What is renewed before an epoch: prototypes, neighbours, masks."""
+
+    def project(self, view: Tensor) -> Tensor:
+        """Unit embeddings of a view, with gradient: ``z = g(f(x)) / ‖g(f(x))‖``, float32 ``[B, dim]``."""
+        return F.normalize(self.head(self.encoder(view)).float(), dim=1)
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """From the embedding on everything is float32: switches autocast off (bf16 logits would be off by 0.1)."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises ValueError unless 0 < temperature."""
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature}: it must be above 0 (0.1 and 0.2 are usual).")

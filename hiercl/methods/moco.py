@@ -1,0 +1,134 @@
+"""MoCo v2: a momentum encoder makes the keys, a queue keeps old ones as negatives."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hiercl.methods.base import Batch, Method, Setting, Step, Term, check_temperature, full_precision
+from hiercl.pairs import Kind, Members, Pairs
+
+
+@dataclass(frozen=True)
+class MoCoConfig:
+    """Settings of MoCo v2."""
+
+    temperature: float = 0.1
+    """Divides the similarities (0.2 in MoCo v2 on ImageNet, 0.1 in its CIFAR demo)."""
+    momentum: float = 0.99
+    """Of the key encoder: k ← m·k + (1 − m)·q (0.999 on ImageNet, 0.99 in the CIFAR demo)."""
+    queue: int | None = None
+    """Number of old keys; by default min(4096, half the data set)."""
+    head: Literal["mlp", "linear"] = "mlp"
+    """Projection head."""
+    dim: int = 128
+    """Size of the embedding."""
+
+    def __post_init__(self):
+        check_temperature(self.temperature)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum}: it must lie in [0, 1); at 1 the key encoder never learns.")
+        if self.queue is not None and self.queue < 1:
+            raise ValueError(f"queue={self.queue}: it must hold at least one key.")
+
+
+class Queue(nn.Module):
+    """The last K keys and the items they came from, oldest overwritten first. K need not divide by the batch.
+
+    It starts with random unit vectors, marked by the item −1.
+    """
+
+    def __init__(self, size: int, dim: int, generator: torch.Generator | None = None):
+        super().__init__()
+        self.register_buffer("keys", F.normalize(torch.randn(size, dim, generator=generator), dim=1))
+        self.register_buffer("items", torch.full((size,), -1))
+        self.register_buffer("head", torch.zeros((), dtype=torch.long))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def enqueue(self, keys: Tensor, items: Tensor) -> Tensor:
+        """Overwrites the oldest entries; of a batch larger than the queue the last keys stay. Returns the places."""
+        keys, items = keys[-len(self) :], items[-len(self) :]
+        places = (self.head + torch.arange(len(keys), device=keys.device)) % len(self)
+        self.keys[places] = keys
+        self.items[places] = items
+        self.head.copy_((self.head + len(keys)) % len(self))
+        return places
+
+    def members(self) -> Members:
+        """Who is in the queue."""
+        return Members.of(Kind.QUEUE, self.items)
+
+
+class MoCo(Method):
+    r"""MoCo v2 (He et al., 2020, arXiv 1911.05722, eq. 1; Chen et al., 2020, arXiv 2003.04297).
+
+    With the query $q$ of one view, the key $k$ of the other by the momentum encoder, and the queue $\{n_j\}$:
+
+    $$\mathcal L_{\text{NCE}} = -\log \frac{e^{\langle q,k\rangle/\tau}}
+      {e^{\langle q,k\rangle/\tau} + \sum_j e^{\langle q,n_j\rangle/\tau}}$$
+
+    Candidates: the keys of the batch and of the queue. Pulled: the own key. Pushed: the queue. Left alone: the other
+    keys of the batch, and old keys of the own item.
+
+    Deviations
+        *Official code*: K = 65,536 and m = 0.999 on ImageNet; old keys of the own item are pushed like any other;
+        momentum update before the keys are made; shuffled batch norm over several GPUs. *Ours*: the sizes of the
+        CIFAR demo; old keys of the own item are left alone (in a queue of half the data set they are common); the
+        momentum update follows the optimiser, which shifts it by one step; one device, no shuffled batch norm.
+    """
+
+    name = "moco"
+    Config = MoCoConfig
+
+    def __init__(self, encoder, config: MoCoConfig, setting: Setting):
+        super().__init__(encoder, config, setting)
+        self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.key_head = copy.deepcopy(self.head).requires_grad_(False)
+        size = config.queue or max(1, min(4096, setting.items // 2))
+        self.queue = Queue(size, config.dim)
+
+    def project_key(self, view: Tensor) -> Tensor:
+        """Unit embeddings by the momentum encoder, float32 ``[B, dim]``."""
+        return F.normalize(self.key_head(self.key_encoder(view)).float(), dim=1)
+
+    def forward(self, batch: Batch) -> Step:
+        item = batch.items[:, 0]
+        query = self.project(batch.views[0])
+        with torch.no_grad():
+            key = self.project_key(batch.views[1])
+        with full_precision(query):
+            logits = self.instance_logits(query, key)
+            return Step((Term("instance", logits, self.instance_pairs(item)),), item, key)
+
+    def instance_logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """Similarities of the queries to the keys of the batch, then to the queue: ``[B, B + K]``."""
+        return query @ torch.cat([key, self.queue.keys]).T / self.config.temperature
+
+    def instance_pairs(self, item: Tensor) -> Pairs:
+        """MoCo's pairs for anchors with these items."""
+        n = len(item)
+        candidates = Members.of(Kind.KEY, item) + self.queue.members()
+        negative = torch.zeros(n, n + len(self.queue), dtype=torch.bool, device=item.device)
+        negative[:, n:] = self.queue.items != item[:, None]  # old keys of the own item are left alone
+        own = torch.arange(n, device=item.device)
+        index = torch.stack([own, own], dim=1)
+        weight = torch.ones(n, device=item.device)
+        return Pairs(Members.of(Kind.VIEW, item), candidates, index, weight, negative, torch.zeros_like(negative))
+
+    @torch.no_grad()
+    def after_step(self, step: Step) -> None:
+        slow = [*self.key_encoder.parameters(), *self.key_head.parameters()]
+        fast = [*self.encoder.parameters(), *self.head.parameters()]
+        torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)  # batch-norm statistics stay each encoder's own
+        self.enqueue(step.keys, step.items)
+
+    def enqueue(self, keys: Tensor, items: Tensor) -> None:
+        """Puts the keys of a step into the queue."""
+        self.queue.enqueue(keys, items)

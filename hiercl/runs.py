@@ -1,0 +1,196 @@
+"""Run: what training gives back and what is on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from hiercl import methods
+from hiercl.checkpoint import CHECKPOINT, Checkpoint, write_atomically
+from hiercl.datasets.base import HierarchicalDataset
+from hiercl.encoders import Encoder, make_encoder
+from hiercl.feed import Feed
+from hiercl.methods.base import Batch, Method, Setting, Step
+from hiercl.pairs import shares, tally
+from hiercl.prototypes import PrototypeTree
+from hiercl.settings import from_json
+from hiercl.streams import STREAMS, generator
+from hiercl.views import ImageViews, ViewConfig
+
+CONFIG = "config.json"
+
+
+@dataclass
+class Run:
+    """A trained (or partly trained) model with everything that made it.
+
+    Attributes:
+        method: the whole model: encoder, heads, momentum encoder, queue, prototypes.
+        config: all settings, as plain JSON values.
+        history: one row an epoch: loss, terms, keep rates, seconds, images per second, kNN monitor.
+        environment: versions, device, threads, git commit.
+        path: its folder, or None when it is in memory only.
+        interrupted: whether training was stopped before its last epoch.
+    """
+
+    method: Method
+    config: dict[str, Any]
+    history: pd.DataFrame
+    environment: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    interrupted: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the method."""
+        return self.config["method"]
+
+    @property
+    def encoder(self) -> Encoder:
+        """The trained encoder: pictures in [0, 1] to features."""
+        return self.method.encoder
+
+    @property
+    def tree(self) -> PrototypeTree | None:
+        """The learned tree of prototypes; None for methods without one, or before the end of the warm-up."""
+        return getattr(self.method, "tree", None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.method.parameters()).device
+
+    @torch.no_grad()
+    def step(self, dataset: HierarchicalDataset, items: Any = None, batch: int = 256, seed: int = 0) -> Step:
+        """One step of the method on its training set, nothing learned and nothing changed: which pairs, which loss.
+
+        Args:
+            dataset: the training set of this run.
+            items: indices of the anchors; by default ``batch`` random ones.
+            batch: how many random anchors.
+            seed: of the anchors, the views and the draws.
+
+        Raises:
+            ValueError: the data set has another number of items than the one that the run was trained on.
+        """
+        expected = self.config["setting"]["items"]
+        if len(dataset) != expected:
+            raise ValueError(
+                f"This run was trained on {expected} items and the data set has {len(dataset)}: pass the training set, "
+                "whose items the queue and the prototypes refer to."
+            )
+        rng = np.random.default_rng(seed)
+        index = rng.permutation(len(dataset))[:batch] if items is None else np.asarray(items)
+        index = torch.as_tensor(index, dtype=torch.long)
+        on_cpu, on_device = (
+            generator("cpu", seed, 0, "items"),
+            [generator(self.device, seed, 0, s) for s in STREAMS[1:]],
+        )
+        items = self.method.items(index, on_cpu)
+        views = ImageViews(ViewConfig(**tuples(self.config["views"])))
+        was_training = self.method.training
+        self.method.eval()
+        try:
+            feed = Feed(dataset.take(items.flatten().numpy()), self.device)
+            places = torch.arange(items.numel()).view(items.shape)
+            drawn = make_views(self.method, views, feed, places, on_device[0])
+            return self.method(Batch(items.to(self.device), drawn, on_device[1]))
+        finally:
+            self.method.train(was_training)
+
+    def audit(self, dataset: HierarchicalDataset, batches: int = 8, batch: int = 256, seed: int = 0) -> pd.DataFrame:
+        """How right this run's pairs are now, judged by the true labels: :func:`hiercl.pairs.audit` summed over batches.
+
+        Returns:
+            One row for each term and level of the true hierarchy, with the columns of :func:`~hiercl.pairs.audit`.
+        """
+        totals: dict[str, pd.DataFrame] = {}
+        for number in range(batches):
+            for term in self.step(dataset, batch=batch, seed=seed + number).terms:
+                counts = pd.DataFrame(tally(term.pairs, dataset.labels, dataset.hierarchy, self.tree))
+                if term.name in totals:
+                    summed = totals[term.name] + counts
+                    summed["level"] = counts["level"]
+                    counts = summed
+                totals[term.name] = counts
+        tables = {name: shares(counts, dataset.hierarchy) for name, counts in totals.items()}
+        return pd.concat(tables, names=["term"]).reset_index(level="term").reset_index(drop=True)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the run to a folder, so that :func:`load_run` gives it back (training cannot be resumed from it).
+
+        Raises:
+            FileExistsError: the folder already holds a run.
+        """
+        path = Path(path)
+        if (path / CHECKPOINT).exists():
+            raise FileExistsError(f"{path} already holds a run: choose another folder, or delete it.")
+        path.mkdir(parents=True, exist_ok=True)
+        state = {"epoch": len(self.history), "model": self.method.state_dict(), "optimiser": None}
+        state |= {"history": self.history.to_dict("records"), "environment": self.environment}
+        write_atomically(path / CONFIG, json.dumps(self.config, indent=2).encode())
+        Checkpoint(path).write(state)
+        return path
+
+    def __repr__(self) -> str:
+        done, wanted = len(self.history), self.config["fit"]["epochs"]
+        state = f"{done} epochs" if done == wanted else f"{done} of {wanted} epochs"
+        where = f", {self.path}" if self.path else ""
+        return (
+            f"Run({self.name}, {self.config['fit']['encoder']}, {state}, seed {self.config['setting']['seed']}{where})"
+        )
+
+
+def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: Any) -> Run:
+    """A run from its folder.
+
+    Args:
+        path: the folder that ``fit(..., out=path)`` or ``run.save(path)`` wrote.
+        device: where to put the model.
+        functions: settings that were functions (``select=my_rule``), and ``method=MyMethod`` for a class of your own.
+
+    Raises:
+        FileNotFoundError: there is no run at the path.
+        ValueError: it was written by a newer version, or a setting that was a function is missing.
+    """
+    path = Path(path)
+    if not (path / CONFIG).exists() or not (path / CHECKPOINT).exists():
+        raise FileNotFoundError(f"No run at {path}: its folder holds {CONFIG} and {CHECKPOINT}.")
+    config = json.loads((path / CONFIG).read_text())
+    method = build(config, functions).to(device)
+    state = Checkpoint(path).read(device)
+    method.load_state_dict(state["model"])
+    history = pd.DataFrame(state["history"])
+    interrupted = len(history) < config["fit"]["epochs"]
+    return Run(method.eval(), config, history, state["environment"], path, interrupted)
+
+
+def build(config: dict[str, Any], functions: dict[str, Any] | None = None) -> Method:
+    """An untrained method from a run's config. Its weights are drawn from torch's global generator."""
+    functions = dict(functions or {})
+    kind = methods.get(functions.pop("method", config["method"]))
+    encoder = make_encoder(config["fit"]["encoder"], **config["input"])
+    return kind(encoder, from_json(kind.Config, config["method_settings"], **functions), Setting(**config["setting"]))
+
+
+def make_views(
+    method: Method, views: ImageViews, feed: Feed, items: Tensor, draws: torch.Generator
+) -> tuple[Tensor, ...]:
+    """The views of the method's plan, of these items ``[B, m]``."""
+    pictures = [feed[column] for column in items.T]
+    size = views.config.size
+    return tuple(
+        views(pictures[view.item], draws, max(1, round(size * view.shrink)), view.scale) for view in method.plan
+    )
+
+
+def tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that they were."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -1,0 +1,339 @@
+"""fit: one visible loop for every method."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from tqdm.auto import tqdm
+
+from hiercl import methods
+from hiercl.checkpoint import Checkpoint, write_atomically
+from hiercl.datasets.base import HierarchicalDataset
+from hiercl.encoders import half_precision_is_native
+from hiercl.environment import describe_environment
+from hiercl.feed import Feed, embed_with
+from hiercl.history import EpochLog, monitor
+from hiercl.methods.base import Batch, Method, Setting, Step
+from hiercl.runs import CONFIG, Run, build, make_views
+from hiercl.settings import distribute, to_json
+from hiercl.streams import generator, stream_seed
+from hiercl.views import ImageViews, ViewConfig
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of a training."""
+
+    encoder: str = "convnet"
+    """convnet, resnet18 or resnet50."""
+    epochs: int = 20
+    """Passes over the training set; 0 gives the untrained model."""
+    batch: int = 256
+    """Anchors a step; the data set's size where that is smaller."""
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or SGD with momentum 0.9."""
+    lr: float | None = None
+    """Highest learning rate; by default 1e-3 (AdamW), or 0.03 for a batch of 256 (SGD, as MoCo v2)."""
+    weight_decay: float | None = None
+    """By default 0.05 (AdamW) or 5e-4 (SGD)."""
+    lr_warm_up: float = 0.05
+    """Share of training in which the learning rate rises to its highest value; it then falls along a cosine to 0."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Of the encoder; auto: bf16 where the hardware has it natively. Losses are float32 always."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA if there is one."""
+    compile: bool = False
+    """Compile the encoder: worth its minutes for long trainings on CUDA only."""
+    monitor_every: int = 5
+    """Epochs between two looks at the kNN accuracy on a sample of the training set; 0: never."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+    def __post_init__(self):
+        if self.epochs < 0 or self.batch < 2 or self.monitor_every < 0:
+            raise ValueError(
+                f"epochs={self.epochs}, batch={self.batch}, monitor_every={self.monitor_every}: epochs and "
+                "monitor_every must be at least 0, a batch at least 2."
+            )
+        if not 0 <= self.lr_warm_up < 1:
+            raise ValueError(f"lr_warm_up={self.lr_warm_up}: it is a share of training, from 0 to below 1.")
+        for name, allowed in {
+            "optimiser": ("adamw", "sgd"),
+            "precision": ("auto", "float32", "bf16"),
+            "device": ("auto", "cpu", "cuda"),
+        }.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: it is one of {', '.join(allowed)}.")
+        if self.lr is not None and not self.lr > 0:
+            raise ValueError(f"lr={self.lr}: it must be above 0.")
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is not finite."""
+
+
+def fit(
+    method: str | type[Method],
+    dataset: HierarchicalDataset,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callable[[Run], None]] = (),
+    progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Trains a method on a data set.
+
+    Args:
+        method: its name (``hiercl.methods.names()``), or a class of your own.
+        dataset: the training set; its labels are used by the kNN monitor alone (and by supervised methods).
+        out: folder for the run; by default it is kept in memory (``run.save(path)`` writes it).
+        resume: continue the run in ``out``; one that ended is given back as it is, and with nothing there it starts.
+            A run that was stopped at any moment and resumed ends bit for bit like one that was not (on one machine).
+        callbacks: each is called after every epoch with the run so far.
+        progress: whether to show a progress bar.
+        settings: of the training (:class:`FitConfig`), the views (:class:`~hiercl.views.ViewConfig`) and the method
+            (``hiercl.methods.get(name).Config``), by name.
+
+    Returns:
+        The run. Interrupting the kernel (KeyboardInterrupt) gives the run as it was after the last whole epoch.
+
+    Raises:
+        ValueError: an unknown method or setting (the message lists the known ones), or a value out of its range.
+        FileExistsError: ``out`` holds a run, and ``resume`` is False.
+        TrainingDivergedError: the loss is not finite; it names the step, the terms and the last good checkpoint.
+
+    Example:
+        >>> run = hiercl.fit("hcsc", train, epochs=20, prototypes=(20, 100), seed=0)
+    """
+    kind = methods.get(method)
+    config, view_config, method_config = distribute(settings, FitConfig, ViewConfig, kind.Config)
+    check_dataset(dataset)
+    device = pick_device(config.device)
+    half = config.precision == "bf16" or (config.precision == "auto" and half_precision_is_native(device))
+    batch = min(config.batch, len(dataset))
+    steps = len(dataset) // batch
+    mean, std = dataset.channel_mean_std()
+    description = {
+        "method": kind.name,
+        "fit": to_json(config),
+        "views": to_json(view_config),
+        "method_settings": to_json(method_config),
+        "setting": {"items": len(dataset), "epochs": config.epochs, "steps_per_epoch": steps, "seed": config.seed},
+        "input": {"mean": mean.tolist(), "std": std.tolist(), "channels": len(mean)},
+        "data": {"name": dataset.name, "note": dataset.note, "fingerprint": dataset.fingerprint()},
+    }
+    functions = {"method": kind, **{name: value for name, value in settings.items() if callable(value)}}
+    checkpoint = open_folder(out, description, resume)
+
+    with torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
+        torch.manual_seed(stream_seed(config.seed, 0, "weights"))
+        model = build(description, functions).to(device)
+        model.encoder.to(memory_format=torch.channels_last)
+        # A session may train on one device and then on another; Accelerate keeps the first one unless it is reset.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        accelerator = Accelerator(cpu=device.type == "cpu")
+        if accelerator.num_processes > 1:
+            raise RuntimeError("Training in several processes is not supported yet: start one process.")
+        optimiser = make_optimiser(model, config, batch)
+        if config.compile:
+            model.encoder.compile()
+        prepared, optimiser = accelerator.prepare(model, optimiser)
+
+        environment = describe_environment(device, "bf16" if half else "float32")
+        run = Run(model, description, pd.DataFrame(), environment, None if out is None else Path(out))
+        rows: list[dict[str, Any]] = []
+        if checkpoint:
+            restore(checkpoint, model, optimiser, rows, device)
+            run.history = pd.DataFrame(rows)
+
+        feed = Feed(dataset, device)
+        views = ImageViews(view_config)
+        look = monitor(dataset, feed, model, half, config.seed)
+        total = config.epochs * steps
+        bar = tqdm(total=total, initial=len(rows) * steps, desc=kind.name, unit="step", disable=not progress)
+        save = partial(write_checkpoint, checkpoint, model, optimiser, rows, environment)
+        if not checkpoint:
+            save()  # so that there is always something to go back to
+        try:
+            for epoch in range(len(rows), config.epochs):
+                torch.manual_seed(stream_seed(config.seed, epoch, "weights"))  # dropout, in an encoder that has it
+                draws = {name: generator(device, config.seed, epoch, name) for name in ("views", "draws")}
+                on_cpu = {name: generator("cpu", config.seed, epoch, name) for name in ("order", "items")}
+                log = EpochLog(epoch)
+
+                model.eval()
+                model.refresh(epoch, lambda function: embed_with(function, feed, half))
+                log.refreshed()
+
+                model.train()
+                order = torch.randperm(len(dataset), generator=on_cpu["order"])
+                for number, index in enumerate(order[: steps * batch].split(batch)):
+                    rate = learning_rate(epoch * steps + number, total, config, batch)
+                    for group in optimiser.param_groups:
+                        group["lr"] = rate
+                    items = model.items(index, on_cpu["items"])
+                    pictures = make_views(model, views, feed, items, draws["views"])
+                    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                        step = prepared(Batch(items.to(device), pictures, draws["draws"]))
+                    check_finite_loss(step, epoch, number, checkpoint)
+                    accelerator.backward(step.loss)
+                    optimiser.step()
+                    optimiser.zero_grad()
+                    model.after_step(step)
+                    log.stepped(step, number)
+                    bar.update()
+                log.trained(steps * batch, rate)
+
+                if config.monitor_every and ((epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.epochs):
+                    model.eval()
+                    log.monitored(look())
+                rows.append(log.row)
+                run.history = pd.DataFrame(rows)
+                save()
+                bar.set_postfix_str(log.summary())
+                for callback in callbacks:
+                    callback(run)
+        except KeyboardInterrupt:
+            restore(checkpoint, model, optimiser, rows, device)
+            run.history = pd.DataFrame(rows)
+            run.interrupted = len(rows) < config.epochs
+            warnings.warn(
+                f"Interrupted: the run is as it was after {len(rows)} of {config.epochs} epochs.", stacklevel=2
+            )
+        finally:
+            bar.close()
+    model.eval()
+    return run
+
+
+# -- what the loop calls ----------------------------------------------------------------------------------------
+
+
+def check_dataset(dataset: HierarchicalDataset) -> None:
+    """Raises ValueError for what cannot be trained on."""
+    if not isinstance(dataset, HierarchicalDataset):
+        raise ValueError(
+            f"fit needs a HierarchicalDataset, not {type(dataset).__name__}: hiercl.load(name) gives (train, test), and "
+            "hiercl.HierarchicalDataset.from_arrays(items, labels, hierarchy) makes one."
+        )
+    if dataset.kind != "images":
+        raise ValueError(f"{dataset.name} holds {dataset.kind}; so far the methods train on images.")
+    if len(dataset) < 2:
+        raise ValueError(f"{dataset.name} holds {len(dataset)} item(s); contrast needs at least two.")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of this name; "auto" takes CUDA if there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda', but torch sees no CUDA device here: use device='auto' or 'cpu'.")
+    return torch.device(name)
+
+
+def make_optimiser(model: Method, config: FitConfig, batch: int) -> torch.optim.Optimizer:
+    """AdamW or SGD over everything that learns."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    rate, decay = base_rate(config, batch), config.weight_decay
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, rate, weight_decay=0.05 if decay is None else decay)
+    return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4 if decay is None else decay)
+
+
+def base_rate(config: FitConfig, batch: int) -> float:
+    """The highest learning rate."""
+    if config.lr is not None:
+        return config.lr
+    return 1e-3 if config.optimiser == "adamw" else 0.03 * batch / 256
+
+
+def learning_rate(step: int, total: int, config: FitConfig, batch: int) -> float:
+    """Linear warm-up, then a cosine to 0: a function of the step alone, so that nothing has to be saved of it."""
+    highest, rising = base_rate(config, batch), round(config.lr_warm_up * total)
+    if step < rising:
+        return highest * (step + 1) / rising
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+def check_finite_loss(step: Step, epoch: int, number: int, checkpoint: Checkpoint) -> None:
+    """Raises TrainingDivergedError before the weights are spoiled."""
+    if torch.isfinite(step.loss):
+        return
+    terms = ", ".join(f"{term.name} {term.loss.item():.4g}" for term in step.terms)
+    where = "in memory; give out= to keep it" if checkpoint.path is None else f"{checkpoint.path}"
+    raise TrainingDivergedError(
+        f"The loss is {step.loss.item()} in epoch {epoch}, step {number} ({terms}). The last good checkpoint is that of "
+        f"the epoch before ({where}). A lower lr, a higher temperature or precision='float32' may help."
+    )
+
+
+def open_folder(out: str | Path | None, description: dict[str, Any], resume: bool) -> Checkpoint:
+    """The checkpoint of the run in ``out``: empty for a new run."""
+    if out is None:
+        if resume:
+            raise ValueError("resume=True needs out=, the folder of the run to continue.")
+        return Checkpoint(None)
+    folder = Path(out)
+    checkpoint = Checkpoint(folder)
+    if checkpoint:
+        if not resume:
+            raise FileExistsError(
+                f"{folder} already holds a run: pass resume=True to continue it (or to get it back, if it has ended), "
+                "choose another out=, or delete the folder."
+            )
+        there = json.loads((folder / CONFIG).read_text())
+        differing = [
+            f"{name}: there {there[part].get(name)!r}, here {value!r}"
+            for part in ("fit", "views", "method_settings", "setting", "data")
+            for name, value in description[part].items()
+            if there[part].get(name) != value and name != "device"
+        ]
+        if there["method"] != description["method"]:
+            differing.insert(0, f"method: there {there['method']!r}, here {description['method']!r}")
+        if differing:
+            raise ValueError(
+                f"The run in {folder} has other settings ({'; '.join(differing)}): resume it with its own, or choose "
+                "another out= for these."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / CONFIG, json.dumps(description, indent=2).encode())
+    return checkpoint
+
+
+def write_checkpoint(
+    checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[dict], environment: dict[str, Any]
+) -> None:
+    """Everything that the next epoch depends on: the model with its momentum encoder, queue and prototypes, the
+    optimiser, and how far training is; generators start anew from that in every epoch."""
+    checkpoint.write(
+        {
+            "epoch": len(rows),
+            "model": model.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "history": rows,
+            "environment": environment,
+        }
+    )
+
+
+def restore(checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[dict], device: torch.device) -> None:
+    """Puts model, optimiser and history back to the newest checkpoint."""
+    state = checkpoint.read(device)
+    model.load_state_dict(state["model"])
+    if state["optimiser"] is not None:  # run.save writes none: such a run can be given back, but not continued
+        optimiser.load_state_dict(state["optimiser"])
+    elif state["epoch"] < model.setting.epochs:
+        raise ValueError(f"{checkpoint.path} was written by run.save, without its optimiser: it cannot be continued.")
+    rows[:] = state["history"]
