@@ -1,7 +1,7 @@
 """MoCo v2 against HCSC on the real CIFAR-100: paired seeds, a table, the difference with its interval, a verdict.
 
     .venv/bin/python benchmarks/cifar100_table.py                       # train what is missing, then print the table
-    .venv/bin/python benchmarks/cifar100_table.py --per-class 500 --epochs 200 --encoder resnet18   # where there is CUDA
+    .venv/bin/python benchmarks/cifar100_table.py --per-class 500 --epochs 200 --encoder resnet18 --jobs 1   # CUDA
 
 Every run is a folder under --out and is resumed when the script is stopped and started again.
 """

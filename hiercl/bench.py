@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def random_tree(sizes: tuple[int, ...], items: int, seed: int = 0) -> PrototypeT
     g = torch.Generator().manual_seed(seed)
     centroids = tuple(F.normalize(torch.randn(size, DIM, generator=g), dim=1) for size in sizes)
     parents = [torch.zeros(sizes[0], dtype=torch.long)]
-    parents += [torch.randint(0, coarse, (fine,), generator=g) for coarse, fine in zip(sizes, sizes[1:], strict=False)]
+    parents += [torch.randint(0, coarse, (fine,), generator=g) for coarse, fine in pairwise(sizes)]
     path = [torch.randint(0, sizes[-1], (items,), generator=g)]
     for parent in parents[:0:-1]:
         path.append(parent[path[-1]])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ class PrototypeTree:
                 an embedding of length zero.
         """
         sizes = tuple(int(size) for size in sizes)
-        if not sizes or any(fine <= coarse for coarse, fine in zip(sizes, sizes[1:], strict=False)) or sizes[0] < 1:
+        if not sizes or any(fine <= coarse for coarse, fine in pairwise(sizes)) or sizes[0] < 1:
             raise ValueError(f"prototypes={sizes}: give at least one level, and sizes that grow from coarse to fine.")
         if sizes[-1] > len(z):
             raise ValueError(f"prototypes={sizes}: {sizes[-1]} prototypes need at least as many items, not {len(z)}.")

@@ -21,7 +21,7 @@ from hiercl.methods.base import Batch, Method, Setting, Step
 from hiercl.pairs import shares, tally
 from hiercl.prototypes import PrototypeTree
 from hiercl.settings import from_json
-from hiercl.streams import STREAMS, generator
+from hiercl.streams import generator
 from hiercl.views import ImageViews, ViewConfig
 
 CONFIG = "config.json"
@@ -89,24 +89,21 @@ class Run:
         rng = np.random.default_rng(seed)
         index = rng.permutation(len(dataset))[:batch] if items is None else np.asarray(items)
         index = torch.as_tensor(index, dtype=torch.long)
-        on_cpu, on_device = (
-            generator("cpu", seed, 0, "items"),
-            [generator(self.device, seed, 0, s) for s in STREAMS[1:]],
-        )
-        items = self.method.items(index, on_cpu)
+        view_draws, selection_draws = (generator(self.device, seed, 0, stream) for stream in ("views", "draws"))
+        items = self.method.items(index, generator("cpu", seed, 0, "items"))
         views = ImageViews(ViewConfig(**tuples(self.config["views"])))
         was_training = self.method.training
         self.method.eval()
         try:
             feed = Feed(dataset.take(items.flatten().numpy()), self.device)
             places = torch.arange(items.numel()).view(items.shape)
-            drawn = make_views(self.method, views, feed, places, on_device[0])
-            return self.method(Batch(items.to(self.device), drawn, on_device[1]))
+            drawn = make_views(self.method, views, feed, places, view_draws)
+            return self.method(Batch(items.to(self.device), drawn, selection_draws))
         finally:
             self.method.train(was_training)
 
     def audit(self, dataset: HierarchicalDataset, batches: int = 8, batch: int = 256, seed: int = 0) -> pd.DataFrame:
-        """How right this run's pairs are now, judged by the true labels: :func:`hiercl.pairs.audit` summed over batches.
+        """How right this run's pairs are now, by the true labels: :func:`hiercl.pairs.audit` summed over batches.
 
         Returns:
             One row for each term and level of the true hierarchy, with the columns of :func:`~hiercl.pairs.audit`.
@@ -185,7 +182,7 @@ def make_views(
 ) -> tuple[Tensor, ...]:
     """The views of the method's plan, of these items ``[B, m]``."""
     pictures = [feed[column] for column in items.T]
-    size = views.config.size
+    size = views.config.crop
     return tuple(
         views(pictures[view.item], draws, max(1, round(size * view.shrink)), view.scale) for view in method.plan
     )

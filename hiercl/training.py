@@ -24,7 +24,7 @@ from hiercl.encoders import half_precision_is_native
 from hiercl.environment import describe_environment
 from hiercl.feed import Feed, embed_with
 from hiercl.history import EpochLog, monitor
-from hiercl.methods.base import Batch, Method, Setting, Step
+from hiercl.methods.base import Batch, Method, Step
 from hiercl.runs import CONFIG, Run, build, make_views
 from hiercl.settings import distribute, to_json
 from hiercl.streams import generator, stream_seed
@@ -209,9 +209,8 @@ def fit(
             restore(checkpoint, model, optimiser, rows, device)
             run.history = pd.DataFrame(rows)
             run.interrupted = len(rows) < config.epochs
-            warnings.warn(
-                f"Interrupted: the run is as it was after {len(rows)} of {config.epochs} epochs.", stacklevel=2
-            )
+            note = f"Interrupted: the run is as it was after {len(rows)} of {config.epochs} epochs."
+            warnings.warn(note, stacklevel=2)
         finally:
             bar.close()
     model.eval()
@@ -225,8 +224,8 @@ def check_dataset(dataset: HierarchicalDataset) -> None:
     """Raises ValueError for what cannot be trained on."""
     if not isinstance(dataset, HierarchicalDataset):
         raise ValueError(
-            f"fit needs a HierarchicalDataset, not {type(dataset).__name__}: hiercl.load(name) gives (train, test), and "
-            "hiercl.HierarchicalDataset.from_arrays(items, labels, hierarchy) makes one."
+            f"fit needs a HierarchicalDataset, not {type(dataset).__name__}: hiercl.load(name) gives (train, test), "
+            "and hiercl.HierarchicalDataset.from_arrays(items, labels, hierarchy) makes one."
         )
     if dataset.kind != "images":
         raise ValueError(f"{dataset.name} holds {dataset.kind}; so far the methods train on images.")
@@ -274,8 +273,8 @@ def check_finite_loss(step: Step, epoch: int, number: int, checkpoint: Checkpoin
     terms = ", ".join(f"{term.name} {term.loss.item():.4g}" for term in step.terms)
     where = "in memory; give out= to keep it" if checkpoint.path is None else f"{checkpoint.path}"
     raise TrainingDivergedError(
-        f"The loss is {step.loss.item()} in epoch {epoch}, step {number} ({terms}). The last good checkpoint is that of "
-        f"the epoch before ({where}). A lower lr, a higher temperature or precision='float32' may help."
+        f"The loss is {step.loss.item()} in epoch {epoch}, step {number} ({terms}). The last good checkpoint is that "
+        f"of the epoch before ({where}). A lower lr, a higher temperature or precision='float32' may help."
     )
 
 

@@ -39,14 +39,14 @@ class ViewConfig:
 
     Raises: ValueError for a setting outside its allowed range.
 
-    Example: ``ViewConfig(size=32, blur=0.5)``
+    Example: ``ViewConfig(crop=32, blur=0.5)``
     """
 
-    size: int = 24
+    crop: int = 24
     """Side of the training crop in pixels. At 32-pixel data, 24 trains twice as fast; test at the full 32."""
-    scale: tuple[float, float] = (0.2, 1.0)
+    crop_scale: tuple[float, float] = (0.2, 1.0)
     """Smallest and largest share of the picture's area that a crop covers."""
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """Narrowest and widest crop, as width / height."""
     flip: float = 0.5
     """Probability of a left-right flip."""
@@ -62,10 +62,10 @@ class ViewConfig:
     """Smallest and largest standard deviation of the blur, in pixels."""
 
     def __post_init__(self):
-        if self.size < 1:
-            raise ValueError(f"size must be at least 1 pixel, got {self.size}")
-        _check_scale(self.scale)
-        for name in ("ratio", "blur_sigma"):
+        if self.crop < 1:
+            raise ValueError(f"crop must be at least 1 pixel, got {self.crop}")
+        _check_scale(self.crop_scale)
+        for name in ("crop_ratio", "blur_sigma"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be (low, high) with 0 < low <= high, got {(low, high)}")
@@ -82,7 +82,7 @@ class ViewConfig:
 def _check_scale(scale):
     low, high = scale
     if not 0 < low <= high <= 1:
-        raise ValueError(f"scale must be (low, high) with 0 < low <= high <= 1, got {(low, high)}")
+        raise ValueError(f"the scale of a crop must be (low, high) with 0 < low <= high <= 1, got {(low, high)}")
 
 
 class ImageViews:
@@ -93,7 +93,7 @@ class ImageViews:
 
     Example::
 
-        views = ImageViews(ViewConfig(size=24))
+        views = ImageViews(ViewConfig(crop=24))
         generator = torch.Generator(images.device).manual_seed(0)
         query, key = views(images, generator), views(images, generator)
         local = views(images, generator, size=16, scale=(0.086, 0.429))
@@ -119,7 +119,7 @@ class ImageViews:
         generator on another device.
         """
         config = self.config
-        size, scale = config.size if size is None else size, config.scale if scale is None else scale
+        size, scale = config.crop if size is None else size, config.crop_scale if scale is None else scale
         n, height, width, channels = images.shape
         if channels not in (1, 3):
             raise ValueError(f"images must have 1 or 3 channels in the last place, got shape {tuple(images.shape)}")
@@ -130,7 +130,7 @@ class ImageViews:
         _check_scale(scale)
         # Training may call this under bf16 autocast, which would round the pictures to 8 bits of mantissa.
         with torch.autocast(images.device.type, enabled=False):
-            x = crop_resize(images, draw_boxes(n, height, width, scale, config.ratio, generator), size)
+            x = crop_resize(images, draw_boxes(n, height, width, scale, config.crop_ratio, generator), size)
             x = flip(x, draw_mask(n, config.flip, generator))
             x = self._jitter(x, generator)
             if config.grayscale and channels == 3:

@@ -53,9 +53,7 @@ def test_one_positive_is_cross_entropy():
 @pytest.mark.parametrize("shared_denominator", [False, True])
 def test_finite_differences(shared_denominator):
     pairs = random_pairs(1)
-    pairs = Pairs.from_matrices(
-        pairs.anchors, pairs.candidates, pairs.positive.double(), pairs.negative, pairs.removed
-    )
+    pairs = Pairs.from_matrices(pairs.anchors, pairs.candidates, pairs.positive.double(), pairs.negative, pairs.removed)
     logits = torch.randn(6, 11, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: info_nce(x, pairs, shared_denominator), logits)
 

@@ -179,7 +179,7 @@ def test_kmeans_is_about_as_good_as_scikit_learns():
 
 
 def test_kmeans_ends_in_means_and_nearest_centres():
-    z, clusters, _ = planted(noise=0.3)
+    z, _, _ = planted(noise=0.3)
     result = kmeans(z, 6, seed=0, iterations=100)
     for c in range(6):
         assert torch.allclose(result.centres[c], z[result.assignment == c].mean(dim=0), atol=1e-5)

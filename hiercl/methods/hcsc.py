@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -58,7 +59,7 @@ class HCSCConfig(MoCoConfig):
         if self.prototypes is not None and (
             not self.prototypes
             or self.prototypes[0] < 1
-            or any(fine <= coarse for coarse, fine in zip(self.prototypes, self.prototypes[1:], strict=False))
+            or any(fine <= coarse for coarse, fine in pairwise(self.prototypes))
         ):
             raise ValueError(f"prototypes={self.prototypes}: give sizes that grow from coarse to fine, as (20, 100).")
 

@@ -1,0 +1,44 @@
+# Every target sets up .venv by itself; Python 3.11+ and make are all it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+export HIERCL_DATA ?= $(CURDIR)/data
+
+.PHONY: demo lab test test-notebooks lint notebooks bench clean
+.DEFAULT_GOAL := demo
+
+# uv installs the same packages as pip, in seconds. Remove .venv after changing pyproject.toml by hand.
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "hiercl needs Python 3.11 or newer; choose one with make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv (once; a few GB of packages) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[lab,dev]'
+	@touch $@
+
+demo: .venv/ready  ## Run the quickstart notebook without a browser; everything it makes is left in runs/demo.
+	@$(BIN)/hiercl demo --out runs/demo
+
+lab: .venv/ready  ## Open the quickstart notebook in JupyterLab.
+	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
+
+test: .venv/ready  ## All tests but the notebooks.
+	$(BIN)/python -m pytest -q -n 2
+
+test-notebooks: .venv/ready  ## Run every notebook with tiny settings.
+	HIERCL_FAST=1 HIERCL_OUT=$(CURDIR)/runs/test-notebooks $(BIN)/python -m pytest -q -p no:cacheprovider -o addopts= --nbmake --nbmake-timeout=400 notebooks
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+notebooks: .venv/ready  ## Make the notebooks from their sources and run them: what is committed.
+	for source in notebooks/*.py; do \
+		$(BIN)/jupytext --quiet --to ipynb --execute --run-path notebooks $$source || exit 1; \
+	done
+
+bench: .venv/ready  ## Speed, as ratios measured side by side.
+	$(BIN)/hiercl bench
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,136 @@
+"""The command line: ``hiercl data | train | evaluate | demo | bench``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import tyro
+
+from hiercl import methods
+from hiercl.bench import BenchConfig, bench
+from hiercl.datasets import data_root, load
+from hiercl.demo import demo
+from hiercl.evaluation import evaluate
+from hiercl.runs import load_run
+from hiercl.training import FitConfig, TrainingDivergedError, fit
+from hiercl.views import ViewConfig
+
+
+@dataclass(frozen=True)
+class Data:
+    """Get a data set ready and say what is in it."""
+
+    name: tyro.conf.Positional[str]
+    """cifar100, shapes, or the folder of an array store."""
+
+    def run(self) -> None:
+        train, test = load(self.name)
+        for part, dataset in {"train": train, "test": test}.items():
+            print(f"{part}: {dataset}")
+        print(f"\n{train.hierarchy.describe()}")
+        print(f"\nData sets live in {data_root()}.")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Linear probe, nearest neighbours and clusters of a trained run, at every level of the hierarchy."""
+
+    run_folder: tyro.conf.Positional[Path]
+    """Folder of the run (the --out of train)."""
+    data: str = ""
+    """Data set; by default the one that the run was trained on."""
+    per_class: int | None = None
+    """Training items a class for probe and neighbours; by default all."""
+
+    def run(self) -> None:
+        run = load_run(self.run_folder)
+        train, test = load(self.data or run.config["data"]["name"])
+        report = evaluate(run, train if self.per_class is None else train.per_class(self.per_class), test)
+        report.save(self.run_folder)
+        print(f"{run}\n{report}\nWritten to {self.run_folder}: report.json and report.csv.")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Run the quickstart notebook without a browser: about three minutes on two cores."""
+
+    out: Path = Path("runs/demo")
+    """Where the executed notebook, its figures and its table go."""
+
+    def run(self) -> None:
+        demo(self.out)
+
+
+@dataclass(frozen=True)
+class Bench(BenchConfig):
+    """Measure how fast the package is, as ratios, side by side in one run."""
+
+    out: Path = Path("runs/bench.json")
+    """Where the figures go."""
+
+    def run(self) -> None:
+        results = bench(self)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps(results, indent=2, default=str))
+        print(f"\nWritten to {self.out}.")
+
+
+def train_command(method: type[methods.Method]) -> type:
+    """The command that trains one method: all of its settings as flags, under their own names."""
+
+    def run(self: Any) -> None:
+        train, _ = load(self.data)
+        if self.per_class is not None:
+            train = train.per_class(self.per_class)
+        settings: dict[str, Any] = {}
+        for part in (self.fit, self.views, self.method):
+            settings |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        trained = fit(method, train, out=self.out, resume=self.resume, **settings)
+        print(f"{trained}\nNext: hiercl evaluate {self.out}")
+
+    flat = tyro.conf.OmitArgPrefixes
+    fields = [
+        ("out", Annotated[Path, tyro.conf.arg(help="Folder of the run.")]),
+        ("data", Annotated[str, tyro.conf.arg(help="Data set: a name or a folder.")], "shapes"),
+        ("per_class", Annotated[int | None, tyro.conf.arg(help="Training items a class; by default all.")], None),
+        ("resume", Annotated[bool, tyro.conf.arg(help="Continue the run in --out.")], False),
+        ("fit", Annotated[FitConfig, flat], dataclasses.field(default_factory=FitConfig)),
+        ("views", Annotated[ViewConfig, flat], dataclasses.field(default_factory=ViewConfig)),
+        ("method", Annotated[method.Config, flat], dataclasses.field(default_factory=method.Config)),
+    ]
+    command = dataclasses.make_dataclass(f"Train{method.__name__}", fields, frozen=True, namespace={"run": run})
+    command.__doc__ = f"Train {method.__name__}: {(method.__doc__ or '').strip().splitlines()[0]}"
+    return command
+
+
+def commands() -> Any:
+    """All commands, as the union type that tyro turns into a parser."""
+
+    def choice(name: str, command: type) -> Any:
+        return Annotated[command, tyro.conf.subcommand(name)]
+
+    trainers = Union[tuple(choice(name, train_command(methods.get(name))) for name in methods.names())]  # noqa: UP007
+    train = dataclasses.make_dataclass("Train", [("what", trainers)], namespace={"run": lambda self: self.what.run()})
+    train.__doc__ = "Train a method; hiercl train METHOD --help lists its settings."
+    every = {"data": Data, "train": train, "evaluate": Evaluate, "demo": Demo, "bench": Bench}
+    return Union[tuple(choice(name, command) for name, command in every.items())]  # noqa: UP007
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. What a user got wrong is told in one line, not in a traceback."""
+    flags = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+    description = "See, step through and change hierarchical contrastive learning."
+    command = tyro.cli(commands(), prog="hiercl", description=description, args=arguments, config=flags)
+    try:
+        command.run()
+    except (ValueError, OSError, TrainingDivergedError) as error:
+        sys.exit(f"hiercl: {error}")
+
+
+if __name__ == "__main__":
+    main()

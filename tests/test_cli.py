@@ -1,0 +1,69 @@
+"""The command line, as a newcomer uses it."""
+
+import json
+
+import pytest
+import torch
+
+from hiercl.bench import BenchConfig, SelectionCase, plain_removals, random_tree, throughput
+from hiercl.cli import main
+from hiercl.datasets import write_store
+
+
+def run(capsys, *arguments: str) -> str:
+    """What a call prints; tyro ends help and errors with SystemExit."""
+    try:
+        main(list(arguments))
+    except SystemExit as stop:
+        return f"{capsys.readouterr()} {stop.code}"
+    return str(capsys.readouterr())
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["demo"], ["bench"]])
+def test_help(capsys, command):
+    text = run(capsys, *command, "--help")
+    assert "usage: hiercl" in text
+    if command == ["train", "hcsc"]:
+        assert all(flag in text for flag in ("--prototypes", "--select", "--epochs", "--crop-scale", "--out"))
+    if not command:
+        assert all(name in text for name in ("data", "train", "evaluate", "demo", "bench"))
+
+
+@pytest.fixture
+def store(tmp_path):
+    from test_training import pictures
+
+    write_store(pictures(96), tmp_path / "stripes" / "train")
+    write_store(pictures(40, seed=1), tmp_path / "stripes" / "test")
+    return str(tmp_path / "stripes")
+
+
+def test_data_train_evaluate(capsys, tmp_path, store):
+    assert "96 images" in run(capsys, "data", store)
+    out = str(tmp_path / "run")
+    flags = ["--epochs", "1", "--batch", "32", "--crop", "12", "--prototypes", "2", "4", "--warm-up", "0"]
+    text = run(capsys, "train", "hcsc", "--data", store, "--out", out, *flags)
+    assert "hiercl evaluate" in text
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["method_settings"]["prototypes"] == [2, 4]
+    text = run(capsys, "evaluate", out, "--data", store)
+    assert "linear" in text and (tmp_path / "run" / "report.json").exists()
+    assert "resume=True" in run(capsys, "train", "hcsc", "--data", store, "--out", out, *flags)
+
+
+def test_mistakes_are_told_in_a_line(capsys, tmp_path):
+    assert "cifar100" in run(capsys, "data", "cifra100")
+    assert "No run at" in run(capsys, "evaluate", str(tmp_path))
+
+
+def test_bench_measures(monkeypatch):
+    """Small sizes: the figures are there and positive; the two forms of selection remove the same."""
+    config = BenchConfig(batch=16, queue=32, steps=8, rounds=1, data=2000)
+    table = throughput(config, torch.device("cpu")).set_index("arm")
+    assert table.loc["bare step", "share of bare (median)"] == 1 and (table["images/s (median)"] > 0).all()
+    case = SelectionCase(8, 64, (3, 6), torch.device("cpu"))
+    terms = case.method.selective_terms({"": case.query}, case.key, case.item, case.draws())
+    plain = plain_removals(case.method, case.item, case.draws())
+    assert all(torch.equal(terms[level].pairs.removed, plain[level]) for level in range(2))
+    case.stored()
+    case.plain()
+    assert random_tree((3, 6), 50).assignment.shape == (50, 2)
