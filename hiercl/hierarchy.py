@@ -4,21 +4,30 @@ Level 0 is the coarsest, the last level is the leaves, and the root above level 
 level and its id there; a leaf is known by its id alone. Labels of a data set are leaf ids.
 """
 
-import difflib
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import numpy as np
 
+from hiercl.hierarchy_forms import (
+    Names,
+    check_levels,
+    check_one_parent,
+    close,
+    folders_of,
+    label_names,
+    leaf_paths,
+    number,
+    path_from_top,
+    twice,
+)
 from hiercl.types import Int
 
 __all__ = ["Hierarchy"]
 
 Leaves = Int[np.ndarray, "..."] | list[int] | int | np.integer
-Names = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,8 +67,8 @@ class Hierarchy:
         object.__setattr__(self, "names", tuple(tuple(str(name) for name in level) for level in self.names))
         object.__setattr__(self, "ancestors", ancestors)
         object.__setattr__(self, "level_names", level_names)
-        _check_levels(self.names, ancestors, level_names)
-        _check_one_parent(ancestors, self.names, level_names)
+        check_levels(self.names, ancestors, level_names)
+        check_one_parent(ancestors, self.names, level_names)
         self._check_sibling_names()
 
     def _check_sibling_names(self) -> None:
@@ -67,7 +76,7 @@ class Hierarchy:
             seen = set()
             for node, (parent, name) in enumerate(zip(self.parent(level), names, strict=True)):
                 if (parent, name) in seen:
-                    raise _twice(name, self._path(level, node)[:-1])
+                    raise twice(name, self._path(level, node)[:-1])
                 seen.add((parent, name))
 
     # ---- constructors ----
@@ -86,7 +95,7 @@ class Hierarchy:
             >>> Hierarchy.from_dict({"animal": {"cat": ["lion", "tiger"], "dog": None}}).path(2)
             ('animal', 'dog', 'dog')
         """
-        return cls._from_leaf_paths(list(_leaf_paths(nested)), level_names)
+        return cls._from_leaf_paths(list(leaf_paths(nested)), level_names)
 
     @classmethod
     def from_parents(cls, parent: Mapping[str, str | None], level_names: Sequence[str] | None = None) -> "Hierarchy":
@@ -102,7 +111,7 @@ class Hierarchy:
             >>> Hierarchy.from_parents({"animal": None, "cat": "animal", "dog": "animal"}).leaf_names
             ('cat', 'dog')
         """
-        paths = {node: _path_from_top(node, parent) for node in parent}
+        paths = {node: path_from_top(node, parent) for node in parent}
         inner = set(parent.values())
         return cls._from_leaf_paths([path for node, path in paths.items() if node not in inner], level_names)
 
@@ -130,10 +139,10 @@ class Hierarchy:
             raise ValueError(f"label columns must be [n, levels] with n and levels at least 1, got {list(table.shape)}")
         if names is not None and len(names) != table.shape[1]:
             raise ValueError(f"names are for {len(names)} levels, but there are {table.shape[1]} label columns")
-        values, ids = zip(*(_number(table[:, level], level) for level in range(table.shape[1])), strict=True)
-        node_names = tuple(_label_names(v, names, level) for level, v in enumerate(values))
+        values, ids = zip(*(number(table[:, level], level) for level in range(table.shape[1])), strict=True)
+        node_names = tuple(label_names(v, names, level) for level, v in enumerate(values))
         table = np.stack(ids, axis=1)
-        _check_one_parent(table, node_names, tuple(level_names or (f"level {i}" for i in range(len(ids)))))
+        check_one_parent(table, node_names, tuple(level_names or (f"level {i}" for i in range(len(ids)))))
         _, first = np.unique(table[:, -1], return_index=True)
         return cls(node_names, table[first], tuple(level_names or ())), table[:, -1]
 
@@ -154,7 +163,7 @@ class Hierarchy:
             >>> tree.leaf_names, leaf_labels.tolist()
             (('bus', 'car'), [1, 0])
         """
-        folders = [_folders(os.fspath(path)) for path in paths]
+        folders = [folders_of(os.fspath(path)) for path in paths]
         leaves = sorted(set(folders))
         inner = {leaf[:depth] for leaf in leaves for depth in range(1, len(leaf))}
         if mixed := sorted(inner & set(leaves)):
@@ -196,7 +205,7 @@ class Hierarchy:
         seen = set()
         for path in paths:
             if path in seen:
-                raise _twice(path[-1], path[:-1])
+                raise twice(path[-1], path[:-1])
             seen.add(path)
         depth = max(len(path) for path in paths)
         paths = [path + path[-1:] * (depth - len(path)) for path in paths]
@@ -274,7 +283,7 @@ class Hierarchy:
             found = [(i, node) for i, node in nodes if "/".join(self._path(i, node)) == name]
         if not found:
             known = sorted({self.names[i][node] for i, node in nodes})
-            raise ValueError(f"no node is named {name!r}; {_close(name, known)}")
+            raise ValueError(f"no node is named {name!r}; {close(name, known)}")
         if len({tuple(self.leaves_of(*match)) for match in found}) > 1:
             places = ", ".join(f"{'/'.join(self._path(*m))!r} (level {m[0]})" for m in found)
             raise ValueError(
@@ -526,120 +535,3 @@ class Hierarchy:
         yield "  " * level + self.names[level][node]
         for child in self.children(level, node):
             yield from self._lines(level + 1, int(child))
-
-
-# ---- checks ----
-
-
-def _check_levels(names: Names, ancestors: np.ndarray, level_names: Sequence[str]) -> None:
-    leaves, levels = ancestors.shape
-    if len(names) != levels:
-        raise ValueError(f"names are for {len(names)} levels, but the ancestors have {levels}")
-    if len(level_names) != levels or len(set(level_names)) != levels:
-        raise ValueError(f"{levels} levels need as many different level names, got {tuple(level_names)}")
-    if not np.array_equal(ancestors[:, -1], np.arange(leaves)):
-        raise ValueError("the last column of the ancestors must be the leaf ids 0, 1, ..., leaves - 1")
-    for level in range(levels):
-        size, column = len(names[level]), ancestors[:, level]
-        if column.min() < 0 or column.max() >= size:
-            wrong = column[(column < 0) | (column >= size)][0]
-            raise ValueError(f"node {wrong} of {level_names[level]!r} has no name: {size} names are given")
-        empty = np.setdiff1d(np.arange(size), column)
-        if len(empty):
-            raise ValueError(
-                f"{names[level][empty[0]]!r} ({level_names[level]}) has no leaves: remove it, or give it a leaf"
-            )
-
-
-def _check_one_parent(table: np.ndarray, names: Names, level_names: Sequence[str]) -> None:
-    """Check that in a table [rows, levels] of node ids every node always stands under the same parent."""
-    for level in range(1, table.shape[1]):
-        node, above = table[:, level], table[:, level - 1]
-        parent = np.zeros(len(names[level]), dtype=np.int64)
-        parent[node] = above
-        wrong = np.flatnonzero(parent[node] != above)
-        if len(wrong):
-            child = names[level][node[wrong[0]]]
-            one, two = names[level - 1][above[wrong[0]]], names[level - 1][parent[node[wrong[0]]]]
-            raise ValueError(
-                f"{child!r} ({level_names[level]}) has two parents, {one!r} and {two!r}: a node has only one; if these "
-                f"are two classes, give them names of their own, such as '{one}/{child}' and '{two}/{child}'"
-            )
-
-
-def _twice(name: str, above: Sequence[str]) -> ValueError:
-    place = f"under {'/'.join(above)!r}" if above else "at the top"
-    return ValueError(f"{name!r} occurs twice {place}: siblings need different names, rename one")
-
-
-def _close(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known)
-    if close:
-        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return f"there are {len(known)} names: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
-
-
-# ---- reading the forms in which a hierarchy is given ----
-
-
-def _leaf_paths(nested: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    place = repr("/".join(above)) if above else "the hierarchy"
-    if not isinstance(nested, Mapping | list | tuple):
-        raise ValueError(f"{place} must hold a dict or a list of names, got {nested!r}")
-    if len(nested) == 0:
-        raise ValueError(f"{place} has no leaves: remove it, or give it a leaf")
-    for name in nested:
-        if not isinstance(name, str):
-            raise ValueError(f"{place} holds the name {name!r}: names must be strings")
-        path = (*above, name)
-        inner = nested[name] if isinstance(nested, Mapping) else None
-        if inner is None or (isinstance(inner, Mapping) and not inner):
-            yield path
-        else:
-            yield from _leaf_paths(inner, path)
-
-
-def _path_from_top(node: str, parent: Mapping[str, str | None]) -> tuple[str, ...]:
-    path = [node]
-    while (above := parent[path[-1]]) is not None:
-        if above in path:
-            cycle = " -> ".join([*path[path.index(above) :], above])
-            raise ValueError(f"the parents go round in a cycle, {cycle}: give one of these nodes the parent None")
-        if above not in parent:
-            raise ValueError(f"{above!r}, the parent of {path[-1]!r}, is no node itself: add {above!r} with its parent")
-        path.append(above)
-    return tuple(reversed(path))
-
-
-def _folders(path: str) -> tuple[str, ...]:
-    if re.match(r"[\\/]|[A-Za-z]:", path):
-        raise ValueError(f"{path!r} is absolute: give paths that start at the data set's own folder")
-    parts = [part for part in re.split(r"[\\/]", path) if part not in ("", ".")]
-    if len(parts) < 2 or ".." in parts:
-        raise ValueError(f"{path!r} names no class: the file must lie in a folder below the data set's own")
-    return tuple(parts[:-1])
-
-
-def _number(column: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the labels that occur in a column, sorted, and their position for every row."""
-    if column.dtype == object:
-        kinds = (str, int | np.integer)
-        kind = next((k for k in kinds if isinstance(column[0], k)), str)
-        for row, label in enumerate(column):
-            if not isinstance(label, kind) or isinstance(label, bool):
-                raise ValueError(f"label column {level}, row {row}: {label!r}; a column is all integers or all strings")
-        column = np.array(column.tolist())
-    if column.dtype.kind not in "iuU":
-        raise ValueError(f"label column {level} is {column.dtype}; labels must be integers or strings")
-    return np.unique(column, return_inverse=True)
-
-
-def _label_names(labels: np.ndarray, names: Names | None, level: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(str(label) for label in labels)
-    if labels.dtype.kind == "U":
-        raise ValueError(f"label column {level} holds strings, which are its names: leave names out")
-    if labels[0] < 0 or labels[-1] >= len(names[level]):
-        wrong = labels[0] if labels[0] < 0 else labels[-1]
-        raise ValueError(f"label {wrong} of column {level} has no name: {len(names[level])} names are given")
-    return tuple(names[level][label] for label in labels)

@@ -1,0 +1,127 @@
+"""The forms in which a hierarchy is given, and the checks of what was read: every error names the node."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Names = Sequence[Sequence[str]]
+
+
+# ---- checks ----
+
+
+def check_levels(names: Names, ancestors: np.ndarray, level_names: Sequence[str]) -> None:
+    leaves, levels = ancestors.shape
+    if len(names) != levels:
+        raise ValueError(f"names are for {len(names)} levels, but the ancestors have {levels}")
+    if len(level_names) != levels or len(set(level_names)) != levels:
+        raise ValueError(f"{levels} levels need as many different level names, got {tuple(level_names)}")
+    if not np.array_equal(ancestors[:, -1], np.arange(leaves)):
+        raise ValueError("the last column of the ancestors must be the leaf ids 0, 1, ..., leaves - 1")
+    for level in range(levels):
+        size, column = len(names[level]), ancestors[:, level]
+        if column.min() < 0 or column.max() >= size:
+            wrong = column[(column < 0) | (column >= size)][0]
+            raise ValueError(f"node {wrong} of {level_names[level]!r} has no name: {size} names are given")
+        empty = np.setdiff1d(np.arange(size), column)
+        if len(empty):
+            raise ValueError(
+                f"{names[level][empty[0]]!r} ({level_names[level]}) has no leaves: remove it, or give it a leaf"
+            )
+
+
+def check_one_parent(table: np.ndarray, names: Names, level_names: Sequence[str]) -> None:
+    """Check that in a table [rows, levels] of node ids every node always stands under the same parent."""
+    for level in range(1, table.shape[1]):
+        node, above = table[:, level], table[:, level - 1]
+        parent = np.zeros(len(names[level]), dtype=np.int64)
+        parent[node] = above
+        wrong = np.flatnonzero(parent[node] != above)
+        if len(wrong):
+            child = names[level][node[wrong[0]]]
+            one, two = names[level - 1][above[wrong[0]]], names[level - 1][parent[node[wrong[0]]]]
+            raise ValueError(
+                f"{child!r} ({level_names[level]}) has two parents, {one!r} and {two!r}: a node has only one; if these "
+                f"are two classes, give them names of their own, such as '{one}/{child}' and '{two}/{child}'"
+            )
+
+
+def twice(name: str, above: Sequence[str]) -> ValueError:
+    place = f"under {'/'.join(above)!r}" if above else "at the top"
+    return ValueError(f"{name!r} occurs twice {place}: siblings need different names, rename one")
+
+
+def close(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return f"there are {len(known)} names: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
+
+
+# ---- reading the forms in which a hierarchy is given ----
+
+
+def leaf_paths(nested: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    place = repr("/".join(above)) if above else "the hierarchy"
+    if not isinstance(nested, Mapping | list | tuple):
+        raise ValueError(f"{place} must hold a dict or a list of names, got {nested!r}")
+    if len(nested) == 0:
+        raise ValueError(f"{place} has no leaves: remove it, or give it a leaf")
+    for name in nested:
+        if not isinstance(name, str):
+            raise ValueError(f"{place} holds the name {name!r}: names must be strings")
+        path = (*above, name)
+        inner = nested[name] if isinstance(nested, Mapping) else None
+        if inner is None or (isinstance(inner, Mapping) and not inner):
+            yield path
+        else:
+            yield from leaf_paths(inner, path)
+
+
+def path_from_top(node: str, parent: Mapping[str, str | None]) -> tuple[str, ...]:
+    path = [node]
+    while (above := parent[path[-1]]) is not None:
+        if above in path:
+            cycle = " -> ".join([*path[path.index(above) :], above])
+            raise ValueError(f"the parents go round in a cycle, {cycle}: give one of these nodes the parent None")
+        if above not in parent:
+            raise ValueError(f"{above!r}, the parent of {path[-1]!r}, is no node itself: add {above!r} with its parent")
+        path.append(above)
+    return tuple(reversed(path))
+
+
+def folders_of(path: str) -> tuple[str, ...]:
+    if re.match(r"[\\/]|[A-Za-z]:", path):
+        raise ValueError(f"{path!r} is absolute: give paths that start at the data set's own folder")
+    parts = [part for part in re.split(r"[\\/]", path) if part not in ("", ".")]
+    if len(parts) < 2 or ".." in parts:
+        raise ValueError(f"{path!r} names no class: the file must lie in a folder below the data set's own")
+    return tuple(parts[:-1])
+
+
+def number(column: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the labels that occur in a column, sorted, and their position for every row."""
+    if column.dtype == object:
+        kinds = (str, int | np.integer)
+        kind = next((k for k in kinds if isinstance(column[0], k)), str)
+        for row, label in enumerate(column):
+            if not isinstance(label, kind) or isinstance(label, bool):
+                raise ValueError(f"label column {level}, row {row}: {label!r}; a column is all integers or all strings")
+        column = np.array(column.tolist())
+    if column.dtype.kind not in "iuU":
+        raise ValueError(f"label column {level} is {column.dtype}; labels must be integers or strings")
+    return np.unique(column, return_inverse=True)
+
+
+def label_names(labels: np.ndarray, names: Names | None, level: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(str(label) for label in labels)
+    if labels.dtype.kind == "U":
+        raise ValueError(f"label column {level} holds strings, which are its names: leave names out")
+    if labels[0] < 0 or labels[-1] >= len(names[level]):
+        wrong = labels[0] if labels[0] < 0 else labels[-1]
+        raise ValueError(f"label {wrong} of column {level} has no name: {len(names[level])} names are given")
+    return tuple(names[level][label] for label in labels)
