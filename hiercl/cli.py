@@ -17,7 +17,7 @@ from hiercl.datasets import data_root, load
 from hiercl.demo import demo
 from hiercl.evaluation import evaluate
 from hiercl.runs import load_run
-from hiercl.training import FitConfig, TrainingDivergedError, fit
+from hiercl.training import FitConfig, TrainingDivergedError, fit, pick_device
 from hiercl.views import ViewConfig
 
 
@@ -48,7 +48,7 @@ class Evaluate:
     """Training items a class for probe and neighbours; by default all."""
 
     def run(self) -> None:
-        run = load_run(self.run_folder)
+        run = load_run(self.run_folder, device=pick_device("auto"))
         train, test = load(self.data or run.config["data"]["name"])
         report = evaluate(run, train if self.per_class is None else train.per_class(self.per_class), test)
         report.save(self.run_folder)
