@@ -1,0 +1,181 @@
+"""One anchor and its candidates: pulled, pushed, removed, left alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from hiercl.datasets.base import HierarchicalDataset
+from hiercl.methods.base import Step, Term
+from hiercl.pairs import Kind
+from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, check_images, draw_pictures, readable, sheet, text_width
+from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
+from hiercl.prototypes import PrototypeTree
+
+LEFT = 2.35  # where the candidates begin: the anchor and the names of the rows stand before
+HEADER = 0.75
+# colour and symbol of every role
+ROLES = {
+    "pulled": (OKABE_ITO[2], "+"),
+    "pushed": (OKABE_ITO[4], "−"),
+    "removed": (OKABE_ITO[0], "×"),
+    "left alone": ("#888888", "○"),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The candidates of one role, most similar first."""
+
+    role: str
+    items: np.ndarray  # pictures to show, indices in the data set
+    names: list[str]  # class of each
+    same: np.ndarray  # whether that is the anchor's leaf class
+    notes: list[str]  # under each picture
+    total: int
+    total_same: int
+
+
+def pairs(
+    step: Step,
+    dataset: HierarchicalDataset,
+    anchor: int = 0,
+    term: str | int | None = None,
+    count: int = 8,
+    tree: PrototypeTree | None = None,
+) -> Figure:
+    """What a step does with one anchor: the most similar candidates that are pulled, pushed, removed or left alone.
+
+    Classes equal to the anchor's are bold: among the pushed they are false negatives. Under removed pictures stands the
+    probability with which selection would have kept them.
+
+    Args:
+        step: what ``run.step(dataset)`` gives.
+        dataset: the training set of that run.
+        anchor: number of the anchor in the step.
+        term: name or number of the term; by default the first that removes something, else the first.
+        count: pictures in a row, at most.
+        tree: ``run.tree``, needed for terms whose candidates are prototypes: each is shown by its nearest picture.
+
+    Raises:
+        ValueError: the anchor or the term does not exist, or the candidates are prototypes and no tree is given.
+
+    Example:
+        >>> hiercl.plot.pairs(run.step(train), train, anchor=3)
+    """
+    check_images(dataset)
+    chosen = _pick_term(step, term)
+    anchors = chosen.pairs.anchors
+    if not 0 <= anchor < len(anchors):
+        raise ValueError(f"there is no anchor {anchor}: the step has {len(anchors)}, counted from 0.")
+    item = int(anchors.item[anchor])
+    groups = _groups(chosen, dataset, anchor, item, count, tree)
+
+    size = min(0.72, (WIDTH - LEFT - 0.1) / count - 0.08)
+    tops = [HEADER]
+    for group in groups:
+        tops.append(tops[-1] + size + (0.5 if group.notes else 0.38))
+    path = " › ".join(readable(name) for name in dataset.hierarchy.path(int(dataset.labels[item])))
+    leaf = readable(dataset.hierarchy.leaf_names[int(dataset.labels[item])])
+    note = f"Each row: the most similar first. Bold: “{leaf}” like the anchor."
+    if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
+        note += " A prototype is shown by its nearest picture and named after most of its members."
+    figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)
+    draw_pictures(axis, dataset, np.array([item]), 0.1, HEADER, 0.85)
+    axis.text(0.525, HEADER + 0.92, "anchor", size=SMALL, color=GREY, ha="center", va="top")
+    for group, top in zip(groups, tops, strict=False):
+        _draw_group(axis, dataset, group, top, size)
+    return figure
+
+
+def _pick_term(step: Step, term: str | int | None) -> Term:
+    terms = step.terms
+    if term is None:
+        return next((t for t in terms if bool(t.pairs.removed.any())), terms[0])
+    names = [t.name for t in terms]
+    if isinstance(term, str) and term in names:
+        return terms[names.index(term)]
+    if isinstance(term, int) and -len(terms) <= term < len(terms):
+        return terms[term]
+    raise ValueError(f"there is no term {term!r}: the step has {', '.join(names)}.")
+
+
+def _groups(
+    term: Term, dataset: HierarchicalDataset, anchor: int, item: int, count: int, tree: PrototypeTree | None
+) -> list[Group]:
+    """The candidates by role; roles that nobody has are left out."""
+    pairs = term.pairs
+    pictures, labels = _candidates(term, dataset, tree)
+    similarity = term.logits[anchor].detach().float().cpu().numpy()
+    pulled = np.zeros(len(pairs.candidates), dtype=bool)
+    pulled[pairs.positive_index[pairs.positive_index[:, 0] == anchor, 1].cpu().numpy()] = True
+    pushed, removed = pairs.negative[anchor].cpu().numpy(), pairs.removed[anchor].cpu().numpy()
+    masks = {"pulled": pulled, "pushed": pushed, "removed": removed, "left alone": ~(pulled | pushed | removed)}
+    keep = None if pairs.keep_probability is None else pairs.keep_probability[anchor].detach().cpu().numpy()
+    is_prototype = (pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy()
+    result = []
+    for role, mask in masks.items():
+        known = np.flatnonzero(mask & (pictures >= 0))
+        if not len(known):
+            continue
+        known = known[np.argsort(-similarity[known], kind="stable")]
+        same = labels[known] == dataset.labels[item]
+        shown = known[:count]
+        names = [readable(dataset.hierarchy.leaf_names[label]) for label in labels[shown]]
+        notes = [f"kept with {keep[c]:.2f}" for c in shown] if role == "removed" and keep is not None else []
+        if role == "pulled":
+            notes = ["another view" if pictures[c] == item and not is_prototype[c] else "" for c in shown]
+        result.append(Group(role, pictures[shown], names, same[:count], notes, len(known), int(same.sum())))
+    return result
+
+
+def _candidates(term: Term, dataset: HierarchicalDataset, tree: PrototypeTree | None) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (−1: none) and a leaf label for every candidate; a prototype has those of its members."""
+    pairs = term.pairs
+    pictures = pairs.candidates.item.cpu().numpy().copy()
+    prototypes = np.flatnonzero((pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy())
+    labels = np.where(pictures >= 0, dataset.labels[pictures.clip(0, len(dataset) - 1)], -1)
+    if not len(prototypes):
+        return pictures, labels
+    if tree is None or pairs.level is None:
+        raise ValueError(f"the candidates of the term {term.name!r} are prototypes: pass tree=run.tree to show them.")
+    majority = tree.majority(torch.as_tensor(dataset.labels))[pairs.level].cpu().numpy()
+    for place in prototypes:
+        node = int(pairs.candidates.item[place])
+        nearest = tree.exemplars(pairs.level, node, 1)
+        labels[place] = majority[node]
+        pictures[place] = int(nearest[0]) if len(nearest) else -1
+    return pictures, labels
+
+
+def _draw_group(axis: Axes, dataset: HierarchicalDataset, group: Group, top: float | int, size: float | int) -> None:
+    colour, symbol = ROLES[group.role]
+    axis.text(1.15, top + 0.13, f"{symbol} {group.role}", size=TITLE, weight="bold", color=colour, va="center")
+    axis.text(1.15, top + 0.36, f"{group.total:,}", size=NORMAL, color=TEXT, va="center")
+    axis.text(1.15, top + 0.54, _share(group), size=SMALL, color=GREY, va="center")
+    gap = 0.08
+    lefts = draw_pictures(axis, dataset, group.items, LEFT, top, size, gap)
+    centred = {"color": TEXT, "va": "center", "ha": "center"}
+    for number, (name, same, x) in enumerate(zip(group.names, group.same, lefts, strict=True)):
+        axis.add_patch(Rectangle((x, top), size, size, fill=False, edgecolor=colour, linewidth=2.2))
+        short = _fit(name, size + gap - 0.04)
+        axis.text(x + size / 2, top + size + 0.1, short, size=7, weight="bold" if same else "normal", **centred)
+        if group.notes:
+            axis.text(x + size / 2, top + size + 0.23, group.notes[number], size=6.5, **centred)
+
+
+def _share(group: Group) -> str:
+    share = 100 * group.total_same / group.total
+    return f"{share:.0f} % same class" if share >= 10 or share == 0 else f"{share:.1f} % same class"
+
+
+def _fit(name: str, width: float | int) -> str:
+    """A name, cut to a width."""
+    if text_width(name, 7) * 1.12 <= width:  # bold letters are wider
+        return name
+    while name and text_width(name + "…", 7) * 1.12 > width:
+        name = name[:-1]
+    return name.rstrip() + "…"
