@@ -225,9 +225,9 @@ def plain_removals(method: HCSC, item: Tensor, draws: torch.Generator) -> list[T
         posterior = method.tree.posterior(method.queue.keys, level)  # [queue, prototypes]
         own = method.tree.assignment[item, level]
         keep = (1 - posterior[:, own].T).clamp(0, HIGHEST_KEEP)
-        removed = torch.zeros_like(allowed)
-        removed[:, len(item) :] = torch.rand(keep.shape, generator=draws, device=keep.device) >= keep
-        removals.append(removed & allowed)
+        keep = F.pad(keep, (len(item), 0), value=HIGHEST_KEEP)  # the keys of the batch
+        drawn = torch.rand(keep.shape, generator=draws, device=keep.device) >= keep
+        removals.append(drawn & allowed)
     return removals
 
 

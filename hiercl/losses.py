@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hiercl.pairs import Pairs
-from hiercl.types import Bool, Float
+from hiercl.types import Float
 
 
 def info_nce(
@@ -61,11 +61,10 @@ def info_nce(
     counted = pairs.negative
     if shared_denominator:
         counted = counted.index_put((row, column), counted.new_ones(()))
-    others = logits.masked_fill(~counted, -math.inf)
+    log_others = MaskedLogSumExp.apply(logits, counted)
     if removed_logit > -math.inf:
-        others = others.masked_fill(pairs.removed, removed_logit)
-        counted = counted | pairs.removed
-    log_others = _logsumexp(others, counted.any(dim=1))
+        log_removed = removed_logit + pairs.removed.sum(dim=1).to(logits.dtype).log()  # log(|R| e^removed_logit)
+        log_others = _log_add(log_others, log_removed)
     if shared_denominator:
         loss_of_positive = log_others[row] - positive
     else:
@@ -80,11 +79,31 @@ def info_nce(
     return loss.sum() / (total > 0).sum().clamp(min=1)
 
 
-def _logsumexp(
-    masked: Float[Tensor, "anchors candidates"], any_left: Bool[Tensor, " anchors"]
-) -> Float[Tensor, " anchors"]:
-    """Row-wise log Σ exp, and −inf with a gradient of zero (torch's own is NaN) for a row in which nothing is left."""
-    if any_left.all():
-        return masked.logsumexp(dim=1)
-    safe = masked.masked_fill(~any_left[:, None], 0.0)
-    return safe.logsumexp(dim=1).masked_fill(~any_left, -math.inf)
+def _log_add(a: Float[Tensor, " anchors"], b: Float[Tensor, " anchors"]) -> Float[Tensor, " anchors"]:
+    """log(e^a + e^b) for a constant b; where both are −inf so is the sum, and its gradient is zero (torch's is NaN)."""
+    nothing = torch.isneginf(a) & torch.isneginf(b)
+    return torch.logaddexp(a.masked_fill(nothing, 0.0), b).masked_fill(nothing, -math.inf)
+
+
+class MaskedLogSumExp(torch.autograd.Function):
+    r"""Row-wise $\log\sum_{c\in\text{mask}} e^{s_c}$, and −inf with a gradient of zero where nothing is in the mask.
+
+    ``masked_fill`` and ``logsumexp`` say the same, but pass over the matrix twice as often, and their gradient is NaN
+    for an empty row. The gradient is the softmax within the mask.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, mask: Tensor) -> Tensor:
+        shifted = logits.masked_fill(~mask, -math.inf)
+        highest = shifted.amax(dim=1, keepdim=True)
+        highest.masked_fill_(torch.isneginf(highest), 0.0)
+        exponentials = shifted.sub_(highest).exp_()
+        total = exponentials.sum(dim=1, keepdim=True)
+        ctx.save_for_backward(exponentials, total)
+        return (total.log() + highest).squeeze(1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        exponentials, total = ctx.saved_tensors
+        scale = (gradient[:, None] / total).masked_fill(total == 0, 0.0)
+        return exponentials * scale, None

@@ -24,8 +24,6 @@ import os
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Image as Picture
-from PIL import Image
 from sklearn.metrics import adjusted_mutual_info_score
 
 import hiercl
@@ -45,12 +43,9 @@ OUT.mkdir(parents=True, exist_ok=True)
 
 
 def keep(figure, name):
-    """Writes a figure to the folder of results, and shows that file."""
-    path = OUT / f"{name}.png"
-    figure.savefig(path)
-    coarse = Image.open(path).convert("RGB").point(lambda value: round(value * 31 / 255) * 255 // 31)
-    coarse.save(path, optimize=True)  # 32 steps a colour do not show, and keep the notebook small
-    return Picture(filename=path)
+    """Writes a figure to the folder of results, and gives it back to be shown."""
+    figure.savefig(OUT / f"{name}.png")
+    return figure
 
 
 # %% [markdown]

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hiercl.methods.base import Batch, Embed, Setting, Step, Term, View, full_precision
 from hiercl.methods.moco import MoCo, MoCoConfig
@@ -116,7 +117,7 @@ class HCSC(MoCo):
         self.warm_up_epochs = warm_up_epochs(config.warm_up, setting)
         self.tree: PrototypeTree | None = None
         self.register_buffer("log_normaliser", torch.zeros(len(self.sizes), len(self.queue)))  # of the queue, by level
-        self.parent_posterior: tuple[Tensor, ...] = ()  # per level below the top: [prototypes, prototypes one level up]
+        self.parent_posterior: tuple[Tensor, ...] = ()  # per level below the top: [prototypes one level up, prototypes]
 
     @property
     def plan(self) -> tuple[View, ...]:
@@ -139,7 +140,7 @@ class HCSC(MoCo):
     def _set_tree(self, tree: PrototypeTree) -> None:
         self.tree = tree = tree.to(self.queue.keys.device)
         self.parent_posterior = tuple(
-            tree.posterior(tree.centroids[level], level - 1) for level in range(1, tree.levels)
+            tree.posterior(tree.centroids[level], level - 1).T.contiguous() for level in range(1, tree.levels)
         )
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:
@@ -206,25 +207,23 @@ class HCSC(MoCo):
     # -- selection ----------------------------------------------------------------------------------------------
 
     def instance_posterior(self, item: Tensor, level: int) -> Tensor:
-        r"""$\pi^l_j$ of every anchor and queue item, ``[anchors, K]``: one matmul, thanks to the stored denominator."""
+        r"""$\pi^l_j$ of every anchor and candidate, ``[B, B + K]``; 0 for the keys of the batch, never negatives.
+
+        One matmul, thanks to the stored denominators.
+        """
         own = self.tree.assignment[item, level]
         scaled = self.tree.centroids[level][own] / self.tree.concentration[level][own][:, None]
-        return (scaled @ self.queue.keys.T - self.log_normaliser[level]).exp()
+        batch = self.queue.keys.new_zeros(len(item), scaled.shape[1])
+        denominator = F.pad(self.log_normaliser[level], (len(item), 0), value=math.inf)
+        return (scaled @ torch.cat([batch, self.queue.keys]).T).sub_(denominator).exp_()
 
     def select_instances(self, pairs: Pairs, level: int, draws: torch.Generator) -> Pairs:
         """MoCo's pairs with the queue thinned by a draw at this level."""
         if not self.selects("instances"):
             return pairs
-        n = len(pairs.anchors)
         keep = self.keep(self.instance_posterior(pairs.anchors.item, level)).clamp(0, HIGHEST_KEEP)
-        removed = torch.zeros_like(pairs.negative)
-        removed[:, n:] = torch.rand(keep.shape, generator=draws, device=keep.device) >= keep
-        removed &= pairs.negative
-        probability = torch.ones_like(removed, dtype=keep.dtype)
-        probability[:, n:] = keep
-        return replace(
-            pairs, negative=pairs.negative & ~removed, removed=removed, keep_probability=probability, level=level
-        )
+        removed = (torch.rand(keep.shape, generator=draws, device=keep.device) >= keep).logical_and_(pairs.negative)
+        return replace(pairs, negative=pairs.negative ^ removed, removed=removed, keep_probability=keep, level=level)
 
     def select_prototypes(self, item: Tensor, level: int, draws: torch.Generator) -> Pairs:
         """The anchor's own prototype is pulled, the others of its level are pushed or removed by a draw."""
@@ -236,7 +235,7 @@ class HCSC(MoCo):
         removed, keep = torch.zeros_like(negative), None
         if level > 0 and self.selects("prototypes"):
             parent = self.tree.parent[level][own]
-            keep = self.keep(self.parent_posterior[level - 1][:, parent].T)
+            keep = self.keep(self.parent_posterior[level - 1][parent])
             keep = keep.clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
             removed = (torch.rand(keep.shape, generator=draws, device=keep.device) >= keep) & negative
         return Pairs(
@@ -257,7 +256,7 @@ class HCSC(MoCo):
     def keep(self, posterior: Tensor) -> Tensor:
         """Keep probability: 1 − posterior, or the user's own rule."""
         if not callable(self.config.select):
-            return 1 - posterior
+            return posterior.neg_().add_(1)
         keep = self.config.select(posterior)
         if not isinstance(keep, Tensor) or keep.shape != posterior.shape:
             raise ValueError(
