@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,11 +26,14 @@ def demo(out: Path) -> None:
         raise ImportError("The demo runs a notebook: install the tools with pip install 'hiercl[lab]'.") from error
 
     class Client(NotebookClient):
-        """Shows what cells print as they print it; a notebook run without a browser is silent otherwise."""
+        """Shows what cells print, and how far trainings are; a notebook run without a browser is silent otherwise."""
 
         def process_message(self, message, cell, cell_index):
-            if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
-                print(message["content"]["text"], end="", flush=True)
+            content = message["content"]
+            if message["msg_type"] == "stream" and content["name"] == "stdout":
+                print(content["text"], end="", flush=True)
+            if content.get("transient", {}).get("display_id"):  # a figure that grows while a model trains
+                print(content["data"].get("text/plain", ""), flush=True)
             return super().process_message(message, cell, cell_index)
 
     source = find_notebook()
@@ -51,7 +55,7 @@ def demo(out: Path) -> None:
     client = Client(notebook, timeout=None, kernel_name="python3", on_cell_execute=announce)
     print(f"Running {source.name} ({len(notebook.cells)} cells); it trains two models and takes about three minutes.")
     try:
-        client.execute(cwd=str(source.parent))
+        client.execute(cwd=str(source.parent), stderr=subprocess.DEVNULL)  # the kernel's own warnings, not the cells'
     except CellExecutionError as error:
         print(error, file=sys.stderr)
         raise SystemExit("hiercl: the demo stopped at the cell above; the notebook so far is kept.") from None

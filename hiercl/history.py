@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -63,14 +63,15 @@ class EpochLog:
         self.row |= {f"knn {level}": accuracy for level, accuracy in accuracies.items()}
         self.row["monitor_seconds"] = self.lap()
 
-    def summary(self) -> str:
-        """One short line for the progress bar."""
-        row = self.row
-        kept = [value for name, value in row.items() if name.startswith("keep ")]
-        parts = [f"loss {row['loss']:.3f}", f"{row['images_per_second']:.0f} img/s"]
-        parts += [f"kept {100 * sum(kept) / len(kept):.1f} %"] if kept else []
-        parts += [f"{name} {value:.1f} %" for name, value in row.items() if name.startswith("knn ")]
-        return ", ".join(parts)
+
+def summary(row: Mapping[str, Any]) -> str:
+    """A row of the history in one short line: loss, speed, mean keep rate, kNN accuracies."""
+    known = {name: value for name, value in row.items() if value == value}  # NaN: not looked at in this epoch
+    kept = [value for name, value in known.items() if name.startswith("keep ")]
+    parts = [f"loss {known['loss']:.3f}", f"{known['images_per_second']:,.0f} img/s"]
+    parts += [f"kept {100 * sum(kept) / len(kept):.1f} %"] if kept else []
+    parts += [f"{name} {value:.1f} %" for name, value in known.items() if name.startswith("knn ")]
+    return ", ".join(parts)
 
 
 def monitor(

@@ -23,7 +23,7 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.encoders import half_precision_is_native
 from hiercl.environment import describe_environment
 from hiercl.feed import Feed, embed_with
-from hiercl.history import EpochLog, monitor
+from hiercl.history import EpochLog, monitor, summary
 from hiercl.methods.base import Batch, Method, Step
 from hiercl.runs import CONFIG, Run, build, make_views
 from hiercl.settings import distribute, to_json
@@ -202,7 +202,7 @@ def fit(
                 rows.append(log.row)
                 run.history = pd.DataFrame(rows)
                 save()
-                bar.set_postfix_str(log.summary())
+                bar.set_postfix_str(summary(log.row))
                 for callback in callbacks:
                     callback(run)
         except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """Figures say what they show, nothing in them overlaps, and wrong input gets an error that helps."""
 
+import base64
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,7 +58,8 @@ def step(features):
 
 
 def run_with(history: dict, name: str = "hcsc"):
-    return SimpleNamespace(name=name, history=pd.DataFrame(history))
+    table = pd.DataFrame(history).assign(images_per_second=1000.0)
+    return SimpleNamespace(name=name, history=table if history else pd.DataFrame(), config={"fit": {"epochs": 3}})
 
 
 RUNS = {
@@ -263,13 +265,17 @@ def test_live_does_nothing_outside_a_notebook():
 
 def test_live_redraws_one_figure_in_a_notebook(monkeypatch):
     shown = []
-    handle = SimpleNamespace(update=lambda figure: shown.append("update"))
+    handle = SimpleNamespace(update=lambda picture, raw: shown.append(("update", picture)))
     monkeypatch.setattr(_history, "in_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", lambda figure, display_id: shown.append("first") or handle)
+    monkeypatch.setattr(
+        "IPython.display.display", lambda picture, raw, display_id: shown.append(("first", picture)) or handle
+    )
     redraw = plot.live()
     for _ in range(3):
         redraw(RUNS["A"])
-    assert shown == ["first", "update", "update"]
+    assert [what for what, _ in shown] == ["first", "update", "update"]
+    assert base64.b64decode(shown[0][1]["image/png"]).startswith(b"\x89PNG")
+    assert "epoch" in shown[0][1]["text/plain"] and "img/s" in shown[0][1]["text/plain"]
 
 
 def test_audit_draws_rates_and_removals(step, dataset):

@@ -89,13 +89,20 @@ def test_neutral_parameters_change_nothing():
     torch.testing.assert_close(V.adjust_hue(images, 0 * one), images, atol=1e-6, rtol=0)
 
 
-def test_flip_and_grayscale_touch_only_masked_items():
+def test_grayscale_touches_only_masked_items():
     images = float_images()
     mask = torch.arange(len(images)) % 2 == 0
-    for operation, reference in ((V.flip, tv.horizontal_flip), (V.to_grayscale, lambda x: tv.rgb_to_grayscale(x, 3))):
-        out = operation(images, mask)
-        assert torch.equal(out[~mask], images[~mask])
-        torch.testing.assert_close(out[mask], reference(images[mask]), atol=1e-6, rtol=0)
+    out = V.to_grayscale(images, mask)
+    assert torch.equal(out[~mask], images[~mask])
+    torch.testing.assert_close(out[mask], tv.rgb_to_grayscale(images[mask], 3), atol=1e-6, rtol=0)
+
+
+def test_flip_is_torchvisions_of_the_crop():
+    images, mask = uint8_images(), torch.arange(len(uint8_images())) % 2 == 0
+    boxes = V.draw_boxes(len(images), *images.shape[1:3], (0.2, 1.0), (3 / 4, 4 / 3), generator())
+    plain, flipped = V.crop_resize(images, boxes, 24), V.crop_resize(images, boxes, 24, mask)
+    assert torch.equal(flipped[~mask], plain[~mask])
+    torch.testing.assert_close(flipped[mask], tv.horizontal_flip(plain[mask]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("height, width", [(24, 24), (64, 80)])

@@ -109,7 +109,7 @@ class MoCo(Method):
 
     def instance_logits(self, query: Tensor, key: Tensor) -> Tensor:
         """Similarities of the queries to the keys of the batch, then to the queue: ``[B, B + K]``."""
-        return query @ torch.cat([key, self.queue.keys]).T / self.config.temperature
+        return (query / self.config.temperature) @ torch.cat([key, self.queue.keys]).T
 
     def instance_pairs(self, item: Tensor) -> Pairs:
         """MoCo's pairs for anchors with these items."""

@@ -1,5 +1,7 @@
 """How a training went, afterwards or while it runs."""
 
+import base64
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hiercl.history import summary
 from hiercl.plot._canvas import SMALL, WIDTH, headline, light, panels
 from hiercl.plot._colours import GREY, TEXT, categorical, sequence
 
@@ -70,13 +73,21 @@ def live() -> Callable[[Any], None]:
             return
         from IPython.display import display
 
-        figure = history({run.name: run})
+        text = f"{run.name}: epoch {len(run.history)} of {run.config['fit']['epochs']}, {summary(run.history.iloc[-1])}"
+        picture = {"image/png": _png(history({run.name: run})), "text/plain": text}
         if shown:
-            shown[0].update(figure)
+            shown[0].update(picture, raw=True)
         else:
-            shown.append(display(figure, display_id=True))
+            shown.append(display(picture, raw=True, display_id=True))
 
     return redraw
+
+
+def _png(figure: Figure) -> str:
+    """The picture as base64 text, which is how a notebook keeps it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def in_notebook() -> bool:
