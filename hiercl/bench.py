@@ -37,9 +37,9 @@ class BenchConfig:
     """Anchors a step."""
     queue: int = 4096
     """Queue of the throughput."""
-    steps: int = 20
+    steps: int = 40
     """Steps of one round."""
-    rounds: int = 7
+    rounds: int = 5
     """Rounds; medians are reported."""
     data: int = 50_000
     """Embeddings that the tree is built of."""

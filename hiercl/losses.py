@@ -57,11 +57,10 @@ def info_nce(
         raise ValueError(f"reduction={reduction!r}; it is 'mean' or 'none'.")
 
     row, column = pairs.positive_index.T
-    positive = logits[row, column]  # s_p
     counted = pairs.negative
     if shared_denominator:
         counted = counted.index_put((row, column), counted.new_ones(()))
-    log_others = MaskedLogSumExp.apply(logits, counted)
+    positive, log_others = PickAndLogSumExp.apply(logits, row, column, counted)  # s_p, log of the rest of D
     if removed_logit > -math.inf:
         log_removed = removed_logit + pairs.removed.sum(dim=1).to(logits.dtype).log()  # log(|R| e^removed_logit)
         log_others = _log_add(log_others, log_removed)
@@ -85,25 +84,25 @@ def _log_add(a: Float[Tensor, " anchors"], b: Float[Tensor, " anchors"]) -> Floa
     return torch.logaddexp(a.masked_fill(nothing, 0.0), b).masked_fill(nothing, -math.inf)
 
 
-class MaskedLogSumExp(torch.autograd.Function):
-    r"""Row-wise $\log\sum_{c\in\text{mask}} e^{s_c}$, and −inf with a gradient of zero where nothing is in the mask.
+class PickAndLogSumExp(torch.autograd.Function):
+    r"""The picked entries $s_p$, and row-wise $\log\sum_{c\in\text{mask}} e^{s_c}$: −inf where the mask is empty.
 
-    ``masked_fill`` and ``logsumexp`` say the same, but pass over the matrix twice as often, and their gradient is NaN
-    for an empty row. The gradient is the softmax within the mask.
+    Indexing, ``masked_fill`` and ``logsumexp`` say the same, but pass over the matrix three times as often, and their
+    gradient is NaN for an empty row. The gradient is the softmax within the mask, plus what flows into the picked.
     """
 
     @staticmethod
-    def forward(ctx, logits: Tensor, mask: Tensor) -> Tensor:
+    def forward(ctx, logits: Tensor, row: Tensor, column: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         shifted = logits.masked_fill(~mask, -math.inf)
         highest = shifted.amax(dim=1, keepdim=True)
         highest.masked_fill_(torch.isneginf(highest), 0.0)
         exponentials = shifted.sub_(highest).exp_()
         total = exponentials.sum(dim=1, keepdim=True)
-        ctx.save_for_backward(exponentials, total)
-        return (total.log() + highest).squeeze(1)
+        ctx.save_for_backward(exponentials, total, row, column)
+        return logits[row, column], (total.log() + highest).squeeze(1)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        exponentials, total = ctx.saved_tensors
-        scale = (gradient[:, None] / total).masked_fill(total == 0, 0.0)
-        return exponentials * scale, None
+    def backward(ctx, into_picked: Tensor, into_sum: Tensor) -> tuple[Tensor, None, None, None]:
+        exponentials, total, row, column = ctx.saved_tensors
+        gradient = exponentials * (into_sum[:, None] / total).masked_fill(total == 0, 0.0)
+        return gradient.index_put_((row, column), into_picked, accumulate=True), None, None, None

@@ -73,7 +73,8 @@ def live() -> Callable[[Any], None]:
             return
         from IPython.display import display
 
-        text = f"{run.name}: epoch {len(run.history)} of {run.config['fit']['epochs']}, {summary(run.history.iloc[-1].to_dict())}"
+        done, wanted = len(run.history), run.config["fit"]["epochs"]
+        text = f"{run.name}: epoch {done} of {wanted}, {summary(run.history.iloc[-1].to_dict())}"
         picture = {"image/png": _png(history({run.name: run})), "text/plain": text}
         if shown:
             shown[0].update(picture, raw=True)
