@@ -92,12 +92,13 @@ def one(table: Table, arm: str, seed: int) -> None:
     )
 
 
-def difference(a: pd.Series, b: pd.Series) -> tuple[float, float, float, str]:
-    """Mean of the paired differences b − a, its 95 % t interval, and the verdict on "b is higher"."""
+def difference(a: pd.Series, b: pd.Series, lower_is_better: bool) -> tuple[float, float, float, str]:
+    """Mean of the paired differences b − a, its 95 % t interval, and the verdict on "b is better"."""
     delta = (b - a).to_numpy()
     half = stats.t.ppf(0.975, len(delta) - 1) * delta.std(ddof=1) / np.sqrt(len(delta))
     low, high = delta.mean() - half, delta.mean() + half
-    verdict = "held" if low > 0 else "not held" if high < 0 else "undecided"
+    better, worse = (high < 0, low > 0) if lower_is_better else (low > 0, high < 0)
+    verdict = "held" if better else "not held" if worse else "undecided"
     return float(delta.mean()), float(low), float(high), verdict
 
 
@@ -115,7 +116,8 @@ def summary(table: Table) -> str:
         if {"moco", "hcsc"} <= set(arms):
             pairs = data[column].unstack("arm")[["moco", "hcsc"]].dropna()
             if len(pairs) > 1:
-                mean, low, high, verdict = difference(pairs["moco"], pairs["hcsc"])
+                lower_is_better = column.startswith(("false negatives", "seconds", "cpu seconds"))
+                mean, low, high, verdict = difference(pairs["moco"], pairs["hcsc"], lower_is_better)
                 cells += [f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]", "" if "seconds" in column else verdict]
         lines.append(f"| {column} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.methods.base import Setting, Term
 from hiercl.methods.hcsc import HCSC, HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP, HCSCConfig
 from hiercl.methods.moco import MoCo, MoCoConfig
+from hiercl.pairs import Kind, Members, Pairs
 from hiercl.prototypes import PrototypeTree
 from hiercl.training import fit, pick_device
 
@@ -206,10 +207,8 @@ class SelectionCase:
             )
             loss = loss + weight * Term("instance", logits, pairs).loss
         for level in range(method.tree.levels):
-            if level > 0:
-                with torch.no_grad():
-                    plain_prototype_keep(method, self.item, level)
-            pairs = method.select_prototypes(self.item, level, draws)
+            with torch.no_grad():
+                pairs = plain_prototype_pairs(method, self.item, level, draws)
             loss = loss + weight * Term("prototype", method.tree.logits(self.query, level), pairs).loss
         loss.backward()
         with torch.no_grad():
@@ -231,11 +230,18 @@ def plain_removals(method: HCSC, item: Tensor, draws: torch.Generator) -> list[T
     return removals
 
 
-def plain_prototype_keep(method: HCSC, item: Tensor, level: int) -> Tensor:
-    """Keep probability of the prototypes of a level, recomputed: ``[anchors, prototypes]``."""
-    posterior = method.tree.posterior(method.tree.centroids[level], level - 1)
-    parent = method.tree.parent[level][method.tree.assignment[item, level]]
-    return (1 - posterior[:, parent].T).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
+def plain_prototype_pairs(method: HCSC, item: Tensor, level: int, draws: torch.Generator) -> Pairs:
+    """Prototype pairs of a level, recomputing the posterior of every prototype among those one level up."""
+    own = method.tree.assignment[item, level]
+    positive = F.one_hot(own, method.tree.sizes[level]).float()
+    removed = torch.zeros_like(positive, dtype=torch.bool)
+    if level > 0:
+        posterior = method.tree.posterior(method.tree.centroids[level], level - 1)  # [prototypes, one level up]
+        keep = (1 - posterior[:, method.tree.parent[level][own]].T).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
+        removed = (torch.rand(keep.shape, generator=draws, device=keep.device) >= keep) & (positive == 0)
+    prototypes = Members.of(Kind.PROTOTYPE, torch.arange(positive.shape[1], device=item.device))
+    negative = (positive == 0) & ~removed
+    return Pairs.from_matrices(Members.of(Kind.VIEW, item), prototypes, positive, negative, removed, level=level)
 
 
 def selection(config: BenchConfig, device: torch.device) -> pd.DataFrame:
@@ -243,8 +249,10 @@ def selection(config: BenchConfig, device: torch.device) -> pd.DataFrame:
     case = SelectionCase(config.batch, 16_384, (1000, 2000, 3000), device)
     with torch.no_grad():
         terms = case.method.selective_terms({"": case.query}, case.key, case.item, case.draws())
-        plain = plain_removals(case.method, case.item, case.draws())
-    differing = sum(int((terms[level].pairs.removed != plain[level]).sum()) for level in range(3))
+        draws = case.draws()
+        plain = plain_removals(case.method, case.item, draws)
+        plain += [plain_prototype_pairs(case.method, case.item, level, draws).removed for level in range(3)]
+    differing = sum(int((term.pairs.removed != mask).sum()) for term, mask in zip(terms, plain, strict=True))
     removed = sum(int(mask.sum()) for mask in plain)
     times = in_turns([case.stored, case.plain], config.rounds, device)
     ratio = np.array(times[1]) / np.array(times[0])

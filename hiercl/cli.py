@@ -13,11 +13,11 @@ import tyro
 
 from hiercl import methods
 from hiercl.bench import BenchConfig, bench
-from hiercl.datasets import data_root, load
+from hiercl.datasets import data_root, load, names
 from hiercl.demo import demo
 from hiercl.evaluation import evaluate
 from hiercl.runs import load_run
-from hiercl.training import FitConfig, TrainingDivergedError, fit, pick_device
+from hiercl.training import FitConfig, fit, pick_device
 from hiercl.views import ViewConfig
 
 
@@ -49,7 +49,10 @@ class Evaluate:
 
     def run(self) -> None:
         run = load_run(self.run_folder, device=pick_device("auto"))
-        train, test = load(self.data or run.config["data"]["name"])
+        name = self.data or run.config["data"]["name"]
+        if not self.data and name not in names():
+            raise ValueError(f"the run was trained on a folder of yours, {name!r}: say where it is, with --data FOLDER")
+        train, test = load(name)
         report = evaluate(run, train if self.per_class is None else train.per_class(self.per_class), test)
         report.save(self.run_folder)
         print(f"{run}\n{report}\nWritten to {self.run_folder}: report.json and report.csv.")
@@ -91,7 +94,7 @@ def train_command(method: type[methods.Method]) -> type:
         for part in (self.fit, self.views, self.method):
             settings |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         trained = fit(method, train, out=self.out, resume=self.resume, **settings)
-        print(f"{trained}\nNext: hiercl evaluate {self.out}")
+        print(f"{trained}\nNext: hiercl evaluate {self.out} --data {self.data}")
 
     flat = tyro.conf.OmitArgPrefixes
     fields = [
@@ -128,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     command = tyro.cli(commands(), prog="hiercl", description=description, args=arguments, config=flags)
     try:
         command.run()
-    except (ValueError, OSError, TrainingDivergedError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         sys.exit(f"hiercl: {error}")
 
 

@@ -30,13 +30,14 @@ def embed(run: Run | Encoder, dataset: HierarchicalDataset, device: torch.device
         ``[items, width]`` float32 on the CPU, in the order of the data set.
     """
     encoder = run.encoder if isinstance(run, Run) else run
-    device = torch.device(device) if device is not None else next(encoder.parameters()).device
+    home = next(encoder.parameters()).device
+    device = torch.device(device) if device is not None else home
     was_training = encoder.training
     encoder.to(device).eval()
     try:
         return embed_with(encoder, Feed(dataset, device), half_precision_is_native(device)).cpu()
     finally:
-        encoder.train(was_training)
+        encoder.to(home).train(was_training)
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Report:
     def __str__(self) -> str:
         p = self.protocol
         note = (
-            f"per cent; {p['features']}; linear: L-BFGS, λ from {p['linear_penalties']} on a fifth of the training "
-            f"items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; {p['train_items']:,} training and "
+            f"per cent; {p['features']}, {p['precision']}; linear: L-BFGS, λ from {p['linear_penalties']} on a fifth of "
+            f"the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; {p['train_items']:,} training and "
             f"{p['test_items']:,} test items"
         )
         return f"{self.table().to_string(float_format='{:.1f}'.format)}\n({note})"
@@ -115,6 +116,7 @@ def evaluate(
             "train.under(...) and test.under(...) with the same names."
         )
     bank, queries = embed(run, train), embed(run, test)
+    device = next((run.encoder if isinstance(run, Run) else run).parameters()).device
     rows = []
     for level, name in enumerate(train.hierarchy.level_names):
         labels = torch.as_tensor(train.labels_at(level))
@@ -131,6 +133,8 @@ def evaluate(
         )
     protocol = {
         "features": "pooled backbone features of the query encoder, unaugmented",
+        "precision": "bf16" if half_precision_is_native(device) else "float32",
+        "device": device.type,
         "linear_penalties": list(PENALTIES),
         "knn_k": knn_k,
         "knn_temperature": knn_temperature,

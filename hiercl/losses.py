@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from hiercl.pairs import Pairs
@@ -102,6 +103,7 @@ class PickAndLogSumExp(torch.autograd.Function):
         return logits[row, column], (total.log() + highest).squeeze(1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, into_picked: Tensor, into_sum: Tensor) -> tuple[Tensor, None, None, None]:
         exponentials, total, row, column = ctx.saved_tensors
         gradient = exponentials * (into_sum[:, None] / total).masked_fill(total == 0, 0.0)

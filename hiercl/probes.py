@@ -100,8 +100,9 @@ class LinearProbe:
         classes = int(labels.max()) + 1
         if len(penalties) > 1:
             held_out = _stratified_fifth(labels, seed)
+            scored = held_out if held_out.any() else ~held_out  # of fewer than five items a class none can be spared
             probes = _path(features[~held_out], labels[~held_out], classes, penalties, iterations)
-            scores = [(p.predict(features[held_out]) == labels[held_out]).float().mean().item() for p in probes]
+            scores = [(p.predict(features[scored]) == labels[scored]).float().mean().item() for p in probes]
             penalties = penalties[: 1 + int(np.argmax(scores))]
         return _path(features, labels, classes, penalties, iterations)[-1]
 
@@ -123,9 +124,6 @@ def _stratified_fifth(labels: Int[Tensor, " n"], seed: int) -> Tensor:
     for value in np.unique(of_class):
         members = rng.permutation(np.flatnonzero(of_class == value))
         held_out[members[: len(members) // 5]] = True
-    if not held_out.any():  # tiny data: score on what was trained on, which picks a weak penalty
-        held_out[:] = False
-        held_out[rng.integers(len(of_class))] = True
     return torch.from_numpy(held_out).to(labels.device)
 
 

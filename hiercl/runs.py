@@ -86,8 +86,13 @@ class Run:
                 f"This run was trained on {expected} items and the data set has {len(dataset)}: pass the training set, "
                 "whose items the queue and the prototypes refer to."
             )
+        if dataset.fingerprint() != self.config["data"]["fingerprint"]:
+            raise ValueError(
+                "This run was trained on other items than these: pass the very training set (same subset, same seed), "
+                "whose items the queue and the prototypes refer to."
+            )
         rng = np.random.default_rng(seed)
-        index = rng.permutation(len(dataset))[:batch] if items is None else np.asarray(items)
+        index = rng.permutation(len(dataset))[:batch] if items is None else np.atleast_1d(items)
         index = torch.as_tensor(index, dtype=torch.long)
         view_draws, selection_draws = (generator(self.device, seed, 0, stream) for stream in ("views", "draws"))
         items = self.method.items(index, generator("cpu", seed, 0, "items"))

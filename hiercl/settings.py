@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
@@ -21,16 +24,54 @@ def distribute(settings: Mapping[str, Any], *configs: type) -> tuple[Any, ...]:
     """Makes every config from the settings that bear the names of its fields.
 
     Raises:
-        ValueError: a name that no config has; it lists the known ones.
+        ValueError: a name that no config has (it lists the known ones), or a value of another type.
     """
     fields = {field.name for config in configs for field in dataclasses.fields(config)}
     for name in settings:
         if name not in fields:
             raise unknown("setting", name, fields)
-    return tuple(
-        config(**{f.name: _frozen(settings[f.name]) for f in dataclasses.fields(config) if f.name in settings})
-        for config in configs
-    )
+    made = []
+    for config in configs:
+        hints = get_type_hints(config)
+        names = [field.name for field in dataclasses.fields(config) if field.name in settings]
+        values = {name: _frozen(settings[name]) for name in names}
+        for name, value in values.items():
+            if not _fits(value, hints[name]):
+                raise ValueError(f"{name}={value!r} does not fit: it is {_in_words(hints[name])}.")
+        made.append(config(**values))
+    return tuple(made)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type, as far as settings need it."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in inner
+    if origin in (Union, UnionType):
+        return any(_fits(value, choice) for choice in inner)
+    if origin is Callable:
+        return callable(value)
+    if origin is tuple:
+        items = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is Ellipsis else inner
+        return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, value, items))
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    number = {int: Integral, float: Real}
+    return isinstance(value, number.get(hint, hint))
+
+
+def _in_words(hint: Any) -> str:
+    """An annotation as a person would say it."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(_in_words(choice) for choice in inner)
+    if origin is Callable:
+        return "a function"
+    if origin is tuple:
+        return "a tuple of whole numbers" if inner[0] is int else f"a tuple of {len(inner)} numbers"
+    return {int: "a whole number", float: "a number", str: "a name", bool: "True or False", NoneType: "None"}[hint]
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -46,22 +87,32 @@ def from_json(config: type, values: Mapping[str, Any], **functions) -> Any:
     """
     values = dict(values)
     for name, value in values.items():
-        if isinstance(value, Mapping) and set(value) == {"function"} and name not in functions:
+        if isinstance(value, Mapping) and "function" in value and name not in functions:
             raise ValueError(
                 f"{name!r} was your function {value['function']!r}, and functions are not saved: give it again, "
-                f"as load_run(path, {name}={value['function']})."
+                f"as load_run(path, {name}=your_function)."
             )
     return distribute(values | functions, config)[0]
 
 
 def _plain(value: Any) -> Any:
     if callable(value):
-        return {"function": getattr(value, "__name__", repr(value))}
+        return {"function": getattr(value, "__name__", repr(value)), "code": _code_hash(value)}
     if isinstance(value, (tuple, list)):
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+def _code_hash(function: Any) -> str | None:
+    """Tells two functions of one name apart; None for what is not written in Python."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None
+    closure = [repr(cell.cell_contents) for cell in function.__closure__ or ()]
+    content = repr((code.co_code, [c for c in code.co_consts if not hasattr(c, "co_code")], code.co_names, closure))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _frozen(value: Any) -> Any:

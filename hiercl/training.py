@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from hiercl import methods
 from hiercl.checkpoint import Checkpoint, write_atomically
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.encoders import half_precision_is_native
+from hiercl.encoders import Encoder, half_precision_is_native
 from hiercl.environment import describe_environment
 from hiercl.feed import Feed, embed_with
 from hiercl.history import EpochLog, monitor, summary
@@ -66,6 +66,8 @@ class FitConfig:
                 f"epochs={self.epochs}, batch={self.batch}, monitor_every={self.monitor_every}: epochs and "
                 "monitor_every must be at least 0, a batch at least 2."
             )
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed}: it must be 0 or more.")
         if not 0 <= self.lr_warm_up < 1:
             raise ValueError(f"lr_warm_up={self.lr_warm_up}: it is a share of training, from 0 to below 1.")
         for name, allowed in {
@@ -140,7 +142,7 @@ def fit(
     with torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
         torch.manual_seed(stream_seed(config.seed, 0, "weights"))
         model = build(description, functions).to(device)
-        model.encoder.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)
         # A session may train on one device and then on another; Accelerate keeps the first one unless it is reset.
         AcceleratorState._reset_state(reset_partial_state=True)
         accelerator = Accelerator(cpu=device.type == "cpu")
@@ -148,14 +150,16 @@ def fit(
             raise RuntimeError("Training in several processes is not supported yet: start one process.")
         optimiser = make_optimiser(model, config, batch)
         if config.compile:
-            model.encoder.compile()
+            for part in model.children():
+                if isinstance(part, Encoder):
+                    part.compile()
         prepared, optimiser = accelerator.prepare(model, optimiser)
 
         environment = describe_environment(device, "bf16" if half else "float32")
         run = Run(model, description, pd.DataFrame(), environment, None if out is None else Path(out))
         rows: list[dict[str, Any]] = []
         if checkpoint:
-            restore(checkpoint, model, optimiser, rows, device)
+            restore(checkpoint, model, optimiser, rows)
             run.history = pd.DataFrame(rows)
 
         feed = Feed(dataset, device)
@@ -199,6 +203,7 @@ def fit(
                 if config.monitor_every and ((epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.epochs):
                     model.eval()
                     log.monitored(look())
+                check_finite_weights(model, epoch, checkpoint)
                 rows.append(log.row)
                 run.history = pd.DataFrame(rows)
                 save()
@@ -206,7 +211,7 @@ def fit(
                 for callback in callbacks:
                     callback(run)
         except KeyboardInterrupt:
-            restore(checkpoint, model, optimiser, rows, device)
+            restore(checkpoint, model, optimiser, rows)
             run.history = pd.DataFrame(rows)
             run.interrupted = len(rows) < config.epochs
             note = f"Interrupted: the run is as it was after {len(rows)} of {config.epochs} epochs."
@@ -271,11 +276,22 @@ def check_finite_loss(step: Step, epoch: int, number: int, checkpoint: Checkpoin
     if torch.isfinite(step.loss):
         return
     terms = ", ".join(f"{term.name} {term.loss.item():.4g}" for term in step.terms)
-    where = "in memory; give out= to keep it" if checkpoint.path is None else f"{checkpoint.path}"
+    where = "none was written: give out= to have one" if checkpoint.path is None else f"{checkpoint.path}"
     raise TrainingDivergedError(
         f"The loss is {step.loss.item()} in epoch {epoch}, step {number} ({terms}). The last good checkpoint is that "
         f"of the epoch before ({where}). A lower lr, a higher temperature or precision='float32' may help."
     )
+
+
+def check_finite_weights(model: Method, epoch: int, checkpoint: Checkpoint) -> None:
+    """Raises TrainingDivergedError before weights that are not finite replace the last good checkpoint."""
+    bad = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
+    if bad:
+        where = "none was written: give out= to have one" if checkpoint.path is None else f"{checkpoint.path}"
+        raise TrainingDivergedError(
+            f"After epoch {epoch} the weights are not finite ({len(bad)} tensors, the first is {bad[0]}). The last "
+            f"good checkpoint is that of the epoch before ({where}). A lower lr may help."
+        )
 
 
 def open_folder(out: str | Path | None, description: dict[str, Any], resume: bool) -> Checkpoint:
@@ -295,7 +311,7 @@ def open_folder(out: str | Path | None, description: dict[str, Any], resume: boo
         there = json.loads((folder / CONFIG).read_text())
         differing = [
             f"{name}: there {there[part].get(name)!r}, here {value!r}"
-            for part in ("fit", "views", "method_settings", "setting", "data")
+            for part in ("fit", "views", "method_settings", "data")
             for name, value in description[part].items()
             if there[part].get(name) != value and name != "device"
         ]
@@ -327,9 +343,9 @@ def write_checkpoint(
     )
 
 
-def restore(checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[dict], device: torch.device) -> None:
+def restore(checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[dict]) -> None:
     """Puts model, optimiser and history back to the newest checkpoint."""
-    state = checkpoint.read(device)
+    state = checkpoint.read()  # on the CPU: loading puts everything where it belongs
     model.load_state_dict(state["model"])
     if state["optimiser"] is not None:  # run.save writes none: such a run can be given back, but not continued
         optimiser.load_state_dict(state["optimiser"])

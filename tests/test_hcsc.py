@@ -8,7 +8,7 @@ import torch
 from test_methods import BATCH, ITEMS, batch_of, make
 from torch.nn import functional as F
 
-from hiercl.bench import plain_removals
+from hiercl.bench import plain_prototype_pairs, plain_removals
 from hiercl.losses import info_nce
 from hiercl.methods.base import Setting
 from hiercl.methods.hcsc import HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP, default_sizes, warm_up_epochs
@@ -93,10 +93,14 @@ def test_cached_and_plain_form_remove_the_same(select):
     method = make("hcsc", queue=40, select=select)
     for seed in range(3):
         terms = terms_of(method, seed)
-        plain = plain_removals(method, INDEX, torch.Generator().manual_seed(seed))
+        draws = torch.Generator().manual_seed(seed)
+        plain = plain_removals(method, INDEX, draws)
         for level in range(3):
-            cached = terms[f"instance {level}"].pairs.removed
-            assert torch.equal(cached, plain[level])
+            assert torch.equal(terms[f"instance {level}"].pairs.removed, plain[level])
+            if select == "both":
+                prototypes = plain_prototype_pairs(method, INDEX, level, draws)
+                assert torch.equal(terms[f"prototype {level}"].pairs.removed, prototypes.removed)
+                assert torch.equal(terms[f"prototype {level}"].pairs.negative, prototypes.negative)
     assert sum(int(p.sum()) for p in plain) > 0
 
 

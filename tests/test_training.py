@@ -112,7 +112,7 @@ fit("hcsc", pictures(), seed=2, out={out!r}, **(SMALL | METHODS["hcsc"] | {{"epo
 
 
 def test_killed_at_any_moment(tmp_path):
-    """kill -9 in the middle of training, twice; what is on disk is whole, and the end is as if nothing had happened."""
+    """kill -9 in the middle of training: what is on disk is whole, and the end is as if nothing had happened."""
     data, settings = pictures(), SMALL | METHODS["hcsc"] | {"epochs": 30}
     whole = fit("hcsc", data, seed=2, **settings)
     out = tmp_path / "killed"
@@ -244,9 +244,27 @@ def test_a_function_has_to_be_given_again(tmp_path):
         return 1 - posterior / 2
 
     fit("hcsc", pictures(), out=tmp_path / "run", select=halved, **SMALL, **METHODS["hcsc"])
-    with pytest.raises(ValueError, match="select=halved"):
+    with pytest.raises(ValueError, match="your_function"):
         load_run(tmp_path / "run")
     assert load_run(tmp_path / "run", select=halved).method.config.select is halved
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    class Exploding(MoCo):
+        def after_step(self, step):
+            super().after_step(step)
+            next(iter(self.encoder.parameters())).data.fill_(float("inf"))
+
+    with pytest.raises(TrainingDivergedError, match=r"nan|not finite"):
+        fit(Exploding, pictures(32), out=tmp_path / "run", **SMALL)
+    assert all(torch.isfinite(v).all() for v in state_of(load_run(tmp_path / "run", method=Exploding)).values())
+
+
+def test_another_function_of_the_same_name_is_another_setting(tmp_path):
+    settings = SMALL | METHODS["hcsc"]
+    fit("hcsc", pictures(), out=tmp_path / "run", select=lambda p: 1 - p, **settings)
+    with pytest.raises(ValueError, match="select"):
+        fit("hcsc", pictures(), out=tmp_path / "run", resume=True, select=lambda p: 1 - 0.5 * p, **settings)
 
 
 def test_step_and_audit_of_a_finished_run():
@@ -263,6 +281,9 @@ def test_step_and_audit_of_a_finished_run():
     assert all(torch.equal(before[k], v) for k, v in state_of(run).items())
     with pytest.raises(ValueError, match="trained on 96 items"):
         run.step(pictures(50))
+    with pytest.raises(ValueError, match="other items than these"):
+        run.step(pictures(96, seed=5))
+    assert run.step(data, items=5).items.tolist() == [5]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +298,13 @@ def test_step_and_audit_of_a_finished_run():
         ({"lr": 0.0}, ValueError, "above 0"),
         ({"resume": True}, ValueError, "needs out="),
         ({"dataset": [1, 2]}, ValueError, "HierarchicalDataset"),
+        ({"lr": "0.1"}, ValueError, "a number or None"),
+        ({"epochs": 1.5}, ValueError, "a whole number"),
+        ({"seed": -1}, ValueError, "0 or more"),
+        ({"method": "hcsc", "prototypes": 20}, ValueError, "a tuple of whole numbers"),
+        ({"method": "hcsc", "reduce": "avg"}, ValueError, "one of 'mean', 'sum'"),
+        ({"method": "hcsc", "select": lambda p: p[:1]}, ValueError, "shape"),
+        ({"method": "hcsc", "restarts": 0}, ValueError, "at least one start"),
     ],
 )
 def test_wrong_calls(change, error, message):

@@ -20,6 +20,6 @@ def get(name: str | type[Method]) -> type[Method]:
     """The method of this name (or the class itself). Raises ValueError naming the known ones."""
     if isinstance(name, type) and issubclass(name, Method):
         return name
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]

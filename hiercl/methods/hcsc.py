@@ -53,6 +53,10 @@ class HCSCConfig(MoCoConfig):
                 f"select={self.select!r}: it is one of {', '.join(SELECTIONS)}, or a function from the posterior "
                 "[anchors, candidates] to keep probabilities of the same shape, such as lambda p: 1 - p."
             )
+        if callable(self.select):
+            check_keep(self.select, torch.full((2, 3), 0.5))  # now rather than after hours of warm-up
+        if self.restarts < 1:
+            raise ValueError(f"restarts={self.restarts}: k-means needs at least one start.")
         if self.warm_up is not None and not 0 <= self.warm_up <= 1:
             raise ValueError(f"warm_up={self.warm_up}: it is a share of training, between 0 and 1.")
         if not 0 <= self.local_crops <= len(LOCAL_CROPS):
@@ -113,7 +117,10 @@ class HCSC(MoCo):
         super().__init__(encoder, config, setting)
         self.sizes = config.prototypes or default_sizes(setting.items)
         if self.sizes[-1] > setting.items:
-            raise ValueError(f"prototypes={self.sizes} of {setting.items} items: ask for fewer prototypes than items.")
+            default = "" if config.prototypes else " (the default)"
+            raise ValueError(
+                f"prototypes={self.sizes}{default} of {setting.items} items: ask for fewer prototypes than items."
+            )
         self.warm_up_epochs = warm_up_epochs(config.warm_up, setting)
         self.tree: PrototypeTree | None = None
         self.register_buffer("log_normaliser", torch.zeros(len(self.sizes), len(self.queue)))  # of the queue, by level
@@ -215,7 +222,7 @@ class HCSC(MoCo):
         scaled = self.tree.centroids[level][own] / self.tree.concentration[level][own][:, None]
         batch = self.queue.keys.new_zeros(len(item), scaled.shape[1])
         denominator = F.pad(self.log_normaliser[level], (len(item), 0), value=math.inf)
-        return (scaled @ torch.cat([batch, self.queue.keys]).T).sub_(denominator).exp_()
+        return (scaled @ torch.cat([batch, self.queue.keys]).T).sub_(denominator).exp_().clamp_(max=1)
 
     def select_instances(self, pairs: Pairs, level: int, draws: torch.Generator) -> Pairs:
         """MoCo's pairs with the queue thinned by a draw at this level."""
@@ -257,18 +264,14 @@ class HCSC(MoCo):
         """Keep probability: 1 − posterior, or the user's own rule."""
         if not callable(self.config.select):
             return posterior.neg_().add_(1)
-        keep = self.config.select(posterior)
-        if not isinstance(keep, Tensor) or keep.shape != posterior.shape:
-            raise ValueError(
-                f"select must give keep probabilities of the posterior's shape {tuple(posterior.shape)}; it gave "
-                f"{tuple(keep.shape) if isinstance(keep, Tensor) else type(keep).__name__}."
-            )
-        keep = keep.to(posterior.dtype)
-        if not bool(((keep >= 0) & (keep <= 1)).all()):
-            raise ValueError(
-                f"select must give probabilities between 0 and 1; it gave {keep.min():.3g} to {keep.max():.3g}."
-            )
-        return keep
+        return check_keep(self.config.select, posterior)
+
+    def _apply(self, function, recurse=True):
+        """The tree goes along when the module moves to another device."""
+        super()._apply(function, recurse)
+        if self.tree is not None:
+            self._set_tree(self.tree)
+        return self
 
     # -- checkpoints --------------------------------------------------------------------------------------------
 
@@ -280,6 +283,22 @@ class HCSC(MoCo):
             self.tree, self.parent_posterior = None, ()
         else:
             self._set_tree(PrototypeTree.from_state_dict(state["tree"]))
+
+
+def check_keep(select: Callable[[Tensor], Tensor], posterior: Tensor) -> Tensor:
+    """Keep probabilities by the user's rule. Raises ValueError if they are none."""
+    keep = select(posterior)
+    if not isinstance(keep, Tensor) or keep.shape != posterior.shape:
+        raise ValueError(
+            f"select must give keep probabilities of the posterior's shape {tuple(posterior.shape)}; it gave "
+            f"{tuple(keep.shape) if isinstance(keep, Tensor) else type(keep).__name__}."
+        )
+    keep = keep.to(posterior.dtype)
+    if not bool(((keep >= 0) & (keep <= 1)).all()):
+        raise ValueError(
+            f"select must give probabilities between 0 and 1; it gave {keep.min():.3g} to {keep.max():.3g}."
+        )
+    return keep
 
 
 def default_sizes(items: int) -> tuple[int, int, int]:
