@@ -73,9 +73,9 @@ class Report:
     def __str__(self) -> str:
         p = self.protocol
         note = (
-            f"per cent; {p['features']}, {p['precision']}; linear: L-BFGS, λ from {p['linear_penalties']} on a fifth of "
-            f"the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; {p['train_items']:,} training and "
-            f"{p['test_items']:,} test items"
+            f"per cent; {p['features']}, {p['precision']}; linear: L-BFGS, λ from {p['linear_penalties']} on a fifth "
+            f"of the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
+            f"{p['train_items']:,} training and {p['test_items']:,} test items"
         )
         return f"{self.table().to_string(float_format='{:.1f}'.format)}\n({note})"
 

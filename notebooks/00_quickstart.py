@@ -28,6 +28,8 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 import hiercl
 
+# %config InlineBackend.print_figure_kwargs = {"dpi": 80, "pil_kwargs": {"optimize": True}}
+
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
 EPOCHS, PICTURES, SEED = (3, 20, 0) if FAST else (12, 200, 0)  # PICTURES of each class
 PROTOTYPES = (5, 12, 30)  # of HCSC, per level, coarse to fine
