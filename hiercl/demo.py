@@ -46,8 +46,9 @@ def demo(out: Path) -> None:
 
     def announce(cell, cell_index):
         nonlocal heading
-        text = next((c.source for c in reversed(notebook.cells[:cell_index]) if c.cell_type == "markdown"), "")
-        title = text.strip().splitlines()[0].lstrip("# ") if text.strip().startswith("#") else heading
+        before = "\n".join(cell.source for cell in notebook.cells[:cell_index] if cell.cell_type == "markdown")
+        headings = [line.lstrip("# ") for line in before.splitlines() if line.startswith("#")]
+        title = headings[-1] if headings else heading
         if title != heading:
             heading = title
             print(f"\n[{time.perf_counter() - start:4.0f} s] {heading}", flush=True)
