@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -197,14 +197,7 @@ class SelectionCase:
         with torch.no_grad():
             removals = plain_removals(method, self.item, draws)
         for removed in removals:
-            pairs = type(base)(
-                base.anchors,
-                base.candidates,
-                base.positive_index,
-                base.positive_weight,
-                base.negative & ~removed,
-                removed,
-            )
+            pairs = replace(base, negative=base.negative & ~removed, removed=removed)
             loss = loss + weight * Term("instance", logits, pairs).loss
         for level in range(method.tree.levels):
             with torch.no_grad():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +25,11 @@ class Checkpoint:
     def __bool__(self) -> bool:
         return self.bytes is not None if self.path is None else self.path.exists()
 
+    @property
+    def place(self) -> str:
+        """Where the last good state can be found, for error messages."""
+        return "none was written: give out= to have one" if self.path is None else str(self.path)
+
     def write(self, state: dict) -> None:
         """Keeps this state instead of the one before. Whenever the process dies, one of the two is whole."""
         buffer = io.BytesIO()
@@ -35,11 +42,19 @@ class Checkpoint:
 
     def read(self, device: str | torch.device = "cpu") -> dict:
         """The newest state. Raises ValueError if it was written by another version of the format, or is damaged."""
-        source = io.BytesIO(self.bytes) if self.path is None else self.path
+        source = io.BytesIO(self.bytes if self.path is None else self.path.read_bytes())
         try:
+            if not zipfile.is_zipfile(source):  # torch would take it for its old format, and fail in many ways
+                raise EOFError("it is no whole archive")
+            source.seek(0)
             state = torch.load(source, map_location=device, weights_only=True)
-        except Exception as error:
-            raise ValueError(f"{self.path} cannot be read: it is damaged; delete it and train again.") from error
+        except torch.OutOfMemoryError:
+            raise  # nothing is wrong with the file
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ValueError(
+                f"{self.path} cannot be read: it is damaged, or not a checkpoint of hiercl ({error}). Move it away and "
+                "train again."
+            ) from error
         if state.get("format") != FORMAT:
             raise ValueError(f"{self.path} has format {state.get('format')}, this version of hiercl reads {FORMAT}.")
         return state

@@ -276,10 +276,9 @@ def check_finite_loss(step: Step, epoch: int, number: int, checkpoint: Checkpoin
     if torch.isfinite(step.loss):
         return
     terms = ", ".join(f"{term.name} {term.loss.item():.4g}" for term in step.terms)
-    where = "none was written: give out= to have one" if checkpoint.path is None else f"{checkpoint.path}"
     raise TrainingDivergedError(
         f"The loss is {step.loss.item()} in epoch {epoch}, step {number} ({terms}). The last good checkpoint is that "
-        f"of the epoch before ({where}). A lower lr, a higher temperature or precision='float32' may help."
+        f"of the epoch before ({checkpoint.place}). A lower lr, a higher temperature or precision='float32' may help."
     )
 
 
@@ -287,10 +286,9 @@ def check_finite_weights(model: Method, epoch: int, checkpoint: Checkpoint) -> N
     """Raises TrainingDivergedError before weights that are not finite replace the last good checkpoint."""
     bad = [name for name, value in model.named_parameters() if not torch.isfinite(value).all()]
     if bad:
-        where = "none was written: give out= to have one" if checkpoint.path is None else f"{checkpoint.path}"
         raise TrainingDivergedError(
             f"After epoch {epoch} the weights are not finite ({len(bad)} tensors, the first is {bad[0]}). The last "
-            f"good checkpoint is that of the epoch before ({where}). A lower lr may help."
+            f"good checkpoint is that of the epoch before ({checkpoint.place}). A lower lr may help."
         )
 
 

@@ -331,9 +331,11 @@ def test_a_folder_with_a_run_is_safe(tmp_path):
     with pytest.raises(ValueError, match="fingerprint"):
         fit("moco", pictures(96, seed=9), out=out, resume=True, **SMALL)
     assert same(run, fit("moco", data, out=out, resume=True, **SMALL))
-    (out / "checkpoint.pt").write_bytes(b"rubbish")
-    with pytest.raises(ValueError, match="damaged"):
-        load_run(out)
+    whole = (out / "checkpoint.pt").read_bytes()
+    for damaged in (b"rubbish", b"", whole[: len(whole) // 2]):
+        (out / "checkpoint.pt").write_bytes(damaged)
+        with pytest.raises(ValueError, match="damaged"):
+            load_run(out)
     with pytest.raises(FileNotFoundError, match="No run at"):
         load_run(tmp_path / "nothing")
 
