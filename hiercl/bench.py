@@ -23,6 +23,7 @@ from hiercl.methods.hcsc import HCSC, HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP, HCSCC
 from hiercl.methods.moco import MoCo, MoCoConfig
 from hiercl.pairs import Kind, Members, Pairs
 from hiercl.prototypes import PrototypeTree
+from hiercl.streams import Draws
 from hiercl.training import fit, pick_device
 
 DIM = 128
@@ -177,13 +178,17 @@ class SelectionCase:
         self.item = torch.randperm(items, generator=g)[:batch].to(device)
         self.device = device
 
-    def draws(self) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(1)
+    def draws(self) -> Draws:
+        return Draws(torch.Generator(self.device).manual_seed(1))
+
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of a step."""
+        logits, base = self.method.instance_logits(self.query, self.key), self.method.instance_pairs(self.item)
+        return self.method.selective_terms({"": logits}, {"": self.query}, base, self.draws())
 
     def stored(self) -> None:
         """Our form, with the update of the queue and of its denominators."""
-        terms = self.method.selective_terms({"": self.query}, self.key, self.item, self.draws())
-        sum(term.weight * term.loss for term in terms).backward()
+        sum(term.weight * term.loss for term in self.terms()).backward()
         with torch.no_grad():
             self.method.enqueue(self.key, self.item)
 
@@ -208,7 +213,7 @@ class SelectionCase:
             method.queue.enqueue(self.key, self.item)
 
 
-def plain_removals(method: HCSC, item: Tensor, draws: torch.Generator) -> list[Tensor]:
+def plain_removals(method: HCSC, item: Tensor, draws: Draws) -> list[Tensor]:
     """Removed instances per level, ``[anchors, anchors + queue]``, recomputing queue × prototypes: the equations as
     they stand, against which the stored form is tested and timed."""
     removals = []
@@ -218,12 +223,12 @@ def plain_removals(method: HCSC, item: Tensor, draws: torch.Generator) -> list[T
         own = method.tree.assignment[item, level]
         keep = (1 - posterior[:, own].T).clamp(0, HIGHEST_KEEP)
         keep = F.pad(keep, (len(item), 0), value=HIGHEST_KEEP)  # the keys of the batch
-        drawn = torch.rand(keep.shape, generator=draws, device=keep.device) >= keep
+        drawn = draws.uniform(*keep.shape) >= keep
         removals.append(drawn & allowed)
     return removals
 
 
-def plain_prototype_pairs(method: HCSC, item: Tensor, level: int, draws: torch.Generator) -> Pairs:
+def plain_prototype_pairs(method: HCSC, item: Tensor, level: int, draws: Draws) -> Pairs:
     """Prototype pairs of a level, recomputing the posterior of every prototype among those one level up."""
     own = method.tree.assignment[item, level]
     positive = F.one_hot(own, method.tree.sizes[level]).float()
@@ -231,7 +236,7 @@ def plain_prototype_pairs(method: HCSC, item: Tensor, level: int, draws: torch.G
     if level > 0:
         posterior = method.tree.posterior(method.tree.centroids[level], level - 1)  # [prototypes, one level up]
         keep = (1 - posterior[:, method.tree.parent[level][own]].T).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
-        removed = (torch.rand(keep.shape, generator=draws, device=keep.device) >= keep) & (positive == 0)
+        removed = (draws.uniform(*keep.shape) >= keep) & (positive == 0)
     prototypes = Members.of(Kind.PROTOTYPE, torch.arange(positive.shape[1], device=item.device))
     negative = (positive == 0) & ~removed
     return Pairs.from_matrices(Members.of(Kind.VIEW, item), prototypes, positive, negative, removed, level=level)
@@ -241,7 +246,7 @@ def selection(config: BenchConfig, device: torch.device) -> pd.DataFrame:
     """Milliseconds of forward, backward and queue update, in turns, and whether both remove the same."""
     case = SelectionCase(config.batch, 16_384, (1000, 2000, 3000), device)
     with torch.no_grad():
-        terms = case.method.selective_terms({"": case.query}, case.key, case.item, case.draws())
+        terms = case.terms()
         draws = case.draws()
         plain = plain_removals(case.method, case.item, draws)
         plain += [plain_prototype_pairs(case.method, case.item, level, draws).removed for level in range(3)]

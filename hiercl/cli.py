@@ -16,6 +16,7 @@ from hiercl.bench import BenchConfig, bench
 from hiercl.datasets import data_root, load, names
 from hiercl.demo import demo
 from hiercl.evaluation import evaluate
+from hiercl.processes import Processes
 from hiercl.runs import load_run
 from hiercl.training import FitConfig, fit, pick_device
 from hiercl.views import ViewConfig
@@ -94,7 +95,8 @@ def train_command(method: type[methods.Method]) -> type:
         for part in (self.fit, self.views, self.method):
             settings |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         trained = fit(method, train, out=self.out, resume=self.resume, **settings)
-        print(f"{trained}\nNext: hiercl evaluate {self.out} --data {self.data}")
+        if Processes.here().first:
+            print(f"{trained}\nNext: hiercl evaluate {self.out} --data {self.data}")
 
     flat = tyro.conf.OmitArgPrefixes
     fields = [

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hiercl.norms import NORMS
 from hiercl.types import Float
 
 __all__ = ["Encoder", "encoder_names", "half_precision_is_native", "make_encoder", "projection_head"]
@@ -15,7 +16,8 @@ class Encoder(nn.Module):
     """A stem and a chain of stages that normalises its own input, so that a saved encoder needs nothing beside it.
 
     Attributes: `width`, the size of the pooled feature; `stage_widths`, the channels of every stage, shallow to deep;
-    buffers `mean` and `std` [channels], subtracted from and divided out of pictures in [0, 1].
+    `norm`, what normalises its maps (a name of `hiercl.norms.NORMS`); buffers `mean` and `std` [channels], subtracted
+    from and divided out of pictures in [0, 1].
 
     Raises: ValueError if mean and std differ in length or a std is not positive.
 
@@ -32,8 +34,10 @@ class Encoder(nn.Module):
         stage_widths: Sequence[int],
         mean: Sequence[float] | Tensor,
         std: Sequence[float] | Tensor,
+        norm: str = "batch",
     ):
         super().__init__()
+        self.norm = norm
         mean, std = (torch.as_tensor(values, dtype=torch.float32).flatten().clone() for values in (mean, std))
         if len(mean) != len(std) or not bool((std > 0).all()):
             raise ValueError(f"mean and std need one entry a channel and std > 0, got {mean.tolist()}, {std.tolist()}")
@@ -87,16 +91,21 @@ def encoder_names() -> tuple[str, ...]:
 
 
 def make_encoder(
-    name: str, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor, channels: int = 3
+    name: str,
+    mean: Sequence[float] | Tensor,
+    std: Sequence[float] | Tensor,
+    channels: int = 3,
+    norm: str = "batch",
 ) -> Encoder:
     """A freshly initialised encoder (from torch's global generator) for pictures of 16 pixels a side or more.
 
     ``convnet``: small, for CPUs (0.54 M parameters, width 256). ``resnet18``, ``resnet50``: torchvision's, with the 3×3
     stem of stride 1 and no max-pool that CIFAR needs (11.2 M and 23.5 M parameters, width 512 and 2,048).
 
-    `mean` and `std` are those of the training pictures, a channel each, in units of [0, 1].
+    `mean` and `std` are those of the training pictures, a channel each, in units of [0, 1]. `norm` is ``batch``,
+    ``split`` (batch norm in 8 parts of a batch) or ``group`` (group norm: an item's feature does not depend on others).
 
-    Raises: ValueError for an unknown name, or a mean or std that does not have one entry a channel.
+    Raises: ValueError for an unknown name or norm, or a mean or std that does not have one entry a channel.
 
     Example: ``make_encoder("convnet", mean=[0.507, 0.487, 0.441], std=[0.267, 0.256, 0.276])``
     """
@@ -104,8 +113,10 @@ def make_encoder(
         raise ValueError(f"unknown encoder {name!r}; known: {', '.join(_BUILDERS)}")
     if len(mean) != channels or len(std) != channels:
         raise ValueError(f"mean and std need {channels} entries, one a channel; got {len(mean)} and {len(std)}")
-    stem, stages, widths = _BUILDERS[name](channels)
-    return Encoder(stem, stages, widths, mean, std)
+    if norm not in NORMS:
+        raise ValueError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+    stem, stages, widths = _BUILDERS[name](channels, NORMS[norm])
+    return Encoder(stem, stages, widths, mean, std, norm)
 
 
 def projection_head(kind: str, width: int, dim: int = 128, hidden: int | None = None) -> nn.Module:
@@ -145,10 +156,10 @@ def half_precision_is_native(device: torch.device | str) -> bool:
 # The architectures: each gives its stem, its stages and their widths.
 
 
-def _convolution(channels_in, channels_out, stride=1):
+def _convolution(channels_in, channels_out, norm, stride=1):
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(channels_out),
+        norm(channels_out),
         nn.ReLU(inplace=True),
     )
 
@@ -156,32 +167,32 @@ def _convolution(channels_in, channels_out, stride=1):
 class _Skip(nn.Module):
     """relu(x + norm(conv(x)))"""
 
-    def __init__(self, channels):
+    def __init__(self, channels, norm):
         super().__init__()
         self.convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = norm(channels)
 
     def forward(self, x):
         return F.relu(x + self.norm(self.convolution(x)), inplace=True)
 
 
-def _convnet(channels):
+def _convnet(channels, norm):
     # Strides, not pooling: on a CPU the time goes into reading and writing the large early maps, so each of them is
     # made once and small. The parameters sit where the maps are small.
     stages = [
-        _convolution(channels, 32),
-        _convolution(32, 64, stride=2),
-        nn.Sequential(_convolution(64, 128, stride=2), _Skip(128)),
-        _convolution(128, 256, stride=2),
+        _convolution(channels, 32, norm),
+        _convolution(32, 64, norm, stride=2),
+        nn.Sequential(_convolution(64, 128, norm, stride=2), _Skip(128, norm)),
+        _convolution(128, 256, norm, stride=2),
     ]
     return nn.Identity(), stages, (32, 64, 128, 256)
 
 
 def _resnet(depth):
-    def build(channels):
+    def build(channels, norm):
         import torchvision  # here, because importing hiercl must stay light
 
-        net = getattr(torchvision.models, f"resnet{depth}")(weights=None)
+        net = getattr(torchvision.models, f"resnet{depth}")(weights=None, norm_layer=norm)
         convolution = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
         stem = nn.Sequential(convolution, net.bn1, net.relu)

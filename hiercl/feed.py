@@ -1,44 +1,81 @@
-"""Feed: the pictures of a data set where the model is. A batch is an index; no loader processes, no waiting."""
+"""Feed: the pictures of a data set where the model is. A batch is an index."""
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from hiercl.datasets.base import HierarchicalDataset
+from hiercl.processes import ALONE, Processes
 
 MOST_OF_MEMORY = 0.5  # of what is free: above it the data stay on disk and are read batch by batch
+CHUNK = 1000  # items that are embedded at once
 
 
 class Feed:
     """Items of a data set on a device, as uint8.
 
-    A data set that takes at most half of the free memory is held on the device whole; a larger memory-mapped one is
-    read from disk batch by batch.
+    A data set that takes at most half of the free memory is held on the device whole: no loader processes, no waiting.
+    A larger memory-mapped one is read from disk batch by batch. Picture files are decoded by worker processes.
+
+    Args:
+        dataset: any data set.
+        device: where the pictures are wanted.
+        workers: processes that decode picture files; 0: this process does it; None: one less than there are cores, at
+            most 8.
     """
 
-    def __init__(self, dataset: HierarchicalDataset, device: torch.device | str):
+    def __init__(self, dataset: HierarchicalDataset, device: torch.device | str, workers: int | None = None):
         self.device = torch.device(device)
         self.items = dataset.items
         self.on_device: Tensor | None = None
-        if dataset.items.nbytes <= MOST_OF_MEMORY * free_memory(self.device):
+        self.workers = 0
+        if not isinstance(dataset.items, np.ndarray):  # files that are decoded when they are asked for
+            self.workers = min(8, (os.cpu_count() or 1) - 1) if workers is None else workers
+        elif dataset.items.nbytes <= MOST_OF_MEMORY * free_memory(self.device):
             self.on_device = torch.from_numpy(np.array(dataset.items)).to(self.device)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The items with these indices, in this order."""
+        """The items with these indices: an index ``[...]`` gives ``[..., height, width, channels]``."""
         if self.on_device is not None:
             return self.on_device[index.to(self.device)]
-        return torch.from_numpy(self.items[index.cpu().numpy()]).to(self.device)
+        return look_up(self.items, index).to(self.device)
 
-    def pictures(self, batch: int = 1000, index: Tensor | None = None) -> Iterator[Tensor]:
-        """The unaugmented items in order (or in the order of ``index``), as :func:`as_float` gives them."""
-        index = torch.arange(len(self)) if index is None else index
-        for part in index.split(batch):
-            yield as_float(self[part])
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The items of many batches, one after the other; what has to be decoded is decoded ahead."""
+        if self.workers == 0:
+            yield from (self[index] for index in indices)
+            return
+        lookup = Lookup(self.items, [index.cpu() for index in indices])
+        for batch in DataLoader(lookup, batch_size=None, num_workers=self.workers):
+            yield batch.to(self.device)
+
+
+class Lookup(Dataset):
+    """Batches of items, as a DataLoader wants them."""
+
+    def __init__(self, items, indices: list[Tensor]):
+        self.items, self.indices = items, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, number: int) -> Tensor:
+        return look_up(self.items, self.indices[number])
+
+
+def look_up(items, index: Tensor) -> Tensor:
+    """Items on the CPU, in the shape of their index."""
+    found = torch.from_numpy(np.ascontiguousarray(items[index.cpu().flatten().numpy()]))
+    return found.view(*index.shape, *found.shape[1:])
 
 
 def as_float(images: Tensor) -> Tensor:
@@ -52,13 +89,25 @@ def embed_with(
     feed: Feed,
     half: bool = False,
     index: Tensor | None = None,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Runs a function over unaugmented items, in order: ``[items, d]`` float32, on the device.
 
-    ``half`` runs it in bf16 autocast; it has to be in eval mode already.
+    Args:
+        function: of float pictures; any module in it has to be in eval mode already.
+        feed: the items.
+        half: whether to run it in bf16 autocast.
+        index: which items; by default all.
+        processes: those that share the work; each gets the whole result.
     """
+    index = torch.arange(len(feed)) if index is None else index
+    mine = processes.share(index.split(CHUNK))
     with torch.autocast(feed.device.type, torch.bfloat16, enabled=half):
-        return torch.cat([function(pictures).float() for pictures in feed.pictures(index=index)])
+        pictures = feed.batches([part for _, part in mine])
+        found = {number: function(as_float(part)).float() for (number, _), part in zip(mine, pictures, strict=True)}
+    if processes.count > 1:
+        found = processes.merge({number: features.cpu() for number, features in found.items()})
+    return torch.cat([found[number] for number in sorted(found)]).to(feed.device)
 
 
 def free_memory(device: torch.device) -> int:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.feed import Feed, embed_with
 from hiercl.methods.base import Method, Step
 from hiercl.probes import knn_predict
+from hiercl.processes import Processes
 from hiercl.streams import generator
 
 MONITORED_ITEMS = 5000
@@ -52,8 +52,12 @@ class EpochLog:
                     self.add(f"keep {term.name}", term.pairs.keep_rate)
                     self.add(f"without negative {term.name}", term.pairs.without_negative.float())
 
-    def trained(self, images: int, rate: float) -> None:
-        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}  # waits for the device
+    def trained(self, images: int, rate: float, processes: Processes) -> None:
+        sums = processes.mean(torch.stack(list(self.sums.values())).double()).tolist()  # waits for the device
+        means = {name: total / self.counts[name] for name, total in zip(self.sums, sums, strict=True)}
+        for name in means:
+            if name.startswith("without negative"):
+                means[name] *= processes.count  # a number of anchors: all processes together have so many
         seconds = self.lap()
         self.row |= {"loss": means.pop("loss"), "seconds": seconds + self.refresh_seconds}
         self.row |= {"images_per_second": images / seconds, "refresh_seconds": self.refresh_seconds, "lr": rate}
@@ -75,18 +79,21 @@ def summary(row: Mapping[str, Any]) -> str:
 
 
 def monitor(
-    dataset: HierarchicalDataset, feed: Feed, model: Method, half: bool, seed: int
+    dataset: HierarchicalDataset, model: Method, embed: Callable[..., Tensor], seed: int
 ) -> Callable[[], dict[str, float]]:
-    """Leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in per cent."""
+    """Leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in per cent.
+
+    ``embed(function, index=index)`` runs a part of the model over these items of the training set.
+    """
     index = torch.randperm(len(dataset), generator=generator("cpu", seed, 0, "order"))[:MONITORED_ITEMS]
-    own = torch.arange(len(index), device=feed.device)
     hierarchy = dataset.hierarchy
 
     def look() -> dict[str, float]:
-        features = embed_with(model.encoder, feed, half, index)
+        features = embed(model.encoder, index=index)
+        own = torch.arange(len(index), device=features.device)
         result = {}
         for level, name in enumerate(hierarchy.level_names):
-            labels = torch.as_tensor(dataset.labels_at(level)[index.numpy()], device=feed.device)
+            labels = torch.as_tensor(dataset.labels_at(level)[index.numpy()], device=features.device)
             hits = knn_predict(features, labels, features, own=own) == labels
             result[name] = 100 * hits.float().mean().item()
         return result

@@ -16,12 +16,12 @@ from hiercl import methods
 from hiercl.checkpoint import CHECKPOINT, Checkpoint, write_atomically
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.encoders import Encoder, make_encoder
-from hiercl.feed import Feed
+from hiercl.feed import look_up
 from hiercl.methods.base import Batch, Method, Setting, Step
 from hiercl.pairs import shares, tally
 from hiercl.prototypes import PrototypeTree
 from hiercl.settings import from_json
-from hiercl.streams import generator
+from hiercl.streams import Draws, generator
 from hiercl.views import ImageViews, ViewConfig
 
 CONFIG = "config.json"
@@ -94,15 +94,14 @@ class Run:
         rng = np.random.default_rng(seed)
         index = rng.permutation(len(dataset))[:batch] if items is None else np.atleast_1d(items)
         index = torch.as_tensor(index, dtype=torch.long)
-        view_draws, selection_draws = (generator(self.device, seed, 0, stream) for stream in ("views", "draws"))
+        view_draws, selection_draws = (Draws(generator(self.device, seed, 0, stream)) for stream in ("views", "draws"))
         items = self.method.items(index, generator("cpu", seed, 0, "items"))
         views = ImageViews(ViewConfig(**tuples(self.config["views"])))
         was_training = self.method.training
         self.method.eval()
         try:
-            feed = Feed(dataset.take(items.flatten().numpy()), self.device)
-            places = torch.arange(items.numel()).view(items.shape)
-            drawn = make_views(self.method, views, feed, places, view_draws)
+            pictures = look_up(dataset.items, items).to(self.device)
+            drawn = make_views(self.method, views, pictures, view_draws)
             return self.method(Batch(items.to(self.device), drawn, selection_draws))
         finally:
             self.method.train(was_training)
@@ -178,18 +177,15 @@ def build(config: dict[str, Any], functions: dict[str, Any] | None = None) -> Me
     """An untrained method from a run's config. Its weights are drawn from torch's global generator."""
     functions = dict(functions or {})
     kind = methods.get(functions.pop("method", config["method"]))
-    encoder = make_encoder(config["fit"]["encoder"], **config["input"])
+    encoder = make_encoder(config["fit"]["encoder"], norm=config["fit"]["norm"], **config["input"])
     return kind(encoder, from_json(kind.Config, config["method_settings"], **functions), Setting(**config["setting"]))
 
 
-def make_views(
-    method: Method, views: ImageViews, feed: Feed, items: Tensor, draws: torch.Generator
-) -> tuple[Tensor, ...]:
-    """The views of the method's plan, of these items ``[B, m]``."""
-    pictures = [feed[column] for column in items.T]
+def make_views(method: Method, views: ImageViews, pictures: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+    """The views of the method's plan, of the pictures of a step's items ``[B, m, height, width, channels]``."""
     size = views.config.crop
     return tuple(
-        views(pictures[view.item], draws, max(1, round(size * view.shrink)), view.scale) for view in method.plan
+        views(pictures[:, view.item], draws, max(1, round(size * view.shrink)), view.scale) for view in method.plan
     )
 
 

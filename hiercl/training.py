@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from tqdm.auto import tqdm
 
 from hiercl import methods
@@ -25,9 +26,11 @@ from hiercl.environment import describe_environment
 from hiercl.feed import Feed, embed_with
 from hiercl.history import EpochLog, monitor, summary
 from hiercl.methods.base import Batch, Method, Step
+from hiercl.norms import SPLITS
+from hiercl.processes import Processes
 from hiercl.runs import CONFIG, Run, build, make_views
 from hiercl.settings import distribute, to_json
-from hiercl.streams import generator, stream_seed
+from hiercl.streams import Draws, generator, stream_seed
 from hiercl.views import ImageViews, ViewConfig
 
 
@@ -39,8 +42,10 @@ class FitConfig:
     """convnet, resnet18 or resnet50."""
     epochs: int = 20
     """Passes over the training set; 0 gives the untrained model."""
+    norm: Literal["batch", "split", "group"] = "batch"
+    """Of the encoder: batch norm; in 8 parts of the batch, with shuffled keys (MoCo's CIFAR demo); or group norm."""
     batch: int = 256
-    """Anchors a step; the data set's size where that is smaller."""
+    """Anchors a step, in all processes together; the data set's size where that is smaller."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
     """AdamW, or SGD with momentum 0.9."""
     lr: float | None = None
@@ -57,6 +62,8 @@ class FitConfig:
     """Compile the encoder: worth its minutes for long trainings on CUDA only."""
     monitor_every: int = 5
     """Epochs between two looks at the kNN accuracy on a sample of the training set; 0: never."""
+    workers: int | None = None
+    """Processes that decode pictures that are not in an array store; by default one less than there are cores."""
     seed: int = 0
     """Of everything that is drawn."""
 
@@ -70,7 +77,10 @@ class FitConfig:
             raise ValueError(f"seed={self.seed}: it must be 0 or more.")
         if not 0 <= self.lr_warm_up < 1:
             raise ValueError(f"lr_warm_up={self.lr_warm_up}: it is a share of training, from 0 to below 1.")
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"workers={self.workers}: it must be 0 or more.")
         for name, allowed in {
+            "norm": ("batch", "split", "group"),
             "optimiser": ("adamw", "sgd"),
             "precision": ("auto", "float32", "bf16"),
             "device": ("auto", "cpu", "cuda"),
@@ -122,10 +132,12 @@ def fit(
     kind = methods.get(method)
     config, view_config, method_config = distribute(settings, FitConfig, ViewConfig, kind.Config)
     check_dataset(dataset)
-    device = pick_device(config.device)
+    accelerator = make_accelerator(pick_device(config.device))
+    device, processes = accelerator.device, Processes.here()
     half = config.precision == "bf16" or (config.precision == "auto" and half_precision_is_native(device))
     batch = min(config.batch, len(dataset))
     steps = len(dataset) // batch
+    check_batch(batch, config, processes)
     mean, std = dataset.channel_mean_std()
     description = {
         "method": kind.name,
@@ -138,16 +150,15 @@ def fit(
     }
     functions = {"method": kind, **{name: value for name, value in settings.items() if callable(value)}}
     checkpoint = open_folder(out, description, resume)
+    accelerator.wait_for_everyone()  # all have looked at the folder before the first of them writes to it
+    if checkpoint.path and processes.first:
+        checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(checkpoint.path.parent / CONFIG, json.dumps(description, indent=2).encode())
 
     with torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
         torch.manual_seed(stream_seed(config.seed, 0, "weights"))
         model = build(description, functions).to(device)
         model.to(memory_format=torch.channels_last)
-        # A session may train on one device and then on another; Accelerate keeps the first one unless it is reset.
-        AcceleratorState._reset_state(reset_partial_state=True)
-        accelerator = Accelerator(cpu=device.type == "cpu")
-        if accelerator.num_processes > 1:
-            raise RuntimeError("Training in several processes is not supported yet: start one process.")
         optimiser = make_optimiser(model, config, batch)
         if config.compile:
             for part in model.children():
@@ -155,42 +166,49 @@ def fit(
                     part.compile()
         prepared, optimiser = accelerator.prepare(model, optimiser)
 
-        environment = describe_environment(device, "bf16" if half else "float32")
+        environment = describe_environment(device, "bf16" if half else "float32") | {"processes": processes.count}
         run = Run(model, description, pd.DataFrame(), environment, None if out is None else Path(out))
         rows: list[dict[str, Any]] = []
-        if checkpoint:
+        begun = bool(checkpoint)
+        if begun:
             restore(checkpoint, model, optimiser, rows)
             run.history = pd.DataFrame(rows)
+        accelerator.wait_for_everyone()
 
-        feed = Feed(dataset, device)
+        feed = Feed(dataset, device, config.workers)
         views = ImageViews(view_config)
-        look = monitor(dataset, feed, model, half, config.seed)
+        embed = partial(embed_with, feed=feed, half=half, processes=processes)
+        look = monitor(dataset, model, embed, config.seed) if config.monitor_every and dataset.labelled else None
         total = config.epochs * steps
+        progress = progress and processes.first
         bar = tqdm(total=total, initial=len(rows) * steps, desc=kind.name, unit="step", disable=not progress)
-        save = partial(write_checkpoint, checkpoint, model, optimiser, rows, environment)
-        if not checkpoint:
+        save = partial(write_checkpoint, checkpoint, model, optimiser, rows, environment, processes)
+        if not begun:
             save()  # so that there is always something to go back to
         try:
             for epoch in range(len(rows), config.epochs):
                 torch.manual_seed(stream_seed(config.seed, epoch, "weights"))  # dropout, in an encoder that has it
-                draws = {name: generator(device, config.seed, epoch, name) for name in ("views", "draws")}
+                own = {name: generator(device, config.seed, epoch, name) for name in ("views", "draws")}
+                draws = {name: Draws(numbers, processes) for name, numbers in own.items()}
                 on_cpu = {name: generator("cpu", config.seed, epoch, name) for name in ("order", "items")}
                 log = EpochLog(epoch)
 
                 model.eval()
-                model.refresh(epoch, lambda function: embed_with(function, feed, half))
+                model.refresh(epoch, embed)
+                processes.follow_first(model)
                 log.refreshed()
 
                 model.train()
-                order = torch.randperm(len(dataset), generator=on_cpu["order"])
-                for number, index in enumerate(order[: steps * batch].split(batch)):
+                order = torch.randperm(len(dataset), generator=on_cpu["order"])[: steps * batch]
+                # Every process draws the items of the whole batch and works on its own rows of them.
+                plan = [processes.own(model.items(index, on_cpu["items"])) for index in order.split(batch)]
+                for number, (items, pictures) in enumerate(zip(plan, feed.batches(plan), strict=True)):
                     rate = learning_rate(epoch * steps + number, total, config, batch)
                     for group in optimiser.param_groups:
                         group["lr"] = rate
-                    items = model.items(index, on_cpu["items"])
-                    pictures = make_views(model, views, feed, items, draws["views"])
+                    made = make_views(model, views, pictures, draws["views"])
                     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                        step = prepared(Batch(items.to(device), pictures, draws["draws"]))
+                        step = prepared(Batch(items.to(device), made, draws["draws"]))
                     check_finite_loss(step, epoch, number, checkpoint)
                     accelerator.backward(step.loss)
                     optimiser.step()
@@ -198,9 +216,10 @@ def fit(
                     model.after_step(step)
                     log.stepped(step, number)
                     bar.update()
-                log.trained(steps * batch, rate)
+                processes.average_statistics(model)
+                log.trained(steps * batch, rate, processes)
 
-                if config.monitor_every and ((epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.epochs):
+                if look and ((epoch + 1) % config.monitor_every == 0 or epoch + 1 == config.epochs):
                     model.eval()
                     log.monitored(look())
                 check_finite_weights(model, epoch, checkpoint)
@@ -208,7 +227,7 @@ def fit(
                 run.history = pd.DataFrame(rows)
                 save()
                 bar.set_postfix_str(summary(log.row))
-                for callback in callbacks:
+                for callback in callbacks if processes.first else ():
                     callback(run)
         except KeyboardInterrupt:
             restore(checkpoint, model, optimiser, rows)
@@ -236,6 +255,27 @@ def check_dataset(dataset: HierarchicalDataset) -> None:
         raise ValueError(f"{dataset.name} holds {dataset.kind}; so far the methods train on images.")
     if len(dataset) < 2:
         raise ValueError(f"{dataset.name} holds {len(dataset)} item(s); contrast needs at least two.")
+
+
+def check_batch(batch: int, config: FitConfig, processes: Processes) -> None:
+    """Raises ValueError for a batch that processes, or the parts of split batch norm, cannot share evenly."""
+    if batch % processes.count:
+        raise ValueError(
+            f"batch={batch} cannot be shared evenly by {processes.count} processes: choose a multiple of that."
+        )
+    parts = processes.count * SPLITS
+    if config.norm == "split" and batch % parts:
+        raise ValueError(f"norm='split' needs a batch of a multiple of {parts} here; it is {batch}: choose batch=.")
+
+
+def make_accelerator(device: torch.device) -> Accelerator:
+    """Accelerate's hand on device and processes, for this training."""
+    # A session may train on one device and then on another; Accelerate keeps the first one unless it is reset.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    # Buffers are the queue (alike everywhere) and batch statistics (averaged once an epoch): none needs to be sent
+    # round at every forward.
+    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
+    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=handlers)
 
 
 def pick_device(name: str) -> torch.device:
@@ -320,16 +360,22 @@ def open_folder(out: str | Path | None, description: dict[str, Any], resume: boo
                 f"The run in {folder} has other settings ({'; '.join(differing)}): resume it with its own, or choose "
                 "another out= for these."
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / CONFIG, json.dumps(description, indent=2).encode())
     return checkpoint
 
 
 def write_checkpoint(
-    checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[dict], environment: dict[str, Any]
+    checkpoint: Checkpoint,
+    model: Method,
+    optimiser: Any,
+    rows: list[dict],
+    environment: dict[str, Any],
+    processes: Processes,
 ) -> None:
     """Everything that the next epoch depends on: the model with its momentum encoder, queue and prototypes, the
-    optimiser, and how far training is; generators start anew from that in every epoch."""
+    optimiser, and how far training is; generators start anew from that in every epoch. A folder is written by the
+    first process alone."""
+    if checkpoint.path and not processes.first:
+        return
     checkpoint.write(
         {
             "epoch": len(rows),

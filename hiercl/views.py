@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hiercl.streams import Draws
 from hiercl.types import Bool, Float, Int, UInt8
 
 __all__ = [
@@ -105,7 +106,7 @@ class ImageViews:
     def __call__(
         self,
         images: UInt8[Tensor, "batch height width channels"],
-        generator: torch.Generator,
+        generator: torch.Generator | Draws,
         size: int | None = None,
         scale: tuple[float, float] | None = None,
     ) -> Float[Tensor, "batch channels size size"]:
@@ -117,40 +118,40 @@ class ImageViews:
         Raises: ValueError for other than 1 or 3 channels, a size below 1, a scale outside 0 < low <= high <= 1, or a
         generator on another device.
         """
-        config = self.config
+        config, draws = self.config, Draws.of(generator)
         size, scale = config.crop if size is None else size, config.crop_scale if scale is None else scale
         n, height, width, channels = images.shape
         if channels not in (1, 3):
             raise ValueError(f"images must have 1 or 3 channels in the last place, got shape {tuple(images.shape)}")
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
-        if generator.device.type != images.device.type:
-            raise ValueError(f"the generator is on {generator.device}, the images are on {images.device}")
+        if draws.device.type != images.device.type:
+            raise ValueError(f"the generator is on {draws.device}, the images are on {images.device}")
         _check_scale(scale)
         # Training may call this under bf16 autocast, which would round the pictures to 8 bits of mantissa.
         with torch.autocast(images.device.type, enabled=False):
-            boxes = draw_boxes(n, height, width, scale, config.crop_ratio, generator)
-            x = crop_resize(images, boxes, size, draw_mask(n, config.flip, generator))
-            x = self._jitter(x, generator)
+            boxes = draw_boxes(n, height, width, scale, config.crop_ratio, draws)
+            x = crop_resize(images, boxes, size, draw_mask(n, config.flip, draws))
+            x = self._jitter(x, draws)
             if config.grayscale and channels == 3:
-                x = to_grayscale(x, draw_mask(n, config.grayscale, generator))
+                x = to_grayscale(x, draw_mask(n, config.grayscale, draws))
             if config.blur:
-                blurred = gaussian_blur(x, draw_uniform(n, *config.blur_sigma, generator))
-                x = _where(draw_mask(n, config.blur, generator), blurred, x)
+                blurred = gaussian_blur(x, draw_uniform(n, *config.blur_sigma, draws))
+                x = _where(draw_mask(n, config.blur, draws), blurred, x)
             return x.contiguous(memory_format=torch.channels_last)
 
-    def _jitter(self, x, generator):
+    def _jitter(self, x, draws):
         n, channels = x.shape[:2]
         if not self.config.jitter_probability or not any(self.config.jitter):
             return x
         # An item that is not to change gets neutral parameters: nothing is gathered and written back, and the device
         # need not be asked how many there are.
-        mask = draw_mask(n, self.config.jitter_probability, generator)
+        mask = draw_mask(n, self.config.jitter_probability, draws)
         operations = [(adjust_brightness, 1.0), (adjust_contrast, 1.0), (adjust_saturation, 1.0), (adjust_hue, 0.0)]
         for (operation, neutral), strength in zip(operations, self.config.jitter, strict=True):
             if strength and (channels == 3 or operation in (adjust_brightness, adjust_contrast)):
                 low = neutral - strength if operation is adjust_hue else max(0.0, neutral - strength)
-                amount = draw_uniform(n, low, neutral + strength, generator)
+                amount = draw_uniform(n, low, neutral + strength, draws)
                 x = operation(x, torch.where(mask, amount, neutral))
         return x
 
@@ -158,20 +159,20 @@ class ImageViews:
 # Drawing parameters
 
 
-def draw_uniform(n: int, low: float, high: float, generator: torch.Generator) -> Float[Tensor, " n"]:
-    """`n` numbers from the uniform distribution on [low, high), on the generator's device.
+def draw_uniform(n: int, low: float, high: float, draws: Draws) -> Float[Tensor, " n"]:
+    """`n` numbers from the uniform distribution on [low, high), on the device of the draws.
 
-    Example: ``draw_uniform(256, 0.6, 1.4, generator)``
+    Example: ``draw_uniform(256, 0.6, 1.4, draws)``
     """
-    return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
+    return draws.uniform(n) * (high - low) + low
 
 
-def draw_mask(n: int, probability: float, generator: torch.Generator) -> Bool[Tensor, " n"]:
-    """`n` independent coins, each true with `probability`, on the generator's device.
+def draw_mask(n: int, probability: float, draws: Draws) -> Bool[Tensor, " n"]:
+    """`n` independent coins, each true with `probability`, on the device of the draws.
 
-    Example: ``draw_mask(256, 0.5, generator)``
+    Example: ``draw_mask(256, 0.5, draws)``
     """
-    return torch.rand(n, generator=generator, device=generator.device) < probability
+    return draws.uniform(n) < probability
 
 
 def draw_boxes(
@@ -180,24 +181,24 @@ def draw_boxes(
     width: int,
     scale: tuple[float, float],
     ratio: tuple[float, float],
-    generator: torch.Generator,
+    draws: Draws,
 ) -> Int[Tensor, "n 4"]:
     """Crop boxes (top, left, height, width) in whole pixels, distributed as those of torchvision's RandomResizedCrop.
 
     Area ~ height · width · U(scale) and log(width / height) ~ U(log ratio); the first of ten candidates that fits the
     picture is placed uniformly. If none fits: the largest centred box whose ratio is allowed.
 
-    Example: ``draw_boxes(256, 32, 32, (0.2, 1.0), (3 / 4, 4 / 3), generator)``
+    Example: ``draw_boxes(256, 32, 32, (0.2, 1.0), (3 / 4, 4 / 3), draws)``
     """
     tries = 10
-    area = draw_uniform(n * tries, *scale, generator).view(n, tries) * (height * width)
-    aspect = draw_uniform(n * tries, math.log(ratio[0]), math.log(ratio[1]), generator).view(n, tries).exp()
+    area = draw_uniform(n * tries, *scale, draws).view(n, tries) * (height * width)
+    aspect = draw_uniform(n * tries, math.log(ratio[0]), math.log(ratio[1]), draws).view(n, tries).exp()
     sides = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], dim=-1).round()  # [n, tries, (height, width)]
     picture = sides.new_tensor([height, width])
     fits = ((sides >= 1) & (sides <= picture)).all(dim=-1)
     first = fits.int().argmax(dim=1)
     sides = sides[torch.arange(n, device=sides.device), first]
-    place = torch.rand(n, 2, generator=generator, device=generator.device)
+    place = draws.uniform(n, 2)
     corner = (place * (picture - sides + 1)).floor()
     box = torch.cat([corner, sides], dim=1)
     fallback = box.new_tensor(_central_box(height, width, ratio))
@@ -272,7 +273,7 @@ def gaussian_blur(
 
     The border is reflected, as in torchvision.
 
-    Example: ``gaussian_blur(images, draw_uniform(len(images), 0.1, 2.0, generator))``
+    Example: ``gaussian_blur(images, draw_uniform(len(images), 0.1, 2.0, draws))``
     """
     n, channels, height, width = images.shape
     reach = blur_kernel_size(min(height, width)) // 2
@@ -362,7 +363,7 @@ def to_grayscale(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Replace all three channels of the masked pictures by their luma, 0.2989 r + 0.587 g + 0.114 b.
 
-    Example: ``to_grayscale(images, draw_mask(len(images), 0.2, generator))``
+    Example: ``to_grayscale(images, draw_mask(len(images), 0.2, draws))``
     """
     return _where(mask, _gray(images), images)
 

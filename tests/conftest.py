@@ -1,7 +1,7 @@
-"""Set-up of the tests: the real data where it is there, and one thread for each pytest-xdist worker."""
+"""Set-up of the tests: the real data where they are there, and one thread for each pytest-xdist worker."""
 
 import pytest
-from real_data import prepare_cifar100
+from real_data import prepare
 
 
 def pytest_sessionstart(session):
@@ -15,15 +15,26 @@ def pytest_sessionstart(session):
         torch.set_num_threads(1)  # the workers share the cores already
         return
     terminal = session.config.pluginmanager.get_plugin("terminalreporter")
-    prepare_cifar100(say=terminal.write_line if terminal else print)
+    prepare(say=terminal.write_line if terminal else print)
+
+
+def real(name):
+    """The real training and test set of this name, or a skip that says what is missing."""
+    from hiercl.datasets import data_root, load
+    from hiercl.datasets.store import is_store
+
+    if not all(is_store(data_root() / name / part) for part in ("train", "test")):
+        pytest.skip(f"the real {name} is not at ../shared/data")
+    return load(name)
 
 
 @pytest.fixture(scope="session")
 def real_cifar100():
     """The real training and test set of CIFAR-100."""
-    from hiercl.datasets import data_root, load
-    from hiercl.datasets.store import is_store
+    return real("cifar100")
 
-    if not all(is_store(data_root() / "cifar100" / split) for split in ("train", "test")):
-        pytest.skip("the real CIFAR-100 is not at ../shared/data")
-    return load("cifar100")
+
+@pytest.fixture(scope="session")
+def real_omniglot():
+    """The real drawings of a part of Omniglot."""
+    return real("omniglot")

@@ -1,4 +1,4 @@
-"""Turn the real CIFAR-100 pictures beside the checkout into array stores, once.
+"""Turn the real data beside the checkout into array stores, once.
 
 The tests do this by themselves; by hand it is ``python tests/real_data.py``.
 """
@@ -7,50 +7,83 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hiercl.datasets import HierarchicalDataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-NOTE = "order of the pictures is not the official one"
-NOTES = {"train": NOTE, "test": f"partial: 50 of the 100 test pictures of each class; {NOTE}"}
+Parts = dict[str, Callable[[], "HierarchicalDataset"]]
 
 
-def prepare_cifar100(say: Callable[[str], None] = print) -> None:
-    """Write the stores that `hiercl.load("cifar100")` reads, where pictures are there and stores are not."""
+def prepare(say: Callable[[str], None] = print) -> None:
+    """Write the stores that `hiercl.load` reads, of each set whose data are there and whose stores are not."""
     from hiercl.datasets import data_root, write_store
     from hiercl.datasets.store import is_store
 
-    folder = data_root() / "cifar100"
-    missing = [split for split in NOTES if not is_store(folder / split)]
-    if not missing or not (SHARED / "cifar100").is_dir():
-        return
-    say(f"real data: turning {SHARED / 'cifar100'} into the array stores {folder}/{{{','.join(missing)}}} (once)")
-    reader = _reader()
-    for split in missing:
-        try:
-            write_store(_dataset(reader, split), folder / split)
-        except FileExistsError:
-            if not is_store(folder / split):  # else another test run wrote the same in the meantime
-                raise
+    for name, parts in SETS.items():
+        folder = data_root() / name
+        missing = [part for part in ("train", "test") if not is_store(folder / part)]
+        if not missing or not (SHARED / name).is_dir():
+            continue
+        say(f"real data: turning {SHARED / name} into the array stores {folder}/{{{','.join(missing)}}} (once)")
+        make = parts(_reader())
+        for part in missing:
+            try:
+                write_store(make[part](), folder / part)
+            except FileExistsError:
+                if not is_store(folder / part):  # else another test run wrote the same in the meantime
+                    raise
 
 
-def _dataset(reader: ModuleType, split: str):
+def cifar100(reader: ModuleType) -> Parts:
+    """All training pictures, half of the test pictures."""
     import numpy as np
 
     from hiercl.datasets import HierarchicalDataset
     from hiercl.datasets.cifar100 import hierarchy
 
-    images, fine, coarse = reader.cifar100(split)
-    return HierarchicalDataset.from_arrays(
-        images, np.stack([coarse, fine], axis=1), hierarchy(), name="cifar100", note=NOTES[split]
-    )
+    def part(name: str, note: str) -> HierarchicalDataset:
+        images, fine, coarse = reader.cifar100(name)
+        labels = np.stack([coarse, fine], axis=1)
+        return HierarchicalDataset.from_arrays(images, labels, hierarchy(), "cifar100", note)
+
+    order = "order of the pictures is not the official one"
+    return {
+        "train": lambda: part("train", order),
+        "test": lambda: part("test", f"partial: 50 of the 100 test pictures of each class; {order}"),
+    }
+
+
+def omniglot(reader: ModuleType) -> Parts:
+    """Eight alphabets, with the names that lie beside the drawings."""
+    import numpy as np
+    from PIL import Image
+
+    from hiercl.datasets import HierarchicalDataset
+    from hiercl.datasets.omniglot import LEVELS, split
+    from hiercl.datasets.picture_files import fit
+    from hiercl.hierarchy import Hierarchy
+
+    drawings, _, character = reader.omniglot()
+    with np.load(next((SHARED / "omniglot").glob("*.npz"))) as file:
+        names = [str(name) for name in file["character_names"]]  # such as Greek/character01
+    tree, labels = Hierarchy.from_paths([f"{names[i]}/drawing.png" for i in character], LEVELS)
+    white = [Image.fromarray((1 - drawing) * np.uint8(255)).convert("RGB") for drawing in drawings]
+    images = np.stack([fit(image, 32) for image in white])
+    whole = HierarchicalDataset(images, labels, tree, "omniglot", "partial: 8 of the 50 alphabets")
+    return {name: lambda data=data: data for name, data in split(whole).items()}
 
 
 def _reader() -> ModuleType:
-    """Import the ``read.py`` that lies with the pictures."""
+    """Import the ``read.py`` that lies with the data."""
     spec = importlib.util.spec_from_file_location("shared_data_read", SHARED / "read.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+SETS = {"cifar100": cifar100, "omniglot": omniglot}
+
 if __name__ == "__main__":
-    prepare_cifar100()
+    prepare()

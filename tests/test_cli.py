@@ -61,7 +61,7 @@ def test_bench_measures(monkeypatch):
     table = throughput(config, torch.device("cpu")).set_index("arm")
     assert table.loc["bare step", "share of bare (median)"] == 1 and (table["images/s (median)"] > 0).all()
     case = SelectionCase(8, 64, (3, 6), torch.device("cpu"))
-    terms = case.method.selective_terms({"": case.query}, case.key, case.item, case.draws())
+    terms = case.terms()
     plain = plain_removals(case.method, case.item, case.draws())
     assert all(torch.equal(terms[level].pairs.removed, plain[level]) for level in range(2))
     case.stored()

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from hiercl.methods.base import Batch
 from hiercl.prototypes import PrototypeTree
+from hiercl.streams import Draws
 from hiercl.training import fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -20,7 +21,7 @@ def test_loss_is_that_of_the_cpu(method):
     expected = on_cpu(batch).loss.item()
     on_cuda = on_cpu.cuda()
     views = tuple(view.cuda() for view in batch.views)
-    loss = on_cuda(Batch(batch.items.cuda(), views, torch.Generator("cuda").manual_seed(0))).loss
+    loss = on_cuda(Batch(batch.items.cuda(), views, Draws(torch.Generator("cuda").manual_seed(0)))).loss
     assert loss.item() == pytest.approx(expected, rel=1e-3)
 
 

@@ -13,6 +13,7 @@ from hiercl.losses import info_nce
 from hiercl.methods.base import Setting
 from hiercl.methods.hcsc import HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP, default_sizes, warm_up_epochs
 from hiercl.prototypes import PrototypeTree
+from hiercl.streams import Draws
 
 INDEX = torch.arange(20, 20 + BATCH)
 
@@ -93,7 +94,7 @@ def test_cached_and_plain_form_remove_the_same(select):
     method = make("hcsc", queue=40, select=select)
     for seed in range(3):
         terms = terms_of(method, seed)
-        draws = torch.Generator().manual_seed(seed)
+        draws = Draws(torch.Generator().manual_seed(seed))
         plain = plain_removals(method, INDEX, draws)
         for level in range(3):
             assert torch.equal(terms[f"instance {level}"].pairs.removed, plain[level])
@@ -119,7 +120,7 @@ def test_draws_come_true_in_proportion():
     runs = 400
     removed = torch.zeros(BATCH, BATCH + 40)
     for seed in range(runs):
-        pairs = method.select_instances(method.instance_pairs(INDEX), 0, torch.Generator().manual_seed(seed))
+        pairs = method.select_instances(method.instance_pairs(INDEX), 0, Draws(torch.Generator().manual_seed(seed)))
         removed += pairs.removed
     expected = 1 - pairs.keep_probability
     allowed = method.instance_pairs(INDEX).negative

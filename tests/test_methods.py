@@ -13,6 +13,7 @@ from hiercl.losses import info_nce
 from hiercl.methods.base import Batch, Setting
 from hiercl.methods.moco import Queue
 from hiercl.pairs import Kind
+from hiercl.streams import Draws
 
 ITEMS, BATCH = 60, 8
 
@@ -45,7 +46,7 @@ def make(name: str, seed: int = 0, **settings):
 def batch_of(method, index, seed: int = 0) -> Batch:
     g = torch.Generator().manual_seed(seed)
     views = tuple(torch.rand(len(index), 3, 8, 8, generator=g) for _ in method.plan)
-    return Batch(method.items(index, g), views, torch.Generator().manual_seed(seed))
+    return Batch(method.items(index, g), views, Draws(torch.Generator().manual_seed(seed)))
 
 
 VARIANTS = [

@@ -6,6 +6,7 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
 from hiercl import views as V
+from hiercl.streams import Draws
 from hiercl.views import ImageViews, ViewConfig
 
 RATIO = (3 / 4, 4 / 3)
@@ -39,7 +40,7 @@ def each(function, images, *parameters):
 @pytest.mark.parametrize("height, width, size", [(32, 32, 24), (32, 32, 16), (40, 28, 32), (32, 32, 33)])
 def test_crop_resize_is_torchvisions(height, width, size):
     images = uint8_images(n=24, height=height, width=width)
-    boxes = V.draw_boxes(24, height, width, (0.05, 1.0), RATIO, generator(1))
+    boxes = V.draw_boxes(24, height, width, (0.05, 1.0), RATIO, Draws(generator(1)))
     boxes[0] = torch.tensor([0, 0, height, width])
     boxes[1] = torch.tensor([height - 1, width - 1, 1, 1])
     boxes[2] = torch.tensor([3, 0, 2, width])
@@ -99,7 +100,7 @@ def test_grayscale_touches_only_masked_items():
 
 def test_flip_is_torchvisions_of_the_crop():
     images, mask = uint8_images(), torch.arange(len(uint8_images())) % 2 == 0
-    boxes = V.draw_boxes(len(images), *images.shape[1:3], (0.2, 1.0), (3 / 4, 4 / 3), generator())
+    boxes = V.draw_boxes(len(images), *images.shape[1:3], (0.2, 1.0), (3 / 4, 4 / 3), Draws(generator()))
     plain, flipped = V.crop_resize(images, boxes, 24), V.crop_resize(images, boxes, 24, mask)
     assert torch.equal(flipped[~mask], plain[~mask])
     torch.testing.assert_close(flipped[mask], tv.horizontal_flip(plain[mask]), atol=1e-6, rtol=0)
@@ -120,7 +121,7 @@ def test_blur_kernel_size():
 
 def test_boxes_are_distributed_as_torchvisions():
     n, picture = 3000, torch.zeros(3, 32, 32)
-    ours = V.draw_boxes(n, 32, 32, (0.2, 1.0), RATIO, generator()).double()
+    ours = V.draw_boxes(n, 32, 32, (0.2, 1.0), RATIO, Draws(generator())).double()
     torch.manual_seed(0)
     theirs = torch.tensor([RandomResizedCrop.get_params(picture, (0.2, 1.0), RATIO) for _ in range(n)]).double()
     top, left, height, width = ours.unbind(1)
@@ -137,7 +138,7 @@ def test_boxes_are_distributed_as_torchvisions():
 
 @pytest.mark.parametrize("height, width, box", [(10, 100, (0, 43, 10, 13)), (100, 10, (43, 0, 13, 10))])
 def test_box_that_never_fits_falls_back_to_the_centre(height, width, box):
-    boxes = V.draw_boxes(5, height, width, (1.0, 1.0), RATIO, generator())
+    boxes = V.draw_boxes(5, height, width, (1.0, 1.0), RATIO, Draws(generator()))
     assert boxes.tolist() == [list(box)] * 5
 
 
@@ -148,7 +149,7 @@ def test_every_item_gets_its_own_view():
 
 
 def test_parameters_of_an_operation_are_fresh_for_every_item():
-    g = generator()
+    g = Draws(generator())
     for draw in (lambda: V.draw_uniform(200, 0.6, 1.4, g), lambda: V.draw_uniform(200, -0.1, 0.1, g)):
         values = draw()
         assert len(values.unique()) > 190

@@ -1,49 +1,89 @@
-"""Data sets with a class hierarchy: load one by its name, or from the folder of an array store."""
+"""Data sets with a class hierarchy: load one by its name, or from pictures and array stores of your own."""
 
 import difflib
+import importlib
+import inspect
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets.picture_files import PictureFiles, UnreadablePictures
+from hiercl.datasets.picture_folder import folder
+from hiercl.datasets.picture_folder import load as _load_folder
+from hiercl.datasets.picture_table import load as _load_table
+from hiercl.datasets.picture_table import table
 from hiercl.datasets.store import is_store, read_store, write_store
 
-__all__ = ["HierarchicalDataset", "data_root", "load", "names", "read_store", "write_store"]
+__all__ = [
+    "HierarchicalDataset",
+    "PictureFiles",
+    "UnreadablePictures",
+    "data_root",
+    "folder",
+    "load",
+    "names",
+    "read_store",
+    "table",
+    "write_store",
+]
 
 Splits = tuple[HierarchicalDataset, HierarchicalDataset]
+
+# Each has a module of its name with a function load(root, ...), imported when it is called: hiercl itself stays light.
+_NAMES = ("cifar100", "omniglot", "shapes")
 
 
 def load(name: str | Path, root: str | Path | None = None, **options: Any) -> Splits:
     """Load the training and the test set of a data set.
 
-    ``name`` is one of `names`, or the path of an array store: a folder with the stores ``train`` and ``test``, or
-    a single store, of which a stratified fifth is split off as the test set. ``root`` is where data sets are kept
-    (`data_root` by default). Options go to the data set's own loader, or to `read_store`.
+    ``name`` is one of `names`, or the path of
 
-    Raises ValueError for a name that is neither known nor a folder with array stores.
+    * nested folders of pictures, see `hiercl.datasets.folder`: the folders are the classes. The folders ``train`` and
+      ``test`` (or ``val``) in it are the two parts.
+    * a CSV file of paths and labels, see `hiercl.datasets.table`. Its column ``split`` says train or test (or val).
+    * an array store: a folder with the stores ``train`` and ``test``, or a single store.
+
+    What comes without a split has a stratified fifth split off as the test set. ``root`` is where data sets are kept
+    (`data_root` by default). Options go to the loader of the data set, to `folder` or `table` (``size``, ``store``,
+    ``skip_unreadable``, ...), or to `read_store`.
+
+    Raises ValueError for a name that is neither known nor a path, for an option that the data set does not have, and
+    what the loaders raise.
 
     Example::
 
         >>> train, test = load("cifar100")  # doctest: +SKIP
-        >>> train, test = load("lab/my_pictures", verify=True)  # doctest: +SKIP
+        >>> train, test = load("lab/my_pictures", size=64)  # doctest: +SKIP
+        >>> train, test = load("lab/pictures.csv", label_columns=["kind", "class"])  # doctest: +SKIP
+        >>> train, test = load("lab/my_store", verify=True)  # doctest: +SKIP
     """
-    if isinstance(name, str) and name in _LOADERS:
-        return _LOADERS[name](Path(root) if root is not None else data_root(), **options)
+    if isinstance(name, str) and name in _NAMES:
+        loader = importlib.import_module(f"hiercl.datasets.{name}").load
+        return _call(loader, name, Path(root) if root is not None else data_root(), options=options)
     path = Path(name).expanduser()
     if path.is_dir():
-        return _load_stores(path, **options)
+        if any(is_store(place) for place in (path, path / "train", path / "test")):
+            return _load_stores(path, options)
+        return _call(_load_folder, "a folder of pictures", path, root, options=options)
+    if path.is_file():
+        if path.suffix.lower() not in (".csv", ".tsv"):
+            raise ValueError(f"{path} is a file, but no .csv: give that, a folder of pictures or an array store")
+        return _call(_load_table, "a CSV file", path, root, options=options)
     close = difflib.get_close_matches(str(name), names())
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise ValueError(
-        f"no data set is named {str(name)!r}, and there is no such folder; {hint}"
-        f"The names are {', '.join(names())}, or give the path of a folder that holds array stores."
+        f"no data set is named {str(name)!r}, and there is no such folder or file; {hint}The names are "
+        f"{', '.join(names())}, or give the path of a folder of pictures, of a CSV file, or of a folder that holds "
+        f"array stores."
     )
 
 
 def names() -> tuple[str, ...]:
     """Give the names that `load` knows."""
-    return tuple(sorted(_LOADERS))
+    return tuple(sorted(_NAMES))
 
 
 def data_root() -> Path:
@@ -60,37 +100,29 @@ def data_root() -> Path:
     return Path.home() / ".cache" / "hiercl"
 
 
-def _load_stores(path: Path, **options: Any) -> Splits:
+def _call(loader: Callable, what: str, *given: Any, options: dict[str, Any]) -> Any:
+    """Call a loader, after a check that it has these options."""
+    known = list(inspect.signature(loader).parameters)[len(given) :]
+    for option in options:
+        if option not in known:
+            offer = f"the options are {', '.join(known)}" if known else "it has no options"
+            raise ValueError(f"{what} has no option {option!r}: {offer}")
+    return loader(*given, **options)
+
+
+def _load_stores(path: Path, options: dict[str, Any]) -> Splits:
     if is_store(path / "train") and is_store(path / "test"):
-        train, test = read_store(path / "train", **options), read_store(path / "test", **options)
+        train, test = (_call(read_store, "an array store", path / part, options=options) for part in ("train", "test"))
         if train.hierarchy != test.hierarchy:
             raise ValueError(
                 f"the stores {path / 'train'} and {path / 'test'} have different hierarchies: make them again"
             )
         return train, test
     if is_store(path):
-        train, test = read_store(path, **options).split(0.2, seed=0)
+        train, test = _call(read_store, "an array store", path, options=options).split(0.2, seed=0)
         note = "; ".join(part for part in (test.note, "test is a stratified fifth of a single store") if part)
         return replace(train, note=note), replace(test, note=note)
     raise ValueError(
-        f"{path} is no array store: it needs a store.json, or stores in its folders train and test; "
+        f"{path} has an array store in only one of its folders train and test: it needs both; "
         f"hiercl.datasets.write_store writes one"
     )
-
-
-# Each loader is imported when it is called, so that importing hiercl stays quick.
-
-
-def _cifar100(root: Path, **options: Any) -> Splits:
-    from hiercl.datasets.cifar100 import load as load_cifar100
-
-    return load_cifar100(root, **options)
-
-
-def _shapes(root: Path, **options: Any) -> Splits:
-    from hiercl.datasets.shapes import load as load_shapes
-
-    return load_shapes(root, **options)
-
-
-_LOADERS = {"cifar100": _cifar100, "shapes": _shapes}

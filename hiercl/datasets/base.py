@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from hiercl.datasets.picture_files import PictureFiles
 from hiercl.hierarchy import Hierarchy
 from hiercl.types import Bool, Float, Int, UInt8
 
@@ -17,9 +18,9 @@ __all__ = ["HierarchicalDataset"]
 class HierarchicalDataset:
     """Images or point clouds with the leaf label of each and the hierarchy of the labels.
 
-    Shapes: ``items`` are images, uint8 ``[n, h, w, c]``, or points, float32 ``[n, p, 3]``, in memory or memory-mapped;
-    ``labels`` are int64 leaf ids ``[n]``. ``note`` says what a reader of results must know, such as "partial: 50 of
-    the 100 test pictures of each class".
+    Shapes: ``items`` are images, uint8 ``[n, h, w, c]``, or points, float32 ``[n, p, 3]``, in memory or memory-mapped,
+    or images that are decoded when they are indexed (`PictureFiles`); ``labels`` are int64 leaf ids ``[n]``. ``note``
+    says what a reader of results must know, such as "partial: 50 of the 100 test pictures of each class".
 
     Raises ValueError for items or labels of another form; `from_arrays` converts what it can and checks more.
 
@@ -31,7 +32,7 @@ class HierarchicalDataset:
         HierarchicalDataset('arrays': 6 images 32x32x3, 2 level 0 > 3 level 1)
     """
 
-    items: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n p 3"]
+    items: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n p 3"] | PictureFiles
     labels: Int[np.ndarray, "n"]
     hierarchy: Hierarchy
     name: str = "arrays"
@@ -49,7 +50,7 @@ class HierarchicalDataset:
 
         Shapes: ``items`` uint8 ``[n, h, w, c]`` or floating ``[n, p, 3]``; ``labels`` are leaf ids ``[n]``, or label
         columns ``[n, levels]``, coarse to fine, which must agree with the hierarchy. Arrays that already have the
-        right type are not copied, so memory-mapped items stay so.
+        right type are not copied, so memory-mapped items stay so, and picture files stay undecoded.
 
         Raises ValueError, with the first offender and what to do, for float images, channels-first images, points
         that are not finite, and labels that are no integers, no leaves or do not agree with the hierarchy.
@@ -61,7 +62,8 @@ class HierarchicalDataset:
             >>> HierarchicalDataset.from_arrays(points, [[0, 1], [1, 2]], tree).labels.tolist()
             [1, 2]
         """
-        items, labels = _to_numpy(items), _to_numpy(labels)
+        items = items if isinstance(items, PictureFiles) else _to_numpy(items)
+        labels = _to_numpy(labels)
         if items.ndim == 3 and items.dtype in (np.float16, np.float64):
             items = items.astype(np.float32)
         _check_items(items)
@@ -79,6 +81,11 @@ class HierarchicalDataset:
     def kind(self) -> str:
         """ "images" or "points"."""
         return "images" if self.items.dtype == np.uint8 else "points"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are classes to tell apart: False when the hierarchy has a single leaf."""
+        return self.hierarchy.n_leaves > 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -149,7 +156,8 @@ class HierarchicalDataset:
         outside = (index < 0) | (index >= len(self))
         if outside.any():
             raise ValueError(f"there is no item {index[outside][0]}; the items are 0 to {len(self) - 1}")
-        return replace(self, items=self.items[index], labels=self.labels[index])
+        items = self.items.take(index) if isinstance(self.items, PictureFiles) else self.items[index]
+        return replace(self, items=items, labels=self.labels[index])
 
     def under(self, *names: str) -> "HierarchicalDataset":
         """Keep the items under the named nodes, of any level, and reduce the hierarchy to these nodes.
@@ -280,7 +288,7 @@ def _to_numpy(array: Any) -> np.ndarray:
     return np.asanyarray(array)
 
 
-def _check_items(items: np.ndarray) -> None:
+def _check_items(items: np.ndarray | PictureFiles) -> None:
     form = f"{items.dtype} {list(items.shape)}"
     if items.ndim == 4 and items.dtype.kind == "f":
         raise ValueError(
@@ -299,7 +307,7 @@ def _check_items(items: np.ndarray) -> None:
         raise ValueError(f"a data set needs at least one item, and items that are not empty; got {form}")
 
 
-def _check_finite(items: np.ndarray) -> None:
+def _check_finite(items: np.ndarray | PictureFiles) -> None:
     if items.dtype == np.uint8:
         return
     finite = np.isfinite(items).all(axis=(1, 2))

@@ -17,12 +17,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets.picture_files import PictureFiles
 from hiercl.hierarchy import Hierarchy
 
 __all__ = ["FORMAT_VERSION", "is_store", "read_store", "write_store"]
 
 FORMAT_VERSION = 1
 FILES = ("items.npy", "labels.npy", "hierarchy.json")
+BLOCK = 1024  # items that are written at a time
 MEND = "delete the folder and make the store again, or copy it again from where it came"
 
 
@@ -35,6 +37,8 @@ def write_store(dataset: HierarchicalDataset, path: str | Path, overwrite: bool 
     """Write a data set as an array store, all of it or nothing.
 
     The files are written to a temporary folder beside `path`, which takes its place only when they are complete.
+
+    Picture files (`PictureFiles`) are decoded, and all that cannot be read are listed in one UnreadablePictures.
 
     Raises FileExistsError when `path` exists: without ``overwrite`` whatever it is, with ``overwrite`` when it is
     no array store.
@@ -100,7 +104,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
 
 def _write_files(dataset: HierarchicalDataset, folder: Path) -> None:
     with _synced(folder / "items.npy") as file:
-        np.save(file, dataset.items, allow_pickle=False)
+        _write_items(file, dataset.items)
     with _synced(folder / "labels.npy") as file:
         np.save(file, dataset.labels, allow_pickle=False)
     with _synced(folder / "hierarchy.json") as file:
@@ -118,6 +122,18 @@ def _write_files(dataset: HierarchicalDataset, folder: Path) -> None:
     }
     with _synced(folder / "store.json") as file:
         file.write(_json(about))
+
+
+def _write_items(file: BinaryIO, items: np.ndarray | PictureFiles) -> None:
+    """Write what np.save would, a block at a time: picture files, decoded, may be larger than the memory."""
+    form = {"descr": np.lib.format.dtype_to_descr(items.dtype), "fortran_order": False, "shape": items.shape}
+    np.lib.format.write_array_header_1_0(file, form)
+    if isinstance(items, PictureFiles):
+        blocks = items.blocks()
+    else:
+        blocks = (items[start : start + BLOCK] for start in range(0, len(items), BLOCK))
+    for block in blocks:
+        file.write(np.ascontiguousarray(block).data)
 
 
 @contextmanager
@@ -154,7 +170,7 @@ def _json(content: dict) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _form(array: np.ndarray) -> dict:
+def _form(array: np.ndarray | PictureFiles) -> dict:
     return {"dtype": array.dtype.name, "shape": list(array.shape)}
 
 

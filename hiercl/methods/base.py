@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hiercl.encoders import Encoder, projection_head
 from hiercl.losses import info_nce
 from hiercl.pairs import Pairs
+from hiercl.streams import Draws
 
 Embed = Callable[[Callable[[Tensor], Tensor]], Tensor]
 """Runs any part of a model over the training set (unaugmented, eval mode, data order): ``[items, d]``, float32."""
@@ -41,13 +42,25 @@ class Batch:
     Attributes:
         items: indices into the training set, ``[B, m]``; column 0 holds the anchors.
         views: float views in [0, 1], one tensor ``[B, channels, size, size]`` for each entry of the method's plan.
-        draws: generator for draws of selection, apart from that of the views: arms that select differently still see
-            the same views.
+        draws: random numbers for selection, apart from those of the views: arms that select differently still see the
+            same views.
+
+    With several processes a batch holds the rows of one of them, and :meth:`gather` brings those of all together.
     """
 
     items: Tensor
     views: tuple[Tensor, ...]
-    draws: torch.Generator
+    draws: Draws
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """These rows of all processes: ``[B of this process, ...]`` → ``[B of all, ...]``, with gradient."""
+        return self.draws.processes.gather(rows)
+
+    @property
+    def place(self) -> Tensor:
+        """Where this process's rows are among those of all, ``[B]``."""
+        start = self.draws.processes.rank * len(self.items)
+        return torch.arange(start, start + len(self.items), device=self.items.device)
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step found: its terms, their weighted sum, and what :meth:`Method.after_step` needs."""
+    """What one step found: its terms, their weighted sum, and what :meth:`Method.after_step` needs.
+
+    Attributes:
+        terms: over this process's anchors.
+        items, keys: of the whole batch, for the queue.
+    """
 
     terms: tuple[Term, ...]
     items: Tensor

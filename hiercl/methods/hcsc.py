@@ -16,6 +16,7 @@ from hiercl.methods.base import Batch, Embed, Setting, Step, Term, View, full_pr
 from hiercl.methods.moco import MoCo, MoCoConfig
 from hiercl.pairs import Kind, Members, Pairs
 from hiercl.prototypes import PrototypeTree
+from hiercl.streams import Draws
 
 SELECTIONS = ("none", "instances", "prototypes", "both")
 HIGHEST_KEEP = 0.999  # of a draw, as in the official code: nothing is kept for certain
@@ -160,45 +161,40 @@ class HCSC(MoCo):
     # -- every step ---------------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> Step:
-        item = batch.items[:, 0]
-        first, second, *local = batch.views
+        first, _, *local = batch.views
         queries = {"": self.project(first)}
         queries |= {f"local {i}, ": self.project(view) for i, view in enumerate(local, start=1)}
-        with torch.no_grad():
-            key = self.project_key(second)
-        with full_precision(key):
+        keys, items = batch.gather(self.keys(batch)), batch.gather(batch.items[:, 0])
+        with full_precision(keys):
+            base = self.instance_pairs(items, batch.place)
+            logits = {crop: self.instance_logits(query, keys) for crop, query in queries.items()}
             if self.tree is None:
-                terms = self.warm_up_terms(queries, key, item)
+                terms = self.warm_up_terms(logits, base)
             else:
-                terms = self.selective_terms(queries, key, item, batch.draws)
-            return Step(terms, item, key)
+                terms = self.selective_terms(logits, queries, base, batch.draws)
+            return Step(terms, items, keys)
 
-    def warm_up_terms(self, queries: dict[str, Tensor], key: Tensor, item: Tensor) -> tuple[Term, ...]:
+    def warm_up_terms(self, logits: dict[str, Tensor], pairs: Pairs) -> tuple[Term, ...]:
         """MoCo v2's term for every query."""
-        pairs = self.instance_pairs(item)
-        weight = 1 / len(queries) if self.config.scale == "normalised" else 1.0
-        return tuple(
-            Term(f"{crop}instance", self.instance_logits(query, key), pairs, weight) for crop, query in queries.items()
-        )
+        weight = 1 / len(logits) if self.config.scale == "normalised" else 1.0
+        return tuple(Term(f"{crop}instance", values, pairs, weight) for crop, values in logits.items())
 
     def selective_terms(
-        self, queries: dict[str, Tensor], key: Tensor, item: Tensor, draws: torch.Generator
+        self, logits: dict[str, Tensor], queries: dict[str, Tensor], base: Pairs, draws: Draws
     ) -> tuple[Term, ...]:
         """Instance and prototype terms of every level, for every query."""
         levels = range(self.tree.levels)
         instance_weight, prototype_weight = self.weights(len(queries))
         removed_logit = -math.inf if self.config.removed == "excluded" else 0.0
-        base = self.instance_pairs(item)
         selected = [self.select_instances(base, level, draws) for level in levels]  # shared by all crops
         terms = []
         for crop, query in queries.items():
-            logits = self.instance_logits(query, key)
             for level in levels:
                 name = f"{crop}instance {level}"
-                terms.append(Term(name, logits, selected[level], instance_weight, removed_logit=removed_logit))
+                terms.append(Term(name, logits[crop], selected[level], instance_weight, removed_logit=removed_logit))
             for level in levels:
                 name = f"{crop}prototype {level}"
-                pairs = self.select_prototypes(item, level, draws)  # drawn anew for every crop
+                pairs = self.select_prototypes(base.anchors.item, level, draws)  # drawn anew for every crop
                 logits_of_prototypes = self.tree.logits(query, level)
                 terms.append(Term(name, logits_of_prototypes, pairs, prototype_weight, removed_logit=removed_logit))
         return tuple(terms)
@@ -213,26 +209,28 @@ class HCSC(MoCo):
 
     # -- selection ----------------------------------------------------------------------------------------------
 
-    def instance_posterior(self, item: Tensor, level: int) -> Tensor:
-        r"""$\pi^l_j$ of every anchor and candidate, ``[B, B + K]``; 0 for the keys of the batch, never negatives.
+    def instance_posterior(self, item: Tensor, level: int, keys: int) -> Tensor:
+        r"""$\pi^l_j$ of every anchor and candidate, ``[B, keys + K]``; 0 for the keys of the batch, never negatives.
 
         One matmul, thanks to the stored denominators.
         """
         own = self.tree.assignment[item, level]
         scaled = self.tree.centroids[level][own] / self.tree.concentration[level][own][:, None]
-        batch = self.queue.keys.new_zeros(len(item), scaled.shape[1])
-        denominator = F.pad(self.log_normaliser[level], (len(item), 0), value=math.inf)
+        batch = self.queue.keys.new_zeros(keys, scaled.shape[1])
+        denominator = F.pad(self.log_normaliser[level], (keys, 0), value=math.inf)
         return (scaled @ torch.cat([batch, self.queue.keys]).T).sub_(denominator).exp_().clamp_(max=1)
 
-    def select_instances(self, pairs: Pairs, level: int, draws: torch.Generator) -> Pairs:
+    def select_instances(self, pairs: Pairs, level: int, draws: Draws) -> Pairs:
         """MoCo's pairs with the queue thinned by a draw at this level."""
         if not self.selects("instances"):
             return pairs
-        keep = self.keep(self.instance_posterior(pairs.anchors.item, level)).clamp(0, HIGHEST_KEEP)
-        removed = (torch.rand(keep.shape, generator=draws, device=keep.device) >= keep).logical_and_(pairs.negative)
+        candidates = len(pairs.candidates)
+        keep = self.keep(self.instance_posterior(pairs.anchors.item, level, candidates - len(self.queue)))
+        keep = keep.clamp(0, HIGHEST_KEEP)
+        removed = (draws.uniform(*keep.shape) >= keep).logical_and_(pairs.negative)
         return replace(pairs, negative=pairs.negative ^ removed, removed=removed, keep_probability=keep, level=level)
 
-    def select_prototypes(self, item: Tensor, level: int, draws: torch.Generator) -> Pairs:
+    def select_prototypes(self, item: Tensor, level: int, draws: Draws) -> Pairs:
         """The anchor's own prototype is pulled, the others of its level are pushed or removed by a draw."""
         own = self.tree.assignment[item, level]
         size = self.tree.sizes[level]
@@ -244,7 +242,7 @@ class HCSC(MoCo):
             parent = self.tree.parent[level][own]
             keep = self.keep(self.parent_posterior[level - 1][parent])
             keep = keep.clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
-            removed = (torch.rand(keep.shape, generator=draws, device=keep.device) >= keep) & negative
+            removed = (draws.uniform(*keep.shape) >= keep) & negative
         return Pairs(
             Members.of(Kind.VIEW, item),
             Members.of(Kind.PROTOTYPE, torch.arange(size, device=item.device)),

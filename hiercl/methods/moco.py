@@ -81,7 +81,8 @@ class MoCo(Method):
         *Official code*: K = 65,536 and m = 0.999 on ImageNet; old keys of the own item are pushed like any other;
         momentum update before the keys are made; shuffled batch norm over several GPUs. *Ours*: the sizes of the
         CIFAR demo; old keys of the own item are left alone (in a queue of half the data set they are common); the
-        momentum update follows the optimiser, which shifts it by one step; one device, no shuffled batch norm.
+        momentum update follows the optimiser, which shifts it by one step; no batch norm shuffled over GPUs, but on
+        request (``norm="split"``) one in groups, with keys in another order, as the CIFAR demo has it.
     """
 
     name = "moco"
@@ -98,29 +99,45 @@ class MoCo(Method):
         """Unit embeddings by the momentum encoder, float32 ``[B, dim]``."""
         return F.normalize(self.key_head(self.key_encoder(view)).float(), dim=1)
 
+    @torch.no_grad()
+    def keys(self, batch: Batch) -> Tensor:
+        """Keys of the second views, ``[B, dim]``.
+
+        Under split batch norm they go through the encoder in a random order, so that a query and its key are
+        normalised with different items: else the statistics that they share would give the key away.
+        """
+        view = batch.views[1]
+        if not (self.training and self.encoder.norm == "split"):
+            return self.project_key(view)
+        order = batch.draws.permutation(len(view))
+        return self.project_key(view[order])[order.argsort()]
+
     def forward(self, batch: Batch) -> Step:
-        item = batch.items[:, 0]
         query = self.project(batch.views[0])
-        with torch.no_grad():
-            key = self.project_key(batch.views[1])
+        keys, items = batch.gather(self.keys(batch)), batch.gather(batch.items[:, 0])
         with full_precision(query):
-            logits = self.instance_logits(query, key)
-            return Step((Term("instance", logits, self.instance_pairs(item)),), item, key)
+            pairs = self.instance_pairs(items, batch.place)
+            return Step((Term("instance", self.instance_logits(query, keys), pairs),), items, keys)
 
-    def instance_logits(self, query: Tensor, key: Tensor) -> Tensor:
-        """Similarities of the queries to the keys of the batch, then to the queue: ``[B, B + K]``."""
-        return (query / self.config.temperature) @ torch.cat([key, self.queue.keys]).T
+    def instance_logits(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Similarities of the queries to the keys of the whole batch, then to the queue: ``[B, keys + K]``."""
+        return (query / self.config.temperature) @ torch.cat([keys, self.queue.keys]).T
 
-    def instance_pairs(self, item: Tensor) -> Pairs:
-        """MoCo's pairs for anchors with these items."""
-        n = len(item)
-        candidates = Members.of(Kind.KEY, item) + self.queue.members()
-        negative = torch.zeros(n, n + len(self.queue), dtype=torch.bool, device=item.device)
-        negative[:, n:] = self.queue.items != item[:, None]  # old keys of the own item are left alone
-        own = torch.arange(n, device=item.device)
-        index = torch.stack([own, own], dim=1)
-        weight = torch.ones(n, device=item.device)
-        return Pairs(Members.of(Kind.VIEW, item), candidates, index, weight, negative, torch.zeros_like(negative))
+    def instance_pairs(self, items: Tensor, own: Tensor | None = None) -> Pairs:
+        """MoCo's pairs.
+
+        Args:
+            items: of the keys of the whole batch.
+            own: the places of those that are anchors here, by default all.
+        """
+        own = torch.arange(len(items), device=items.device) if own is None else own
+        anchors = items[own]
+        negative = torch.zeros(len(own), len(items) + len(self.queue), dtype=torch.bool, device=items.device)
+        negative[:, len(items) :] = self.queue.items != anchors[:, None]  # old keys of the own item are left alone
+        index = torch.stack([torch.arange(len(own), device=items.device), own], dim=1)
+        weight = torch.ones(len(own), device=items.device)
+        candidates = Members.of(Kind.KEY, items) + self.queue.members()
+        return Pairs(Members.of(Kind.VIEW, anchors), candidates, index, weight, negative, torch.zeros_like(negative))
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:

@@ -49,23 +49,30 @@ class SimCLR(Method):
         super().__init__(encoder, config, setting)
 
     def forward(self, batch: Batch) -> Step:
-        first, second = batch.views
-        z = torch.cat([self.project(first), self.project(second)])  # [2B, dim]
-        with full_precision(z):
-            logits = z @ z.T / self.config.temperature
-            pairs = two_view_pairs(batch.items[:, 0])
-            return Step((Term("instance", logits, pairs),), batch.items[:, 0])
+        first, second = (self.project(view) for view in batch.views)
+        with full_precision(first):
+            anchors = torch.cat([first, second])  # [2B, dim]
+            candidates = torch.cat([batch.gather(first), batch.gather(second)])
+            logits = anchors @ candidates.T / self.config.temperature
+            items = batch.gather(batch.items[:, 0])
+            return Step((Term("instance", logits, two_view_pairs(items, batch.place)),), items)
 
 
-def two_view_pairs(item: torch.Tensor) -> Pairs:
-    """Pairs of the 2B views of B items, the first views before the second ones."""
+def two_view_pairs(item: torch.Tensor, own: torch.Tensor | None = None) -> Pairs:
+    """Pairs of the 2B views of B items, the first views before the second ones.
+
+    Args:
+        item: of every item of the batch, ``[B]``.
+        own: the places of the items that are anchors, by default all.
+    """
     n = len(item)
     views = Members.of(Kind.VIEW, item.repeat(2))
-    anchor = torch.arange(2 * n, device=item.device)
-    partner = anchor.roll(n)
-    negative = torch.ones(2 * n, 2 * n, dtype=torch.bool, device=item.device)
-    negative[anchor, anchor] = False
+    own = torch.arange(n, device=item.device) if own is None else own
+    place, partner = torch.cat([own, own + n]), torch.cat([own + n, own])  # of every anchor among the candidates
+    anchor = torch.arange(len(place), device=item.device)
+    negative = torch.ones(len(place), 2 * n, dtype=torch.bool, device=item.device)
+    negative[anchor, place] = False
     negative[anchor, partner] = False
     index = torch.stack([anchor, partner], dim=1)
-    weight = torch.ones(2 * n, device=item.device)
-    return Pairs(views, views, index, weight, negative, torch.zeros_like(negative))
+    weight = torch.ones(len(place), device=item.device)
+    return Pairs(Members.of(Kind.VIEW, item[own].repeat(2)), views, index, weight, negative, torch.zeros_like(negative))

@@ -1,0 +1,121 @@
+"""Several processes, one training: who has which rows of a batch, and how tensors come together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share a training (``accelerate launch`` starts them), seen from one of them.
+
+    A batch is drawn whole by everyone, and process r of R works on its r-th part. Random numbers, keys and prototypes
+    are those of the whole batch, so that R processes do what one would do.
+
+    Attributes:
+        rank: which one this is, from 0.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def here(cls) -> Processes:
+        """As torch.distributed knows them; one where it was not started."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        return cls()
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and shows progress."""
+        return self.rank == 0
+
+    def own(self, rows: Tensor) -> Tensor:
+        """This process's rows of a whole batch. Raises ValueError if the rows cannot be shared out evenly."""
+        if len(rows) % self.count:
+            raise ValueError(
+                f"a batch of {len(rows)} cannot be shared evenly by {self.count} processes: "
+                f"choose a multiple of {self.count}."
+            )
+        size = len(rows) // self.count
+        return rows[self.rank * size : (self.rank + 1) * size]
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in the order of the whole batch, with gradient where the rows have one.
+
+        Every process backpropagates through all gathered rows, and each row's owner gets the sum. Together with the
+        mean over processes that DistributedDataParallel takes, this is the gradient of the mean loss.
+        """
+        if self.count == 1:
+            return rows
+        if rows.requires_grad and torch.is_grad_enabled():
+            from torch.distributed.nn.functional import all_gather
+
+            return torch.cat(all_gather(rows))
+        from accelerate.utils import gather
+
+        return gather(rows.contiguous())
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over processes."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import reduce
+
+        return reduce(value, "mean")
+
+    def merge(self, parts: dict[Any, Any]) -> dict[Any, Any]:
+        """One dict of what every process has found."""
+        if self.count == 1:
+            return parts
+        from accelerate.utils import gather_object
+
+        return {key: value for found in gather_object([parts]) for key, value in found.items()}
+
+    def average_statistics(self, model: nn.Module) -> None:
+        """Every process normalises its own part of a batch: the running statistics become their mean."""
+        if self.count > 1:
+            for module in model.modules():
+                if isinstance(module, _BatchNorm) and module.running_mean is not None:
+                    module.running_mean.copy_(self.mean(module.running_mean))
+                    module.running_var.copy_(self.mean(module.running_var))
+
+    def follow_first(self, model: nn.Module) -> None:
+        """All take over what the first process has beside its parameters: queue, prototypes, neighbours, masks.
+
+        All of them compute these from the same numbers, but on a GPU not always to the last bit.
+        """
+        if self.count > 1:
+            from accelerate.utils import broadcast_object_list
+
+            parameters = {name for name, _ in model.named_parameters()}
+            rest = {name: value for name, value in model.state_dict().items() if name not in parameters}
+            sent = [to_cpu(rest)]
+            broadcast_object_list(sent)
+            model.load_state_dict(sent[0], strict=False)
+
+    def share(self, parts: Iterable[Any]) -> list[tuple[int, Any]]:
+        """Every R-th part, with its number."""
+        return [(number, part) for number, part in enumerate(parts) if number % self.count == self.rank]
+
+
+def to_cpu(value: Any) -> Any:
+    """The same dicts, lists and tuples with their tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: to_cpu(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(to_cpu(inner) for inner in value)
+    return value
+
+
+ALONE = Processes()
