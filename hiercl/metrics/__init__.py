@@ -1,0 +1,55 @@
+"""Metrics on plain features, labels and predictions; :func:`hiercl.evaluate` calls them at every level."""
+
+from hiercl.metrics.clusters import cluster_scores, score_clusters
+from hiercl.metrics.definitions import definitions
+from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation
+from hiercl.metrics.geometry import (
+    alignment,
+    class_alignment,
+    effective_rank,
+    total_variance,
+    uniformity,
+    variance_between,
+    variance_outside,
+)
+from hiercl.metrics.mistakes import (
+    accuracy,
+    balanced_accuracy,
+    flat,
+    hierarchical_precision_recall_f1,
+    mistake_height,
+    parent_agreement,
+    stop_where_unsure,
+    top_down,
+)
+from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r, nearest
+from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
+
+__all__ = [
+    "accuracy",
+    "alignment",
+    "balanced_accuracy",
+    "class_alignment",
+    "cluster_scores",
+    "cophenetic_correlation",
+    "definitions",
+    "dendrogram_purity",
+    "distance_correlation",
+    "effective_rank",
+    "flat",
+    "hierarchical_distance_at_k",
+    "hierarchical_precision_recall_f1",
+    "map_at_r",
+    "mistake_height",
+    "nearest",
+    "parent_agreement",
+    "respected_edges",
+    "score_clusters",
+    "stop_where_unsure",
+    "top_down",
+    "total_variance",
+    "tree_agreement",
+    "uniformity",
+    "variance_between",
+    "variance_outside",
+]

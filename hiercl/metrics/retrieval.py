@@ -1,0 +1,158 @@
+"""Retrieval: whether the most similar items share a query's class, and how far away the others are in the tree."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hiercl.hierarchy import Hierarchy
+from hiercl.kmeans import check_finite
+from hiercl.metrics.mistakes import lca_height
+from hiercl.types import Float, Int
+
+BLOCK = 1024  # queries at a time: bounds the memory
+
+
+def nearest(features: Float[Tensor, "n dim"], k: int) -> Int[Tensor, "n k"]:
+    r"""Indices of the k other items with the highest cosine similarity, most similar first.
+
+    $$\text{nearest}(i) = \operatorname{argsort}_{j\ne i}\big(-\cos(z_i, z_j)\big)_{1..k}$$
+
+    The item itself is left out by its index, so an exact copy of it is a neighbour. Equal similarities come in no
+    particular order. A feature of length zero has the similarity 0 with all.
+
+    Args:
+        features: float32 or float64, on any device.
+        k: from 1 to n − 1. :func:`map_at_r` needs the size of the largest class, less one.
+
+    Raises:
+        ValueError: k < 1 or k ≥ n, features in half precision, a feature that is not finite.
+
+    Example:
+        >>> nearest(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), k=2).tolist()
+        [[1, 2], [0, 2], [1, 0]]
+    """
+    if not 1 <= k < len(features):
+        raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
+    if features.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"features are {features.dtype}; similarities need float32: call features.float() first.")
+    check_finite(features)
+    z = F.normalize(features, dim=1)
+    parts = []
+    for start in range(0, len(z), BLOCK):
+        similarity = z[start : start + BLOCK] @ z.T
+        rows = torch.arange(len(similarity), device=z.device)
+        similarity[rows, start + rows] = -torch.inf
+        parts.append(similarity.topk(k, dim=1).indices)
+    return torch.cat(parts)
+
+
+def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> float:
+    r"""Mean average precision at R, in [0, 1]: are all items of a query's class among its neighbours, and first?
+
+    $$\text{MAP@R} = \frac1{|Q|}\sum_{q\in Q}\frac1{R_q}\sum_{i=1}^{R_q} P_q(i)\,[y_{q,i} = y_q],\qquad
+      P_q(i) = \frac1i\sum_{j\le i}[y_{q,j} = y_q]$$
+
+    with $y_{q,i}$ the label of the i-th neighbour, $R_q$ the number of other items of the query's class, and Q the
+    queries with $R_q > 0$ (Musgrave, Belongie & Lim, 2020, "A Metric Learning Reality Check"). It is 1 for perfect
+    features and, for random ones and classes of one size, about $p^2+p\,(1-p)\,H_R/R$, with $p=R/(n-1)$ and
+    $H_R=1+\frac12+\dots+\frac1R$.
+
+    Args:
+        neighbours: of every item, from :func:`nearest`; at least as many columns as the largest R. Further columns
+            change nothing.
+        labels: class of every item, at any one level.
+
+    Returns:
+        NaN when no class has two items.
+
+    Raises:
+        ValueError: a number of labels other than n, fewer columns than the largest R, an item that is its own
+            neighbour, an index that is no item.
+
+    Example:
+        >>> neighbours = torch.tensor([[1, 2], [2, 0], [1, 0]])
+        >>> map_at_r(neighbours, np.array([0, 0, 1]))  # R = 1, 1, 0: item 0 finds item 1, item 1 finds item 2
+        0.5
+    """
+    check_neighbours(neighbours, labels)
+    _, label, size = np.unique(labels, return_inverse=True, return_counts=True)
+    largest = int(size.max()) - 1
+    if largest == 0:
+        return float("nan")
+    if neighbours.shape[1] < largest:
+        raise ValueError(
+            f"{neighbours.shape[1]} neighbours each, but the largest class has {largest + 1} items, so R is up to "
+            f"{largest}: call nearest(features, k={largest})."
+        )
+    label = torch.from_numpy(label).to(neighbours.device)
+    r = torch.from_numpy(size - 1).to(neighbours.device)[label]
+    rank = torch.arange(1, largest + 1, device=neighbours.device)
+    total = 0.0
+    for query in torch.arange(len(label), device=neighbours.device).split(BLOCK):
+        relevant = label[neighbours[query, :largest]] == label[query, None]
+        relevant &= rank <= r[query, None]
+        precision = relevant.cumsum(dim=1) / rank.double()
+        total += float(((precision * relevant).sum(dim=1) / r[query].clamp(min=1)).sum())
+    return total / int((r > 0).sum())
+
+
+def hierarchical_distance_at_k(
+    neighbours: Int[Tensor, "n columns"], labels: Int[np.ndarray, " n"], hierarchy: Hierarchy, level: int, k: int
+) -> float:
+    r"""Mean height of the lowest common ancestor of a query and each of its k nearest neighbours.
+
+    $$\text{HD@k} = \frac1{nk}\sum_q\sum_{i=1}^{k}\big(\text{level} - lca(y_q, y_{q,i})\big)$$
+
+    with heights as in :func:`~hiercl.metrics.mistakes.lca_height`: 0 for the same class, 1 for a sibling, ..., level +
+    1 where only the root is common. Bertinetto et al., 2020 ("Making Better Mistakes") average it over the k most
+    probable *classes* of a classifier; here it is averaged over the k nearest *items* of an embedding, so 0 can be
+    reached whenever every class has more than k items, and right neighbours are counted too.
+
+    Args:
+        neighbours: of every item, from :func:`nearest`; at least k columns.
+        labels: node of every item at the level.
+        hierarchy: of the nodes.
+        level: 0 is the coarsest; there it is the share of neighbours of another class.
+        k: number of neighbours, from the first on.
+
+    Returns:
+        Levels, in [0, level + 1].
+
+    Raises:
+        ValueError: a number of labels other than n, k < 1 or more than the columns, no such level, an id that is no
+            node of it, an item that is its own neighbour, an index that is no item.
+
+    Example:
+        >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
+        >>> neighbours = torch.tensor([[1], [0], [0]])
+        >>> hierarchical_distance_at_k(neighbours, np.array([0, 1, 2]), tree, level=1, k=1)  # heights 1, 1, 2
+        1.3333333333333333
+    """
+    check_neighbours(neighbours, labels)
+    if not 1 <= k <= neighbours.shape[1]:
+        raise ValueError(
+            f"k={k} with {neighbours.shape[1]} neighbours each: k must be from 1 to that; for more, call "
+            f"nearest(features, k={k})."
+        )
+    others = labels[neighbours[:, :k].cpu().numpy()]
+    return float(lca_height(labels[:, None], others, hierarchy, level).mean())
+
+
+def check_neighbours(neighbours: Int[Tensor, "..."], labels: Int[np.ndarray, "..."]) -> None:
+    """Raises ValueError for neighbours that do not fit the labels, are no items, or are the query itself."""
+    if neighbours.ndim != 2 or neighbours.numel() == 0 or labels.shape != (len(neighbours),):
+        raise ValueError(
+            f"neighbours {tuple(neighbours.shape)} and labels {labels.shape}: they must be [n, k], not empty, and [n]."
+        )
+    if neighbours.min() < 0 or neighbours.max() >= len(labels):
+        raise ValueError(
+            f"neighbours are from {int(neighbours.min())} to {int(neighbours.max())}, but the items are 0 to "
+            f"{len(labels) - 1}: all neighbours must be among the labelled items themselves."
+        )
+    own = (neighbours == torch.arange(len(labels), device=neighbours.device)[:, None]).any(dim=1)
+    if own.any():
+        raise ValueError(
+            f"{int(own.sum())} items are their own neighbours (the first is item {int(own.nonzero()[0])}): leave each "
+            "item out of its own list, as nearest does."
+        )
