@@ -1,14 +1,18 @@
-"""MoCo v2 against HCSC on the real CIFAR-100: paired seeds, a table, the difference with its interval, a verdict.
+"""MoCo v2 against HCSC on the real CIFAR-100: paired seeds, every metric, few labels, transfer, intervals, verdicts.
 
-    .venv/bin/python benchmarks/cifar100_table.py                       # train what is missing, then print the table
+    .venv/bin/python benchmarks/cifar100_table.py                       # do what is missing, then print the table
     .venv/bin/python benchmarks/cifar100_table.py --per-class 500 --epochs 200 --encoder resnet18 --jobs 1   # CUDA
 
-Every run is a folder under --out and is resumed when the script is stopped and started again.
+Every arm and seed is trained twice: on all superclasses, and on ten of them (drawn with the seed, the same for all
+arms), to be judged on classes that it has never seen: those of the other ten, and the characters of Omniglot. Every
+run is a folder under --out and is resumed when the script is stopped and started again; a report that is there is not
+made again.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from joblib import Parallel, delayed
 from scipy import stats
 
 import hiercl
+from hiercl.datasets import HierarchicalDataset
 
 ARMS: dict[str, dict[str, Any]] = {
     "moco": {"method": "moco"},
@@ -34,6 +39,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "hcsc-official": {"method": "hcsc", "removed": "zeroed", "reduce": "sum", "scale": "official"},
     "hcsc-20": {"method": "hcsc", "prototypes": (20,), "select": "instances"},
 }
+LOWER_IS_BETTER = {"false negatives"} | {
+    name for name, row in hiercl.metrics.definitions().iterrows() if row["better"] == "lower"
+}
+NEITHER = {"seconds"} | {name for name, row in hiercl.metrics.definitions().iterrows() if row["better"] == ""}
 
 
 @dataclass(frozen=True)
@@ -50,76 +59,118 @@ class Table:
     """Of every arm."""
     encoder: str = "convnet"
     """Of every arm."""
+    label_fractions: tuple[float, ...] = (0.01, 0.1)
+    """Shares of the training labels."""
+    draws: int = 3
+    """Of these labels."""
     jobs: int = 2
-    """Trainings at a time, one thread each (on CUDA: 1)."""
+    """Runs at a time, one thread each (on CUDA: 1)."""
     out: Path = Path("runs/cifar100")
     """Where the runs go."""
 
+    @property
+    def folder(self) -> Path:
+        return self.out / f"{self.encoder}-{self.per_class}x{self.epochs}"
 
-def folder(table: Table, arm: str, seed: int) -> Path:
-    return table.out / f"{table.encoder}-{table.per_class}x{table.epochs}" / f"{arm}-seed{seed}"
+
+def ten_superclasses(hierarchy: hiercl.Hierarchy, seed: int) -> tuple[list[str], list[str]]:
+    """Ten superclasses drawn with the seed, and the other ten."""
+    names = np.array(hierarchy.names[0])
+    order = np.random.default_rng(seed).permutation(len(names))
+    return sorted(names[order[:10]]), sorted(names[order[10:]])
+
+
+def trained(table: Table, arm: str, seed: int, train: HierarchicalDataset, out: Path) -> hiercl.Run:
+    """The run in a folder, trained if it is not there."""
+    settings = dict(ARMS[arm])
+    common = {"encoder": table.encoder, "epochs": table.epochs, "monitor_every": 0, "progress": False}
+    return hiercl.fit(settings.pop("method"), train, seed=seed, out=out, resume=True, **common, **settings)
 
 
 def one(table: Table, arm: str, seed: int) -> None:
-    """Trains, evaluates and audits one run, unless that is done."""
-    out = folder(table, arm, seed)
-    if (out / "result.json").exists():
-        return
+    """Trains, evaluates and audits one arm with one seed, as far as that is not done."""
     torch.set_num_threads(1 if table.jobs > 1 else torch.get_num_threads())
     train, test = hiercl.load("cifar100")
     train = train.per_class(table.per_class, seed=0)
-    settings = dict(ARMS[arm])
-    method = settings.pop("method")
-    common = {"encoder": table.encoder, "epochs": table.epochs, "monitor_every": 0, "progress": False}
-    run = hiercl.fit(method, train, seed=seed, out=out, resume=True, **common, **settings)
-    report = hiercl.evaluate(run, train, test)
-    report.save(out)
-    audit = run.audit(train)
-    audit.to_csv(out / "audit.csv", index=False)
-    instances = audit[audit["term"].str.startswith("instance")]
-    result: dict[str, Any] = {"arm": arm, "seed": seed}
-    for row in report.rows:
-        result |= {f"{name} {row['level']}": row[name] for name in ("linear", "knn", "ami")}
-        of_level = instances[instances["level"] == row["level"]]
-        weighted = np.average(of_level["false_negative_rate"], weights=of_level["pushed"])
-        result[f"false negatives {row['level']}"] = 100 * weighted
-    result["seconds"] = run.history["seconds"].sum()
-    result["cpu seconds"] = run.history["cpu_seconds"].sum()
-    (out / "result.json").write_text(json.dumps(result, indent=2))
-    print(
-        f"{arm} seed {seed}: " + ", ".join(f"{k} {v:.1f}" for k, v in result.items() if isinstance(v, float)),
-        flush=True,
-    )
+    out = table.folder / f"{arm}-seed{seed}"
+    run = trained(table, arm, seed, train, out)
+    if not (out / "audit.csv").exists():
+        run.audit(train).to_csv(out / "audit.csv", index=False)
+    few = {"label_fractions": table.label_fractions, "draws": table.draws}
+    report(run, out / "all", train, test, **few)
+    report(run, out / "omniglot", *hiercl.load("omniglot"))
+
+    seen, unseen = ten_superclasses(train.hierarchy, seed)
+    half = table.folder / f"{arm}-half-seed{seed}"
+    run = trained(table, arm, seed, train.under(*seen), half)
+    report(run, half / "seen", train.under(*seen), test.under(*seen))
+    report(run, half / "unseen", train.under(*unseen), test.under(*unseen))
 
 
-def difference(a: pd.Series, b: pd.Series, lower_is_better: bool) -> tuple[float, float, float, str]:
-    """Mean of the paired differences b − a, its 95 % t interval, and the verdict on "b is better"."""
+def report(run: hiercl.Run, folder: Path, train: HierarchicalDataset, test: HierarchicalDataset, **settings) -> None:
+    """Evaluates a run, unless the report is there."""
+    if not (folder / "report.json").exists():
+        found = hiercl.evaluate(run, train, test, **settings)
+        found.save(folder)
+        print(f"{folder}: " + ", ".join(f"{row['level']} linear {row['linear']:.1f}" for row in found.rows), flush=True)
+
+
+def numbers(table: Table, arm: str, seed: int) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """Every number of an arm and seed: (part, level, metric) and value."""
+    out = table.folder / f"{arm}-seed{seed}"
+    half = table.folder / f"{arm}-half-seed{seed}"
+    parts = {"all": out / "all", "seen": half / "seen", "unseen": half / "unseen", "omniglot": out / "omniglot"}
+    for part, folder in parts.items():
+        found = hiercl.Report.load(folder)
+        for row in found.rows:
+            for name, value in row.items():
+                if name not in ("level", "classes"):
+                    yield (part, row["level"], name), value
+        for name, value in found.overall.items():
+            yield (part, "", name), value
+        if found.few_labels is not None:
+            for row in found.few_labels.to_dict("records"):
+                yield (f"{100 * row['fraction']:g} % labels", row["level"], row["way"]), row["accuracy"]
+    audit = pd.read_csv(out / "audit.csv")
+    for level, rows in audit[audit["term"].str.startswith("instance")].groupby("level", sort=False):
+        yield ("pairs", level, "false negatives"), 100 * np.average(rows["false_negative_rate"], weights=rows["pushed"])
+    history = pd.read_csv(out / "history.csv")
+    yield ("cost", "", "CPU seconds"), history["cpu_seconds"].sum()
+
+
+def difference(a: pd.Series, b: pd.Series, better: int) -> tuple[float, float, float, str]:
+    """Mean of the paired differences b − a, its 95 % t interval, and the verdict on "b is better".
+
+    ``better`` is 1 where higher is better, −1 where lower is, 0 where neither is.
+    """
     delta = (b - a).to_numpy()
     half = stats.t.ppf(0.975, len(delta) - 1) * delta.std(ddof=1) / np.sqrt(len(delta))
     low, high = delta.mean() - half, delta.mean() + half
-    better, worse = (high < 0, low > 0) if lower_is_better else (low > 0, high < 0)
-    verdict = "held" if better else "not held" if worse else "undecided"
+    sign = 1 if low > 0 else -1 if high < 0 else 0
+    verdict = "" if better == 0 else "undecided" if sign == 0 else "held" if sign == better else "not held"
     return float(delta.mean()), float(low), float(high), verdict
 
 
+def direction(name: str) -> int:
+    """1 where higher is better, −1 where lower is, 0 where neither is."""
+    return 0 if name in NEITHER or "seconds" in name else -1 if name in LOWER_IS_BETTER else 1
+
+
 def summary(table: Table) -> str:
-    """The table in Markdown: mean ± standard deviation of every arm, and its paired difference to MoCo v2."""
-    results = [json.loads(p.read_text()) for p in sorted(folder(table, "", 0).parent.glob("*/result.json"))]
-    data = pd.DataFrame(results).set_index(["arm", "seed"]).sort_index()
-    arms = [arm for arm in ARMS if arm in data.index.get_level_values("arm")]
-    lines = [
-        "| | " + " | ".join(f"{arm} (n = {len(data.loc[arm])})" for arm in arms) + " | hcsc − moco [95 %] | verdict |"
-    ]
-    lines.append("|" + "---|" * (len(arms) + 3))
-    for column in data.columns:
-        cells = [f"{data.loc[arm][column].mean():.2f} ± {data.loc[arm][column].std(ddof=1):.2f}" for arm in arms]
-        if {"moco", "hcsc"} <= set(arms):
-            pairs = data[column].unstack("arm")[["moco", "hcsc"]].dropna()
-            if len(pairs) > 1:
-                lower_is_better = column.startswith(("false negatives", "seconds", "cpu seconds"))
-                mean, low, high, verdict = difference(pairs["moco"], pairs["hcsc"], lower_is_better)
-                cells += [f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]", "" if "seconds" in column else verdict]
-        lines.append(f"| {column} | " + " | ".join(cells) + " |")
+    """The table in Markdown: mean ± standard deviation of every arm, and the paired difference of the first two."""
+    data = pd.DataFrame(
+        {(arm, seed): dict(numbers(table, arm, seed)) for arm in table.arms for seed in table.seeds}
+    ).dropna()  # what does not exist at a level, such as its parents at the coarsest
+    first, second = table.arms[:2]
+    heads = [f"{arm} (n = {len(table.seeds)})" for arm in table.arms]
+    lines = ["| | " + " | ".join(heads) + f" | {second} − {first} [95 %] | {second} better? |"]
+    lines.append("|" + "---|" * (len(table.arms) + 3))
+    for (part, level, name), values in data.iterrows():
+        cells = [f"{values[arm].mean():.2f} ± {values[arm].std(ddof=1):.2f}" for arm in table.arms]
+        mean, low, high, verdict = difference(values[first], values[second], direction(name))
+        cells += [f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]", verdict]
+        label = ", ".join(text for text in (part, level, name) if text)
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -127,8 +178,17 @@ def main(table: Table) -> None:
     jobs = [(arm, seed) for seed in table.seeds for arm in table.arms]
     Parallel(n_jobs=table.jobs)(delayed(one)(table, arm, seed) for arm, seed in jobs)
     text = summary(table)
-    (folder(table, "", 0).parent / "table.md").write_text(text + "\n")
+    (table.folder / "table.md").write_text(text + "\n")
+    (table.folder / "protocol.json").write_text(
+        json.dumps({part: protocol(table, part) for part in ("all", "omniglot")}, indent=2)
+    )
     print(text)
+
+
+def protocol(table: Table, part: str) -> dict[str, Any]:
+    """What the numbers of a part depend on."""
+    found = hiercl.Report.load(table.folder / f"{table.arms[0]}-seed{table.seeds[0]}" / part).protocol
+    return {name: value for name, value in found.items() if name != "run"}
 
 
 if __name__ == "__main__":

@@ -24,11 +24,13 @@ _HOME = {
     "load_run": "runs",
     "FitConfig": "training",
     "fit": "training",
-    "Report": "evaluation",
+    "pretrained": "zoo",
+    "pretrained_names": "zoo",
+    "Report": "report",
     "embed": "evaluation",
     "evaluate": "evaluation",
 }
-_MODULES = ("datasets", "encoders", "methods", "pairs", "plot", "views")
+_MODULES = ("datasets", "encoders", "methods", "metrics", "pairs", "plot", "views")
 
 __all__ = [*_HOME, *_MODULES]
 

@@ -27,7 +27,7 @@ class Data:
     """Get a data set ready and say what is in it."""
 
     name: tyro.conf.Positional[str]
-    """cifar100, shapes, or the folder of an array store."""
+    """cifar100, omniglot, shapes, a folder of pictures or of an array store, or a CSV file."""
 
     def run(self) -> None:
         train, test = load(self.name)

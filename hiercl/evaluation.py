@@ -2,135 +2,126 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from hiercl import metrics
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.encoders import Encoder, half_precision_is_native
-from hiercl.feed import Feed, embed_with
-from hiercl.probes import PENALTIES, LinearProbe, cluster_ami, knn_predict
-from hiercl.runs import Run
+from hiercl.feed import CHUNK, Feed, embed_with
+from hiercl.few_labels import FineTuneConfig, few_labels
+from hiercl.hierarchy import Hierarchy
+from hiercl.metrics.definitions import PER_LEVEL
+from hiercl.probes import PENALTIES, LinearProbe, knn_predict
+from hiercl.report import Report
+from hiercl.runs import Run, tuples
+from hiercl.streams import generator
+from hiercl.views import ImageViews, ViewConfig
+from hiercl.zoo import Pretrained
+
+Model = Run | Pretrained | Encoder
+PER_CENT = {metric.name for metric in PER_LEVEL if metric.unit == "%"}
 
 
-def embed(run: Run | Encoder, dataset: HierarchicalDataset, device: torch.device | str | None = None) -> Tensor:
+def encoder_of(model: Model) -> Encoder:
+    """The encoder of a run or of a pretrained model; an encoder itself."""
+    return model if isinstance(model, Encoder) else model.encoder
+
+
+@torch.no_grad()
+def embed(model: Model, dataset: HierarchicalDataset, device: torch.device | str | None = None) -> Tensor:
     """Backbone features (before the projection head) of every item, unaugmented and at full size.
 
     Args:
-        run: a run, or an encoder.
+        model: a run, a pretrained model, or an encoder.
         dataset: any data set of pictures with the run's number of channels.
         device: where to compute; by default where the model is.
 
     Returns:
         ``[items, width]`` float32 on the CPU, in the order of the data set.
     """
-    encoder = run.encoder if isinstance(run, Run) else run
-    home = next(encoder.parameters()).device
-    device = torch.device(device) if device is not None else home
-    was_training = encoder.training
+    with ready(encoder_of(model), device) as (encoder, device):
+        return embed_with(encoder, Feed(dataset, device), half_precision_is_native(device)).cpu()
+
+
+@contextmanager
+def ready(encoder: Encoder, device: torch.device | str | None = None) -> Iterator[tuple[Encoder, torch.device]]:
+    """The encoder in eval mode, on this device (by default where it is); afterwards it is as it was."""
+    home, was_training = encoder.mean.device, encoder.training
+    device = home if device is None else torch.device(device)
     encoder.to(device).eval()
     try:
-        return embed_with(encoder, Feed(dataset, device), half_precision_is_native(device)).cpu()
+        yield encoder, device
     finally:
         encoder.to(home).train(was_training)
 
 
-@dataclass(frozen=True)
-class Report:
-    """Results of :func:`evaluate`, in per cent, with the protocol that they belong to.
-
-    Attributes:
-        rows: one a level, coarse first: ``level``, ``classes``, ``linear``, ``knn``, ``ami``.
-        protocol: everything a number needs to be comparable.
-    """
-
-    rows: tuple[dict[str, Any], ...]
-    protocol: dict[str, Any]
-
-    def table(self) -> pd.DataFrame:
-        """The rows as a DataFrame, one a level."""
-        return pd.DataFrame(self.rows).set_index("level")
-
-    def save(self, folder: str | Path) -> None:
-        """Writes ``report.json`` (with the protocol) and ``report.csv`` into a folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {"rows": list(self.rows), "protocol": self.protocol}
-        (folder / "report.json").write_text(json.dumps(content, indent=2))
-        self.table().to_csv(folder / "report.csv")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Report:
-        """The report that :meth:`save` wrote."""
-        content = json.loads((Path(folder) / "report.json").read_text())
-        return cls(tuple(content["rows"]), content["protocol"])
-
-    def __str__(self) -> str:
-        p = self.protocol
-        note = (
-            f"per cent; {p['features']}, {p['precision']}; linear: L-BFGS, λ from {p['linear_penalties']} on a fifth "
-            f"of the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
-            f"{p['train_items']:,} training and {p['test_items']:,} test items"
-        )
-        return f"{self.table().to_string(float_format='{:.1f}'.format)}\n({note})"
-
-    def _repr_html_(self) -> str:
-        return self.table().style.format(precision=1).to_html()
-
-
 def evaluate(
-    run: Run | Encoder,
+    model: Model,
     train: HierarchicalDataset,
     test: HierarchicalDataset,
+    label_fractions: Sequence[float] = (),
+    draws: int = 3,
+    fine_tune: FineTuneConfig | None = None,
     knn_k: int = 20,
     knn_temperature: float = 0.07,
     seed: int = 0,
 ) -> Report:
     """Freezes the encoder and asks, at every level of the hierarchy, what its pooled features know.
 
-    * ``linear``: accuracy of an offline linear probe (:class:`~hiercl.probes.LinearProbe`: full-batch L-BFGS on
-      standardised features, regularisation chosen on a fifth of the training items);
-    * ``knn``: accuracy of weighted k-nearest neighbours (:func:`~hiercl.probes.knn_predict`);
-    * ``ami``: adjusted mutual information of k-means clusters of the *test* features with the classes
-      (:func:`~hiercl.probes.cluster_ami`, as many clusters as classes, best of 3 starts).
+    ``hiercl.metrics.definitions()`` says what every number is. The data need not be those of the training: with
+    classes that the encoder has never seen, this is transfer. Of data without labels, only the embedding itself is
+    described.
 
     Args:
-        run: a run, or an encoder.
+        model: a run, a pretrained model, or an encoder.
         train: labelled items for probe and neighbours.
         test: items to judge by.
-        knn_k: neighbours.
+        label_fractions: shares of the training labels, such as ``(0.01, 0.1)``: a frozen probe and fine-tuning with
+            these labels alone, class-balanced (:func:`hiercl.few_labels.few_labels`).
+        draws: of the labelled items, for each fraction.
+        fine_tune: settings of the fine-tuning.
+        knn_k: neighbours, of the vote and of ``hierarchical_distance``.
         knn_temperature: of their weights.
-        seed: of the probe's split and of k-means.
+        seed: of the probe's split, of k-means, of views and of draws.
 
     Raises:
-        ValueError: the two data sets have different hierarchies.
+        ValueError: the two data sets have different hierarchies, or a label fraction is not in (0, 1].
+
+    Example:
+        >>> report = hiercl.evaluate(run, train, test, label_fractions=(0.01, 0.1))
+        >>> print(report)
     """
     if train.hierarchy != test.hierarchy:
         raise ValueError(
             f"train has {train.hierarchy!r} and test {test.hierarchy!r}: take the same subset of both, for example "
             "train.under(...) and test.under(...) with the same names."
         )
-    bank, queries = embed(run, train), embed(run, test)
-    device = next((run.encoder if isinstance(run, Run) else run).parameters()).device
-    rows = []
-    for level, name in enumerate(train.hierarchy.level_names):
-        labels = torch.as_tensor(train.labels_at(level))
-        truth = torch.as_tensor(test.labels_at(level))
-        probe = LinearProbe.fit(bank, labels, seed=seed)
-        rows.append(
-            {
-                "level": name,
-                "classes": train.hierarchy.sizes[level],
-                "linear": accuracy(probe.predict(queries), truth),
-                "knn": accuracy(knn_predict(bank, labels, queries, knn_k, knn_temperature), truth),
-                "ami": 100 * cluster_ami(queries, truth, seed),
-            }
-        )
+    encoder, run = encoder_of(model), model if isinstance(model, Run) else None
+    bank, queries = embed(encoder, train), embed(encoder, test)
+    rows, few = (), None
+    if train.labelled:
+        rows = tuple(per_level(bank, train, queries, test, knn_k, knn_temperature, seed))
+        if label_fractions:
+            config = FineTuneConfig() if fine_tune is None else fine_tune
+            few = few_labels(
+                encoder, train, test, tuple(label_fractions), draws, seed, config, features=(bank, queries)
+            )
+    overall = geometry(queries)
+    if run is not None:
+        overall = {"alignment": metrics.alignment(*two_views(run, test, seed)), **overall}
+    tree = edges = None
+    # The tree knows its training items only.
+    if run and run.tree and train.labelled and run.config["data"]["fingerprint"] == train.fingerprint():
+        tree = metrics.tree_agreement(run.tree, train.labels, train.hierarchy)
+        edges = metrics.respected_edges(run.tree, train.labels, train.hierarchy)
+    device = encoder.mean.device
     protocol = {
         "features": "pooled backbone features of the query encoder, unaugmented",
         "precision": "bf16" if half_precision_is_native(device) else "float32",
@@ -138,6 +129,7 @@ def evaluate(
         "linear_penalties": list(PENALTIES),
         "knn_k": knn_k,
         "knn_temperature": knn_temperature,
+        "label_fractions": list(label_fractions),
         "seed": seed,
         "train": train.name,
         "train_note": train.note,
@@ -145,11 +137,97 @@ def evaluate(
         "test": test.name,
         "test_note": test.note,
         "test_items": len(test),
-        "run": run.config if isinstance(run, Run) else None,
+        "run": run.config if run is not None else None,
     }
-    return Report(tuple(rows), protocol)
+    return Report(rows, overall, protocol, few, tree, edges)
 
 
-def accuracy(predicted: Tensor, truth: Tensor) -> float:
-    """Share of right predictions, in per cent."""
-    return 100 * (predicted == truth).float().mean().item()
+def per_level(
+    bank: Tensor,
+    train: HierarchicalDataset,
+    queries: Tensor,
+    test: HierarchicalDataset,
+    knn_k: int,
+    knn_temperature: float,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The rows of a report: every metric of a level, at every level; shares in per cent."""
+    hierarchy: Hierarchy = test.hierarchy
+    levels = range(hierarchy.levels)
+    truth = np.stack([test.labels_at(level) for level in levels], axis=1)
+    labels = [torch.as_tensor(train.labels_at(level)) for level in levels]
+    scores = []
+    for level in levels:
+        probe = LinearProbe.fit(bank, labels[level], seed=seed, classes=hierarchy.sizes[level])
+        scores.append(F.softmax(probe.scores(queries), dim=1))
+    linear = np.stack([score.argmax(dim=1).numpy() for score in scores], axis=1)
+    flat = metrics.flat(linear[:, -1], hierarchy)
+    descents = metrics.top_down(scores, hierarchy)
+    stopped = metrics.stop_where_unsure(descents, scores)
+    largest = int(test.counts(0).max()) - 1
+    neighbours = metrics.nearest(queries, min(max(largest, knn_k), len(queries) - 1))
+    rows = []
+    for level in levels:
+        true, predicted = truth[:, level], linear[:, level]
+        knn = knn_predict(bank, labels[level], queries, knn_k, knn_temperature).numpy()
+        hierarchical = metrics.hierarchical_precision_recall_f1(stopped[:, : level + 1], truth[:, : level + 1])
+        clusters = metrics.cluster_scores(queries, true, seed)
+        above = level > 0  # what compares a level with the one above it
+        row = {
+            "linear": metrics.accuracy(predicted, true),
+            "linear_balanced": metrics.balanced_accuracy(predicted, true),
+            "knn": metrics.accuracy(knn, true),
+            "knn_balanced": metrics.balanced_accuracy(knn, true),
+            "flat": metrics.accuracy(flat[:, level], true),
+            "top_down": metrics.accuracy(descents[:, level], true),
+            "parent_agreement": metrics.parent_agreement(linear[:, level - 1], predicted, hierarchy, level)
+            if above
+            else np.nan,
+            "hierarchical_precision": hierarchical.precision,
+            "hierarchical_recall": hierarchical.recall,
+            "hierarchical_f1": hierarchical.f1,
+            "mistake_height": metrics.mistake_height(predicted, true, hierarchy, level),
+            "map_at_r": metrics.map_at_r(neighbours, true),
+            "hierarchical_distance": metrics.hierarchical_distance_at_k(
+                neighbours, true, hierarchy, level, min(knn_k, neighbours.shape[1])
+            ),
+            "ami": clusters.ami,
+            "nmi": clusters.nmi,
+            "ari": clusters.ari,
+            "class_alignment": metrics.class_alignment(queries, true),
+            "variance_between": metrics.variance_between(queries, true),
+            "distance_correlation": metrics.distance_correlation(queries, test.labels, hierarchy, level, seed=seed),
+            "cophenetic_correlation": metrics.cophenetic_correlation(queries, test.labels, hierarchy, level),
+            "dendrogram_purity": metrics.dendrogram_purity(queries, test.labels, hierarchy, level, within=level - 1)
+            if above
+            else np.nan,
+        }
+        shown = {name: 100 * value if name in PER_CENT else value for name, value in row.items()}
+        rows.append({"level": hierarchy.level_names[level], "classes": hierarchy.sizes[level], **shown})
+    return rows
+
+
+def geometry(features: Tensor) -> dict[str, float]:
+    """How the embedding fills the sphere."""
+    unit = F.normalize(features, dim=1)
+    return {
+        "uniformity": metrics.uniformity(features),
+        "effective_rank": metrics.effective_rank(unit),
+        "total_variance": metrics.total_variance(features),
+        "outside_pc1": 100 * metrics.variance_outside(features, 1),
+        "outside_pc2": 100 * metrics.variance_outside(features, 2),
+    }
+
+
+@torch.no_grad()
+def two_views(run: Run, dataset: HierarchicalDataset, seed: int) -> tuple[Tensor, Tensor]:
+    """Features of two views of every item, drawn as in the run's training: ``[items, width]`` each, on the CPU."""
+    views = ImageViews(ViewConfig(**tuples(run.config["views"])))
+    with ready(run.encoder) as (encoder, device):
+        feed, draws = Feed(dataset, device), generator(device, seed, 0, "views")
+        pairs = []
+        with torch.autocast(device.type, torch.bfloat16, enabled=half_precision_is_native(device)):
+            for pictures in feed.batches(torch.arange(len(feed)).split(CHUNK)):
+                pairs.append([encoder(views(pictures, draws)).float().cpu() for _ in range(2)])
+    first, second = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return first, second

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.kmeans import kmeans
 from hiercl.types import Float, Int
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)  # of the linear probe, strong to weak
@@ -72,7 +71,11 @@ class LinearProbe:
 
     def predict(self, features: Float[Tensor, "n dim"]) -> Int[Tensor, " n"]:
         """Most probable class of every item."""
-        return ((features - self.mean) / self.std @ self.weight.T + self.bias).argmax(dim=1)
+        return self.scores(features).argmax(dim=1)
+
+    def scores(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n classes"]:
+        """Logit of every class; their softmax is the probe's probability."""
+        return (features - self.mean) / self.std @ self.weight.T + self.bias
 
     @classmethod
     def fit(
@@ -82,6 +85,7 @@ class LinearProbe:
         penalties: tuple[float, ...] = PENALTIES,
         seed: int = 0,
         iterations: int = 60,
+        classes: int | None = None,
     ) -> "LinearProbe":
         r"""Full-batch L-BFGS on
 
@@ -96,8 +100,9 @@ class LinearProbe:
             penalties: values of λ to try.
             seed: of the split.
             iterations: most L-BFGS iterations for each fit.
+            classes: how many there are, if some may have no item; by default the highest label says.
         """
-        classes = int(labels.max()) + 1
+        classes = int(labels.max()) + 1 if classes is None else classes
         if len(penalties) > 1:
             held_out = _stratified_fifth(labels, seed)
             scored = held_out if held_out.any() else ~held_out  # of fewer than five items a class none can be spared
@@ -105,15 +110,6 @@ class LinearProbe:
             scores = [(p.predict(features[scored]) == labels[scored]).float().mean().item() for p in probes]
             penalties = penalties[: 1 + int(np.argmax(scores))]
         return _path(features, labels, classes, penalties, iterations)[-1]
-
-
-def cluster_ami(features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"], seed: int = 0) -> float:
-    """Adjusted mutual information, in [~0, 1], of true classes and as many k-means clusters of unit features."""
-    from sklearn.metrics import adjusted_mutual_info_score  # here, so that importing hiercl stays light
-
-    k = min(len(labels.unique()), len(features))
-    clusters = kmeans(F.normalize(features, dim=1), k, seed, iterations=50, restarts=3)
-    return float(adjusted_mutual_info_score(labels.cpu().numpy(), clusters.assignment.cpu().numpy()))
 
 
 def _stratified_fifth(labels: Int[Tensor, " n"], seed: int) -> Tensor:

@@ -4,7 +4,7 @@ The checks need jaxtyping and beartype (the ``dev`` extra); without them the ann
 """
 
 try:
-    from jaxtyping import Bool, Float, Int, UInt8
+    from jaxtyping import Bool, Float, Int, UInt8, UInt64
 except ImportError:
 
     class _Plain:
@@ -13,6 +13,6 @@ except ImportError:
         def __class_getitem__(cls, item):
             return item[0]
 
-    Bool = Float = Int = UInt8 = _Plain
+    Bool = Float = Int = UInt8 = UInt64 = _Plain
 
-__all__ = ["Bool", "Float", "Int", "UInt8"]
+__all__ = ["Bool", "Float", "Int", "UInt8", "UInt64"]

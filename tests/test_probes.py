@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hiercl.probes import LinearProbe, _stratified_fifth, cluster_ami, knn_predict
+from hiercl.probes import LinearProbe, _stratified_fifth, knn_predict
 
 
 def blobs(n: int = 240, classes: int = 4, dim: int = 10, spread: float = 1.0, seed: int = 0):
@@ -72,9 +72,10 @@ def test_held_out_fifth_is_stratified():
     assert [int(held_out[labels == c].sum()) for c in range(3)] == [10, 2, 0]
 
 
-def test_ami_of_perfect_and_of_random_features():
-    labels = torch.arange(200) % 4
-    perfect = torch.eye(4)[labels] + 0.01 * torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
-    assert cluster_ami(perfect, labels) == pytest.approx(1.0)
-    noise = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
-    assert abs(cluster_ami(noise, labels)) < 0.1
+def test_scores_are_the_logits_of_the_predictions():
+    features, labels = blobs(60, seed=0)
+    probe = LinearProbe.fit(features, labels, penalties=(1e-2,), classes=7)
+    scores = probe.scores(features)
+    assert scores.shape == (60, 7) and torch.equal(scores.argmax(dim=1), probe.predict(features))
+    expected = ((features[0] - probe.mean) / probe.std) @ probe.weight.T + probe.bias
+    assert torch.allclose(scores[0], expected, atol=1e-5)

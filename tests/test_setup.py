@@ -56,18 +56,19 @@ def test_every_public_name_is_there():
 def test_imports_look_one_way():
     """The rooms of the house in their order: a file imports only from rooms before its own."""
     order = [
-        ("types", "settings", "streams", "environment", "checkpoint"),
+        ("types", "settings", "processes", "streams", "environment", "checkpoint"),
         ("hierarchy", "hierarchy_forms"),
         ("datasets",),
-        ("views", "encoders", "kmeans"),
-        ("pairs", "prototypes", "probes", "feed"),
+        ("views", "norms", "encoders", "kmeans"),
+        ("pairs", "prototypes", "probes", "metrics", "feed"),
         ("losses",),
         ("methods",),
         ("runs", "history"),
         ("training",),
+        ("few_labels", "fine_tuning", "zoo", "report"),
         ("evaluation",),
         ("plot", "bench", "demo"),
-        ("cli",),
+        ("cli", "__main__"),
     ]
     rank = {name: place for place, names in enumerate(order) for name in names}
     for path in sorted((ROOT / "hiercl").rglob("*.py")):
@@ -79,3 +80,13 @@ def test_imports_look_one_way():
         for several in re.findall(r"^from hiercl import (.+)$", path.read_text(), flags=re.M):
             for imported in several.split(", "):
                 assert rank[imported] <= rank[room], f"{path.name} imports hiercl.{imported}, which lies to its right"
+
+
+def test_readme_defines_every_metric():
+    from hiercl.metrics import definitions
+
+    readme = (ROOT / "README.md").read_text()
+    arrow = {"higher": "↑", "lower": "↓", "": ""}
+    for name, row in definitions().iterrows():
+        unit = " ".join(part for part in (row["unit"], arrow[row["better"]]) if part)
+        assert f"| `{name}` | {unit} | {row['definition']} |" in readme, name
