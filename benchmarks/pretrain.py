@@ -56,7 +56,7 @@ def unfold(folder: Path, seed: int) -> np.ndarray:
     features = [np.load(path).astype(np.float32) for path in sorted((folder / "epochs").glob("*.npy"))]
     features = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in features]
     same = {item: item for item in range(len(features[0]))}
-    reducer = umap.AlignedUMAP(random_state=seed, alignment_regularisation=0.02, alignment_window_size=2)
+    reducer = umap.AlignedUMAP(random_state=seed, alignment_regularisation=0.02, alignment_window_size=2, n_epochs=200)
     maps = np.stack(reducer.fit_transform(features, relations=[same] * (len(features) - 1)))
     return (maps - maps.mean(axis=(0, 1))) / maps.std()
 

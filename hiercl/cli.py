@@ -13,7 +13,7 @@ import tyro
 
 from hiercl import methods
 from hiercl.bench import BenchConfig, bench
-from hiercl.datasets import data_root, load, names
+from hiercl.datasets import HierarchicalDataset, data_root, load, names
 from hiercl.demo import demo
 from hiercl.evaluation import evaluate
 from hiercl.processes import Processes
@@ -23,14 +23,29 @@ from hiercl.views import ViewConfig
 
 
 @dataclass(frozen=True)
-class Data:
+class Reading:
+    """How pictures of your own are read."""
+
+    size: int | None = None
+    """Side of the pictures in pixels; by default the data set's own, 32 for a folder or a CSV file."""
+    skip_unreadable: bool = False
+    """Leave out pictures of a folder or a CSV file that cannot be read."""
+
+    def load(self, name: str) -> tuple[HierarchicalDataset, HierarchicalDataset]:
+        """Training and test set; only what differs from the default is asked for, as not every data set has it."""
+        options = {} if self.size is None else {"size": self.size}
+        return load(name, **options, **({"skip_unreadable": True} if self.skip_unreadable else {}))
+
+
+@dataclass(frozen=True)
+class Data(Reading):
     """Get a data set ready and say what is in it."""
 
-    name: tyro.conf.Positional[str]
+    name: tyro.conf.Positional[str] = tyro.MISSING
     """cifar100, omniglot, shapes, a folder of pictures or of an array store, or a CSV file."""
 
     def run(self) -> None:
-        train, test = load(self.name)
+        train, test = self.load(self.name)
         for part, dataset in {"train": train, "test": test}.items():
             print(f"{part}: {dataset}")
         print(f"\n{train.hierarchy.describe()}")
@@ -38,23 +53,26 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Linear probe, nearest neighbours and clusters of a trained run, at every level of the hierarchy."""
+class Evaluate(Reading):
+    """Judge a trained run at every level of the hierarchy; the README says what each number is."""
 
-    run_folder: tyro.conf.Positional[Path]
+    run_folder: tyro.conf.Positional[Path] = tyro.MISSING
     """Folder of the run (the --out of train)."""
     data: str = ""
     """Data set; by default the one that the run was trained on."""
     per_class: int | None = None
     """Training items a class for probe and neighbours; by default all."""
+    label_fractions: tuple[float, ...] = ()
+    """Shares of the labels to learn from as well, such as 0.01 0.1: frozen probe and fine-tuning."""
 
     def run(self) -> None:
         run = load_run(self.run_folder, device=pick_device("auto"))
         name = self.data or run.config["data"]["name"]
         if not self.data and name not in names():
             raise ValueError(f"the run was trained on a folder of yours, {name!r}: say where it is, with --data FOLDER")
-        train, test = load(name)
-        report = evaluate(run, train if self.per_class is None else train.per_class(self.per_class), test)
+        train, test = self.load(name)
+        train = train if self.per_class is None else train.per_class(self.per_class)
+        report = evaluate(run, train, test, label_fractions=self.label_fractions)
         report.save(self.run_folder)
         print(f"{run}\n{report}\nWritten to {self.run_folder}: report.json and report.csv.")
 
@@ -88,7 +106,7 @@ def train_command(method: type[methods.Method]) -> type:
     """The command that trains one method: all of its settings as flags, under their own names."""
 
     def run(self: Any) -> None:
-        train, _ = load(self.data)
+        train, _ = self.reading.load(self.data)
         if self.per_class is not None:
             train = train.per_class(self.per_class)
         settings: dict[str, Any] = {}
@@ -104,6 +122,7 @@ def train_command(method: type[methods.Method]) -> type:
         ("data", Annotated[str, tyro.conf.arg(help="Data set: a name or a folder.")], "shapes"),
         ("per_class", Annotated[int | None, tyro.conf.arg(help="Training items a class; by default all.")], None),
         ("resume", Annotated[bool, tyro.conf.arg(help="Continue the run in --out.")], False),
+        ("reading", Annotated[Reading, flat], dataclasses.field(default_factory=Reading)),
         ("fit", Annotated[FitConfig, flat], dataclasses.field(default_factory=FitConfig)),
         ("views", Annotated[ViewConfig, flat], dataclasses.field(default_factory=ViewConfig)),
         ("method", Annotated[method.Config, flat], dataclasses.field(default_factory=method.Config)),

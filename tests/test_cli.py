@@ -38,6 +38,27 @@ def store(tmp_path):
     return str(tmp_path / "stripes")
 
 
+def test_a_folder_of_pictures_with_one_that_cannot_be_read(capsys, tmp_path, monkeypatch):
+    from PIL import Image
+    from test_training import pictures
+
+    monkeypatch.setenv("HIERCL_DATA", str(tmp_path / "data"))
+    data, folder = pictures(60), tmp_path / "mine"
+    for number, (item, label) in enumerate(zip(data.items, data.labels, strict=True)):
+        path = folder.joinpath(*data.hierarchy.path(label), f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(item).save(path)
+    path.write_text("not a picture")
+    assert "1 of the pictures in" in run(capsys, "data", str(folder))
+    reading = ["--data", str(folder), "--skip-unreadable", "--size", "16"]
+    flags = ["--epochs", "1", "--batch", "16", "--crop", "12"]
+    with pytest.warns(UserWarning, match="left out"):
+        run(capsys, "train", "simclr", "--out", str(tmp_path / "run"), *reading, *flags)
+        text = run(capsys, "evaluate", str(tmp_path / "run"), *reading, "--label-fractions", "0.5")
+    assert "16x16" in run(capsys, "data", str(folder), "--skip-unreadable", "--size", "16")
+    assert "With few labels" in text
+
+
 def test_data_train_evaluate(capsys, tmp_path, store):
     assert "96 images" in run(capsys, "data", store)
     out = str(tmp_path / "run")
