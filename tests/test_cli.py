@@ -55,7 +55,7 @@ def test_a_folder_of_pictures_with_one_that_cannot_be_read(capsys, tmp_path, mon
     with pytest.warns(UserWarning, match="left out"):
         run(capsys, "train", "simclr", "--out", str(tmp_path / "run"), *reading, *flags)
         text = run(capsys, "evaluate", str(tmp_path / "run"), *reading, "--label-fractions", "0.5")
-    assert "16x16" in run(capsys, "data", str(folder), "--skip-unreadable", "--size", "16")
+        assert "16x16" in run(capsys, "data", str(folder), "--skip-unreadable", "--size", "16")
     assert "With few labels" in text
 
 
