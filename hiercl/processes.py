@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -54,15 +55,7 @@ class Processes:
         Every process backpropagates through all gathered rows, and each row's owner gets the sum. Together with the
         mean over processes that DistributedDataParallel takes, this is the gradient of the mean loss.
         """
-        if self.count == 1:
-            return rows
-        if rows.requires_grad and torch.is_grad_enabled():
-            from torch.distributed.nn.functional import all_gather
-
-            return torch.cat(all_gather(rows))
-        from accelerate.utils import gather
-
-        return gather(rows.contiguous())
+        return rows if self.count == 1 else Gather.apply(rows, self)
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over processes."""
@@ -105,6 +98,24 @@ class Processes:
     def share(self, parts: Iterable[Any]) -> list[tuple[int, Any]]:
         """Every R-th part, with its number."""
         return [(number, part) for number, part in enumerate(parts) if number % self.count == self.rank]
+
+
+class Gather(torch.autograd.Function):
+    """All rows; of the gradients that come back from all processes, each gets the sum for its own rows."""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, processes: Processes) -> Tensor:
+        from accelerate.utils import gather
+
+        ctx.processes = processes
+        return gather(rows.contiguous())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        from accelerate.utils import reduce
+
+        return ctx.processes.own(reduce(gradient.contiguous(), "sum")), None
 
 
 def to_cpu(value: Any) -> Any:

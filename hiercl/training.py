@@ -164,7 +164,9 @@ def fit(
             for part in model.children():
                 if isinstance(part, Encoder):
                     part.compile()
-        prepared, optimiser = accelerator.prepare(model, optimiser)
+        with warnings.catch_warnings():  # torch has a new name for broadcast_buffers, Accelerate knows the old one
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            prepared, optimiser = accelerator.prepare(model, optimiser)
 
         environment = describe_environment(device, "bf16" if half else "float32") | {"processes": processes.count}
         run = Run(model, description, pd.DataFrame(), environment, None if out is None else Path(out))
