@@ -27,7 +27,7 @@ _HOME = {
     "pretrained": "zoo",
     "pretrained_names": "zoo",
     "Report": "report",
-    "embed": "evaluation",
+    "embed": "embedding",
     "evaluate": "evaluation",
 }
 _MODULES = ("datasets", "encoders", "methods", "metrics", "pairs", "plot", "views")

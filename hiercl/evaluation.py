@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,53 +12,20 @@ from torch.nn import functional as F
 
 from hiercl import metrics
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.encoders import Encoder, half_precision_is_native
-from hiercl.feed import CHUNK, Feed, embed_with
+from hiercl.embedding import Model, embed, encoder_of, ready
+from hiercl.encoders import half_precision_is_native
+from hiercl.feed import CHUNK, Feed
 from hiercl.few_labels import FineTuneConfig, few_labels
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.definitions import PER_LEVEL
 from hiercl.probes import PENALTIES, LinearProbe, knn_predict
 from hiercl.report import Report
 from hiercl.runs import Run, tuples
+from hiercl.settings import to_json
 from hiercl.streams import generator
 from hiercl.views import ImageViews, ViewConfig
-from hiercl.zoo import Pretrained
 
-Model = Run | Pretrained | Encoder
 PER_CENT = {metric.name for metric in PER_LEVEL if metric.unit == "%"}
-
-
-def encoder_of(model: Model) -> Encoder:
-    """The encoder of a run or of a pretrained model; an encoder itself."""
-    return model if isinstance(model, Encoder) else model.encoder
-
-
-@torch.no_grad()
-def embed(model: Model, dataset: HierarchicalDataset, device: torch.device | str | None = None) -> Tensor:
-    """Backbone features (before the projection head) of every item, unaugmented and at full size.
-
-    Args:
-        model: a run, a pretrained model, or an encoder.
-        dataset: any data set of pictures with the run's number of channels.
-        device: where to compute; by default where the model is.
-
-    Returns:
-        ``[items, width]`` float32 on the CPU, in the order of the data set.
-    """
-    with ready(encoder_of(model), device) as (encoder, device):
-        return embed_with(encoder, Feed(dataset, device), half_precision_is_native(device)).cpu()
-
-
-@contextmanager
-def ready(encoder: Encoder, device: torch.device | str | None = None) -> Iterator[tuple[Encoder, torch.device]]:
-    """The encoder in eval mode, on this device (by default where it is); afterwards it is as it was."""
-    home, was_training = encoder.mean.device, encoder.training
-    device = home if device is None else torch.device(device)
-    encoder.to(device).eval()
-    try:
-        yield encoder, device
-    finally:
-        encoder.to(home).train(was_training)
 
 
 def evaluate(
@@ -106,13 +72,12 @@ def evaluate(
     encoder, run = encoder_of(model), model if isinstance(model, Run) else None
     bank, queries = embed(encoder, train), embed(encoder, test)
     rows, few = (), None
+    config = FineTuneConfig() if fine_tune is None else fine_tune
     if train.labelled:
         rows = tuple(per_level(bank, train, queries, test, knn_k, knn_temperature, seed))
         if label_fractions:
-            config = FineTuneConfig() if fine_tune is None else fine_tune
-            few = few_labels(
-                encoder, train, test, tuple(label_fractions), draws, seed, config, features=(bank, queries)
-            )
+            fractions, features = tuple(label_fractions), (bank, queries)
+            few = few_labels(encoder, train, test, fractions, draws, seed, config, features=features)
     overall = geometry(queries)
     if run is not None:
         overall = {"alignment": metrics.alignment(*two_views(run, test, seed)), **overall}
@@ -130,6 +95,7 @@ def evaluate(
         "knn_k": knn_k,
         "knn_temperature": knn_temperature,
         "label_fractions": list(label_fractions),
+        "fine_tune": to_json(config) if label_fractions else None,
         "seed": seed,
         "train": train.name,
         "train_note": train.note,

@@ -65,7 +65,7 @@ class Report:
             parts.append("No labels: nothing to judge by but the embedding itself.")
         parts.append(_aligned(pd.DataFrame({"embedding": self.overall}), OVERALL))
         for title, frame in {
-            "With few labels, per cent": self.few_labels,
+            "With few labels, per cent (linear: λ = features / (10 labels))": self.few_labels,
             "Learned tree against the true one": self.tree,
             "Edges of the learned tree that join prototypes of one class": self.edges,
         }.items():

@@ -10,8 +10,9 @@ from torch import nn
 
 from hiercl import metrics
 from hiercl.datasets import HierarchicalDataset
+from hiercl.embedding import embed
 from hiercl.encoders import Encoder
-from hiercl.evaluation import embed, evaluate
+from hiercl.evaluation import evaluate
 from hiercl.few_labels import FineTuneConfig
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL

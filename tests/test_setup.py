@@ -60,7 +60,7 @@ def test_imports_look_one_way():
         ("hierarchy", "hierarchy_forms"),
         ("datasets",),
         ("views", "norms", "encoders", "kmeans"),
-        ("pairs", "prototypes", "probes", "metrics", "feed"),
+        ("pairs", "prototypes", "probes", "metrics", "feed", "embedding"),
         ("losses",),
         ("methods",),
         ("runs", "history"),

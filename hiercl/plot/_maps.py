@@ -171,7 +171,7 @@ def _place(
     if isinstance(run, np.ndarray | torch.Tensor) and not isinstance(run, torch.nn.Module):
         features = _of_all_items(run, dataset, "features")[chosen]
     else:
-        from hiercl.evaluation import embed
+        from hiercl.embedding import embed
 
         features = embed(run, dataset.take(chosen))
     return chosen, map_2d(features, seed)
