@@ -42,7 +42,8 @@ ARMS: dict[str, dict[str, Any]] = {
 LOWER_IS_BETTER = {"false negatives"} | {
     name for name, row in hiercl.metrics.definitions().iterrows() if row["better"] == "lower"
 }
-NEITHER = {"seconds"} | {name for name, row in hiercl.metrics.definitions().iterrows() if row["better"] == ""}
+NEITHER = {name for name, row in hiercl.metrics.definitions().iterrows() if row["better"] == ""}
+PLAIN = {name for name, row in hiercl.metrics.definitions().iterrows() if row["unit"] != "%"}  # small numbers
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ def difference(a: pd.Series, b: pd.Series, better: int) -> tuple[float, float, f
     half = stats.t.ppf(0.975, len(delta) - 1) * delta.std(ddof=1) / np.sqrt(len(delta))
     low, high = delta.mean() - half, delta.mean() + half
     sign = 1 if low > 0 else -1 if high < 0 else 0
-    verdict = "" if better == 0 else "undecided" if sign == 0 else "held" if sign == better else "not held"
+    verdict = (
+        "" if better == 0 or not delta.any() else "undecided" if sign == 0 else "held" if sign == better else "not held"
+    )
     return float(delta.mean()), float(low), float(high), verdict
 
 
@@ -156,33 +159,62 @@ def direction(name: str) -> int:
     return 0 if name in NEITHER or "seconds" in name else -1 if name in LOWER_IS_BETTER else 1
 
 
-def summary(table: Table) -> str:
-    """The table in Markdown: mean ± standard deviation of every arm, and the paired difference of the first two."""
-    data = pd.DataFrame(
-        {(arm, seed): dict(numbers(table, arm, seed)) for arm in table.arms for seed in table.seeds}
-    ).dropna()  # what does not exist at a level, such as its parents at the coarsest
+def results(table: Table) -> pd.DataFrame:
+    """One row a number: (part, level, metric); mean and deviation of the first two arms, difference, verdict."""
+    data = pd.DataFrame({(arm, seed): dict(numbers(table, arm, seed)) for arm in table.arms for seed in table.seeds})
     first, second = table.arms[:2]
-    heads = [f"{arm} (n = {len(table.seeds)})" for arm in table.arms]
-    lines = ["| | " + " | ".join(heads) + f" | {second} − {first} [95 %] | {second} better? |"]
-    lines.append("|" + "---|" * (len(table.arms) + 3))
-    for (part, level, name), values in data.iterrows():
-        cells = [f"{values[arm].mean():.2f} ± {values[arm].std(ddof=1):.2f}" for arm in table.arms]
+    rows = {}
+    for (part, level, name), values in data.dropna().iterrows():  # what does not exist at a level is left out
         mean, low, high, verdict = difference(values[first], values[second], direction(name))
-        cells += [f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]", verdict]
-        label = ", ".join(text for text in (part, level, name) if text)
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        digits = 3 if name in PLAIN else 2
+        cells = {arm: f"{values[arm].mean():.{digits}f} ± {values[arm].std(ddof=1):.{digits}f}" for arm in table.arms}
+        cells[f"{second} − {first}"] = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+        cells[f"{second} better?"] = verdict
+        rows[part, level, name] = {column: cell.replace("-", "−") for column, cell in cells.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def markdown(cells: list[list[str]]) -> str:
+    """A table in Markdown; the first row is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])
+
+
+def long_table(found: pd.DataFrame) -> str:
+    """Every number, one a line."""
+    body = [[", ".join(part for part in key if part), *row] for key, row in zip(found.index, found.values, strict=True)]
+    return markdown([["", *found.columns], *body])
+
+
+def short_table(found: pd.DataFrame) -> str:
+    """One line a metric, coarse and fine level side by side; those of the whole embedding have one value."""
+    part_and_name = dict.fromkeys((part, name) for part, _, name in found.index)
+    columns = [found.columns[0], *found.columns[-2:]]
+    body = []
+    for part, name in part_and_name:
+        if name.endswith("_balanced"):  # the test sets have as many items of every class
+            continue
+        if part in ("seen", "unseen", "omniglot") and name not in ("linear", "knn", "ami", "map_at_r"):
+            continue
+        levels = [level for where, level, metric in found.index if (where, metric) == (part, name)]
+        values = [found.loc[(part, level, name), columns].tolist() for level in levels]
+        while len(values) < 2:  # at the coarsest level, or at none
+            values.insert(0, [""] * len(columns)) if levels != [""] else values.append([""] * len(columns))
+        body.append([f"{part}: {name}", *values[0], *values[1]])
+    head = ["", *(f"{column}, {level}" for level in ("coarse", "fine") for column in columns)]
+    return markdown([head, *body])
 
 
 def main(table: Table) -> None:
     jobs = [(arm, seed) for seed in table.seeds for arm in table.arms]
     Parallel(n_jobs=table.jobs)(delayed(one)(table, arm, seed) for arm, seed in jobs)
-    text = summary(table)
-    (table.folder / "table.md").write_text(text + "\n")
+    found = results(table)
+    (table.folder / "table.md").write_text(long_table(found) + "\n")
+    (table.folder / "short.md").write_text(short_table(found) + "\n")
     (table.folder / "protocol.json").write_text(
         json.dumps({part: protocol(table, part) for part in ("all", "omniglot")}, indent=2)
     )
-    print(text)
+    print(long_table(found))
 
 
 def protocol(table: Table, part: str) -> dict[str, Any]:
