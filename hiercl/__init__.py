@@ -24,6 +24,7 @@ _HOME = {
     "load_run": "runs",
     "FitConfig": "training",
     "fit": "training",
+    "FineTuneConfig": "fine_tuning",
     "pretrained": "zoo",
     "pretrained_names": "zoo",
     "Report": "report",

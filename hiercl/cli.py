@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import tyro
 
@@ -30,6 +33,12 @@ class Reading:
     """Side of the pictures in pixels; by default the data set's own, 32 for a folder or a CSV file."""
     skip_unreadable: bool = False
     """Leave out pictures of a folder or a CSV file that cannot be read."""
+
+    @property
+    def flags(self) -> str:
+        """The same again, to be typed."""
+        size = "" if self.size is None else f" --size {self.size}"
+        return size + (" --skip-unreadable" if self.skip_unreadable else "")
 
     def load(self, name: str) -> tuple[HierarchicalDataset, HierarchicalDataset]:
         """Training and test set; only what differs from the default is asked for, as not every data set has it."""
@@ -73,8 +82,9 @@ class Evaluate(Reading):
         train, test = self.load(name)
         train = train if self.per_class is None else train.per_class(self.per_class)
         report = evaluate(run, train, test, label_fractions=self.label_fractions)
-        report.save(self.run_folder)
-        print(f"{run}\n{report}\nWritten to {self.run_folder}: report.json and report.csv.")
+        out = self.run_folder / f"report-{Path(self.data).stem}" if self.data else self.run_folder
+        report.save(out)
+        print(f"{run}\n{report}\nWritten to {out}: report.json and report.csv.")
 
 
 @dataclass(frozen=True)
@@ -102,11 +112,39 @@ class Bench(BenchConfig):
         print(f"\nWritten to {self.out}.")
 
 
+def one_after_the_other(device: str) -> AbstractContextManager:
+    """Of several processes the first one loads, and downloads and stores, before the others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext()
+    from accelerate import PartialState
+
+    return PartialState(cpu=device == "cpu").local_main_process_first()
+
+
+REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def names_alone(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """A setting that is a name or a function (``select``) is a name on the command line."""
+    options = get_args(info.type)
+    if str not in options or not any(get_origin(option) is Callable for option in options):
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    )
+
+
 def train_command(method: type[methods.Method]) -> type:
     """The command that trains one method: all of its settings as flags, under their own names."""
 
     def run(self: Any) -> None:
-        train, _ = self.reading.load(self.data)
+        with one_after_the_other(self.fit.device):
+            train, _ = self.reading.load(self.data)
         if self.per_class is not None:
             train = train.per_class(self.per_class)
         settings: dict[str, Any] = {}
@@ -114,7 +152,7 @@ def train_command(method: type[methods.Method]) -> type:
             settings |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         trained = fit(method, train, out=self.out, resume=self.resume, **settings)
         if Processes.here().first:
-            print(f"{trained}\nNext: hiercl evaluate {self.out} --data {self.data}")
+            print(f"{trained}\nNext: hiercl evaluate {self.out} --data {self.data}{self.reading.flags}")
 
     flat = tyro.conf.OmitArgPrefixes
     fields = [
@@ -149,7 +187,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point. What a user got wrong is told in one line, not in a traceback."""
     flags = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
     description = "See, step through and change hierarchical contrastive learning."
-    command = tyro.cli(commands(), prog="hiercl", description=description, args=arguments, config=flags)
+    with REGISTRY:
+        command = tyro.cli(commands(), prog="hiercl", description=description, args=arguments, config=flags)
     try:
         command.run()
     except (ValueError, OSError, ImportError, RuntimeError) as error:

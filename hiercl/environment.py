@@ -24,11 +24,16 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, Any]
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this package runs from; None when it is installed without one."""
+    """The commit of the checkout that this package runs from, and whether tracked files differ from it; None when it
+    is installed without a checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
     try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
         return None
-    return result.stdout.strip() if result.returncode == 0 else None

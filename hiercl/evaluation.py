@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hiercl import metrics
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.embedding import Model, embed, encoder_of, ready
-from hiercl.encoders import half_precision_is_native
+from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy
+from hiercl.embedding import HasEncoder, Model, embed, encoder_of, ready
+from hiercl.encoders import Encoder, half_precision_is_native
+from hiercl.environment import describe_environment
 from hiercl.feed import CHUNK, Feed
-from hiercl.few_labels import FineTuneConfig, few_labels
+from hiercl.few_labels import check_fractions, few_labels
+from hiercl.fine_tuning import FineTuneConfig
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.definitions import PER_LEVEL
 from hiercl.probes import PENALTIES, LinearProbe, knn_predict
@@ -25,6 +28,7 @@ from hiercl.settings import to_json
 from hiercl.streams import generator
 from hiercl.views import ImageViews, ViewConfig
 
+UNKNOWN_CLUSTERS = metrics.ClusterScores(np.nan, np.nan, np.nan)
 PER_CENT = {metric.name for metric in PER_LEVEL if metric.unit == "%"}
 
 
@@ -64,23 +68,18 @@ def evaluate(
         >>> report = hiercl.evaluate(run, train, test, label_fractions=(0.01, 0.1))
         >>> print(report)
     """
-    if train.hierarchy != test.hierarchy:
-        raise ValueError(
-            f"train has {train.hierarchy!r} and test {test.hierarchy!r}: take the same subset of both, for example "
-            "train.under(...) and test.under(...) with the same names."
-        )
+    check_same_hierarchy(train, test)
+    config = FineTuneConfig() if fine_tune is None else fine_tune
+    check(model, test, label_fractions, draws, config, knn_k)
     encoder, run = encoder_of(model), model if isinstance(model, Run) else None
     bank, queries = embed(encoder, train), embed(encoder, test)
     rows, few = (), None
-    config = FineTuneConfig() if fine_tune is None else fine_tune
     if train.labelled:
         rows = tuple(per_level(bank, train, queries, test, knn_k, knn_temperature, seed))
         if label_fractions:
             fractions, features = tuple(label_fractions), (bank, queries)
             few = few_labels(encoder, train, test, fractions, draws, seed, config, features=features)
-    overall = geometry(queries)
-    if run is not None:
-        overall = {"alignment": metrics.alignment(*two_views(run, test, seed)), **overall}
+    overall = {"alignment": view_alignment(model, test, seed), **geometry(queries)}
     tree = edges = None
     # The tree knows its training items only.
     if run and run.tree and train.labelled and run.config["data"]["fingerprint"] == train.fingerprint():
@@ -103,7 +102,9 @@ def evaluate(
         "test": test.name,
         "test_note": test.note,
         "test_items": len(test),
+        "environment": describe_environment(device, "bf16" if half_precision_is_native(device) else "float32"),
         "run": run.config if run is not None else None,
+        "run_environment": run.environment if run is not None else None,
     }
     return Report(rows, overall, protocol, few, tree, edges)
 
@@ -132,12 +133,14 @@ def per_level(
     stopped = metrics.stop_where_unsure(descents, scores)
     largest = int(test.counts(0).max()) - 1
     neighbours = metrics.nearest(queries, min(max(largest, knn_k), len(queries) - 1))
+    labelled = queries, test.labels, hierarchy
     rows = []
     for level in levels:
         true, predicted = truth[:, level], linear[:, level]
         knn = knn_predict(bank, labels[level], queries, knn_k, knn_temperature).numpy()
         hierarchical = metrics.hierarchical_precision_recall_f1(stopped[:, : level + 1], truth[:, : level + 1])
-        clusters = metrics.cluster_scores(queries, true, seed)
+        several = bool((np.bincount(true) > 1).any())  # else every item is a cluster of its own: right, and no finding
+        clusters = metrics.cluster_scores(queries, true, seed) if several else UNKNOWN_CLUSTERS
         above = level > 0  # what compares a level with the one above it
         row = {
             "linear": metrics.accuracy(predicted, true),
@@ -160,13 +163,11 @@ def per_level(
             "ami": clusters.ami,
             "nmi": clusters.nmi,
             "ari": clusters.ari,
-            "class_alignment": metrics.class_alignment(queries, true),
-            "variance_between": metrics.variance_between(queries, true),
-            "distance_correlation": metrics.distance_correlation(queries, test.labels, hierarchy, level, seed=seed),
-            "cophenetic_correlation": metrics.cophenetic_correlation(queries, test.labels, hierarchy, level),
-            "dendrogram_purity": metrics.dendrogram_purity(queries, test.labels, hierarchy, level, within=level - 1)
-            if above
-            else np.nan,
+            "class_alignment": on_sphere(metrics.class_alignment, queries, true),
+            "variance_between": on_sphere(metrics.variance_between, queries, true),
+            "distance_correlation": on_sphere(metrics.distance_correlation, *labelled, level, seed=seed),
+            "cophenetic_correlation": on_sphere(metrics.cophenetic_correlation, *labelled, level),
+            "dendrogram_purity": on_sphere(metrics.dendrogram_purity, *labelled, level, level - 1) if above else np.nan,
         }
         shown = {name: 100 * value if name in PER_CENT else value for name, value in row.items()}
         rows.append({"level": hierarchy.level_names[level], "classes": hierarchy.sizes[level], **shown})
@@ -177,23 +178,56 @@ def geometry(features: Tensor) -> dict[str, float]:
     """How the embedding fills the sphere."""
     unit = F.normalize(features, dim=1)
     return {
-        "uniformity": metrics.uniformity(features),
-        "effective_rank": metrics.effective_rank(unit),
-        "total_variance": metrics.total_variance(features),
-        "outside_pc1": 100 * metrics.variance_outside(features, 1),
-        "outside_pc2": 100 * metrics.variance_outside(features, 2),
+        "uniformity": on_sphere(metrics.uniformity, features),
+        "effective_rank": on_sphere(metrics.effective_rank, unit),
+        "total_variance": on_sphere(metrics.total_variance, features),
+        "outside_pc1": 100 * on_sphere(metrics.variance_outside, features, 1),
+        "outside_pc2": 100 * on_sphere(metrics.variance_outside, features, 2),
     }
 
 
 @torch.no_grad()
-def two_views(run: Run, dataset: HierarchicalDataset, seed: int) -> tuple[Tensor, Tensor]:
-    """Features of two views of every item, drawn as in the run's training: ``[items, width]`` each, on the CPU."""
-    views = ImageViews(ViewConfig(**tuples(run.config["views"])))
-    with ready(run.encoder) as (encoder, device):
+def view_alignment(model: Model, dataset: HierarchicalDataset, seed: int) -> float:
+    """Alignment of two views of every item, drawn as in the model's training; NaN for an encoder without a training."""
+    if isinstance(model, Encoder):
+        return math.nan
+    settings = model.config["views"] if isinstance(model, Run) else model.card["views"]
+    views, pairs = ImageViews(ViewConfig(**tuples(settings))), []
+    with ready(model.encoder) as (encoder, device):
         feed, draws = Feed(dataset, device), generator(device, seed, 0, "views")
-        pairs = []
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision_is_native(device)):
             for pictures in feed.batches(torch.arange(len(feed)).split(CHUNK)):
                 pairs.append([encoder(views(pictures, draws)).float().cpu() for _ in range(2)])
-    first, second = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    return first, second
+    return on_sphere(metrics.alignment, *(torch.cat(parts) for parts in zip(*pairs, strict=True)))
+
+
+def on_sphere(metric: Callable[..., float], *arguments: Any, **settings: Any) -> float:
+    """A metric of directions; NaN where a feature has none, because its length is zero."""
+    features = [argument for argument in arguments if isinstance(argument, Tensor)]
+    if any((one.norm(dim=1) == 0).any() for one in features):
+        return math.nan
+    return metric(*arguments, **settings)
+
+
+def check(
+    model: Model,
+    test: HierarchicalDataset,
+    label_fractions: Sequence[float],
+    draws: int,
+    fine_tune: FineTuneConfig,
+    knn_k: int,
+) -> None:
+    """Raises ValueError for arguments of :func:`evaluate` that cannot be meant, before anything long begins."""
+    if not isinstance(model, Encoder | HasEncoder):
+        raise ValueError(
+            f"a {type(model).__name__} has no encoder: give a run (hiercl.fit, hiercl.load_run), a pretrained model "
+            "(hiercl.pretrained) or an encoder."
+        )
+    if not isinstance(fine_tune, FineTuneConfig):
+        raise ValueError(f"fine_tune={fine_tune!r}: it is a hiercl.FineTuneConfig(...).")
+    if len(test) < 2:
+        raise ValueError(f"{test.name!r} has {len(test)} item to judge by: at least two are needed.")
+    if knn_k < 1:
+        raise ValueError(f"knn_k={knn_k}: it must be at least 1.")
+    if not isinstance(label_fractions, Sequence) or len(label_fractions):
+        check_fractions(label_fractions, draws)

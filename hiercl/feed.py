@@ -28,15 +28,23 @@ class Feed:
         device: where the pictures are wanted.
         workers: processes that decode picture files; 0: this process does it; None: one less than there are cores, at
             most 8.
+        processes: those that train together, and share the cores.
     """
 
-    def __init__(self, dataset: HierarchicalDataset, device: torch.device | str, workers: int | None = None):
+    def __init__(
+        self,
+        dataset: HierarchicalDataset,
+        device: torch.device | str,
+        workers: int | None = None,
+        processes: Processes = ALONE,
+    ):
         self.device = torch.device(device)
         self.items = dataset.items
         self.on_device: Tensor | None = None
         self.workers = 0
         if not isinstance(dataset.items, np.ndarray):  # files that are decoded when they are asked for
-            self.workers = min(8, (os.cpu_count() or 1) - 1) if workers is None else workers
+            cores = (os.cpu_count() or 1) // processes.count
+            self.workers = max(0, min(8, cores - 1)) if workers is None else workers
         elif dataset.items.nbytes <= MOST_OF_MEMORY * free_memory(self.device):
             self.on_device = torch.from_numpy(np.array(dataset.items)).to(self.device)
 
@@ -55,7 +63,11 @@ class Feed:
             yield from (self[index] for index in indices)
             return
         lookup = Lookup(self.items, [index.cpu() for index in indices])
-        for batch in DataLoader(lookup, batch_size=None, num_workers=self.workers):
+        # A generator of its own: a loader draws a seed for its workers, by default from the user's random numbers.
+        loader = DataLoader(lookup, batch_size=None, num_workers=self.workers, generator=torch.Generator())
+        for batch in loader:
+            if isinstance(batch, Exception):
+                raise batch
             yield batch.to(self.device)
 
 
@@ -68,8 +80,11 @@ class Lookup(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, number: int) -> Tensor:
-        return look_up(self.items, self.indices[number])
+    def __getitem__(self, number: int) -> Tensor | Exception:
+        try:
+            return look_up(self.items, self.indices[number])
+        except (ValueError, OSError) as error:  # the loader would turn it into a RuntimeError
+            return error
 
 
 def look_up(items, index: Tensor) -> Tensor:

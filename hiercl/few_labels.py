@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy
 from hiercl.embedding import embed
 from hiercl.encoders import Encoder
 from hiercl.fine_tuning import FineTuneConfig, check_pictures, fine_tune, probabilities_at
@@ -114,17 +114,10 @@ def few_labels(
         >>> table = few_labels(run.encoder, train, test)
         >>> table.pivot(index="level", columns=["fraction", "way"], values="accuracy")
     """
-    if train.hierarchy != test.hierarchy:
-        raise ValueError(
-            f"train has {train.hierarchy!r} and test {test.hierarchy!r}: take the same subset of both, for example "
-            "train.under(...) and test.under(...) with the same names."
-        )
+    check_same_hierarchy(train, test)
     if not train.labelled:
         raise ValueError(f"{train.name!r} has no classes to tell apart, so there are no labels to hide.")
-    if draws < 1:
-        raise ValueError(f"draws={draws}: at least one is needed, and three to say how much they differ.")
-    if not fractions or len(set(fractions)) < len(fractions):
-        raise ValueError(f"fractions={fractions}: give at least one, and none twice.")
+    check_fractions(fractions, draws)
     seeds = [stream_seed(seed, number, "items") for number in range(draws)]
     labelled = {(f, s): draw_labelled(train.labels, f, s) for f in fractions for s in seeds}  # before the long work
     if fine_tuning:
@@ -153,6 +146,18 @@ def few_labels(
     keys = ["fraction", "labels", "per_class", "level", "way"]
     over_draws = pd.DataFrame(rows).groupby(keys, sort=False)["accuracy"]
     return over_draws.agg(accuracy="mean", deviation="std", draws="count").reset_index()
+
+
+def check_fractions(fractions: Sequence[float | int], draws: int) -> None:
+    """Raises ValueError unless these are shares, each once, and there is a draw."""
+    if isinstance(fractions, str | float | int) or not all(isinstance(f, float | int) for f in fractions):
+        raise ValueError(f"fractions={fractions!r}: give a tuple of shares, such as (0.01, 0.1) for 1 % and 10 %.")
+    if not fractions or len(set(fractions)) < len(fractions):
+        raise ValueError(f"fractions={fractions}: give at least one, and none twice.")
+    if not all(0 < fraction <= 1 for fraction in fractions):
+        raise ValueError(f"fractions={fractions}: each is a share of the items, above 0 and at most 1 (0.01 is 1 %).")
+    if draws < 1:
+        raise ValueError(f"draws={draws}: at least one is needed, and three to say how much they differ.")
 
 
 def frozen_predictions(

@@ -53,7 +53,9 @@ class EpochLog:
                     self.add(f"without negative {term.name}", term.pairs.without_negative.float())
 
     def trained(self, images: int, rate: float, processes: Processes) -> None:
-        sums = processes.mean(torch.stack(list(self.sums.values())).double()).tolist()  # waits for the device
+        sums = torch.stack(list(self.sums.values())).double()
+        cpu = sums.new_tensor([time.process_time() - self.cpu_start])
+        *sums, cpu = processes.mean(torch.cat([sums, cpu])).tolist()  # waits for the device
         means = {name: total / self.counts[name] for name, total in zip(self.sums, sums, strict=True)}
         for name in means:
             if name.startswith("without negative"):
@@ -61,7 +63,7 @@ class EpochLog:
         seconds = self.lap()
         self.row |= {"loss": means.pop("loss"), "seconds": seconds + self.refresh_seconds}
         self.row |= {"images_per_second": images / seconds, "refresh_seconds": self.refresh_seconds, "lr": rate}
-        self.row |= {"cpu_seconds": time.process_time() - self.cpu_start, **means}
+        self.row |= {"cpu_seconds": cpu * processes.count, **means}  # without those of workers that decode
 
     def monitored(self, accuracies: dict[str, float]) -> None:
         self.row |= {f"knn {level}": accuracy for level, accuracy in accuracies.items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from hiercl.metrics.definitions import OVERALL, PER_LEVEL
+from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric
 
 FILES = ("few_labels", "tree", "edges")
 
@@ -46,31 +46,44 @@ class Report:
         content = {"rows": list(self.rows), "overall": self.overall, "protocol": self.protocol}
         tables = {name: getattr(self, name) for name in FILES}
         content |= {name: None if frame is None else frame.to_dict("records") for name, frame in tables.items()}
-        (folder / "report.json").write_text(json.dumps(content, indent=2))
+        (folder / "report.json").write_text(json.dumps(_null(content), indent=2, allow_nan=False))
         self.table().to_csv(folder / "report.csv")
 
     @classmethod
     def load(cls, folder: str | Path) -> Report:
         """The report that :meth:`save` wrote."""
         content = json.loads((Path(folder) / "report.json").read_text())
-        tables = {name: None if content[name] is None else pd.DataFrame(content[name]) for name in FILES}
-        return cls(tuple(content["rows"]), content["overall"], content["protocol"], **tables)
+        rows = tuple({name: _number(value) for name, value in row.items()} for row in content["rows"])
+        overall = {name: _number(value) for name, value in content["overall"].items()}
+        tables = {
+            name: None
+            if content[name] is None
+            else pd.DataFrame([{column: _number(value) for column, value in row.items()} for row in content[name]])
+            for name in FILES
+        }
+        return cls(rows, overall, content["protocol"], **tables)
+
+    def parts(self) -> dict[str, pd.DataFrame]:
+        """All tables with their titles, one line a metric; numbers are text, with the digits that they deserve."""
+        found = {}
+        if self.rows:
+            found["At every level"] = _aligned(self.table().T.rename_axis(index=None, columns=None), PER_LEVEL)
+        found["The embedding"] = _aligned(pd.DataFrame({"": self.overall}), OVERALL)
+        extra = {
+            "With few labels, per cent (linear: λ = features / (10 labels))": self.few_labels,
+            "The learned tree against the true one": self.tree,
+            "Edges of the learned tree that join prototypes of one class": self.edges,
+        }
+        for title, frame in extra.items():
+            if frame is not None and len(frame):
+                found[title] = frame.round(2).set_index(frame.columns[0])
+        return found
 
     def __str__(self) -> str:
         p = self.protocol
-        parts = []
-        if self.rows:
-            parts.append(_aligned(self.table().T.rename_axis(index=None, columns=None), PER_LEVEL))
-        else:
-            parts.append("No labels: nothing to judge by but the embedding itself.")
-        parts.append(_aligned(pd.DataFrame({"embedding": self.overall}), OVERALL))
-        for title, frame in {
-            "With few labels, per cent (linear: λ = features / (10 labels))": self.few_labels,
-            "Learned tree against the true one": self.tree,
-            "Edges of the learned tree that join prototypes of one class": self.edges,
-        }.items():
-            if frame is not None and len(frame):
-                parts.append(f"{title}\n{frame.to_string(index=False, float_format='{:.2f}'.format)}")
+        parts = [f"{title}\n{table.to_string()}" for title, table in self.parts().items()]
+        if not self.rows:
+            parts.insert(0, "A single class, or no labels: nothing to judge by but the embedding itself.")
         probes = (
             f"linear: L-BFGS, λ from {p['linear_penalties']} on a fifth of the training items; "
             f"kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
@@ -80,12 +93,25 @@ class Report:
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
-        table = self.table() if self.rows else pd.DataFrame({"embedding": self.overall}).T
-        return table.T.style.format(precision=2, na_rep="–").to_html()
+        return "".join(f"<h4>{title}</h4>{table.to_html()}" for title, table in self.parts().items())
 
 
-def _aligned(table: pd.DataFrame, metrics: tuple) -> str:
-    """A table of metrics, one a line, with its unit: one digit for per cents, two or more for the rest."""
+def _null(value: Any) -> Any:
+    """The same, with None in place of what is not a number: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _null(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_null(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _number(value: Any) -> Any:
+    """NaN in place of None."""
+    return math.nan if value is None else value
+
+
+def _aligned(table: pd.DataFrame, metrics: tuple[Metric, ...]) -> pd.DataFrame:
+    """A table of metrics as text, one a line, with its unit: one digit for per cents, three for the rest."""
     units = {metric.name: metric.unit for metric in metrics}
 
     def cell(name: str, value: float) -> str:
@@ -97,4 +123,4 @@ def _aligned(table: pd.DataFrame, metrics: tuple) -> str:
         f"{name}{f' ({units[name]})' if units.get(name) else ''}": [cell(name, float(value)) for value in row]
         for name, row in table.iterrows()
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=table.columns).to_string()
+    return pd.DataFrame.from_dict(rows, orient="index", columns=table.columns)

@@ -177,7 +177,7 @@ def build(config: dict[str, Any], functions: dict[str, Any] | None = None) -> Me
     """An untrained method from a run's config. Its weights are drawn from torch's global generator."""
     functions = dict(functions or {})
     kind = methods.get(functions.pop("method", config["method"]))
-    encoder = make_encoder(config["fit"]["encoder"], norm=config["fit"]["norm"], **config["input"])
+    encoder = make_encoder(config["fit"]["encoder"], norm=config["fit"].get("norm", "batch"), **config["input"])
     return kind(encoder, from_json(kind.Config, config["method_settings"], **functions), Setting(**config["setting"]))
 
 

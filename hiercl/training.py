@@ -43,7 +43,8 @@ class FitConfig:
     epochs: int = 20
     """Passes over the training set; 0 gives the untrained model."""
     norm: Literal["batch", "split", "group"] = "batch"
-    """Of the encoder: batch norm; in 8 parts of the batch, with shuffled keys (MoCo's CIFAR demo); or group norm."""
+    """Of the encoder: batch norm; in 8 parts of a process's batch (for methods with keys, which change places: MoCo's
+    CIFAR demo); or group norm."""
     batch: int = 256
     """Anchors a step, in all processes together; the data set's size where that is smaller."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
@@ -173,11 +174,15 @@ def fit(
         rows: list[dict[str, Any]] = []
         begun = bool(checkpoint)
         if begun:
-            restore(checkpoint, model, optimiser, rows)
+            earlier = restore(checkpoint, model, optimiser, rows)
             run.history = pd.DataFrame(rows)
+            if len(rows) == config.epochs:
+                run.environment = earlier  # of those who trained it, not of who asks for it again
+            else:
+                environment["continued"] = earlier
         accelerator.wait_for_everyone()
 
-        feed = Feed(dataset, device, config.workers)
+        feed = Feed(dataset, device, config.workers, processes)
         views = ImageViews(view_config)
         embed = partial(embed_with, feed=feed, half=half, processes=processes)
         look = monitor(dataset, model, embed, config.seed) if config.monitor_every and dataset.labelled else None
@@ -349,11 +354,12 @@ def open_folder(out: str | Path | None, description: dict[str, Any], resume: boo
                 "choose another out=, or delete the folder."
             )
         there = json.loads((folder / CONFIG).read_text())
+        there["fit"] = to_json(FitConfig()) | there["fit"]  # what was no setting yet had its default
         differing = [
             f"{name}: there {there[part].get(name)!r}, here {value!r}"
             for part in ("fit", "views", "method_settings", "data")
             for name, value in description[part].items()
-            if there[part].get(name) != value and name != "device"
+            if there[part].get(name) != value and name not in ("device", "workers")
         ]
         if there["method"] != description["method"]:
             differing.insert(0, f"method: there {there['method']!r}, here {description['method']!r}")
@@ -389,8 +395,8 @@ def write_checkpoint(
     )
 
 
-def restore(checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[dict]) -> None:
-    """Puts model, optimiser and history back to the newest checkpoint."""
+def restore(checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[dict]) -> dict[str, Any]:
+    """Puts model, optimiser and history back to the newest checkpoint; gives the environment that it was made in."""
     state = checkpoint.read()  # on the CPU: loading puts everything where it belongs
     model.load_state_dict(state["model"])
     if state["optimiser"] is not None:  # run.save writes none: such a run can be given back, but not continued
@@ -398,3 +404,4 @@ def restore(checkpoint: Checkpoint, model: Method, optimiser: Any, rows: list[di
     elif state["epoch"] < model.setting.epochs:
         raise ValueError(f"{checkpoint.path} was written by run.save, without its optimiser: it cannot be continued.")
     rows[:] = state["history"]
+    return state["environment"]

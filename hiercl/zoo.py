@@ -21,7 +21,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unfolding:
     """A 2-D map of the same test items after every epoch, each drawn from the one before (AlignedUMAP).
 
@@ -44,6 +44,10 @@ class Unfolding:
         """
         places = {int(value): place for place, value in enumerate(picture_hashes(dataset.items))}
         return np.array([places.get(int(value), -1) for value in self.hashes])
+
+    def __repr__(self) -> str:
+        epochs, items, _ = self.maps.shape
+        return f"Unfolding({items} items, untrained and after {epochs - 1} epochs)"
 
 
 @dataclass(frozen=True, repr=False)

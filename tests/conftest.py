@@ -38,3 +38,13 @@ def real_cifar100():
 def real_omniglot():
     """The real drawings of a part of Omniglot."""
     return real("omniglot")
+
+
+@pytest.fixture
+def as_a_user():
+    """Without the checks of the annotations, which only tests have: what is wrong comes through to the functions."""
+    import jaxtyping
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -38,6 +38,13 @@ def store(tmp_path):
     return str(tmp_path / "stripes")
 
 
+@pytest.mark.parametrize("select", ["none", "instances", "prototypes", "both"])
+def test_selection_has_a_flag(capsys, tmp_path, store, select):
+    flags = ["--epochs", "0", "--batch", "32", "--prototypes", "2", "4", "--select", select]
+    run(capsys, "train", "hcsc", "--data", store, "--out", str(tmp_path / "run"), *flags)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["method_settings"]["select"] == select
+
+
 def test_a_folder_of_pictures_with_one_that_cannot_be_read(capsys, tmp_path, monkeypatch):
     from PIL import Image
     from test_training import pictures
@@ -53,10 +60,11 @@ def test_a_folder_of_pictures_with_one_that_cannot_be_read(capsys, tmp_path, mon
     reading = ["--data", str(folder), "--skip-unreadable", "--size", "16"]
     flags = ["--epochs", "1", "--batch", "16", "--crop", "12"]
     with pytest.warns(UserWarning, match="left out"):
-        run(capsys, "train", "simclr", "--out", str(tmp_path / "run"), *reading, *flags)
-        text = run(capsys, "evaluate", str(tmp_path / "run"), *reading, "--label-fractions", "0.5")
+        said = run(capsys, "train", "simclr", "--out", str(tmp_path / "run"), *reading, *flags)
+        assert f"--data {folder} --size 16 --skip-unreadable" in said
+        said = run(capsys, "evaluate", str(tmp_path / "run"), *reading, "--label-fractions", "0.5")
         assert "16x16" in run(capsys, "data", str(folder), "--skip-unreadable", "--size", "16")
-    assert "With few labels" in text
+    assert "With few labels" in said and (tmp_path / "run" / "report-mine" / "report.json").exists()
 
 
 def test_data_train_evaluate(capsys, tmp_path, store):
@@ -67,7 +75,7 @@ def test_data_train_evaluate(capsys, tmp_path, store):
     assert "hiercl evaluate" in text
     assert json.loads((tmp_path / "run" / "config.json").read_text())["method_settings"]["prototypes"] == [2, 4]
     text = run(capsys, "evaluate", out, "--data", store)
-    assert "linear" in text and (tmp_path / "run" / "report.json").exists()
+    assert "linear" in text and (tmp_path / "run" / "report-stripes" / "report.json").exists()
     assert "resume=True" in run(capsys, "train", "hcsc", "--data", store, "--out", out, *flags)
 
 

@@ -63,9 +63,12 @@ def test_report_goes_around(report, run, tmp_path):
     assert loaded.table().equals(report.table()) and loaded.protocol == report.protocol
     assert loaded.few_labels.equals(report.few_labels) and loaded.tree.equals(report.tree)
     text = str(report)
-    for said in ("k = 20", "L-BFGS", "96 training and 40 test items", "With few labels", "Learned tree", "–"):
+    for said in ("k = 20", "L-BFGS", "96 training and 40 test items", "With few labels", "learned tree", "–"):
         assert said in text
-    assert report.protocol["run"] == run.config and "<table" in report._repr_html_()
+    for said in ("linear (%)", "uniformity", "With few labels", "learned tree", "–"):
+        assert said in report._repr_html_()
+    assert report.protocol["run"] == run.config and report.protocol["environment"]["torch"]
+    assert "NaN" not in (tmp_path / "report.json").read_text()  # it is no JSON
 
 
 def test_learned_tree_is_scored_on_its_own_items_only(report, run):
@@ -77,7 +80,7 @@ def test_learned_tree_is_scored_on_its_own_items_only(report, run):
 
 def test_an_encoder_alone_can_be_evaluated(run):
     found = evaluate(run.encoder, pictures(40), pictures(20, seed=1))
-    assert found.protocol["run"] is None and "alignment" not in found.overall
+    assert found.protocol["run"] is None and math.isnan(found.overall["alignment"])
 
 
 def test_data_sets_must_share_their_hierarchy(run):
@@ -94,7 +97,43 @@ def test_without_labels_the_embedding_is_described():
     assert run.tree is not None
     found = evaluate(run, data, data)
     assert found.rows == () and found.tree is None and set(found.overall) == {metric.name for metric in OVERALL}
-    assert "No labels" in str(found) and "effective_rank" in found._repr_html_()
+    assert "no labels" in str(found) and "effective_rank" in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"label_fractions": 0.1}, "give a tuple of shares"),
+        ({"label_fractions": ("1%",)}, "give a tuple of shares"),
+        ({"label_fractions": (5,)}, "above 0 and at most 1"),
+        ({"label_fractions": (0.1,), "draws": 0}, "draws=0"),
+        ({"fine_tune": {"epochs": 1}}, "hiercl.FineTuneConfig"),
+        ({"knn_k": 0}, "knn_k=0"),
+        ({"model": "hcsc"}, "a str has no encoder"),
+        ({"test": np.zeros((2, 8, 8, 3))}, "test is a ndarray, not a HierarchicalDataset"),
+        ({"test": pictures(40).take([3])}, "at least two"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_at_once(run, arguments, words, monkeypatch, as_a_user):
+    monkeypatch.setattr("hiercl.evaluation.embed", lambda *_: pytest.fail("the long work began"))
+    given = {"model": run, "train": pictures(40), "test": pictures(40)} | arguments
+    with pytest.raises(ValueError, match=words):
+        evaluate(**given)
+
+
+def test_one_item_of_every_class_says_nothing_of_clusters(run):
+    last = evaluate(run, pictures(40), pictures(4)).table().loc["class"]
+    assert last[["ami", "nmi", "ari", "map_at_r", "class_alignment"]].isna().all() and last["knn"] >= 0
+
+
+def test_a_feature_without_a_direction(run, monkeypatch):
+    """Numbers that need directions do not exist then; the rest does."""
+    from hiercl.embedding import embed as whole
+
+    monkeypatch.setattr("hiercl.evaluation.embed", lambda *given: whole(*given).index_fill(0, torch.tensor([0]), 0.0))
+    found = evaluate(run, pictures(40), pictures(40, seed=1))
+    assert math.isnan(found.overall["uniformity"]) and math.isnan(found.table().loc["class", "distance_correlation"])
+    assert found.table().loc["class", ["linear", "knn", "map_at_r", "ami"]].notna().all()
 
 
 class Colours(nn.Module):

@@ -5,7 +5,6 @@ import math
 import warnings
 from itertools import combinations
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -105,14 +104,6 @@ def slow_purity(linkage, groups):
             branch = next(branch for branch in branches if {a, b} <= branch)
             shares.append(sum(groups[leaf] == groups[a] for leaf in branch) / len(branch))
     return np.mean(shares)
-
-
-@pytest.fixture
-def as_a_user():
-    """Without the checks of the annotations, which only tests have: wrong shapes come through to the functions."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("name", ["distance_correlation", "centroids", "purity_of"])

@@ -4,7 +4,6 @@ import doctest
 import math
 import warnings
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -36,14 +35,6 @@ def some(items: int = 40, dim: int = 6, seed: int = 0):
 def rows(features):
     """Unit embeddings as NumPy rows, for the loops."""
     return [row / math.sqrt((row**2).sum()) for row in features.double().numpy()]
-
-
-@pytest.fixture
-def as_a_user():
-    """Without the checks of the annotations, which only tests have: wrong shapes come through to the functions."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_the_examples_in_the_docstrings_hold():

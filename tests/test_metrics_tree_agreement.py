@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -91,14 +90,6 @@ def slow_edges(tree, labels, hierarchy):
                 shares = pytest.approx(sum(agree) / len(agree)), pytest.approx(weighted)
                 rows.append([child_level, *names, len(agree), *shares])
     return rows
-
-
-@pytest.fixture
-def as_a_user():
-    """Without the checks of the annotations, which only tests have: wrong shapes come through to the functions."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 # ---- against loops ----

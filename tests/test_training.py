@@ -345,3 +345,36 @@ def test_names_of_settings_are_unique():
     for name in methods.names():
         fields = [f.name for c in (FitConfig, ViewConfig, methods.get(name).Config) for f in dataclasses.fields(c)]
         assert len(fields) == len(set(fields)), name
+
+
+def test_an_ended_run_keeps_the_environment_that_trained_it(tmp_path, monkeypatch):
+    settings = SMALL | {"epochs": 1}
+    fit("simclr", pictures(), out=tmp_path / "run", **settings)
+    monkeypatch.setattr("hiercl.training.describe_environment", lambda *_: {"git_commit": "another"})
+    again = fit("simclr", pictures(), out=tmp_path / "run", resume=True, **settings)
+    assert again.environment["git_commit"] != "another" and again.environment["torch"]
+
+
+def test_a_continued_run_names_both_environments(tmp_path, monkeypatch):
+    settings = SMALL | {"epochs": 3}
+
+    def stop(run):
+        raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="Interrupted"):
+        first = fit("simclr", pictures(), out=tmp_path / "run", callbacks=[stop], **settings)
+    monkeypatch.setattr("hiercl.training.describe_environment", lambda *_: {"git_commit": "another"})
+    again = fit("simclr", pictures(), out=tmp_path / "run", resume=True, **settings)
+    assert again.environment["git_commit"] == "another" and again.environment["continued"] == first.environment
+    assert load_run(tmp_path / "run").environment == again.environment
+
+
+def test_a_run_from_before_a_setting_existed(tmp_path):
+    settings = SMALL | {"epochs": 1}
+    run = fit("simclr", pictures(), out=tmp_path / "run", **settings)
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    del config["fit"]["norm"], config["fit"]["workers"]
+    path.write_text(json.dumps(config))
+    assert same(load_run(tmp_path / "run"), run)
+    assert same(fit("simclr", pictures(), out=tmp_path / "run", resume=True, workers=0, **settings), run)

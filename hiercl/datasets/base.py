@@ -270,6 +270,20 @@ class HierarchicalDataset:
         return read_store(path, mmap, verify)
 
 
+def check_same_hierarchy(train: HierarchicalDataset, test: HierarchicalDataset) -> None:
+    """Raise ValueError unless the two data sets have the same hierarchy."""
+    for name, data in {"train": train, "test": test}.items():
+        if not isinstance(data, HierarchicalDataset):
+            raise ValueError(
+                f"{name} is a {type(data).__name__}, not a HierarchicalDataset: hiercl.load(name) gives (train, test)"
+            )
+    if train.hierarchy != test.hierarchy:
+        raise ValueError(
+            f"train has {train.hierarchy!r} and test {test.hierarchy!r}: take the same subset of both, for example "
+            "train.under(...) and test.under(...) with the same names"
+        )
+
+
 def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
     """Draw wanted[k] of the positions that have label k, at random, and give them all in ascending order."""
     generator = np.random.default_rng(seed)

@@ -102,7 +102,7 @@ def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, UnidentifiedImageError):
         empty = path.stat().st_size == 0
         return "the file is empty" if empty else f"not a picture of a known format ({', '.join(FORMATS)})"
-    if "truncated" in str(error):
+    if "truncated" in str(error).lower():
         return f"the file is cut off ({error})"
     return f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 

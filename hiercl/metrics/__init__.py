@@ -1,6 +1,6 @@
 """Metrics on plain features, labels and predictions; :func:`hiercl.evaluate` calls them at every level."""
 
-from hiercl.metrics.clusters import cluster_scores, score_clusters
+from hiercl.metrics.clusters import ClusterScores, cluster_scores, score_clusters
 from hiercl.metrics.definitions import definitions
 from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation
 from hiercl.metrics.geometry import (
@@ -26,6 +26,7 @@ from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r, neare
 from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
 
 __all__ = [
+    "ClusterScores",
     "accuracy",
     "alignment",
     "balanced_accuracy",

@@ -71,11 +71,12 @@ PER_LEVEL = (
     Metric("cophenetic_correlation", "", "higher",
            "correlation of the average-linkage dendrogram of class centroids with the true tree"),
     Metric("dendrogram_purity", "%", "higher",
-           "purity, in true parents, of the smallest branches of that dendrogram that join two siblings"),
+           "purity, in true parents, of the smallest branches of that dendrogram that join two siblings; chance is "
+           "well above 0"),
 )
 OVERALL = (
     Metric("alignment", "", "lower",
-           "mean squared distance of the unit features of two views of an item"),
+           "mean squared distance of the unit features of an item's two views, drawn as in training"),
     Metric("uniformity", "", "lower",
            "log of the mean of exp(−2 squared distance) over pairs of unit features; 0: all in one point"),
     Metric("effective_rank", "", "",
