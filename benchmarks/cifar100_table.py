@@ -164,7 +164,7 @@ def results(table: Table) -> pd.DataFrame:
     data = pd.DataFrame({(arm, seed): dict(numbers(table, arm, seed)) for arm in table.arms for seed in table.seeds})
     first, second = table.arms[:2]
     rows = {}
-    for (part, level, name), values in data.dropna().iterrows():  # what does not exist at a level is left out
+    for (part, level, name), values in data.dropna(how="all").iterrows():  # what does not exist at a level
         mean, low, high, verdict = difference(values[first], values[second], direction(name))
         digits = 3 if name in PLAIN else 2
         cells = {arm: f"{values[arm].mean():.{digits}f} ± {values[arm].std(ddof=1):.{digits}f}" for arm in table.arms}
