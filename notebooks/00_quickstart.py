@@ -211,7 +211,7 @@ hcsc_audit = hcsc.audit(train, seed=SEED)
 keep(hiercl.plot.audit({"MoCo v2": moco_audit, "HCSC": hcsc_audit}), "audit")
 
 # %%
-leaf = hcsc_audit[hcsc_audit["level"] == names[-1]]
+leaf = hcsc_audit[hcsc_audit["level"] == train.hierarchy.level_names[-1]]
 for row in leaf[leaf["removed"] > 0].itertuples():
     ratio = row.same_removed / row.other_removed
     print(
