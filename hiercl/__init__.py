@@ -22,7 +22,7 @@ _HOME = {
     "PrototypeTree": "prototypes",
     "Run": "runs",
     "load_run": "runs",
-    "FitConfig": "training",
+    "FitConfig": "optimisation",
     "fit": "training",
     "FineTuneConfig": "fine_tuning",
     "pretrained": "zoo",

@@ -19,9 +19,10 @@ from hiercl.bench import BenchConfig, bench
 from hiercl.datasets import HierarchicalDataset, data_root, load, names
 from hiercl.demo import demo
 from hiercl.evaluation import evaluate
+from hiercl.optimisation import FitConfig
 from hiercl.processes import Processes
 from hiercl.runs import load_run
-from hiercl.training import FitConfig, fit, pick_device
+from hiercl.training import fit, pick_device
 from hiercl.views import ViewConfig
 
 

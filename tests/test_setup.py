@@ -63,7 +63,7 @@ def test_imports_look_one_way():
         ("pairs", "prototypes", "probes", "metrics", "feed", "embedding"),
         ("losses",),
         ("methods",),
-        ("runs", "history"),
+        ("optimisation", "runs", "history"),
         ("training",),
         ("few_labels", "fine_tuning", "zoo", "report"),
         ("evaluation",),

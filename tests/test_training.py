@@ -20,8 +20,9 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
 from hiercl.methods.base import Step
 from hiercl.methods.moco import MoCo
+from hiercl.optimisation import FitConfig, learning_rate
 from hiercl.runs import load_run
-from hiercl.training import FitConfig, TrainingDivergedError, fit, learning_rate
+from hiercl.training import TrainingDivergedError, fit
 from hiercl.views import ViewConfig
 
 HIERARCHY = Hierarchy.from_dict({"a": ["a0", "a1"], "b": ["b0", "b1"]}, level_names=("group", "class"))
