@@ -18,6 +18,7 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.encoders import Encoder, make_encoder
 from hiercl.feed import look_up
 from hiercl.methods.base import Batch, Method, Setting, Step
+from hiercl.optimisation import FitConfig
 from hiercl.pairs import shares, tally
 from hiercl.prototypes import PrototypeTree
 from hiercl.settings import from_json
@@ -177,7 +178,8 @@ def build(config: dict[str, Any], functions: dict[str, Any] | None = None) -> Me
     """An untrained method from a run's config. Its weights are drawn from torch's global generator."""
     functions = dict(functions or {})
     kind = methods.get(functions.pop("method", config["method"]))
-    encoder = make_encoder(config["fit"]["encoder"], norm=config["fit"].get("norm", "batch"), **config["input"])
+    fit = from_json(FitConfig, config["fit"])
+    encoder = make_encoder(fit.encoder, norm=fit.norm, **config["input"])
     return kind(encoder, from_json(kind.Config, config["method_settings"], **functions), Setting(**config["setting"]))
 
 

@@ -95,6 +95,12 @@ def from_json(config: type, values: Mapping[str, Any], **functions) -> Any:
     return distribute(values | functions, config)[0]
 
 
+def with_defaults(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """:func:`to_json`'s values, with the defaults of settings that did not exist yet when they were written."""
+    known = {f.name: _plain(f.default) for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
+    return known | dict(values)
+
+
 def _plain(value: Any) -> Any:
     if callable(value):
         return {"function": getattr(value, "__name__", repr(value)), "code": _code_hash(value)}

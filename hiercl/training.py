@@ -28,7 +28,7 @@ from hiercl.norms import SPLITS
 from hiercl.optimisation import FitConfig, learning_rate, make_optimiser
 from hiercl.processes import Processes
 from hiercl.runs import CONFIG, Run, build, make_views
-from hiercl.settings import distribute, to_json
+from hiercl.settings import distribute, to_json, with_defaults
 from hiercl.streams import Draws, generator, stream_seed
 from hiercl.views import ImageViews, ViewConfig
 
@@ -91,7 +91,8 @@ def fit(
         "data": {"name": dataset.name, "note": dataset.note, "fingerprint": dataset.fingerprint()},
     }
     functions = {"method": kind, **{name: value for name, value in settings.items() if callable(value)}}
-    checkpoint = open_folder(out, description, resume)
+    configs = {"fit": FitConfig, "views": ViewConfig, "method_settings": kind.Config}
+    checkpoint = open_folder(out, description, configs, resume)
     accelerator.wait_for_everyone()  # all have looked at the folder before the first of them writes to it
     if checkpoint.path and processes.first:
         checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,8 +257,10 @@ def check_finite_weights(model: Method, epoch: int, checkpoint: Checkpoint) -> N
         )
 
 
-def open_folder(out: str | Path | None, description: dict[str, Any], resume: bool) -> Checkpoint:
-    """The checkpoint of the run in ``out``: empty for a new run."""
+def open_folder(
+    out: str | Path | None, description: dict[str, Any], configs: dict[str, type], resume: bool
+) -> Checkpoint:
+    """The checkpoint of the run in ``out``: empty for a new run. ``configs``: of the parts of its description."""
     if out is None:
         if resume:
             raise ValueError("resume=True needs out=, the folder of the run to continue.")
@@ -271,7 +274,8 @@ def open_folder(out: str | Path | None, description: dict[str, Any], resume: boo
                 "choose another out=, or delete the folder."
             )
         there = json.loads((folder / CONFIG).read_text())
-        there["fit"] = to_json(FitConfig()) | there["fit"]  # what was no setting yet had its default
+        for part, kind in configs.items():
+            there[part] = with_defaults(kind, there[part])
         differing = [
             f"{name}: there {there[part].get(name)!r}, here {value!r}"
             for part in ("fit", "views", "method_settings", "data")

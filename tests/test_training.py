@@ -375,7 +375,7 @@ def test_a_run_from_before_a_setting_existed(tmp_path):
     run = fit("simclr", pictures(), out=tmp_path / "run", **settings)
     path = tmp_path / "run" / "config.json"
     config = json.loads(path.read_text())
-    del config["fit"]["norm"], config["fit"]["workers"]
+    del config["fit"]["norm"], config["fit"]["workers"], config["views"]["blur"], config["method_settings"]["dim"]
     path.write_text(json.dumps(config))
     assert same(load_run(tmp_path / "run"), run)
     assert same(fit("simclr", pictures(), out=tmp_path / "run", resume=True, workers=0, **settings), run)
