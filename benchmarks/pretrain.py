@@ -1,16 +1,26 @@
 """Trains the encoders of hiercl.pretrained on the full CIFAR-100, and writes weights, card and maps.
 
-    .venv/bin/python benchmarks/pretrain.py                      # all methods: on one core, a quarter of an hour each
-    .venv/bin/python benchmarks/pretrain.py --methods hcsc       # one of them
+    .venv/bin/python benchmarks/pretrain.py                                      # all methods
+    .venv/bin/python benchmarks/pretrain.py --methods hcsc supcon --epochs 10    # some of them, shorter
+    .venv/bin/python benchmarks/pretrain.py --no-maps                            # without the maps
 
-A training that was stopped is resumed. Afterwards the features of a thousand test items (ten a class, drawn with seed
-0), kept after every epoch, become one map an epoch.
+On one core a training of 20 epochs takes a quarter of an hour and more, by the method; judging it two minutes, and its
+maps four. The same command after a stop goes on where it was: what has been trained is not trained again. Maps that
+were left out are added by the command without ``--no-maps``.
+
+Only the encoder and the head that a method is trained with are kept, in 8 bits. What else a method learns (gates,
+masks, heads of stages, queue, prototypes) is in its run alone, under ``--out``. The card has every setting of the
+method, its epochs, and the numbers of the 8-bit weights as they are loaded.
+
+The maps: the features of a thousand test items (ten a class, drawn with seed 0), kept after every epoch, become one
+map an epoch. They are those of the training, before rounding.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tyro
@@ -19,17 +29,23 @@ import hiercl
 from hiercl import methods, zoo
 from hiercl.datasets import HierarchicalDataset
 
+SETTINGS: dict[str, dict[str, Any]] = {}
+"""Of each method, what differs from its default settings and those of the training: ``{"supcon": {"lr": 3e-3}}``."""
+EPOCHS = 20
+
 
 @dataclass(frozen=True)
 class Pretraining:
     """What is trained."""
 
     methods: tuple[str, ...] = methods.names()
-    """Methods, each with its default settings."""
-    epochs: int = 20
-    """Of every method."""
+    """Methods, each with its default settings and those of SETTINGS."""
+    epochs: int | None = None
+    """Of every method; by default those of SETTINGS, or else 20."""
     seed: int = 0
     """Of every training."""
+    maps: bool = True
+    """Whether to make the maps of every epoch."""
     out: Path = Path("runs/pretrain")
     """Where the runs go."""
     weights: Path = zoo.WEIGHTS
@@ -44,53 +60,83 @@ def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: 
     def keep(run: hiercl.Run) -> None:
         np.save(folder / "epochs" / f"{len(run.history):03d}.npy", hiercl.embed(run, shown).half().numpy())
 
-    keep(hiercl.fit(method, data, epochs=0, seed=settings.seed, progress=False))
-    common = {"epochs": settings.epochs, "seed": settings.seed, "monitor_every": 0}
-    return hiercl.fit(method, data, out=folder, resume=True, callbacks=[keep], **common)
+    common = {"epochs": EPOCHS, "monitor_every": 0} | SETTINGS.get(method, {}) | {"seed": settings.seed}
+    if settings.epochs is not None:
+        common["epochs"] = settings.epochs
+    keep(hiercl.fit(method, data, progress=False, **common | {"epochs": 0}))
+    run = hiercl.fit(method, data, out=folder, resume=True, callbacks=[keep], **common)
+    if run.interrupted:
+        raise SystemExit(f"{method} was stopped after {len(run.history)} epochs: the same command continues it.")
+    return run
 
 
-def unfold(folder: Path, seed: int) -> np.ndarray:
-    """A map of the kept features of every epoch, ``[epochs + 1, items, 2]``: each is held near to those beside it."""
+def card_of(run: hiercl.Run, data: HierarchicalDataset) -> dict[str, Any]:
+    """All that is on a card but the numbers and their protocol."""
+    fit, settings, seconds = run.config["fit"], run.config["method_settings"], run.history["cpu_seconds"].sum()
+    return {
+        "method": run.name,
+        "settings": settings,
+        "views": run.config["views"],
+        "encoder": {"name": fit["encoder"], "norm": fit["norm"], **run.config["input"]},
+        "head": {"kind": settings["head"], "dim": settings["dim"]},
+        "data": f"{data.name}, {len(data):,} training pictures ({data.note})",
+        "budget": f"{fit['epochs']} epochs, {seconds / 60:.0f} CPU minutes",
+        "seed": fit["seed"],
+        "training": {name: fit[name] for name in ("batch", "optimiser", "lr", "weight_decay", "lr_warm_up")},
+        "environment": run.environment,
+    }
+
+
+def write(run: hiercl.Run, folder: Path, data: HierarchicalDataset, test: HierarchicalDataset) -> None:
+    """Weights and card, with the numbers of the weights as they are loaded; maps of other weights are removed."""
+    card, draft = card_of(run, data), run.path / "draft"
+    # Judged beside their place: a stop in between leaves no model without numbers.
+    zoo.save_pretrained(run.encoder, run.method.head, card | {"numbers": {}}, draft)
+    report = hiercl.evaluate(hiercl.pretrained(run.name, draft), data, test)
+    card["numbers"] = {row["level"]: {k: row[k] for k in ("linear", "knn", "ami")} for row in report.rows}
+    card["protocol"] = {k: v for k, v in report.protocol.items() if k not in ("run", "run_environment")}
+    old, new = (place / f"{run.name}.safetensors" for place in (folder, draft))
+    if not old.exists() or old.read_bytes() != new.read_bytes():
+        zoo.maps_path(folder, run.name).unlink(missing_ok=True)
+    zoo.save_pretrained(run.encoder, run.method.head, card, folder)
+
+
+def unfold(run: hiercl.Run, folder: Path, shown: HierarchicalDataset) -> None:
+    """Writes a map of the kept features of every epoch, ``[epochs + 1, items, 2]``: each held near to those beside."""
     import umap
 
-    features = [np.load(path).astype(np.float32) for path in sorted((folder / "epochs").glob("*.npy"))]
+    kept = [run.path / "epochs" / f"{epoch:03d}.npy" for epoch in range(len(run.history) + 1)]
+    if missing := [path.name for path in kept if not path.exists()]:
+        raise SystemExit(
+            f"{run.path / 'epochs'} lacks {', '.join(missing)}: the training was stopped at that very moment. Delete "
+            f"{run.path} to train again, or leave the maps out (--no-maps)."
+        )
+    features = [np.load(path).astype(np.float32) for path in kept]
     features = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in features]
-    same = {item: item for item in range(len(features[0]))}
-    reducer = umap.AlignedUMAP(random_state=seed, alignment_regularisation=0.02, alignment_window_size=2, n_epochs=200)
+    same = {item: item for item in range(len(shown))}
+    reducer = umap.AlignedUMAP(
+        random_state=run.config["fit"]["seed"], alignment_regularisation=0.02, alignment_window_size=2, n_epochs=200
+    )
     maps = np.stack(reducer.fit_transform(features, relations=[same] * (len(features) - 1)))
-    return (maps - maps.mean(axis=(0, 1))) / maps.std()
+    np.savez_compressed(
+        zoo.maps_path(folder, run.name),
+        maps=((maps - maps.mean(axis=(0, 1))) / maps.std()).astype(np.float16),
+        labels=shown.labels.astype(np.int16),
+        hashes=zoo.picture_hashes(shown.items),
+    )
 
 
 def main(settings: Pretraining) -> None:
+    for name in settings.methods:
+        methods.get(name)  # an unknown one is an error before the first training, not after it
     data, test = hiercl.load("cifar100")
     shown = test.per_class(10, seed=0)
     for method in settings.methods:
         run = train(method, settings, data, shown)
-        fit, seconds = run.config["fit"], run.history["cpu_seconds"].sum()
-        card = {
-            "method": method,
-            "settings": run.config["method_settings"],
-            "views": run.config["views"],
-            "encoder": {"name": fit["encoder"], "norm": fit["norm"], **run.config["input"]},
-            "head": {"kind": run.config["method_settings"]["head"], "dim": run.config["method_settings"]["dim"]},
-            "data": f"{data.name}, {len(data):,} training pictures ({data.note})",
-            "budget": f"{settings.epochs} epochs, {seconds / 60:.0f} CPU minutes",
-            "seed": settings.seed,
-            "training": {name: fit[name] for name in ("batch", "optimiser", "lr", "weight_decay", "lr_warm_up")},
-            "environment": run.environment,
-        }
-        zoo.save_pretrained(run.encoder, run.method.head, {**card, "numbers": {}}, settings.weights)
-        report = hiercl.evaluate(hiercl.pretrained(method), data, test)  # of the rounded weights, as they are loaded
-        card["numbers"] = {row["level"]: {k: row[k] for k in ("linear", "knn", "ami")} for row in report.rows}
-        card["protocol"] = {k: v for k, v in report.protocol.items() if k != "run"}
-        zoo.save_pretrained(run.encoder, run.method.head, card, settings.weights)
-        np.savez_compressed(
-            settings.weights / f"{method}-epochs.npz",
-            maps=unfold(settings.out / method, settings.seed).astype(np.float16),
-            labels=shown.labels.astype(np.int16),
-            hashes=zoo.picture_hashes(shown.items),
-        )
-        print(hiercl.pretrained(method), flush=True)
+        write(run, settings.weights, data, test)
+        if settings.maps:
+            unfold(run, settings.weights, shown)
+        print(hiercl.pretrained(method, settings.weights), flush=True)
 
 
 if __name__ == "__main__":

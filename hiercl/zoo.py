@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.encoders import Encoder, make_encoder, projection_head
+from hiercl.quantise import STORED_AS, dequantise, quantise
 from hiercl.settings import unknown
 from hiercl.types import Float, Int, UInt64
 
 WEIGHTS = Path(__file__).parent / "weights"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,16 +59,29 @@ class Pretrained:
         encoder: pictures in [0, 1] to features; :func:`hiercl.embed` and :func:`hiercl.evaluate` take this object.
         head: features to the space of the loss.
         card: method, data, budget, seed, numbers, commit.
+        folder: where it was read.
     """
 
     name: str
     encoder: Encoder
     head: nn.Module
     card: dict[str, Any]
+    folder: Path
 
     def unfolding(self) -> Unfolding:
-        """The map of a thousand test items after every epoch of the training."""
-        with np.load(WEIGHTS / f"{self.name}-epochs.npz") as file:
+        """The map of a thousand test items after every epoch of the training.
+
+        Raises:
+            ValueError: maps were not made of this model's training.
+        """
+        path = maps_path(self.folder, self.name)
+        if not path.exists():
+            known = [name for name in pretrained_names(self.folder) if maps_path(self.folder, name).exists()]
+            raise ValueError(
+                f"the pretrained {self.name!r} comes without maps of its epochs; with maps: "
+                f"{', '.join(known) or 'none'}."
+            )
+        with np.load(path) as file:
             return Unfolding(file["maps"].astype(np.float32), file["labels"].astype(np.int64), file["hashes"])
 
     def __repr__(self) -> str:
@@ -79,7 +92,7 @@ class Pretrained:
         return f"Pretrained({self.name}, {card['encoder']['name']}, {card['data']}, {card['budget']}; {found} %)"
 
 
-def pretrained(name: str) -> Pretrained:
+def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
     """A small encoder that comes with the package, trained on the 50,000 training pictures of CIFAR-100.
 
     It lets notebooks show what a method learns without training it. It is no record: the card says how long it was
@@ -87,10 +100,11 @@ def pretrained(name: str) -> Pretrained:
 
     Args:
         name: of a method that :func:`pretrained_names` lists.
+        folder: where the models are; by default those that come with the package.
 
     Returns:
-        Encoder, projection head and card, on the CPU, in eval mode. The weights are kept in half precision and used in
-        float32; the card's numbers are those of the rounded weights.
+        Encoder, projection head and card, on the CPU, in eval mode. The weights are kept in 8 bits
+        (:func:`hiercl.quantise.quantise`) and used in float32; the card's numbers are those of the rounded weights.
 
     Raises:
         ValueError: an unknown name; weights that are not those of the card (another checksum); a card of another
@@ -102,14 +116,15 @@ def pretrained(name: str) -> Pretrained:
     """
     from safetensors.torch import load
 
-    if name not in pretrained_names():
-        raise unknown("pretrained model", name, pretrained_names())
-    card = json.loads((WEIGHTS / f"{name}.json").read_text())
+    folder = WEIGHTS if folder is None else Path(folder)
+    if name not in pretrained_names(folder):
+        raise unknown("pretrained model", name, pretrained_names(folder))
+    card = json.loads((folder / f"{name}.json").read_text())
     if card.get("format") != FORMAT:
         raise ValueError(
             f"the card of {name!r} has format {card.get('format')}, this version of hiercl reads {FORMAT}."
         )
-    content = (WEIGHTS / f"{name}.safetensors").read_bytes()
+    content = (folder / f"{name}.safetensors").read_bytes()
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != card["sha256"]:
         raise ValueError(
@@ -118,17 +133,22 @@ def pretrained(name: str) -> Pretrained:
         )
     encoder, head = make_model(card)
     model = nn.ModuleDict({"encoder": encoder, "head": head})
-    state = {key: value.float() if value.is_floating_point() else value for key, value in load(content).items()}
+    state = dequantise(load(content))
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"the weights of {name!r} do not fit the configuration on its card: {error}") from error
-    return Pretrained(name, encoder.eval(), head.eval(), card)
+    return Pretrained(name, encoder.eval(), head.eval(), card, folder)
 
 
-def pretrained_names() -> tuple[str, ...]:
+def pretrained_names(folder: str | Path | None = None) -> tuple[str, ...]:
     """The names that :func:`pretrained` knows."""
-    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.safetensors")))
+    return tuple(sorted(path.stem for path in Path(WEIGHTS if folder is None else folder).glob("*.safetensors")))
+
+
+def maps_path(folder: Path, name: str) -> Path:
+    """Where the maps of a model are, if it has any."""
+    return folder / f"{name}-epochs.npz"
 
 
 def make_model(card: dict[str, Any]) -> tuple[Encoder, nn.Module]:
@@ -138,18 +158,22 @@ def make_model(card: dict[str, Any]) -> tuple[Encoder, nn.Module]:
 
 
 def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], folder: Path = WEIGHTS) -> None:
-    """Writes the weights in half precision and the card, with the checksum."""
+    """Writes the weights in 8 bits and the card, with the checksum.
+
+    Of a method with further modules (gates, masks, stage heads, queue, prototypes) these are not kept.
+
+    Raises:
+        ValueError: a weight that is not finite.
+    """
     from safetensors.torch import save
 
-    state = nn.ModuleDict({"encoder": encoder, "head": head}).state_dict()
-    half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in state.items()}
-    if not all(torch.isfinite(value).all() for value in half.values()):
-        raise ValueError("a weight is too large for half precision.")
-    content = save(half)
+    content = save(quantise(nn.ModuleDict({"encoder": encoder, "head": head}).state_dict()))
+    about = {"format": FORMAT, "sha256": hashlib.sha256(content).hexdigest(), "weights": STORED_AS}
+    # First on the card, and in place of what an earlier card says of its file.
+    text = json.dumps(about | card | about, indent=2, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{card['method']}.safetensors").write_bytes(content)
-    card = {"format": FORMAT, "sha256": hashlib.sha256(content).hexdigest(), **card}
-    (folder / f"{card['method']}.json").write_text(json.dumps(card, indent=2) + "\n")
+    (folder / f"{card['method']}.json").write_text(text + "\n")
 
 
 def picture_hashes(items: Any) -> UInt64[np.ndarray, " items"]:
