@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 import tyro
 from joblib import Parallel, delayed
-from scipy import stats
+from paired import difference, digits, direction, interval_cell, markdown, mean_cell
 
 import hiercl
 from hiercl.datasets import HierarchicalDataset
@@ -39,11 +39,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "hcsc-official": {"method": "hcsc", "removed": "zeroed", "reduce": "sum", "scale": "official"},
     "hcsc-20": {"method": "hcsc", "prototypes": (20,), "select": "instances"},
 }
-LOWER_IS_BETTER = {"false negatives"} | {
-    name for name, row in hiercl.metrics.definitions().iterrows() if row["better"] == "lower"
-}
-NEITHER = {name for name, row in hiercl.metrics.definitions().iterrows() if row["better"] == ""}
-PLAIN = {name for name, row in hiercl.metrics.definitions().iterrows() if row["unit"] != "%"}  # small numbers
 
 
 @dataclass(frozen=True)
@@ -139,26 +134,6 @@ def numbers(table: Table, arm: str, seed: int) -> Iterator[tuple[tuple[str, str,
     yield ("cost", "", "CPU seconds"), history["cpu_seconds"].sum()
 
 
-def difference(a: pd.Series, b: pd.Series, better: int) -> tuple[float, float, float, str]:
-    """Mean of the paired differences b − a, its 95 % t interval, and the verdict on "b is better".
-
-    ``better`` is 1 where higher is better, −1 where lower is, 0 where neither is.
-    """
-    delta = (b - a).to_numpy()
-    half = stats.t.ppf(0.975, len(delta) - 1) * delta.std(ddof=1) / np.sqrt(len(delta))
-    low, high = delta.mean() - half, delta.mean() + half
-    sign = 1 if low > 0 else -1 if high < 0 else 0
-    verdict = (
-        "" if better == 0 or not delta.any() else "undecided" if sign == 0 else "held" if sign == better else "not held"
-    )
-    return float(delta.mean()), float(low), float(high), verdict
-
-
-def direction(name: str) -> int:
-    """1 where higher is better, −1 where lower is, 0 where neither is."""
-    return 0 if name in NEITHER or "seconds" in name else -1 if name in LOWER_IS_BETTER else 1
-
-
 def results(table: Table) -> pd.DataFrame:
     """One row a number: (part, level, metric); mean and deviation of the first two arms, difference, verdict."""
     data = pd.DataFrame({(arm, seed): dict(numbers(table, arm, seed)) for arm in table.arms for seed in table.seeds})
@@ -166,18 +141,10 @@ def results(table: Table) -> pd.DataFrame:
     rows = {}
     for (part, level, name), values in data.dropna(how="all").iterrows():  # what does not exist at a level
         mean, low, high, verdict = difference(values[first], values[second], direction(name))
-        digits = 3 if name in PLAIN else 2
-        cells = {arm: f"{values[arm].mean():.{digits}f} ± {values[arm].std(ddof=1):.{digits}f}" for arm in table.arms}
-        cells[f"{second} − {first}"] = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
-        cells[f"{second} better?"] = verdict
-        rows[part, level, name] = {column: cell.replace("-", "−") for column, cell in cells.items()}
+        cells = {arm: mean_cell(values[arm], digits(name)) for arm in table.arms}
+        cells[f"{second} − {first}"] = interval_cell(mean, low, high, digits(name))
+        rows[part, level, name] = cells | {f"{second} better?": verdict}
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def markdown(cells: list[list[str]]) -> str:
-    """A table in Markdown; the first row is its head."""
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
-    return "\n".join([lines[0], "|" + "---|" * len(cells[0]), *lines[1:]])
 
 
 def long_table(found: pd.DataFrame) -> str:

@@ -18,9 +18,10 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.encoders import half_precision_is_native, make_encoder
 from hiercl.environment import describe_environment
 from hiercl.hierarchy import Hierarchy
-from hiercl.methods.base import Setting, Term
+from hiercl.methods.base import Setting
 from hiercl.methods.hcsc import HCSC, HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP, HCSCConfig
 from hiercl.methods.moco import MoCo, MoCoConfig
+from hiercl.methods.terms import Term
 from hiercl.pairs import Kind, Members, Pairs
 from hiercl.prototypes import PrototypeTree
 from hiercl.streams import Draws

@@ -79,7 +79,15 @@ class Encoder(nn.Module):
 
         Example: ``encoder(torch.rand(2, 3, 32, 32)).shape  # [2, encoder.width]``
         """
-        return self.stages(x)[-1].mean(dim=(2, 3), dtype=torch.float32)
+        return self.pool(self.stages(x)[-1])
+
+    @staticmethod
+    def pool(places: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels"]:
+        """The mean of a stage's map over all places, in float32.
+
+        Example: ``encoder.pool(encoder.stages(x)[-1])  # encoder(x)``
+        """
+        return places.mean(dim=(2, 3), dtype=torch.float32)
 
 
 def encoder_names() -> tuple[str, ...]:

@@ -47,8 +47,10 @@ class EpochLog:
         for term in step.terms:
             self.add(f"loss {term.name}", term.loss)
         if number % LOGGED_EVERY == 0:
+            for name, value in step.observe().items():
+                self.add(name, torch.as_tensor(value, dtype=torch.float32, device=step.loss.device))
             for term in step.terms:
-                if term.pairs.keep_probability is not None:
+                if term.selective:
                     self.add(f"keep {term.name}", term.pairs.keep_rate)
                     self.add(f"without negative {term.name}", term.pairs.without_negative.float())
 

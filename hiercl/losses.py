@@ -17,7 +17,8 @@ def info_nce(
     pairs: Pairs,
     shared_denominator: bool = False,
     removed_logit: float = -math.inf,
-    reduction: Literal["mean", "none"] = "mean",
+    reduction: Literal["mean", "none", "positives"] = "mean",
+    count: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, "..."]:
     r"""InfoNCE with weighted positives and removable negatives.
 
@@ -36,12 +37,14 @@ def info_nce(
         shared_denominator: whether positives compete with one another.
         removed_logit: −inf takes removed candidates out for good; 0 is what the official HCSC code does (each still
             adds $e^0 = 1$).
-        reduction: ``"mean"`` over the anchors that have a positive, or ``"none"``: one loss per anchor, 0 for an
-            anchor without a positive.
+        reduction: ``"mean"`` over the anchors that have a positive; ``"none"``: one loss per anchor, 0 for an anchor
+            without a positive; ``"positives"``: one loss per positive, in the order of ``pairs.positive_index``.
+        count: what ``"mean"`` divides by instead of the number of these anchors that have a positive: with several
+            processes the mean of that number over them, so that the mean of their losses is that of all anchors.
 
     Returns:
-        A scalar, or ``[anchors]``. Never NaN for finite logits: an anchor without negatives has the loss 0 (with one
-        positive), an anchor without a positive is left out of the mean; ``pairs.without_negative`` and
+        A scalar, ``[anchors]`` or ``[positives]``. Never NaN for finite logits: an anchor without negatives has the
+        loss 0 (with one positive), an anchor without a positive is left out of the mean; ``pairs.without_negative`` and
         ``pairs.without_positive`` count them. Unit: nats.
 
     Raises:
@@ -54,8 +57,8 @@ def info_nce(
         raise ValueError(f"logits {tuple(logits.shape)} do not fit pairs {tuple(pairs.negative.shape)}.")
     if logits.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"logits are {logits.dtype}; similarities need float32 (bfloat16 is off by 0.1 in a logit).")
-    if reduction not in ("mean", "none"):
-        raise ValueError(f"reduction={reduction!r}; it is 'mean' or 'none'.")
+    if reduction not in ("mean", "none", "positives"):
+        raise ValueError(f"reduction={reduction!r}; it is 'mean', 'none' or 'positives'.")
 
     row, column = pairs.positive_index.T
     counted = pairs.negative
@@ -70,13 +73,15 @@ def info_nce(
     else:
         loss_of_positive = F.softplus(log_others[row] - positive)  # log(e^s_p + e^rest) − s_p, without overflow
 
+    if reduction == "positives":
+        return loss_of_positive
     weight = pairs.positive_weight
     total = weight.new_zeros(len(logits)).index_add(0, row, weight)
     share = weight / total[row]
     loss = logits.new_zeros(len(logits)).index_add(0, row, share * loss_of_positive)
     if reduction == "none":
         return loss
-    return loss.sum() / (total > 0).sum().clamp(min=1)
+    return loss.sum() / ((total > 0).sum().clamp(min=1) if count is None else count)
 
 
 def _log_add(a: Float[Tensor, " anchors"], b: Float[Tensor, " anchors"]) -> Float[Tensor, " anchors"]:

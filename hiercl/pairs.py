@@ -66,7 +66,8 @@ class Pairs:
         negative: which candidates are pushed.
         removed: which candidates selection took out of the negatives.
         keep_probability: the probability with which selection keeps each candidate, where there was a selection.
-        level: the level of the prototype tree that the selection used, and prototypes among the candidates belong to.
+        level: the level that they speak of: of the class hierarchy, or of the prototype tree that the selection used
+            and prototypes among the candidates belong to.
 
     Example:
         >>> two = Members.of(Kind.VIEW, torch.tensor([7, 8]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from hiercl.checkpoint import CHECKPOINT, Checkpoint, write_atomically
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.encoders import Encoder, make_encoder
 from hiercl.feed import look_up
-from hiercl.methods.base import Batch, Method, Setting, Step
+from hiercl.hierarchy import Hierarchy
+from hiercl.methods.base import Batch, Method, Setting, Step, Supervision
 from hiercl.optimisation import FitConfig
 from hiercl.pairs import shares, tally
 from hiercl.prototypes import PrototypeTree
@@ -174,13 +175,25 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
     return Run(method.eval(), config, history, state["environment"], path, interrupted)
 
 
-def build(config: dict[str, Any], functions: dict[str, Any] | None = None) -> Method:
-    """An untrained method from a run's config. Its weights are drawn from torch's global generator."""
+def build(config: dict[str, Any], functions: dict[str, Any] | None = None, labels: np.ndarray | None = None) -> Method:
+    """An untrained method from a run's config. Its weights are drawn from torch's global generator.
+
+    Args:
+        config: of the run.
+        functions: settings that are functions, and a method that is a class of the user's own.
+        labels: leaf labels of the training set, for a method that learns from them; without (a run that is loaded) its
+            state has to bring them.
+    """
     functions = dict(functions or {})
     kind = methods.get(functions.pop("method", config["method"]))
     fit = from_json(FitConfig, config["fit"])
+    settings = from_json(kind.Config, config["method_settings"], **functions)
+    setting = Setting(**config["setting"])
+    if config.get("hierarchy") is not None:
+        leaves = torch.zeros(setting.items, dtype=torch.long) if labels is None else torch.as_tensor(labels).long()
+        setting = replace(setting, supervision=Supervision(Hierarchy.from_json(config["hierarchy"]), leaves))
     encoder = make_encoder(fit.encoder, norm=fit.norm, **config["input"])
-    return kind(encoder, from_json(kind.Config, config["method_settings"], **functions), Setting(**config["setting"]))
+    return kind(encoder, settings, setting)
 
 
 def make_views(method: Method, views: ImageViews, pictures: Tensor, draws: Draws) -> tuple[Tensor, ...]:

@@ -70,7 +70,8 @@ def _in_words(hint: Any) -> str:
     if origin is Callable:
         return "a function"
     if origin is tuple:
-        return "a tuple of whole numbers" if inner[0] is int else f"a tuple of {len(inner)} numbers"
+        numbers = "whole numbers" if inner[0] is int else "numbers"
+        return f"a tuple of {numbers}" if inner[-1] is Ellipsis else f"a tuple of {len(inner)} {numbers}"
     return {int: "a whole number", float: "a number", str: "a name", bool: "True or False", NoneType: "None"}[hint]
 
 

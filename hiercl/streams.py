@@ -52,6 +52,10 @@ class Draws:
         whole = torch.rand(rows * self.processes.count, *shape, generator=self.generator, device=self.device)
         return self.processes.own(whole)
 
+    def common(self, *shape: int) -> Tensor:
+        """Numbers in [0, 1) that are the same for every process, float32 of this shape."""
+        return torch.rand(*shape, generator=self.generator, device=self.device)
+
     def permutation(self, n: int) -> Tensor:
         """A random order of n things, the same for every process."""
         return torch.randperm(n, generator=self.generator, device=self.device)

@@ -74,6 +74,9 @@ def fit(
     kind = methods.get(method)
     config, view_config, method_config = distribute(settings, FitConfig, ViewConfig, kind.Config)
     check_dataset(dataset)
+    supervised = kind.needs_labels(method_config)
+    if supervised:
+        check_labels(kind.name, dataset)
     accelerator = make_accelerator(pick_device(config.device))
     device, processes = accelerator.device, Processes.here()
     half = config.precision == "bf16" or (config.precision == "auto" and half_precision_is_native(device))
@@ -89,6 +92,7 @@ def fit(
         "setting": {"items": len(dataset), "epochs": config.epochs, "steps_per_epoch": steps, "seed": config.seed},
         "input": {"mean": mean.tolist(), "std": std.tolist(), "channels": len(mean)},
         "data": {"name": dataset.name, "note": dataset.note, "fingerprint": dataset.fingerprint()},
+        "hierarchy": dataset.hierarchy.to_json() if supervised else None,
     }
     functions = {"method": kind, **{name: value for name, value in settings.items() if callable(value)}}
     configs = {"fit": FitConfig, "views": ViewConfig, "method_settings": kind.Config}
@@ -100,7 +104,7 @@ def fit(
 
     with torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
         torch.manual_seed(stream_seed(config.seed, 0, "weights"))
-        model = build(description, functions).to(device)
+        model = build(description, functions, dataset.labels if supervised else None).to(device)
         model.to(memory_format=torch.channels_last)
         optimiser = make_optimiser(model, config, batch)
         if config.compile:
@@ -206,6 +210,15 @@ def check_dataset(dataset: HierarchicalDataset) -> None:
         raise ValueError(f"{dataset.name} holds {len(dataset)} item(s); contrast needs at least two.")
 
 
+def check_labels(method: str, dataset: HierarchicalDataset) -> None:
+    """Raises ValueError for data that a supervised method cannot learn from."""
+    if not dataset.labelled:
+        raise ValueError(
+            f"{method} learns from labels, and {dataset.name} has none: give labelled data, or choose a method that "
+            "needs none (simclr, moco, hcsc, csml; hmc and its relatives with source='prototypes')."
+        )
+
+
 def check_batch(batch: int, config: FitConfig, processes: Processes) -> None:
     """Raises ValueError for a batch that processes, or the parts of split batch norm, cannot share evenly."""
     if batch % processes.count:
@@ -284,6 +297,8 @@ def open_folder(
         ]
         if there["method"] != description["method"]:
             differing.insert(0, f"method: there {there['method']!r}, here {description['method']!r}")
+        if there.get("hierarchy") != json.loads(json.dumps(description["hierarchy"])):
+            differing.append("hierarchy: the classes there are ordered in another way than here")
         if differing:
             raise ValueError(
                 f"The run in {folder} has other settings ({'; '.join(differing)}): resume it with its own, or choose "

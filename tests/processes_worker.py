@@ -13,7 +13,7 @@ from test_training import METHODS, SMALL, pictures
 from hiercl import methods
 from hiercl.encoders import make_encoder
 from hiercl.feed import Feed, as_float, embed_with
-from hiercl.methods.base import Batch, Setting
+from hiercl.methods.base import Batch, Setting, Supervision
 from hiercl.processes import Processes
 from hiercl.streams import Draws, generator
 from hiercl.training import fit
@@ -31,10 +31,12 @@ def one_step(method: str) -> dict[str, torch.Tensor]:
     processes, dataset = Processes.here(), pictures()
     torch.manual_seed(0)
     kind = methods.get(method)
+    supervision = Supervision(dataset.hierarchy, torch.from_numpy(dataset.labels))
+    setting = Setting(len(dataset), epochs=1, steps_per_epoch=3, supervision=supervision)
     encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3, norm="group")
-    model = kind(encoder, kind.Config(**METHODS[method]), Setting(len(dataset), epochs=1, steps_per_epoch=3))
+    model = kind(encoder, kind.Config(**METHODS[method]), setting)
     feed = Feed(dataset, "cpu")
-    model.warm_up_epochs = 0
+    model.warm_up_epochs = model.first_fit = 0
     model.eval().refresh(0, lambda function: embed_with(function, feed, processes=processes))
     items = processes.own(model.items(torch.arange(32), generator("cpu", 0, 0, "items")))
     shown = as_float(feed[items[:, 0]])

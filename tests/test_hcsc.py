@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from hiercl.bench import plain_prototype_pairs, plain_removals
 from hiercl.losses import info_nce
 from hiercl.methods.base import Setting
-from hiercl.methods.hcsc import HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP, default_sizes, warm_up_epochs
+from hiercl.methods.hcsc import HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP
+from hiercl.methods.with_tree import tree_sizes, warm_up_epochs
 from hiercl.prototypes import PrototypeTree
 from hiercl.streams import Draws
 
@@ -221,7 +222,7 @@ def test_warm_up_is_moco():
 
 
 def test_default_schedule_and_sizes():
-    assert default_sizes(50_000) == (100, 200, 300) and default_sizes(10) == (2, 4, 6)
+    assert tree_sizes(None, 50_000) == (100, 200, 300) and tree_sizes(None, 10) == (2, 4, 6)
     assert warm_up_epochs(None, Setting(50_000, 200, 195)) == 67  # a tenth would be 3,900 steps
     assert warm_up_epochs(None, Setting(50_000, 400, 195)) == 40
     assert warm_up_epochs(0.5, Setting(100, 5, 2)) == 3 and warm_up_epochs(0.0, Setting(100, 5, 2)) == 0

@@ -11,7 +11,8 @@ import torch
 import hiercl
 from hiercl import plot
 from hiercl.hierarchy import Hierarchy
-from hiercl.methods.base import Step, Term
+from hiercl.methods.base import Step
+from hiercl.methods.terms import Term
 from hiercl.pairs import Kind, Members, Pairs, audit
 from hiercl.plot import _colours, _history, _trees
 from hiercl.prototypes import PrototypeTree

@@ -45,6 +45,13 @@ METHODS = {
     "simclr": {},
     "moco": {"queue": 40},
     "hcsc": {"queue": 40, "prototypes": (2, 4, 8), "warm_up": 0.3},
+    "csml": {"queue": 40, "neighbours": 3, "neighbour_start": 0.3},
+    "supcon": {},
+    "hmc": {"thinning": True, "heads": "level"},
+    "hce": {"maximum": "batch"},
+    "hmce": {},
+    "g_hmlc": {"warm_up": 0.3},
+    "a_hmlc": {},
 }
 
 

@@ -1,14 +1,41 @@
 """The methods, by name. A class of your own goes in with ``hiercl.fit(MyMethod, ...)``."""
 
-from hiercl.methods.base import Batch, Method, Setting, Step, Term, View
+from hiercl.methods.a_hmlc import AHMLC
+from hiercl.methods.base import Batch, Method, Setting, Step, Supervision, View
+from hiercl.methods.csml import CsMl
+from hiercl.methods.g_hmlc import GHMLC
 from hiercl.methods.hcsc import HCSC
+from hiercl.methods.hmlc import HCE, HMC, HMCE, SupCon
 from hiercl.methods.moco import MoCo
 from hiercl.methods.simclr import SimCLR
+from hiercl.methods.terms import BlockTerm, Term
 from hiercl.settings import unknown
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (SimCLR, MoCo, HCSC)}
+_ALL = (SimCLR, MoCo, HCSC, CsMl, SupCon, HMC, HCE, HMCE, GHMLC, AHMLC)
+METHODS: dict[str, type[Method]] = {method.name: method for method in _ALL}
 
-__all__ = ["HCSC", "Batch", "Method", "MoCo", "Setting", "SimCLR", "Step", "Term", "View", "get", "names"]
+__all__ = [
+    "AHMLC",
+    "GHMLC",
+    "HCE",
+    "HCSC",
+    "HMC",
+    "HMCE",
+    "Batch",
+    "BlockTerm",
+    "CsMl",
+    "Method",
+    "MoCo",
+    "Setting",
+    "SimCLR",
+    "Step",
+    "SupCon",
+    "Supervision",
+    "Term",
+    "View",
+    "get",
+    "names",
+]
 
 
 def names() -> tuple[str, ...]:

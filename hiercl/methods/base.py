@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.encoders import Encoder, projection_head
-from hiercl.losses import info_nce
-from hiercl.pairs import Pairs
+from hiercl.hierarchy import Hierarchy
+from hiercl.methods.terms import BlockTerm, Term
 from hiercl.streams import Draws
 
 Embed = Callable[[Callable[[Tensor], Tensor]], Tensor]
@@ -56,6 +55,10 @@ class Batch:
         """These rows of all processes: ``[B of this process, ...]`` → ``[B of all, ...]``, with gradient."""
         return self.draws.processes.gather(rows)
 
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a number over processes, without gradient."""
+        return self.draws.processes.mean(value)
+
     @property
     def place(self) -> Tensor:
         """Where this process's rows are among those of all, ``[B]``."""
@@ -63,49 +66,65 @@ class Batch:
         return torch.arange(start, start + len(self.items), device=self.items.device)
 
 
-@dataclass(frozen=True)
-class Term:
-    """One term of a loss: ``loss == info_nce(logits, pairs, shared_denominator, removed_logit)``, times ``weight``."""
-
-    name: str
-    logits: Tensor
-    pairs: Pairs
-    weight: float = 1.0
-    shared_denominator: bool = False
-    removed_logit: float = -math.inf
-    loss: Tensor = field(init=False)
-
-    def __post_init__(self):
-        loss = info_nce(self.logits, self.pairs, self.shared_denominator, self.removed_logit)
-        object.__setattr__(self, "loss", loss)
+def weighted_sum(terms: tuple[Term | BlockTerm, ...]) -> Tensor:
+    """Σ weight × loss."""
+    return sum(term.weight * term.loss for term in terms)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step found: its terms, their weighted sum, and what :meth:`Method.after_step` needs.
+    """What one step found: its terms, the loss that they make, and what :meth:`Method.after_step` needs.
 
     Attributes:
         terms: over this process's anchors.
         items, keys: of the whole batch, for the queue.
+        combine: makes the loss of the terms; all but HCE and HMCE take their weighted sum.
+        observe: gives further numbers for the history, such as the share of pairs where a maximum acts.
     """
 
-    terms: tuple[Term, ...]
+    terms: tuple[Term | BlockTerm, ...]
     items: Tensor
     keys: Tensor | None = None
+    combine: Callable[[tuple[Term | BlockTerm, ...]], Tensor] = weighted_sum
+    observe: Callable[[], Mapping[str, Tensor | float]] = dict
     loss: Tensor = field(init=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "loss", sum(term.weight * term.loss for term in self.terms))
+        object.__setattr__(self, "loss", self.combine(self.terms))
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """The labels of the training set, for the methods that learn from them.
+
+    Attributes:
+        hierarchy: of the classes.
+        labels: leaf class of every item, ``[items]``.
+    """
+
+    hierarchy: Hierarchy
+    labels: Tensor
+
+    @property
+    def ancestors(self) -> Tensor:
+        """Class of every item at every level, coarse first, ``[items, levels]``. Equal numbers at a level mean that
+        all levels above it agree as well."""
+        return torch.from_numpy(self.hierarchy.ancestors.copy()).to(self.labels.device)[self.labels]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a method needs to know of the training it is made for: its schedules are fractions of it."""
+    """What a method needs to know of the training it is made for: its schedules are fractions of it.
+
+    Attributes:
+        supervision: None for a method that needs no labels: what it does not get it cannot read.
+    """
 
     items: int
     epochs: int
     steps_per_epoch: int
     seed: int = 0
+    supervision: Supervision | None = None
 
 
 class Method(nn.Module):
@@ -124,6 +143,11 @@ class Method(nn.Module):
         self.setting = setting
         self.encoder = encoder
         self.head = projection_head(config.head, encoder.width, config.dim)
+
+    @classmethod
+    def needs_labels(cls, config) -> bool:
+        """Whether it learns from labels, under these settings."""
+        return False
 
     @property
     def plan(self) -> tuple[View, ...]:

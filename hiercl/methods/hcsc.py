@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.methods.base import Batch, Embed, Setting, Step, Term, View, full_precision
-from hiercl.methods.moco import MoCo, MoCoConfig
+from hiercl.methods.base import Batch, Embed, Setting, Step, View, full_precision
+from hiercl.methods.moco import MoCo, MomentumConfig
+from hiercl.methods.terms import Term
+from hiercl.methods.with_tree import WithTree, check_share, check_sizes, tree_sizes, warm_up_epochs
 from hiercl.pairs import Kind, Members, Pairs
 from hiercl.prototypes import PrototypeTree
 from hiercl.streams import Draws
@@ -27,8 +28,8 @@ LOCAL_CROPS = tuple(View(shrink=(k + 1) / 8, scale=(0.2 * k / 7, k / 7)) for k i
 
 
 @dataclass(frozen=True)
-class HCSCConfig(MoCoConfig):
-    """Settings of HCSC; those of MoCo v2 come first."""
+class HCSCConfig(MomentumConfig):
+    """Settings of HCSC; those of every method with a queue come first."""
 
     prototypes: tuple[int, ...] | None = None
     """Prototypes per level, coarse to fine; by default n/500, twice and three times that of n items."""
@@ -58,19 +59,13 @@ class HCSCConfig(MoCoConfig):
             check_keep(self.select, torch.full((2, 3), 0.5))  # now rather than after hours of warm-up
         if self.restarts < 1:
             raise ValueError(f"restarts={self.restarts}: k-means needs at least one start.")
-        if self.warm_up is not None and not 0 <= self.warm_up <= 1:
-            raise ValueError(f"warm_up={self.warm_up}: it is a share of training, between 0 and 1.")
+        check_share("warm_up", self.warm_up)
+        check_sizes(self.prototypes)
         if not 0 <= self.local_crops <= len(LOCAL_CROPS):
             raise ValueError(f"local_crops={self.local_crops}: 0 to {len(LOCAL_CROPS)}.")
-        if self.prototypes is not None and (
-            not self.prototypes
-            or self.prototypes[0] < 1
-            or any(fine <= coarse for coarse, fine in pairwise(self.prototypes))
-        ):
-            raise ValueError(f"prototypes={self.prototypes}: give sizes that grow from coarse to fine, as (20, 100).")
 
 
-class HCSC(MoCo):
+class HCSC(WithTree, MoCo):
     r"""Hierarchical Contrastive Selective Coding (Guo et al., CVPR 2022, arXiv 2202.00455).
 
     Before every epoch after a warm-up (plain MoCo v2), the whole training set is embedded by the momentum encoder and
@@ -116,14 +111,8 @@ class HCSC(MoCo):
 
     def __init__(self, encoder, config: HCSCConfig, setting: Setting):
         super().__init__(encoder, config, setting)
-        self.sizes = config.prototypes or default_sizes(setting.items)
-        if self.sizes[-1] > setting.items:
-            default = "" if config.prototypes else " (the default)"
-            raise ValueError(
-                f"prototypes={self.sizes}{default} of {setting.items} items: ask for fewer prototypes than items."
-            )
+        self.sizes = tree_sizes(config.prototypes, setting.items)
         self.warm_up_epochs = warm_up_epochs(config.warm_up, setting)
-        self.tree: PrototypeTree | None = None
         self.register_buffer("log_normaliser", torch.zeros(len(self.sizes), len(self.queue)))  # of the queue, by level
         self.parent_posterior: tuple[Tensor, ...] = ()  # per level below the top: [prototypes one level up, prototypes]
 
@@ -141,12 +130,13 @@ class HCSC(MoCo):
 
     def use(self, tree: PrototypeTree) -> None:
         """Selects by this tree from now on."""
-        self._set_tree(tree)
+        self.place_tree(tree)
         for level in range(tree.levels):
             self.log_normaliser[level] = self.tree.log_normaliser(self.queue.keys, level)
 
-    def _set_tree(self, tree: PrototypeTree) -> None:
-        self.tree = tree = tree.to(self.queue.keys.device)
+    def place_tree(self, tree: PrototypeTree) -> None:
+        super().place_tree(tree)
+        tree = self.tree
         self.parent_posterior = tuple(
             tree.posterior(tree.centroids[level], level - 1).T.contiguous() for level in range(1, tree.levels)
         )
@@ -264,24 +254,6 @@ class HCSC(MoCo):
             return posterior.neg_().add_(1)
         return check_keep(self.config.select, posterior)
 
-    def _apply(self, function, recurse=True):
-        """The tree goes along when the module moves to another device."""
-        super()._apply(function, recurse)
-        if self.tree is not None:
-            self._set_tree(self.tree)
-        return self
-
-    # -- checkpoints --------------------------------------------------------------------------------------------
-
-    def get_extra_state(self) -> dict:
-        return {"tree": None if self.tree is None else self.tree.state_dict()}
-
-    def set_extra_state(self, state: dict) -> None:
-        if state["tree"] is None:
-            self.tree, self.parent_posterior = None, ()
-        else:
-            self._set_tree(PrototypeTree.from_state_dict(state["tree"]))
-
 
 def check_keep(select: Callable[[Tensor], Tensor], posterior: Tensor) -> Tensor:
     """Keep probabilities by the user's rule. Raises ValueError if they are none."""
@@ -297,17 +269,3 @@ def check_keep(select: Callable[[Tensor], Tensor], posterior: Tensor) -> Tensor:
             f"select must give probabilities between 0 and 1; it gave {keep.min():.3g} to {keep.max():.3g}."
         )
     return keep
-
-
-def default_sizes(items: int) -> tuple[int, int, int]:
-    """n/500, twice and three times that: (100, 200, 300) for 50,000 items; at least 2, 4 and 6."""
-    coarse = max(2, items // 500)
-    return coarse, 2 * coarse, 3 * coarse
-
-
-def warm_up_epochs(share: float | None, setting: Setting) -> int:
-    """Epochs without a tree. Default: a tenth of training if that is 5,000 steps or more (the encoder knows something
-    by then), else a third."""
-    if share is None:
-        share = 0.1 if 0.1 * setting.epochs * setting.steps_per_epoch >= 5000 else 1 / 3
-    return math.ceil(share * setting.epochs - 1e-9)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiercl.methods.base import Batch, Method, Setting, Step, Term, check_temperature, full_precision
+from hiercl.methods.base import Batch, Method, Setting, Step, check_temperature, full_precision
+from hiercl.methods.terms import Term
 from hiercl.pairs import Kind, Members, Pairs
 
 
 @dataclass(frozen=True)
-class MoCoConfig:
-    """Settings of MoCo v2."""
+class MomentumConfig:
+    """Settings of every method with a momentum encoder and a queue."""
 
     temperature: float = 0.1
     """Divides the similarities (0.2 in MoCo v2 on ImageNet, 0.1 in its CIFAR demo)."""
@@ -35,6 +36,14 @@ class MoCoConfig:
             raise ValueError(f"momentum={self.momentum}: it must lie in [0, 1); at 1 the key encoder never learns.")
         if self.queue is not None and self.queue < 1:
             raise ValueError(f"queue={self.queue}: it must hold at least one key.")
+
+
+@dataclass(frozen=True)
+class MoCoConfig(MomentumConfig):
+    """Settings of MoCo v2."""
+
+    symmetric: bool = False
+    """Whether each view is a query once and a key once: twice the passes, and twice the keys in the queue."""
 
 
 class Queue(nn.Module):
@@ -75,7 +84,9 @@ class MoCo(Method):
       {e^{\langle q,k\rangle/\tau} + \sum_j e^{\langle q,n_j\rangle/\tau}}$$
 
     Candidates: the keys of the batch and of the queue. Pulled: the own key. Pushed: the queue. Left alone: the other
-    keys of the batch, and old keys of the own item.
+    keys of the batch, and old keys of the own item. ``symmetric=True`` is the mean of this loss and the same with the
+    views swapped, as in MoCo's CIFAR demo and MoCo v3: a step then costs twice as much, so compare it with as many
+    passes of the plain form, not with as many epochs.
 
     Deviations
         *Official code*: K = 65,536 and m = 0.999 on ImageNet; old keys of the own item are pushed like any other;
@@ -88,7 +99,7 @@ class MoCo(Method):
     name = "moco"
     Config = MoCoConfig
 
-    def __init__(self, encoder, config: MoCoConfig, setting: Setting):
+    def __init__(self, encoder, config: MomentumConfig, setting: Setting):
         super().__init__(encoder, config, setting)
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.key_head = copy.deepcopy(self.head).requires_grad_(False)
@@ -100,24 +111,29 @@ class MoCo(Method):
         return F.normalize(self.key_head(self.key_encoder(view)).float(), dim=1)
 
     @torch.no_grad()
-    def keys(self, batch: Batch) -> Tensor:
-        """Keys of the second views, ``[B, dim]``.
+    def keys(self, batch: Batch, number: int = 1) -> Tensor:
+        """Keys of the views with this number in the plan, ``[B, dim]``.
 
         Under split batch norm they go through the encoder in a random order, so that a query and its key are
         normalised with different items: else the statistics that they share would give the key away.
         """
-        view = batch.views[1]
+        view = batch.views[number]
         if not (self.training and self.encoder.norm == "split"):
             return self.project_key(view)
         order = batch.draws.permutation(len(view))
         return self.project_key(view[order])[order.argsort()]
 
     def forward(self, batch: Batch) -> Step:
-        query = self.project(batch.views[0])
-        keys, items = batch.gather(self.keys(batch)), batch.gather(batch.items[:, 0])
-        with full_precision(query):
-            pairs = self.instance_pairs(items, batch.place)
-            return Step((Term("instance", self.instance_logits(query, keys), pairs),), items, keys)
+        items = batch.gather(batch.items[:, 0])
+        ways = {"instance": (0, 1), "instance, swapped": (1, 0)} if self.config.symmetric else {"instance": (0, 1)}
+        terms, made = [], []
+        for name, (first, second) in ways.items():
+            query, keys = self.project(batch.views[first]), batch.gather(self.keys(batch, second))
+            with full_precision(query):
+                logits = self.instance_logits(query, keys)
+                terms.append(Term(name, logits, self.instance_pairs(items, batch.place), weight=1 / len(ways)))
+            made.append(keys)
+        return Step(tuple(terms), items.repeat(len(ways)), torch.cat(made))
 
     def instance_logits(self, query: Tensor, keys: Tensor) -> Tensor:
         """Similarities of the queries to the keys of the whole batch, then to the queue: ``[B, keys + K]``."""

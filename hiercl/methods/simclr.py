@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from hiercl.methods.base import Batch, Method, Setting, Step, Term, check_temperature, full_precision
-from hiercl.pairs import Kind, Members, Pairs
+from hiercl.methods.base import Batch, Method, Step, check_temperature, full_precision
+from hiercl.methods.batch_contrast import Views, check_block, view_term
+from hiercl.pairs import Pairs
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,12 @@ class SimCLRConfig:
     """Projection head."""
     dim: int = 128
     """Size of the embedding."""
+    block: int | None = None
+    """Anchors whose similarities are held at once; for batches of thousands. By default all of them."""
 
     def __post_init__(self):
         check_temperature(self.temperature)
+        check_block(self.block)
 
 
 class SimCLR(Method):
@@ -45,34 +50,14 @@ class SimCLR(Method):
     name = "simclr"
     Config = SimCLRConfig
 
-    def __init__(self, encoder, config: SimCLRConfig, setting: Setting):
-        super().__init__(encoder, config, setting)
-
     def forward(self, batch: Batch) -> Step:
         first, second = (self.project(view) for view in batch.views)
+        views = Views.of(batch)
         with full_precision(first):
             anchors = torch.cat([first, second])  # [2B, dim]
             candidates = torch.cat([batch.gather(first), batch.gather(second)])
-            logits = anchors @ candidates.T / self.config.temperature
-            items = batch.gather(batch.items[:, 0])
-            return Step((Term("instance", logits, two_view_pairs(items, batch.place)),), items)
 
+            def rows(number: Tensor) -> tuple[Tensor, Pairs]:
+                return anchors[number] @ candidates.T / self.config.temperature, views.pairs(number)
 
-def two_view_pairs(item: torch.Tensor, own: torch.Tensor | None = None) -> Pairs:
-    """Pairs of the 2B views of B items, the first views before the second ones.
-
-    Args:
-        item: of every item of the batch, ``[B]``.
-        own: the places of the items that are anchors, by default all.
-    """
-    n = len(item)
-    views = Members.of(Kind.VIEW, item.repeat(2))
-    own = torch.arange(n, device=item.device) if own is None else own
-    place, partner = torch.cat([own, own + n]), torch.cat([own + n, own])  # of every anchor among the candidates
-    anchor = torch.arange(len(place), device=item.device)
-    negative = torch.ones(len(place), 2 * n, dtype=torch.bool, device=item.device)
-    negative[anchor, place] = False
-    negative[anchor, partner] = False
-    index = torch.stack([anchor, partner], dim=1)
-    weight = torch.ones(len(place), device=item.device)
-    return Pairs(Members.of(Kind.VIEW, item[own].repeat(2)), views, index, weight, negative, torch.zeros_like(negative))
+            return Step((view_term("instance", rows, views, self.config.block),), views.item)

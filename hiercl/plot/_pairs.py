@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.methods.base import Step, Term
+from hiercl.methods.base import Step
+from hiercl.methods.terms import Term
 from hiercl.pairs import Kind
 from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, check_images, draw_pictures, readable, sheet, text_width
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
