@@ -100,7 +100,7 @@ def propose_levels(
         raise unknown("prior type", prior_type, PRIORS)
     points = describe(v.detach(), ancestors, descriptor).cpu().numpy()
     mixture = BayesianGaussianMixture(
-        n_components=min(max_levels, len(np.unique(points, axis=0))),
+        n_components=min(max_levels, len(np.unique(points, axis=0))),  # copies of a point cannot be told apart
         covariance_type="diag",
         weight_concentration_prior_type=prior_type,
         weight_concentration_prior=prior,
