@@ -110,7 +110,7 @@ def fit(
         if config.compile:
             for part in model.children():
                 if isinstance(part, Encoder):
-                    part.compile()
+                    part.stages = torch.compile(part.stages)  # what its forward calls, and some methods themselves
         with warnings.catch_warnings():  # torch has a new name for broadcast_buffers, Accelerate knows the old one
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             prepared, optimiser = accelerator.prepare(model, optimiser)

@@ -386,3 +386,11 @@ def test_a_run_from_before_a_setting_existed(tmp_path):
     path.write_text(json.dumps(config))
     assert same(load_run(tmp_path / "run"), run)
     assert same(fit("simclr", pictures(), out=tmp_path / "run", resume=True, workers=0, **settings), run)
+
+
+def test_compiled_encoders_do_the_same():
+    """For a method that calls the encoder, and for one that asks it for its stages."""
+    for method in ("moco", "a_hmlc"):
+        settings = SMALL | METHODS[method] | {"epochs": 1}
+        plain, compiled = (fit(method, pictures(64), compile=on, **settings).history["loss"] for on in (False, True))
+        assert compiled.tolist() == pytest.approx(plain.tolist(), abs=1e-4)

@@ -315,15 +315,9 @@ class CsMl(MoCo):
         """Unit embeddings of a view at every stage, with gradient, float32 ``[B, stages, dim]``."""
         return self.through(self.encoder, self.stage_heads, self.head, view)
 
-    @torch.no_grad()
-    def keys(self, batch: Batch, number: int = 1) -> Tensor:
-        """Keys of the views with this number in the plan at every stage, ``[B, stages, dim]``; under split batch norm
-        in another order, as MoCo's."""
-        view, model = batch.views[number], (self.key_encoder, self.key_stage_heads, self.key_head)
-        if not (self.training and self.encoder.norm == "split"):
-            return self.through(*model, view)
-        order = batch.draws.permutation(len(view))
-        return self.through(*model, view[order])[order.argsort()]
+    def project_key(self, view: Tensor) -> Tensor:
+        """The same by the momentum encoder and its heads."""
+        return self.through(self.key_encoder, self.key_stage_heads, self.key_head, view)
 
     def through(self, encoder: Encoder, stage_heads: nn.ModuleList, head: nn.Module, view: Tensor) -> Tensor:
         """One pass through an encoder, and from the map of every stage through its head."""
