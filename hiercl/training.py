@@ -298,7 +298,7 @@ def open_folder(
         if there["method"] != description["method"]:
             differing.insert(0, f"method: there {there['method']!r}, here {description['method']!r}")
         if there.get("hierarchy") != json.loads(json.dumps(description["hierarchy"])):
-            differing.append("hierarchy: the classes there are ordered in another way than here")
+            differing.append("hierarchy: its classes, or their order, are other ones there")
         if differing:
             raise ValueError(
                 f"The run in {folder} has other settings ({'; '.join(differing)}): resume it with its own, or choose "

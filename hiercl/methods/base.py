@@ -105,6 +105,18 @@ class Supervision:
     hierarchy: Hierarchy
     labels: Tensor
 
+    def __post_init__(self):
+        labels, last = self.labels, self.hierarchy.n_leaves - 1
+        if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
+            raise ValueError(
+                f"labels are {labels.dtype} {list(labels.shape)}: give the leaf class of every item, whole numbers "
+                "[items]; the hierarchy knows the classes above it (label columns: Hierarchy.from_labels)."
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= last:
+            raise ValueError(
+                f"labels go from {int(labels.min())} to {int(labels.max())}; the hierarchy has leaves 0 to {last}."
+            )
+
     @property
     def ancestors(self) -> Tensor:
         """Class of every item at every level, coarse first, ``[items, levels]``. Equal numbers at a level mean that
@@ -125,6 +137,10 @@ class Setting:
     steps_per_epoch: int
     seed: int = 0
     supervision: Supervision | None = None
+
+    def __post_init__(self):
+        if self.supervision is not None and len(self.supervision.labels) != self.items:
+            raise ValueError(f"{len(self.supervision.labels)} labels of {self.items} items: give one for each.")
 
 
 class Method(nn.Module):

@@ -52,8 +52,8 @@ class HMCConfig(LevelsConfig):
     def __post_init__(self):
         super().__post_init__()
         if isinstance(self.level_weights, str):
-            return
-        if not self.level_weights or min(self.level_weights) < 0 or not any(self.level_weights):
+            level_weights(self.level_weights, 1)  # now rather than in the first step
+        elif not self.level_weights or min(self.level_weights) < 0 or not any(self.level_weights):
             raise ValueError(f"level_weights={self.level_weights}: none may be negative, and not all of them 0.")
 
 
@@ -164,33 +164,30 @@ class HCE(LabelContrast):
 
     def raised(self, terms: tuple[Term | BlockTerm, ...], batch: Batch) -> tuple[list[Tensor], Tensor]:
         """The levels' losses (coarse to fine) after the maximum, and the share of coarser ones that it replaced."""
-        rule = raised_pairs if self.config.maximum == "pair" else raised_means
-        if self.config.maximum == "centred":
-            return rule(terms, batch, [candidates(term) for term in terms])
-        return rule(terms, batch)
+        if self.in_warm_up:  # every item is a class of its own at every level: there is nothing to compare
+            return [term.loss for term in terms], terms[0].loss.new_zeros(())
+        if self.config.maximum == "pair":
+            return raised_pairs(terms, batch)
+        return raised_means(terms, batch, self.chance(batch) if self.config.maximum == "centred" else 0.0)
 
-
-def candidates(term: Term | BlockTerm) -> Tensor:
-    """Mean number of candidates of the anchors that take part: the loss of equal embeddings is its logarithm."""
-    pairs = term.pairs
-    open_ = pairs.negative.sum(dim=1) + torch.bincount(pairs.positive_index[:, 0], minlength=len(pairs.anchors))
-    return open_.sum() / (open_ > 0).sum().clamp(min=1)
+    def chance(self, batch: Batch) -> Tensor:
+        """Every level's loss for equal embeddings, ``[levels]``: the logarithm of its number of candidates."""
+        item = batch.gather(batch.items[:, 0])
+        label = self.ancestors[item]
+        kept = [self.kept(item, label, level) for level in range(self.levels)]
+        items = torch.stack([torch.ones_like(item).sum() if keep is None else keep.sum() for keep in kept])
+        return (2 * items - 1).clamp(min=1).float().log()
 
 
 def raised_means(
-    terms: tuple[Term | BlockTerm, ...], batch: Batch, candidates: list[Tensor] | None = None
+    terms: tuple[Term | BlockTerm, ...], batch: Batch, chance: Tensor | float
 ) -> tuple[list[Tensor], Tensor]:
-    """Every level's mean loss, raised to the largest of the finer levels; less log(candidates) while they compare."""
-    chance = [torch.zeros(())] * len(terms) if candidates is None else [batch.mean(c.float()).log() for c in candidates]
-    losses, acts, highest = [], [], None
-    for term, offset in zip(reversed(terms), reversed(chance), strict=True):
-        centred = batch.gather(term.loss[None]).mean() - offset.to(term.loss.device)  # of all processes
-        if highest is not None:
-            acts.append((highest > centred).float())
-            centred = torch.maximum(centred, highest)
-        highest = centred
-        losses.append(centred + offset.to(term.loss.device))
-    return losses[::-1], torch.stack(acts).mean() if acts else losses[0].new_zeros(())
+    """Every level's mean loss, raised to the largest of the finer levels; less its chance while they compare."""
+    mean = batch.gather(torch.stack([term.loss for term in terms])[None]).mean(dim=0)  # of all processes
+    centred = mean - chance
+    highest = centred.flip(0).cummax(dim=0).values.flip(0)
+    acts = (highest > centred)[:-1].float()
+    return list((highest + chance).unbind()), acts.mean() if len(acts) else acts.sum()
 
 
 def raised_pairs(terms: tuple[Term, ...], batch: Batch) -> tuple[list[Tensor], Tensor]:
@@ -199,9 +196,11 @@ def raised_pairs(terms: tuple[Term, ...], batch: Batch) -> tuple[list[Tensor], T
     for term in reversed(terms):
         of_pair = term.reduced("positives")
         if highest is not None:
-            acts.append((of_pair < highest).float().mean())
+            acts.append((of_pair < highest).sum() / max(1, len(of_pair)))
             of_pair = torch.maximum(of_pair, highest)
-        highest = batch.gather(of_pair.max()[None]).max()
+        # With thinning, a process may have no pair at a level.
+        largest = of_pair.max() if len(of_pair) else of_pair.new_full((), -math.inf)
+        highest = batch.gather(largest[None]).max()
         anchor = term.pairs.positive_index[:, 0]
         pairs = torch.bincount(anchor, minlength=len(term.pairs.anchors))
         share = 1 / pairs[anchor]

@@ -120,6 +120,11 @@ class LabelContrast(WithTree, Method):
         """How many levels are contrasted."""
         return self.ancestors.shape[1]
 
+    @property
+    def in_warm_up(self) -> bool:
+        """Whether the first tree is still to come; every item is then a class of its own."""
+        return self.config.source == "prototypes" and self.tree is None
+
     # -- once an epoch ------------------------------------------------------------------------------------------
 
     def refresh(self, epoch: int, embed: Embed) -> None:
