@@ -226,7 +226,7 @@ def test_centred_maximum_holds_thinned_levels_to_no_less():
 def test_two_levels_without_thinning(seed):
     """Where the coarse loss is the larger one HMCE is HMC, value and gradient; where it is not, SupCon."""
     labels = long_tailed(TWO)
-    hmc, hmce = planted("hmc", TWO, labels), planted("hmce", TWO, labels, maximum="batch")
+    hmc, hmce = planted("hmc", TWO, labels), planted("hmce", TWO, labels, maximum="batch", thinning=False)
     batch = learned(TWO, labels, random_batch(seed))
     coarse, fine = (term.loss.item() for term in hmc(batch).terms)
     assert coarse > fine
@@ -507,7 +507,7 @@ def test_several_processes_do_what_one_does(name, settings, as_a_user):
         ("hmc", {"warm_up": 1.5}, "share of training"),
         ("hmc", {"prototypes": (5, 5)}, "grow"),
         ("hmc", {"block": 0}, "at least 1"),
-        ("hmce", {"block": 4}, "all pairs of a batch"),
+        ("hmce", {"block": 4, "maximum": "pair"}, "all pairs of a batch"),
     ],
 )
 def test_wrong_settings(name, settings, message, as_a_user):

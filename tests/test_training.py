@@ -48,7 +48,7 @@ METHODS = {
     "csml": {"queue": 40, "neighbours": 3, "neighbour_start": 0.3},
     "supcon": {},
     "hmc": {"thinning": True, "heads": "level"},
-    "hce": {"maximum": "batch"},
+    "hce": {"maximum": "pair", "thinning": False},
     "hmce": {},
     "g_hmlc": {"warm_up": 0.3},
     "a_hmlc": {},

@@ -115,8 +115,10 @@ def level_weights(schedule: str | tuple[float, ...], levels: int) -> tuple[float
 class HCEConfig(LevelsConfig):
     """Settings of HCE; those of SupCon come first."""
 
-    maximum: Literal["pair", "batch", "centred"] = "pair"
-    """Of which losses: of every pair (the paper), of the levels' means over the batch (the official code), or of these
+    thinning: bool = True
+    """Whether a level keeps one item, the lowest, of every class of the next finer one (official code: yes)."""
+    maximum: Literal["batch", "pair", "centred"] = "batch"
+    """Of which losses: of the levels' means over the batch (the official code), of every pair (the paper), or of the
     means less their value for equal embeddings (ours; it differs from batch only with thinning)."""
 
     def __post_init__(self):
@@ -145,8 +147,9 @@ class HCE(LabelContrast):
     replaces nearly every coarser pair by the batch's worst finer pair.
 
     Deviations
-        *Paper*: its text was not at hand; that its constraint is per pair is known from the official code's notes.
-        *Official code*: ``maximum="batch"``, ``thinning=True``, ``scale="official"``. *Ours*: ``maximum="centred"``
+        *Paper*: its text was not at hand; that its constraint is per pair (``maximum="pair", thinning=False``) is known
+        from the official code's notes. *Official code*: the defaults, with ``scale="official"``; the published numbers
+        are of this form, so it is the default here. *Ours*: ``maximum="centred"``
         compares $\mathcal L_l - \log C_l$, with $C_l$ the number of candidates of a level, so that a level is not held
         to be easier because thinning has left it fewer; and all that :class:`HMC` says.
     """
@@ -220,7 +223,8 @@ class HMCE(HCE, HMC):
     $$\mathcal L = \frac{\sum_l\lambda_l\max(\mathcal L_l, m_l)}{\sum_l\lambda_l}$$
 
     with the weights of :class:`HMC` and the maximum of :class:`HCE`, where its forms and the deviations are said. At
-    two levels the official form (``maximum="batch", thinning=True``) is SupCon, and without thinning it is HMC.
+    two levels the official form, which is the default, is SupCon in effect: the maximum acts always. Without thinning
+    it never acts, which is HMC.
     """
 
     name = "hmce"
