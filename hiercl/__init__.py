@@ -31,7 +31,7 @@ _HOME = {
     "embed": "embedding",
     "evaluate": "evaluation",
 }
-_MODULES = ("datasets", "encoders", "methods", "metrics", "pairs", "plot", "views")
+_MODULES = ("datasets", "encoders", "gates", "level_count", "masks", "methods", "metrics", "pairs", "plot", "views")
 
 __all__ = [*_HOME, *_MODULES]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.methods.base import Method, Step
+from hiercl.neighbours import neighbour_agreement
 from hiercl.probes import knn_predict
 from hiercl.processes import Processes
 from hiercl.streams import generator
@@ -68,7 +69,7 @@ class EpochLog:
         self.row |= {"cpu_seconds": cpu * processes.count, **means}  # without those of workers that decode
 
     def monitored(self, accuracies: dict[str, float]) -> None:
-        self.row |= {f"knn {level}": accuracy for level, accuracy in accuracies.items()}
+        self.row |= accuracies
         self.row["monitor_seconds"] = self.lap()
 
 
@@ -85,7 +86,8 @@ def summary(row: Mapping[str, Any]) -> str:
 def monitor(
     dataset: HierarchicalDataset, model: Method, embed: Callable[..., Tensor], seed: int
 ) -> Callable[[], dict[str, float]]:
-    """Leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in per cent.
+    """Leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in per cent;
+    and of a method that mines neighbours, the share of them that are of the item's class.
 
     ``embed(function, index=index)`` runs a part of the model over these items of the training set.
     """
@@ -95,11 +97,15 @@ def monitor(
     def look() -> dict[str, float]:
         features = embed(model.encoder, index=index)
         own = torch.arange(len(index), device=features.device)
+        neighbours = getattr(model, "neighbours", None)
         result = {}
         for level, name in enumerate(hierarchy.level_names):
             labels = torch.as_tensor(dataset.labels_at(level)[index.numpy()], device=features.device)
             hits = knn_predict(features, labels, features, own=own) == labels
-            result[name] = 100 * hits.float().mean().item()
+            result[f"knn {name}"] = 100 * hits.float().mean().item()
+            if neighbours is not None:
+                agreement = neighbour_agreement(neighbours.cpu(), dataset.labels_at(level))
+                result[f"neighbours {name}"] = 100 * agreement
         return result
 
     return look

@@ -43,12 +43,10 @@ class MaskFit:
     Attributes:
         masks: weight of every dimension at every level; hard masks are 0 or 1, disjoint, and cover all dimensions.
         responsibilities: probability of each level for every dimension, by the mixture.
-        changed: share of the dimensions that had another level in the previous masks; None without previous masks.
     """
 
     masks: Float[Tensor, "levels d"]
     responsibilities: Float[Tensor, "d levels"]
-    changed: float | None
 
 
 # -- what the mixture sees ------------------------------------------------------------------------------------------
@@ -202,7 +200,6 @@ def fit_masks(
     levels: int,
     sizes: Literal["equal", "free"] = "equal",
     soft: bool = False,
-    previous: Float[Tensor, "levels d"] | None = None,
     seed: int = 0,
     restarts: int = 5,
 ) -> MaskFit:
@@ -230,7 +227,6 @@ def fit_masks(
         levels: number of levels.
         sizes: of hard masks.
         soft: take the responsibilities themselves as masks; ``sizes`` then plays no role.
-        previous: masks of an earlier fit, to be compared with.
         seed: of the starts (k-means++), any whole number from 0.
         restarts: starts of the mixture; the likeliest fit is kept.
 
@@ -265,8 +261,7 @@ def fit_masks(
     else:
         level_of = _equal_sizes(log_r) if sizes == "equal" else _free_sizes(log_r)
         masks = _one_hot(torch.from_numpy(level_of), levels).to(descriptor.device)
-    changed = None if previous is None else 1 - mask_overlap(previous.to(masks.device), masks)
-    return MaskFit(masks, responsibilities, changed)
+    return MaskFit(masks, responsibilities)
 
 
 @torch.no_grad()

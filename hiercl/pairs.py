@@ -145,7 +145,7 @@ class Pairs:
 
 
 def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> pd.DataFrame:
-    r"""How right the pairs were, judged by true labels that the method never saw; one row a level of the hierarchy.
+    r"""How right the pairs were, judged by true labels (which only supervised methods saw); one row a level.
 
     With $y_a$, $y_c$ the labels of anchor and candidate at the level, every share is taken over all pairs of its kind:
 
@@ -155,8 +155,9 @@ def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
     * ``same_removed``, ``other_removed`` = P(removed | open to selection and $y_a = y_c$, or $y_a ≠ y_c$):
       a selection that knows something has the first well above the second.
 
-    Random initial queue entries (item −1) have no label and are not counted. A mixed query counts as its anchor, a
-    prototype has the label of the majority of its members.
+    Random initial queue entries (item −1) have no label and are not counted, nor are anchors without any candidate
+    (those that thinning took out). A mixed query counts as its anchor, a prototype has the label of the majority of its
+    members.
 
     Args:
         pairs: what a step did.
@@ -187,6 +188,7 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
     pulled = pairs.positive.cpu().numpy() > 0
     pushed = pairs.negative.cpu().numpy()
     removed = pairs.removed.cpu().numpy()
+    takes_part = (pulled | pushed | removed).any(axis=1)
 
     counts: dict[str, list[int]] = {}
     for level in range(hierarchy.levels):
@@ -199,7 +201,7 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
         other = ~same & known
         row = {
             "level": level,
-            "anchors": len(anchor_item),
+            "anchors": takes_part.sum(),
             "pulled": (pulled & known).sum(),
             "pulled_same": (pulled & same).sum(),
             "pushed": (pushed & known).sum(),
@@ -209,7 +211,7 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
             "open_same": ((pushed | removed) & same).sum(),
             "open_other": ((pushed | removed) & other).sum(),
             "negatives": pushed.sum(),
-            "anchors_without_negative": (~pushed.any(axis=1)).sum(),
+            "anchors_without_negative": (takes_part & ~pushed.any(axis=1)).sum(),
         }
         for name, value in row.items():
             counts.setdefault(name, []).append(int(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Callable, Sequence
@@ -72,11 +73,12 @@ def fit(
         >>> run = hiercl.fit("hcsc", train, epochs=20, prototypes=(20, 100), seed=0)
     """
     kind = methods.get(method)
+    check_names(kind, settings)
     config, view_config, method_config = distribute(settings, FitConfig, ViewConfig, kind.Config)
     check_dataset(dataset)
     supervised = kind.needs_labels(method_config)
     if supervised:
-        check_labels(kind.name, dataset)
+        check_labels(kind.name, settings, dataset)
     accelerator = make_accelerator(pick_device(config.device))
     device, processes = accelerator.device, Processes.here()
     half = config.precision == "bf16" or (config.precision == "auto" and half_precision_is_native(device))
@@ -105,6 +107,7 @@ def fit(
     with torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
         torch.manual_seed(stream_seed(config.seed, 0, "weights"))
         model = build(description, functions, dataset.labels if supervised else None).to(device)
+        warn_of_late_starts(model, config.epochs)
         model.to(memory_format=torch.channels_last)
         optimiser = make_optimiser(model, config, batch)
         if config.compile:
@@ -210,13 +213,32 @@ def check_dataset(dataset: HierarchicalDataset) -> None:
         raise ValueError(f"{dataset.name} holds {len(dataset)} item(s); contrast needs at least two.")
 
 
-def check_labels(method: str, dataset: HierarchicalDataset) -> None:
+def check_names(kind: type[Method], settings: dict[str, Any]) -> None:
+    """Raises ValueError for a setting that other methods have and this one has not."""
+    known = {field.name for part in (FitConfig, ViewConfig, kind.Config) for field in dataclasses.fields(part)}
+    for name in settings:
+        others = [other for other in methods.names() if name in methods.get(other).Config.__dataclass_fields__]
+        if name not in known and others:
+            raise ValueError(f"{name!r} is no setting of {kind.name}, but of {', '.join(others)}.")
+
+
+def check_labels(method: str, settings: dict[str, Any], dataset: HierarchicalDataset) -> None:
     """Raises ValueError for data that a supervised method cannot learn from."""
-    if not dataset.labelled:
-        raise ValueError(
-            f"{method} learns from labels, and {dataset.name} has none: give labelled data, or choose a method that "
-            "needs none (simclr, moco, hcsc, csml; hmc and its relatives with source='prototypes')."
-        )
+    if dataset.labelled:
+        return
+    if settings.get("neighbour_source") == "labels":
+        way_out = "leave out neighbour_source='labels', which asks for them."
+    else:
+        way_out = "choose simclr, moco, hcsc or csml, or set source='prototypes', which learns a hierarchy of its own."
+    raise ValueError(f"{method} learns from labels, and {dataset.name} has none: give labelled data, or {way_out}")
+
+
+def warn_of_late_starts(model: Method, epochs: int) -> None:
+    """Warns of what never begins, because the training is too short for it."""
+    for setting, first in model.starts.items():
+        if 0 < epochs <= first:
+            text = f"{model.name}: {setting} lasts for all {epochs} epochs, and what follows it never begins: train "
+            warnings.warn(f"{text}longer, or choose a smaller {setting}.", stacklevel=3)
 
 
 def check_batch(batch: int, config: FitConfig, processes: Processes) -> None:

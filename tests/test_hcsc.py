@@ -12,7 +12,8 @@ from hiercl.bench import plain_prototype_pairs, plain_removals
 from hiercl.losses import info_nce
 from hiercl.methods.base import Setting
 from hiercl.methods.hcsc import HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP
-from hiercl.methods.with_tree import tree_sizes, warm_up_epochs
+from hiercl.methods.schedules import warm_up_epochs
+from hiercl.methods.with_tree import tree_sizes
 from hiercl.prototypes import PrototypeTree
 from hiercl.streams import Draws
 

@@ -306,16 +306,6 @@ def test_equal_descriptors_give_some_split(sizes, levels):
     assert torch.allclose(fit.responsibilities, torch.tensor(1 / levels))
 
 
-def test_changes_are_counted():
-    points = unequal_points(10)
-    fit = fit_masks(points, None, 2)
-    assert fit.changed is None
-    assert fit_masks(points, None, 2, previous=fit.masks).changed == 0
-    other = fit.masks.clone()
-    other[:, :3] = other[:, :3].flip(0)
-    assert fit_masks(points, None, 2, previous=other).changed == pytest.approx(0.3)
-
-
 # -- masks of every top node ----------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from hiercl.gates import gate, gate_statistics
 from hiercl.methods.base import Batch, Setting
 from hiercl.methods.hmlc import HMC, HMCConfig
-from hiercl.methods.label_contrast import Representation
+from hiercl.methods.label_contrast import Observed, Representation
 from hiercl.methods.terms import BlockTerm, Term
 
 
@@ -42,7 +42,8 @@ class AHMLC(HMC):
     Deviations
         *Paper*: only its abstract, one caption and summaries by others were at hand: soft masks by an attention head
         for each level, better than hard ones because levels may share features. **The form of the gate, where it acts,
-        the weights of the levels and all sizes are our instantiation, not the paper's.**
+        the weights of the levels and all sizes are our instantiation, not the paper's.** There is no maximum over
+        levels as HMCE has it: with a mask each, they do not share a metric.
     """
 
     name = "a_hmlc"
@@ -58,7 +59,7 @@ class AHMLC(HMC):
         masks = self.gate(feature, places.flatten(2).mT if self.gate.needs_tokens else None)
         return Representation(F.normalize(masks * self.projections(feature), dim=2), masks)
 
-    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> dict[str, float]:
+    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
         """Spread of the masks over inputs and over features, for every level."""
         found = gate_statistics(masks)
         shown = {"std_over_inputs": "gate over inputs", "std_over_features": "gate over features"}

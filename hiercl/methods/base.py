@@ -166,6 +166,11 @@ class Method(nn.Module):
         return False
 
     @property
+    def starts(self) -> Mapping[str, int]:
+        """The first epoch of what begins later than training, by the name of the setting that says when."""
+        return {}
+
+    @property
     def plan(self) -> tuple[View, ...]:
         """The views of a step."""
         return (View(), View())

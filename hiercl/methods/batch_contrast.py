@@ -49,26 +49,28 @@ class Views:
             rows: which anchors.
             label: of every item of the whole batch, ``[n]``; by default each item has one of its own (SimCLR).
             kept: which items of the whole batch take part, ``[n]``; as candidates the others are removed, as anchors
-                they have neither positives nor negatives. By default all.
+                they have no candidates at all. By default all.
             level: that the labels are of.
         """
         place = self.place[rows]
         views = self.item.repeat(2)
         of_view = (self.item if label is None else label).repeat(2)
         same = of_view[place, None] == of_view
-        itself = torch.zeros_like(same)
-        itself[torch.arange(len(rows), device=place.device), place] = True
+        open_ = torch.ones_like(same)  # everyone but itself
+        open_[torch.arange(len(rows), device=place.device), place] = False
         removed = torch.zeros_like(same)
         if kept is not None:
             takes_part = kept.repeat(2)
-            removed = ~(takes_part[place, None] & takes_part) & ~itself
-        index = (same & ~itself & ~removed).nonzero()
+            open_ &= takes_part[place, None]
+            removed = open_ & ~takes_part
+            open_ &= takes_part
+        index = (same & open_).nonzero()
         return Pairs(
             Members.of(Kind.VIEW, views[place]),
             Members.of(Kind.VIEW, views),
             index,
             torch.ones(len(index), device=place.device),
-            ~same & ~removed,
+            ~same & open_,
             removed,
             level=level,
         )

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from hiercl.encoders import Encoder, projection_head
 from hiercl.methods.base import Batch, Embed, Setting, Step, View, full_precision
-from hiercl.methods.hcsc import LOCAL_CROPS
+from hiercl.methods.local_crops import LOCAL_CROPS, check_local_crops
 from hiercl.methods.moco import MoCo, MomentumConfig, Queue
+from hiercl.methods.schedules import check_share, first_epoch
 from hiercl.methods.terms import Term
-from hiercl.methods.with_tree import check_share, warm_up_epochs
 from hiercl.mixing import cut_box, cutmix, numbers_needed
 from hiercl.neighbours import nearest_neighbours, random_neighbours
 from hiercl.norms import NORMS
@@ -32,8 +32,9 @@ class CsMlConfig(MomentumConfig):
 
     neighbours: int = 5
     """Neighbours kept of every item, one of which is drawn in a step; 0: no cross-samples at all, and so no mixture."""
-    neighbour_source: Literal["mined", "labels"] = "mined"
-    """mined: the most similar items; labels: random items of the same leaf class, a control that reads labels."""
+    neighbour_source: Literal["mined", "random", "labels"] = "mined"
+    """mined: the most similar items. Controls: random: any other items; labels: random items of the same leaf class,
+    which reads labels."""
     neighbour_weight: float = 0.5
     """Of the other one's key, for the anchor and for the neighbour; that of the own key is 1 less this."""
     neighbour_start: float = 0.05
@@ -59,6 +60,8 @@ class CsMlConfig(MomentumConfig):
         super().__post_init__()
         if self.neighbours < 0:
             raise ValueError(f"neighbours={self.neighbours}: 0 (none at all) or more.")
+        if self.neighbours == 0 and self.neighbour_source != "mined":
+            raise ValueError(f"neighbour_source={self.neighbour_source!r} says nothing with neighbours=0.")
         if not 0 <= self.neighbour_weight <= 1:
             raise ValueError(f"neighbour_weight={self.neighbour_weight}: it must lie between 0 and 1.")
         check_share("neighbour_start", self.neighbour_start)
@@ -73,8 +76,7 @@ class CsMlConfig(MomentumConfig):
                 raise ValueError(
                     f"stage_weights={self.stage_weights} of stages={self.stages}: give each stage a weight above 0."
                 )
-        if not 0 <= self.local_crops <= len(LOCAL_CROPS):
-            raise ValueError(f"local_crops={self.local_crops}: 0 to {len(LOCAL_CROPS)}.")
+        check_local_crops(self.local_crops)
 
 
 class StageHead(nn.Module):
@@ -167,22 +169,20 @@ class CsMl(MoCo):
         self.stage_heads = nn.ModuleList(StageHead(encoder, stage, config) for stage in intermediate)
         self.key_stage_heads = copy.deepcopy(self.stage_heads).requires_grad_(False)
         self.stage_queues = nn.ModuleList(Queue(len(self.queue), config.dim) for _ in intermediate)
-        self.warm_up_epochs = warm_up_epochs(config.neighbour_start, setting)
+        self.warm_up_epochs = first_epoch(config.neighbour_start, setting)
         self.mining_epochs = max(1, round(config.mine_every * setting.epochs))
         self.epoch = 0
         if config.neighbours:
-            if self.needs_labels(config):
-                if setting.supervision is None:
-                    raise ValueError(
-                        "neighbour_source='labels' reads labels: make the method with Setting(supervision=...), as "
-                        "hiercl.fit does."
-                    )
-                labels = setting.supervision.labels
-                self.register_buffer("labels", labels.clone())
-            else:
-                labels = torch.zeros(setting.items, dtype=torch.long)
-            # Before the first mining, in a model that was never trained: any other items.
-            self.register_buffer("neighbours", self.draw_neighbours(labels, epoch=0))  # [items, neighbours]
+            if self.needs_labels(config) and setting.supervision is None:
+                raise ValueError(
+                    "neighbour_source='labels' reads labels: make the method with Setting(supervision=...), as "
+                    "hiercl.fit does."
+                )
+            one_group = torch.zeros(setting.items, dtype=torch.long)
+            groups = setting.supervision.labels.clone() if self.needs_labels(config) else one_group
+            self.register_buffer("groups", groups)  # random neighbours are of the same group
+            # Before the first mining, in a model that was never trained: random ones.
+            self.register_buffer("neighbours", self.random_neighbours(epoch=0))  # [items, neighbours]
 
     @classmethod
     def needs_labels(cls, config) -> bool:
@@ -201,6 +201,10 @@ class CsMl(MoCo):
         drawn = self.neighbours[index.to(self.neighbours.device), which.to(self.neighbours.device)]
         return torch.stack([index, drawn.to(index.device)], dim=1)
 
+    @property
+    def starts(self) -> dict[str, int]:
+        return {"neighbour_start": self.warm_up_epochs} if self.config.neighbours else {}
+
     # -- once an epoch ------------------------------------------------------------------------------------------
 
     def refresh(self, epoch: int, embed: Embed) -> None:
@@ -209,13 +213,13 @@ class CsMl(MoCo):
             if self.config.neighbour_source == "mined":
                 found = nearest_neighbours(embed(self.key_encoder), self.config.neighbours)
             else:
-                found = self.draw_neighbours(self.labels, epoch)
+                found = self.random_neighbours(epoch)
             self.neighbours.copy_(found)
 
-    def draw_neighbours(self, labels: Tensor, epoch: int) -> Tensor:
-        """Random items of the same label."""
+    def random_neighbours(self, epoch: int) -> Tensor:
+        """Other items of the same group."""
         seed = 1000 * self.setting.seed + epoch
-        return random_neighbours(labels, self.config.neighbours, torch.Generator().manual_seed(seed))
+        return random_neighbours(self.groups, self.config.neighbours, torch.Generator().manual_seed(seed))
 
     def get_extra_state(self) -> dict:
         return {"epoch": self.epoch}

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.masks import contiguous_masks, describe, fisher_ratios, fit_masks, fit_masks_per_node, random_masks
+from hiercl.masks import (
+    contiguous_masks,
+    describe,
+    fisher_ratios,
+    fit_masks,
+    fit_masks_per_node,
+    mask_overlap,
+    random_masks,
+)
 from hiercl.methods.base import Batch, Embed, Setting
 from hiercl.methods.batch_contrast import Views
 from hiercl.methods.hmlc import HMC, HMCConfig
-from hiercl.methods.label_contrast import Representation
+from hiercl.methods.label_contrast import Observed, Representation
+from hiercl.methods.schedules import first_epoch
 from hiercl.methods.terms import BlockTerm, Term
 
 WARM_UP = 0.1  # share of training without masks
 FROZEN = 0.2  # share of training, at its end, without refits
+SHORTEST = 1e-24  # squared length of a masked feature that is divided by
 UNSTABLE = 0.5  # a refit that changes more dimensions than this, twice in a row, is not taken
 
 
@@ -30,8 +39,8 @@ class GHMLCConfig(HMCConfig):
     masks: Literal["mixture", "random", "contiguous"] = "mixture"
     """mixture: found by a Gaussian mixture; random or contiguous: the controls, as many features for each level."""
     descriptor: Literal["contrast", "raw", "moments", "samples", "correlation"] = "contrast"
-    """What the mixture sees of a feature: contrast of log Fisher ratios between levels, the raw ratios, or (without
-    labels) moments, samples or correlations."""
+    """What the mixture sees of a feature: contrast of log Fisher ratios between levels, the raw ratios, or, without
+    labels, moments, samples or correlations. Which mask is which level's is decided with labels always."""
     sizes: Literal["equal", "free"] = "equal"
     """Of the masks."""
     soft: bool = False
@@ -45,8 +54,14 @@ class GHMLCConfig(HMCConfig):
     refit: float | None = None
     """Share of training between two fits; by default there is one fit, after the warm-up."""
 
+    only_of_trees: ClassVar[tuple[str, ...]] = ("prototypes",)
+
     def __post_init__(self):
         super().__post_init__()
+        of_mixtures = {"descriptor": "contrast", "sizes": "equal", "soft": False, "refit": None}
+        idle = [name for name, default in of_mixtures.items() if getattr(self, name) != default]
+        if self.masks != "mixture" and idle:
+            raise ValueError(f"{', '.join(idle)}: settings of the mixture, which masks={self.masks!r} does without.")
         if self.refit is not None and not 0 < self.refit <= 1:
             raise ValueError(f"refit={self.refit}: it is a share of training, above 0; None fits once.")
         if self.heads == "level" and self.place == "projection":
@@ -54,6 +69,10 @@ class GHMLCConfig(HMCConfig):
         if self.rectified and self.place == "backbone":
             raise ValueError(
                 "rectified=True cuts projections: with place='backbone' the channels are positive already."
+            )
+        if self.per_superclass and self.source == "prototypes":
+            raise ValueError(
+                "per_superclass=True needs source='labels': learned classes are other ones in every epoch."
             )
         if self.per_superclass and (self.place == "backbone" or self.masks != "mixture"):
             raise ValueError("per_superclass=True needs masks='mixture' and place='projection'.")
@@ -82,7 +101,8 @@ class GHMLC(HMC):
         instantiation, not the paper's**: the contrast of log Fisher ratios between levels, equal sizes, one fit after
         a tenth of training. Free sizes, refits (every ``refit`` of training, none in the last fifth, and none that
         changes more than half of the dimensions twice in a row), other descriptors and places are options;
-        ``masks="random"`` is the control that any finding about the mixture has to be held against.
+        ``masks="random"`` is the control that any finding about the mixture has to be held against. There is no
+        maximum over levels as HMCE has it: with a mask each, the levels do not share a metric.
     """
 
     name = "g_hmlc"
@@ -93,18 +113,23 @@ class GHMLC(HMC):
         d = config.dim if config.place == "projection" else encoder.width
         if d < self.levels:
             raise ValueError(f"{d} features cannot be shared out to {self.levels} levels: choose a larger dim.")
-        superclasses = int(self.ancestors[:, 0].max()) + 1 if config.per_superclass else 1
+        superclasses = setting.supervision.hierarchy.sizes[0] if config.per_superclass else 1
         self.register_buffer("masks", torch.ones(superclasses, self.levels, d))
         self.masked = False  # whether the masks have been fitted
         self.unstable = 0  # refits in a row that changed more than half of the dimensions
-        self.changed = 0.0  # share of the dimensions that the newest fit changed
-        share = WARM_UP if config.warm_up is None else config.warm_up
-        self.first_fit = math.ceil(share * setting.epochs - 1e-9)
+        self.changed: float | None = None  # share of the dimensions that this epoch's refit changes
+        self.taken = False  # whether that refit was taken
+        self.first_fit = first_epoch(WARM_UP if config.warm_up is None else config.warm_up, setting)
 
     # -- once an epoch ------------------------------------------------------------------------------------------
 
+    @property
+    def starts(self) -> dict[str, int]:
+        return {"warm_up": max(self.first_fit, super().starts.get("warm_up", 0))}
+
     def refresh(self, epoch: int, embed: Embed) -> None:
         super().refresh(epoch, embed)
+        self.changed = None
         first = epoch >= self.first_fit and not self.masked
         if (first and (self.config.source == "labels" or self.tree)) or (self.masked and self.refit_due(epoch)):
             self.use(self.fitted(embed, epoch))
@@ -118,10 +143,11 @@ class GHMLC(HMC):
     def fitted(self, embed: Embed, epoch: int) -> Tensor:
         """Masks for the features as they are now, ``[superclasses or 1, levels, d]``."""
         config, d = self.config, self.masks.shape[2]
+        if config.masks == "random":
+            return random_masks(self.levels, d, self.setting.seed)[None]
+        if config.masks == "contiguous":
+            return contiguous_masks(self.levels, d)[None]
         seed = 1000 * self.setting.seed + epoch
-        if config.masks != "mixture":
-            drawn = random_masks(self.levels, d, seed) if config.masks == "random" else contiguous_masks(self.levels, d)
-            return drawn[None]
         features, ancestors = embed(self.features), self.ancestors.to(self.masks.device)
         if config.per_superclass:
             found = fit_masks_per_node(features, ancestors, config.descriptor, config.sizes, config.soft, seed)
@@ -136,9 +162,11 @@ class GHMLC(HMC):
         """Takes new masks, unless they change most of the old ones twice in a row."""
         masks = masks.to(self.masks.device)
         if self.masked:
-            self.changed = (masks.argmax(dim=1) != self.masks.argmax(dim=1)).float().mean().item()
+            pairs = zip(masks, self.masks, strict=True)
+            self.changed = 1 - sum(mask_overlap(new, old) for new, old in pairs) / len(masks)
             self.unstable = self.unstable + 1 if self.changed > UNSTABLE else 0
-            if self.unstable > 1:
+            self.taken = self.unstable <= 1
+            if not self.taken:
                 return
         self.masks.copy_(masks)
         self.masked = True
@@ -174,18 +202,20 @@ class GHMLC(HMC):
         item = views.item.repeat(2)[views.place[number]]
         weight = self.masks[self.ancestors[item, 0], level].square()  # M², [anchors, d]
         own, other = anchors[number, 0], candidates[:, 0]
-        length = (weight * own.square()).sum(dim=1, keepdim=True).sqrt() * (weight @ other.square().T).sqrt()
-        return (weight * own) @ other.T / (self.config.temperature * length.clamp(min=1e-12))
+        squared = (weight * own.square()).sum(dim=1, keepdim=True), weight @ other.square().T
+        length, other_length = (value.clamp(min=SHORTEST).sqrt() for value in squared)  # no gradient at length 0
+        return (weight * own) @ other.T / (self.config.temperature * length * other_length)
 
-    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> dict[str, float]:
-        return {} if self.config.refit is None else {"mask changed": self.changed}
+    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
+        return {} if self.changed is None else {"mask changed": self.changed, "refit taken": float(self.taken)}
 
     # -- checkpoints --------------------------------------------------------------------------------------------
 
     def get_extra_state(self) -> dict:
-        more = {name: getattr(self, name) for name in ("masked", "unstable", "changed")}
+        more = {name: getattr(self, name) for name in ("masked", "unstable", "changed", "taken")}
         return super().get_extra_state() | more
 
     def set_extra_state(self, state: dict) -> None:
         super().set_extra_state(state)
-        self.masked, self.unstable, self.changed = state["masked"], state["unstable"], state["changed"]
+        for name in ("masked", "unstable", "changed", "taken"):
+            setattr(self, name, state[name])

@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hiercl.methods.base import Batch, Embed, Setting, Step, View, full_precision
+from hiercl.methods.local_crops import LOCAL_CROPS, check_local_crops
 from hiercl.methods.moco import MoCo, MomentumConfig
+from hiercl.methods.schedules import check_share, warm_up_epochs
 from hiercl.methods.terms import Term
-from hiercl.methods.with_tree import WithTree, check_share, check_sizes, tree_sizes, warm_up_epochs
+from hiercl.methods.with_tree import WithTree, check_sizes, tree_sizes
 from hiercl.pairs import Kind, Members, Pairs
 from hiercl.prototypes import PrototypeTree
 from hiercl.streams import Draws
@@ -22,9 +24,6 @@ from hiercl.streams import Draws
 SELECTIONS = ("none", "instances", "prototypes", "both")
 HIGHEST_KEEP = 0.999  # of a draw, as in the official code: nothing is kept for certain
 LOWEST_PROTOTYPE_KEEP = 1e-4
-
-# Multi-crop of the paper: 192, 160, 128 and 96 of 224 pixels; at 32 pixels 28, 24, 20 and 16, with the same scales.
-LOCAL_CROPS = tuple(View(shrink=(k + 1) / 8, scale=(0.2 * k / 7, k / 7)) for k in (6, 5, 4, 3))
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ class HCSCConfig(MomentumConfig):
             raise ValueError(f"restarts={self.restarts}: k-means needs at least one start.")
         check_share("warm_up", self.warm_up)
         check_sizes(self.prototypes)
-        if not 0 <= self.local_crops <= len(LOCAL_CROPS):
-            raise ValueError(f"local_crops={self.local_crops}: 0 to {len(LOCAL_CROPS)}.")
+        check_local_crops(self.local_crops)
 
 
 class HCSC(WithTree, MoCo):
@@ -119,6 +117,10 @@ class HCSC(WithTree, MoCo):
     @property
     def plan(self) -> tuple[View, ...]:
         return (View(), View(), *LOCAL_CROPS[: self.config.local_crops])
+
+    @property
+    def starts(self) -> dict[str, int]:
+        return {"warm_up": self.warm_up_epochs}
 
     # -- once an epoch ------------------------------------------------------------------------------------------
 

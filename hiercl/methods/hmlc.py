@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hiercl.methods.base import Batch, Setting
-from hiercl.methods.label_contrast import LabelContrast, LevelsConfig, SupConConfig
+from hiercl.methods.label_contrast import LabelContrast, LevelsConfig, Observed, SupConConfig
 from hiercl.methods.terms import BlockTerm, Term
 
 SCHEDULES = ("exp", "power", "uniform")
@@ -52,7 +52,7 @@ class HMCConfig(LevelsConfig):
     def __post_init__(self):
         super().__post_init__()
         if isinstance(self.level_weights, str):
-            level_weights(self.level_weights, 1)  # now rather than in the first step
+            schedule_weights(self.level_weights, 1)  # now rather than in the first step
         elif not self.level_weights or min(self.level_weights) < 0 or not any(self.level_weights):
             raise ValueError(f"level_weights={self.level_weights}: none may be negative, and not all of them 0.")
 
@@ -90,17 +90,17 @@ class HMC(LabelContrast):
             raise ValueError(f"level_weights={given}: the hierarchy has {self.levels} levels, give as many weights.")
 
     def level_weights(self) -> tuple[float, ...]:
-        return level_weights(self.config.level_weights, self.levels)
+        return schedule_weights(self.config.level_weights, self.levels)
 
 
-def level_weights(schedule: str | tuple[float, ...], levels: int) -> tuple[float, ...]:
+def schedule_weights(schedule: str | tuple[float, ...], levels: int) -> tuple[float, ...]:
     r"""$\lambda$ of every level, coarse to fine; l = 1 is the finest: $e^{1/l}$ ("exp"), $2^{1/l}$ ("power"), 1.
 
     Raises:
         ValueError: an unknown schedule.
 
     Example:
-        >>> [round(weight, 3) for weight in level_weights("exp", 2)]
+        >>> [round(weight, 3) for weight in schedule_weights("exp", 2)]
         [1.649, 2.718]
     """
     if not isinstance(schedule, str):
@@ -115,8 +115,6 @@ def level_weights(schedule: str | tuple[float, ...], levels: int) -> tuple[float
 class HCEConfig(LevelsConfig):
     """Settings of HCE; those of SupCon come first."""
 
-    thinning: bool = True
-    """Whether a level keeps one item, the lowest, of every class of the next finer one (official code: yes)."""
     maximum: Literal["batch", "pair", "centred"] = "batch"
     """Of which losses: of the levels' means over the batch (the official code), of every pair (the paper), or of the
     means less their value for equal embeddings (ours; it differs from batch only with thinning)."""
@@ -142,14 +140,13 @@ class HCE(LabelContrast):
 
     Candidates and roles as in :class:`HMC`. The history has the share of coarser losses that the maximum replaces.
 
-    How much each form does was measured (CIFAR-100, two levels; see the README): *batch* without thinning never acts,
-    since the coarse loss is the larger one; *batch* with thinning always acts, and what is left is SupCon; *pair*
-    replaces nearly every coarser pair by the batch's worst finer pair.
+    At two levels *batch* is seldom a method of its own: without thinning the coarse loss is the larger one and nothing
+    is raised, which leaves HMC; with thinning, which leaves the coarse level few candidates, it is always raised, which
+    leaves SupCon. *pair* replaces nearly every coarser pair by the batch's worst finer pair.
 
     Deviations
-        *Paper*: its text was not at hand; that its constraint is per pair (``maximum="pair", thinning=False``) is known
-        from the official code's notes. *Official code*: the defaults, with ``scale="official"``; the published numbers
-        are of this form, so it is the default here. *Ours*: ``maximum="centred"``
+        *Paper*: its text was not at hand; that its constraint is per pair is known from the official code's notes.
+        *Official code*: ``maximum="batch"``, ``thinning=True``, ``scale="official"``. *Ours*: ``maximum="centred"``
         compares $\mathcal L_l - \log C_l$, with $C_l$ the number of candidates of a level, so that a level is not held
         to be easier because thinning has left it fewer; and all that :class:`HMC` says.
     """
@@ -162,7 +159,7 @@ class HCE(LabelContrast):
         return sum(term.weight * loss for term, loss in zip(terms, raised, strict=True))
 
     @torch.no_grad()
-    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> dict[str, Tensor]:
+    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
         return {"maximum acts": self.raised(terms, batch)[1]}
 
     def raised(self, terms: tuple[Term | BlockTerm, ...], batch: Batch) -> tuple[list[Tensor], Tensor]:
@@ -222,9 +219,8 @@ class HMCE(HCE, HMC):
 
     $$\mathcal L = \frac{\sum_l\lambda_l\max(\mathcal L_l, m_l)}{\sum_l\lambda_l}$$
 
-    with the weights of :class:`HMC` and the maximum of :class:`HCE`, where its forms and the deviations are said. At
-    two levels the official form, which is the default, is SupCon in effect: the maximum acts always. Without thinning
-    it never acts, which is HMC.
+    with the weights of :class:`HMC` and the maximum of :class:`HCE`, where its forms, the deviations and what becomes
+    of it at two levels are said.
     """
 
     name = "hmce"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal, NamedTuple
@@ -13,8 +14,9 @@ from torch.nn import functional as F
 from hiercl.encoders import projection_head
 from hiercl.methods.base import Batch, Embed, Method, Setting, Step, check_temperature, full_precision
 from hiercl.methods.batch_contrast import Views, check_block, view_term
+from hiercl.methods.schedules import check_share, warm_up_epochs
 from hiercl.methods.terms import BlockTerm, Term
-from hiercl.methods.with_tree import WithTree, check_share, check_sizes, tree_sizes, warm_up_epochs
+from hiercl.methods.with_tree import WithTree, check_sizes, tree_sizes
 from hiercl.pairs import Pairs
 from hiercl.prototypes import PrototypeTree
 
@@ -43,7 +45,16 @@ class SupConConfig:
     block: int | None = None
     """Anchors whose similarities are held at once; for batches of thousands. By default all of them."""
 
+    thinning: ClassVar[bool] = False  # settings of the methods that contrast at every level
+    heads: ClassVar[str] = "shared"
+    only_of_trees: ClassVar[tuple[str, ...]] = ("prototypes", "warm_up")
+
     def __post_init__(self):
+        idle = [name for name in self.only_of_trees if getattr(self, name) is not None]
+        if self.source == "labels" and idle:
+            raise ValueError(
+                f"{' and '.join(idle)} say nothing without a learned tree: set source='prototypes' as well."
+            )
         check_temperature(self.temperature)
         check_sizes(self.prototypes)
         check_share("warm_up", self.warm_up)
@@ -58,6 +69,9 @@ class LevelsConfig(SupConConfig):
     """Whether a level keeps one item, the lowest, of every class of the next finer one (official code: yes)."""
     heads: Literal["shared", "level"] = "shared"
     """One projection head, or one for each level."""
+
+
+Observed = Mapping[str, Tensor | float]
 
 
 class Representation(NamedTuple):
@@ -107,7 +121,7 @@ class LabelContrast(WithTree, Method):
             ancestors = setting.supervision.ancestors
         self.register_buffer("ancestors", ancestors[:, self.levels_used].clone())  # [items, levels], coarse to fine
         levels = self.ancestors.shape[1]
-        separate = levels - 1 if getattr(config, "heads", "shared") == "level" else 0
+        separate = levels - 1 if config.heads == "level" else 0
         make = partial(projection_head, config.head, encoder.width, config.dim)
         self.coarse_heads = nn.ModuleList(make() for _ in range(separate))  # the finest level has self.head
 
@@ -119,6 +133,10 @@ class LabelContrast(WithTree, Method):
     def levels(self) -> int:
         """How many levels are contrasted."""
         return self.ancestors.shape[1]
+
+    @property
+    def starts(self) -> dict[str, int]:
+        return {"warm_up": self.warm_up_epochs} if self.config.source == "prototypes" else {}
 
     @property
     def in_warm_up(self) -> bool:
@@ -172,7 +190,7 @@ class LabelContrast(WithTree, Method):
             more = {"weight": weight, "shared_denominator": True}
             if kept is not None:
                 here = 2 * kept[views.own].sum()
-                more["count"] = batch.mean(here.float()).clamp(min=1)
+                more["count"] = batch.mean(here.float())  # one item always stays
 
             def rows(number: Tensor, level=level, kept=kept) -> tuple[Tensor, Pairs]:
                 logits = similar(number, level) if for_all_levels is None else for_all_levels
@@ -196,7 +214,7 @@ class LabelContrast(WithTree, Method):
         At every level but the finest one item stays of each class of the next finer level: that with the lowest
         number. Two that stay and share a class then have their lowest common ancestor at this very level.
         """
-        if not getattr(self.config, "thinning", False) or level == self.levels - 1:
+        if not self.config.thinning or level == self.levels - 1:
             return None
         finer = label[:, level + 1]
         lowest = torch.full((int(finer.max()) + 1,), torch.iinfo(item.dtype).max, device=item.device)
@@ -224,6 +242,6 @@ class LabelContrast(WithTree, Method):
         """The loss of the terms: their weighted sum."""
         return sum(term.weight * term.loss for term in terms)
 
-    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> dict[str, Tensor]:
+    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
         """Further numbers for the history."""
         return {}

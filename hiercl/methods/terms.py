@@ -17,7 +17,7 @@ from hiercl.pairs import Pairs
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a loss: ``loss == info_nce(logits, pairs, shared_denominator, removed_logit)``, times ``weight``.
+    """One term: ``loss`` is ``info_nce(logits, pairs, shared_denominator, removed_logit)``; a step adds weight × loss.
 
     Attributes:
         count: what its mean divides by; None: the number of these anchors that have a positive.

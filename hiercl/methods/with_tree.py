@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import nn
 
-from hiercl.methods.base import Setting
 from hiercl.prototypes import PrototypeTree
 
 
@@ -62,17 +59,3 @@ def check_sizes(prototypes: tuple[int, ...] | None) -> None:
     steps = zip((0, *prototypes), prototypes, strict=False)
     if not prototypes or any(fine <= coarse for coarse, fine in steps):
         raise ValueError(f"prototypes={prototypes}: give sizes that grow from coarse to fine, as (20, 100).")
-
-
-def check_share(name: str, share: float | None) -> None:
-    """Raises ValueError for what is no share of training."""
-    if share is not None and not 0 <= share <= 1:
-        raise ValueError(f"{name}={share}: it is a share of training, between 0 and 1.")
-
-
-def warm_up_epochs(share: float | None, setting: Setting) -> int:
-    """Epochs without a tree. Default: a tenth of training if that is 5,000 steps or more (the encoder knows something
-    by then), else a third."""
-    if share is None:
-        share = 0.1 if 0.1 * setting.epochs * setting.steps_per_epoch >= 5000 else 1 / 3
-    return math.ceil(share * setting.epochs - 1e-9)

@@ -34,7 +34,7 @@ class Group:
     role: str
     items: np.ndarray  # pictures to show, indices in the data set
     names: list[str]  # class of each
-    same: np.ndarray  # whether that is the anchor's leaf class
+    same: np.ndarray  # whether it is of the anchor's class at the level that is judged
     notes: list[str]  # under each picture
     total: int
     total_same: int
@@ -43,10 +43,11 @@ class Group:
 def pairs(
     step: Step,
     dataset: HierarchicalDataset,
-    anchor: int = 0,
+    anchor: int | None = None,
     term: str | int | None = None,
     count: int = 8,
     tree: PrototypeTree | None = None,
+    level: int | None = None,
 ) -> Figure:
     """What a step does with one anchor: the most similar candidates that are pulled, pushed, removed or left alone.
 
@@ -56,10 +57,12 @@ def pairs(
     Args:
         step: what ``run.step(dataset)`` gives.
         dataset: the training set of that run.
-        anchor: number of the anchor in the step.
+        anchor: number of the anchor in the step; by default the first that anything pulls (thinning leaves some out).
         term: name or number of the term; by default the first that removes something, else the first.
         count: pictures in a row, at most.
         tree: ``run.tree``, needed for terms whose candidates are prototypes: each is shown by its nearest picture.
+        level: of the data's hierarchy, at which classes are compared; by default that of a supervised term, else the
+            leaves.
 
     Raises:
         ValueError: the anchor or the term does not exist, or the candidates are prototypes and no tree is given.
@@ -70,18 +73,21 @@ def pairs(
     check_images(dataset)
     chosen = _pick_term(step, term)
     anchors = chosen.pairs.anchors
+    if anchor is None:
+        anchor = int(chosen.pairs.positive_index[0, 0]) if len(chosen.pairs.positive_index) else 0
     if not 0 <= anchor < len(anchors):
         raise ValueError(f"there is no anchor {anchor}: the step has {len(anchors)}, counted from 0.")
     item = int(anchors.item[anchor])
-    groups = _groups(chosen, dataset, anchor, item, count, tree)
+    level = _judged(chosen, dataset, level)
+    groups = _groups(chosen, dataset, anchor, item, count, tree, level)
 
     size = min(0.72, (WIDTH - LEFT - 0.1) / count - 0.08)
     tops = [HEADER]
     for group in groups:
         tops.append(tops[-1] + size + (0.5 if group.notes else 0.38))
     path = " › ".join(readable(name) for name in dataset.hierarchy.path(int(dataset.labels[item])))
-    leaf = readable(dataset.hierarchy.leaf_names[int(dataset.labels[item])])
-    note = f"Each row: the most similar first. Bold: “{leaf}” like the anchor."
+    own = readable(dataset.hierarchy.names[level][dataset.labels_at(level)[item]])
+    note = f"Each row: the most similar first. Bold: “{own}” like the anchor."
     if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
         note += " A prototype is shown by its nearest picture and named after most of its members."
     figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)
@@ -104,8 +110,19 @@ def _pick_term(step: Step, term: str | int | None) -> Term:
     raise ValueError(f"there is no term {term!r}: the step has {', '.join(names)}.")
 
 
+def _judged(term: Term, dataset: HierarchicalDataset, level: int | None) -> int:
+    """The level at which classes are compared."""
+    levels = dataset.hierarchy.levels
+    if level is not None:
+        if not -levels <= level < levels:
+            raise ValueError(f"level={level}: the hierarchy of {dataset.name} has the levels 0 to {levels - 1}.")
+        return level % levels
+    of_views = bool((term.pairs.candidates.kind == Kind.VIEW).all())
+    return min(term.pairs.level, levels - 1) if of_views and term.pairs.level is not None else levels - 1
+
+
 def _groups(
-    term: Term, dataset: HierarchicalDataset, anchor: int, item: int, count: int, tree: PrototypeTree | None
+    term: Term, dataset: HierarchicalDataset, anchor: int, item: int, count: int, tree: PrototypeTree | None, level: int
 ) -> list[Group]:
     """The candidates by role; roles that nobody has are left out."""
     pairs = term.pairs
@@ -123,7 +140,8 @@ def _groups(
         if not len(known):
             continue
         known = known[np.argsort(-similarity[known], kind="stable")]
-        same = labels[known] == dataset.labels[item]
+        of_leaf = dataset.hierarchy.ancestors[:, level]
+        same = of_leaf[labels[known]] == of_leaf[dataset.labels[item]]
         shown = known[:count]
         names = [readable(dataset.hierarchy.leaf_names[label]) for label in labels[shown]]
         notes = [f"kept with {keep[c]:.2f}" for c in shown] if role == "removed" and keep is not None else []
