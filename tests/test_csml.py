@@ -359,8 +359,22 @@ def test_neighbours_by_labels_share_the_leaf_class():
         assert neighbour_agreement(method.neighbours, LABELS.numpy()) == 1
         assert not (method.neighbours == torch.arange(ITEMS)[:, None]).any()
     assert not torch.equal(before, method.neighbours)
-    needs = [CsMl.needs_labels(c) for c in (method.config, CsMlConfig(), replace(method.config, neighbours=0))]
-    assert needs == [True, False, False]
+    assert [CsMl.needs_labels(c) for c in (method.config, CsMlConfig())] == [True, False]
+    with pytest.raises(ValueError, match="says nothing with neighbours=0"):
+        replace(method.config, neighbours=0)
+
+
+def test_random_neighbours_are_any_other_items():
+    method = make(neighbour_source="random", neighbours=3)
+    assert not CsMl.needs_labels(method.config)
+    agreement = [neighbour_agreement(method.neighbours, LABELS.numpy())]
+    for epoch in range(8):
+        before = method.neighbours.clone()
+        method.refresh(epoch, lambda function: None)
+        agreement.append(neighbour_agreement(method.neighbours, LABELS.numpy()))
+    assert not torch.equal(before, method.neighbours)
+    chance = (np.bincount(LABELS) * (np.bincount(LABELS) - 1)).sum() / (ITEMS * (ITEMS - 1))
+    assert np.mean(agreement) == pytest.approx(chance, abs=0.06)
 
 
 # -- stages -----------------------------------------------------------------------------------------------------
@@ -509,7 +523,7 @@ def test_audit_of_a_run_by_labels():
 
 @pytest.mark.parametrize("settings", [{"local_crops": 2, "stages": (1, 3)}, {"norm": "split"}, {"epochs": 0}])
 def test_training_with_other_settings(settings):
-    run = fit(CsMl, pictures(), **TRAINED | {"epochs": 1} | settings)
+    run = fit(CsMl, pictures(), **TRAINED | {"epochs": 1, "neighbour_start": 0.0} | settings)
     assert "loss" not in run.history or np.isfinite(run.history["loss"]).all()
     assert torch.isfinite(run.step(pictures(), batch=16).loss)
 
