@@ -24,6 +24,7 @@ import hiercl
 from hiercl.datasets import HierarchicalDataset
 from hiercl.probes import LinearProbe, knn_predict
 
+HERE = Path(__file__).parent
 BACKBONE = {"place": "backbone"}
 HEADS = {"place": "backbone", "heads": "level"}
 ARMS: dict[str, dict[str, Any]] = {
@@ -90,9 +91,9 @@ class Search:
     """Of every arm."""
     jobs: int = 2
     """Runs at a time, one thread each."""
-    out: Path = Path("runs/mask_search")
-    """Where the numbers of each run go."""
-    page: Path = Path(__file__).parent / "mask_search_results.md"
+    out: Path = HERE / "results" / "mask_search"
+    """Where the numbers of each run go (in the repository)."""
+    page: Path = HERE / "mask_search_results.md"
     """The table."""
 
 
