@@ -109,3 +109,11 @@ def test_prototypes_have_the_label_of_their_majority():
     assert table["false_negative_rate"].tolist() == [0.0, 0.0]
     with pytest.raises(ValueError, match="tree"):
         audit(pairs, labels, HIERARCHY)
+
+
+def test_anchors_without_any_candidate_are_not_counted():
+    """Thinning takes them out: they have neither too few negatives nor any negatives to average."""
+    negative = torch.tensor([[False, True, True], [False, False, False]])
+    pairs = Pairs.from_matrices(members(2), members(3), torch.zeros(2, 3), negative)
+    table = audit(pairs, LABELS, HIERARCHY)
+    assert (table["negatives_left"] == 2).all() and (table["anchors_without_negative"] == 0).all()

@@ -371,3 +371,18 @@ def test_importing_hiercl_does_not_import_matplotlib():
 
     code = "import sys, hiercl; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pairs_of_a_supervised_term_are_judged_at_its_level(dataset):
+    """At level 0 a tiger is a lion's like; the first anchor that anything pulls is shown."""
+    views = Members.of(Kind.VIEW, torch.tensor([30, 0, 10]))  # a poodle, a lion, a tiger
+    positive = torch.tensor([[0.0, 0, 0], [0, 0, 1], [0, 1, 0]])
+    pairs = Pairs.from_matrices(views, views, positive, positive == 5, positive == 5, level=0)
+    supervised = Step((Term("level 0", torch.eye(3), pairs, shared_denominator=True),), views.item)
+    written = " ".join(texts(plot.pairs(supervised, dataset)))
+    assert "animals › cats › lion" in written and "“animals” like the anchor" in written
+    assert "100 % same class" in written
+    at_leaves = " ".join(texts(plot.pairs(supervised, dataset, level=-1)))
+    assert "“lion” like the anchor" in at_leaves and "0 % same class" in at_leaves
+    with pytest.raises(ValueError, match="level=3: the hierarchy of little has the levels 0 to 2"):
+        plot.pairs(supervised, dataset, level=3)

@@ -394,3 +394,24 @@ def test_compiled_encoders_do_the_same():
         settings = SMALL | METHODS[method] | {"epochs": 1}
         plain, compiled = (fit(method, pictures(64), compile=on, **settings).history["loss"] for on in (False, True))
         assert compiled.tolist() == pytest.approx(plain.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "method, settings, message",
+    [
+        ("hmc", {"maximum": "pair"}, "'maximum' is no setting of hmc, but of hce, hmce"),
+        ("simclr", {"queue": 10}, "'queue' is no setting of simclr, but of moco, hcsc, csml"),
+        ("moco", {"quueue": 10}, "Did you mean 'queue'"),
+    ],
+)
+def test_a_setting_of_other_methods_says_whose_it_is(method, settings, message):
+    with pytest.raises(ValueError, match=message):
+        fit(method, pictures(), **settings)
+
+
+def test_without_labels_the_way_out_is_named():
+    data = HierarchicalDataset.from_arrays(pictures().items, np.zeros(96, dtype=int), Hierarchy.from_dict(["all"]))
+    with pytest.raises(ValueError, match="choose simclr, moco, hcsc or csml"):
+        fit("hmc", data)
+    with pytest.raises(ValueError, match="leave out neighbour_source='labels'"):
+        fit("csml", data, neighbour_source="labels")
