@@ -242,7 +242,9 @@ def test_without_umap_the_error_says_what_to_install(monkeypatch):
 
 
 def test_umap_gives_the_same_map_for_the_same_seed(features, dataset):
+    threads = torch.get_num_threads()
     first = plot.map_2d(features, seed=3)
+    assert torch.get_num_threads() == threads  # which numba changes
     assert first.shape == (60, 2) and np.array_equal(first, plot.map_2d(features, seed=3))
     assert "neighbours agree" in plot.embedding(features, dataset, levels=[0]).axes[0].get_title(loc="left")
 

@@ -299,7 +299,7 @@ def test_step_and_audit_of_a_finished_run():
     [
         ({"method": "mocco"}, ValueError, "Did you mean 'moco'"),
         ({"epoch": 3}, ValueError, "Unknown setting 'epoch'. Did you mean 'epochs'"),
-        ({"prototypes": (2, 3)}, ValueError, "Unknown setting 'prototypes'"),
+        ({"prototypes": (2, 3)}, ValueError, "no setting of moco, but of hcsc, supcon"),
         ({"encoder": "resnet"}, ValueError, "resnet18"),
         ({"batch": 1}, ValueError, "at least 2"),
         ({"optimiser": "adam"}, ValueError, "adamw"),

@@ -38,6 +38,9 @@ def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarr
         raise ValueError(f"features must be [items, d] with at least 5 items, got {list(features.shape)}.")
     if not np.isfinite(features).all():
         raise ValueError("the features are not finite: the encoder has diverged, so there is nothing to map.")
+    # numba gives OpenMP as many threads as there are cores, and torch with it: trainings that follow would run at
+    # another speed, and to other last digits.
+    threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numba and umap speak of their own internals
@@ -50,7 +53,10 @@ def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reducer = UMAP(n_neighbors=min(neighbours, len(features) - 1), metric="cosine", random_state=seed, n_jobs=1)
-        return np.asarray(reducer.fit_transform(features), dtype=np.float32)
+        try:
+            return np.asarray(reducer.fit_transform(features), dtype=np.float32)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def embedding(
