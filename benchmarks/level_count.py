@@ -1,7 +1,8 @@
 """Can a Dirichlet-process mixture find the number of levels? Planted features first, then trained encoders.
 
     .venv/bin/python benchmarks/level_count.py                           # planted: writes level_count_results.md
-    .venv/bin/python benchmarks/level_count.py --runs moco hcsc runs/x   # real features: pretrained names, run folders
+    .venv/bin/python benchmarks/level_count.py --runs moco hcsc runs/x   # pretrained names, run folders: writes
+                                                                         # level_count_encoders.md
 
 Planted: items of a tree of four levels with three children a node; every feature carries the centres of the nodes of
 one level, and noise; one to four levels are in use, the coarsest first. Descriptors without labels see the features
@@ -25,6 +26,7 @@ from hiercl.level_count import propose_levels
 from hiercl.masks import WITH_LABELS, WITHOUT_LABELS
 
 RESULTS = Path(__file__).with_name("level_count_results.md")
+ENCODERS = Path(__file__).with_name("level_count_encoders.md")
 DEPTH = 4
 BRANCHING = 3
 
@@ -145,6 +147,26 @@ def real_part(settings: LevelCount) -> pd.DataFrame:
 
 
 @torch.no_grad()
+def proposals(found: pd.DataFrame) -> str:
+    """The proposed numbers of levels: an encoder and place a line, a descriptor a column, one number for each prior."""
+    run, place, descriptor, prior, levels = found.columns[:5]
+    kinds = list(dict.fromkeys(found[descriptor]))
+    rows = []
+    for (name, where), part in found.groupby([run, place], sort=False):
+        cells = [" ".join(str(n) for n in part.loc[part[descriptor] == kind, levels]) for kind in kinds]
+        rows.append([name, where, *cells])
+    priors = ", ".join(f"{value:g}" for value in dict.fromkeys(found[prior]))
+    about = [
+        "# Number of levels: trained encoders",
+        "",
+        f"Made by `benchmarks/level_count.py --runs ...` on test items: proposed levels for the priors {priors}. "
+        "CIFAR-100 has two. What the planted features say of these descriptors is in level_count_results.md.",
+        "",
+    ]
+    header = ["encoder", "features", *(f"{kind} (labels)" if kind in WITH_LABELS else kind for kind in kinds)]
+    return "\n".join([*about, *_table(header, rows)]) + "\n"
+
+
 def _features(name: str, test) -> Iterator[tuple[str, Tensor]]:
     import hiercl
 
@@ -162,7 +184,9 @@ def _features(name: str, test) -> Iterator[tuple[str, Tensor]]:
 def main(settings: LevelCount) -> pd.DataFrame:
     if settings.runs:
         found = real_part(settings)
-        print(found.to_string(index=False))
+        page = proposals(found)
+        ENCODERS.write_text(page)
+        print(page)
     else:
         found = planted_part(settings)
         page = summary(found, settings)
