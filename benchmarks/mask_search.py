@@ -151,7 +151,13 @@ def page(search: Search) -> str:
         if len(seeds) > 1:
             cells = [shown(numbers[control].loc[name, seeds], numbers[arm].loc[name, seeds]) for name in names[:-1]]
             pairs.append([arm, control, str(len(seeds)), *cells])
-    return f"## Arms\n\n{markdown(means)}\n\n## Differences\n\n{markdown(pairs)}\n"
+    size = f"{search.per_class} pictures a class, {search.epochs} epochs"
+    about = (
+        "# Where must G-HMLC's mixture look?\n\nMade by `benchmarks/mask_search.py`, where every arm is said: "
+        f"{size}, judged on 50 other *training* pictures a class, per cent. {len(numbers.columns)} of {len(done)} runs "
+        "are done. Differences are paired, with their 95 % t interval."
+    )
+    return f"{about}\n\n## Arms\n\n{markdown(means)}\n\n## Differences\n\n{markdown(pairs)}\n"
 
 
 def shown(control: pd.Series, arm: pd.Series) -> str:
