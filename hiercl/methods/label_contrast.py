@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.encoders import projection_head
-from hiercl.methods.base import Batch, Embed, Method, Setting, Step, check_temperature, full_precision
+from hiercl.methods.base import Batch, Embed, Method, Setting, Step, check_temperature, full_precision, weighted_sum
 from hiercl.methods.batch_contrast import Views, check_block, view_term
 from hiercl.methods.schedules import check_share, warm_up_epochs
 from hiercl.methods.terms import BlockTerm, Term
@@ -240,7 +240,7 @@ class LabelContrast(WithTree, Method):
 
     def combine(self, terms: tuple[Term | BlockTerm, ...], batch: Batch) -> Tensor:
         """The loss of the terms: their weighted sum."""
-        return sum(term.weight * term.loss for term in terms)
+        return weighted_sum(terms)
 
     def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
         """Further numbers for the history."""

@@ -52,8 +52,8 @@ class BlockTerm:
 
     The similarities of A anchors and C candidates take A·C numbers, and several times that for the gradient. Here one
     block of them is made at a time, and made once more for its gradient (activation checkpointing): the same value and
-    gradient, in the memory of a block. It takes longer: 1.3 to 1.6 times as long as a whole term with one level, 1.7
-    to 2.1 times with two, which otherwise share their similarities (measured; the loss alone, without the encoder).
+    gradient, in the memory of a block. It takes longer, the more so where whole terms of several levels share their
+    similarities: blocks make them for every level.
 
     Attributes:
         rows: gives logits and pairs of the anchors with these numbers.
