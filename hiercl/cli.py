@@ -23,17 +23,19 @@ from hiercl.optimisation import FitConfig
 from hiercl.processes import Processes
 from hiercl.runs import load_run
 from hiercl.training import fit, pick_device
-from hiercl.views import ViewConfig
+from hiercl.views import PointViewConfig, ViewConfig
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How pictures of your own are read."""
+    """How items of your own are read."""
 
     size: int | None = None
     """Side of the pictures in pixels; by default the data set's own, 32 for a folder or a CSV file."""
     skip_unreadable: bool = False
-    """Leave out pictures of a folder or a CSV file that cannot be read."""
+    """Leave out items that cannot be read: pictures of a folder or a CSV file, shapes of ModelNet."""
+    source: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Where ModelNet lies, in whichever form you have it: archive, folder or arrays."""
 
     @property
     def flags(self) -> str:
@@ -43,8 +45,8 @@ class Reading:
 
     def load(self, name: str) -> tuple[HierarchicalDataset, HierarchicalDataset]:
         """Training and test set; only what differs from the default is asked for, as not every data set has it."""
-        options = {} if self.size is None else {"size": self.size}
-        return load(name, **options, **({"skip_unreadable": True} if self.skip_unreadable else {}))
+        asked = {"size": self.size, "skip_unreadable": self.skip_unreadable or None, "source": self.source}
+        return load(name, **{option: value for option, value in asked.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Data(Reading):
     """Get a data set ready and say what is in it."""
 
     name: tyro.conf.Positional[str] = tyro.MISSING
-    """cifar100, omniglot, shapes, a folder of pictures or of an array store, or a CSV file."""
+    """cifar100, omniglot, modelnet10, modelnet40, shapes, a folder of pictures or of an array store, or a CSV file."""
 
     def run(self) -> None:
         train, test = self.load(self.name)
@@ -149,11 +151,24 @@ def train_command(method: type[methods.Method]) -> type:
         if self.per_class is not None:
             train = train.per_class(self.per_class)
         settings: dict[str, Any] = {}
-        for part in (self.fit, self.views, self.method):
+        for part in (self.fit, self.views_of(train), self.method):
             settings |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         trained = fit(method, train, out=self.out, resume=self.resume, **settings)
         if Processes.here().first:
             print(f"{trained}\nNext: hiercl evaluate {self.out} --data {self.data}{self.reading.flags}")
+
+    def views_of(self: Any, train: HierarchicalDataset) -> ViewConfig | PointViewConfig:
+        """The flags that are of the data's kind of items; the others must not have been used."""
+        parts = {"images": self.views, "points": self.point_views}
+        chosen = parts.pop(train.kind)
+        for kind, other in parts.items():
+            for field in dataclasses.fields(other):
+                if getattr(other, field.name) != field.default:
+                    flag = field.name.replace("_", "-")
+                    raise ValueError(
+                        f"--{flag} is of views of {kind}, and {self.data} holds {train.kind}: leave it out."
+                    )
+        return chosen
 
     flat = tyro.conf.OmitArgPrefixes
     fields = [
@@ -164,9 +179,12 @@ def train_command(method: type[methods.Method]) -> type:
         ("reading", Annotated[Reading, flat], dataclasses.field(default_factory=Reading)),
         ("fit", Annotated[FitConfig, flat], dataclasses.field(default_factory=FitConfig)),
         ("views", Annotated[ViewConfig, flat], dataclasses.field(default_factory=ViewConfig)),
+        ("point_views", Annotated[PointViewConfig, flat], dataclasses.field(default_factory=PointViewConfig)),
         ("method", Annotated[method.Config, flat], dataclasses.field(default_factory=method.Config)),
     ]
-    command = dataclasses.make_dataclass(f"Train{method.__name__}", fields, frozen=True, namespace={"run": run})
+    command = dataclasses.make_dataclass(
+        f"Train{method.__name__}", fields, frozen=True, namespace={"run": run, "views_of": views_of}
+    )
     command.__doc__ = f"Train {method.__name__}: {(method.__doc__ or '').strip().splitlines()[0]}"
     return command
 

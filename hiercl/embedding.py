@@ -50,7 +50,7 @@ def embed(
 
     Args:
         model: a run, a pretrained model, or an encoder.
-        dataset: any data set of pictures with the model's number of channels.
+        dataset: any data set of the model's kind of items, with its number of channels.
         device: where to compute; by default where the model is.
 
     Returns:

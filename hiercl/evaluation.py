@@ -16,17 +16,17 @@ from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy
 from hiercl.embedding import HasEncoder, Model, embed, encoder_of, ready
 from hiercl.encoders import Encoder, half_precision_is_native
 from hiercl.environment import describe_environment
-from hiercl.feed import CHUNK, Feed
+from hiercl.feed import Feed
 from hiercl.few_labels import check_fractions, few_labels
 from hiercl.fine_tuning import FineTuneConfig
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.definitions import PER_LEVEL
 from hiercl.probes import PENALTIES, LinearProbe, knn_predict
 from hiercl.report import Report
-from hiercl.runs import Run, tuples
+from hiercl.runs import Run
 from hiercl.settings import to_json
 from hiercl.streams import generator
-from hiercl.views import ImageViews, ViewConfig
+from hiercl.views import views_of
 
 UNKNOWN_CLUSTERS = metrics.ClusterScores(np.nan, np.nan, np.nan)
 PER_CENT = {metric.name for metric in PER_LEVEL if metric.unit == "%"}
@@ -192,12 +192,12 @@ def view_alignment(model: Model, dataset: HierarchicalDataset, seed: int) -> flo
     if isinstance(model, Encoder):
         return math.nan
     settings = model.config["views"] if isinstance(model, Run) else model.card["views"]
-    views, pairs = ImageViews(ViewConfig(**tuples(settings))), []
+    views, pairs = views_of(model.encoder.kind, settings), []
     with ready(model.encoder) as (encoder, device):
         feed, draws = Feed(dataset, device), generator(device, seed, 0, "views")
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision_is_native(device)):
-            for pictures in feed.batches(torch.arange(len(feed)).split(CHUNK)):
-                pairs.append([encoder(views(pictures, draws)).float().cpu() for _ in range(2)])
+            for items in feed.batches(feed.chunks()):
+                pairs.append([encoder(views(items, draws)).float().cpu() for _ in range(2)])
     return on_sphere(metrics.alignment, *(torch.cat(parts) for parts in zip(*pairs, strict=True)))
 
 

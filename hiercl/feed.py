@@ -1,4 +1,4 @@
-"""Feed: the pictures of a data set where the model is. A batch is an index."""
+"""Feed: the items of a data set where the model is. A batch is an index."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.processes import ALONE, Processes
 
 MOST_OF_MEMORY = 0.5  # of what is free: above it the data stay on disk and are read batch by batch
-CHUNK = 1000  # items that are embedded at once
+PICTURES_AT_ONCE, POINTS_AT_ONCE = 1000, 65_536  # that are embedded
 
 
 class Feed:
-    """Items of a data set on a device, as uint8.
+    """Items of a data set on a device: pictures as uint8, points as float32.
 
     A data set that takes at most half of the free memory is held on the device whole: no loader processes, no waiting.
     A larger memory-mapped one is read from disk batch by batch. Picture files are decoded by worker processes.
 
     Args:
         dataset: any data set.
-        device: where the pictures are wanted.
+        device: where the items are wanted.
         workers: processes that decode picture files; 0: this process does it; None: one less than there are cores, at
             most 8.
         processes: those that train together, and share the cores.
@@ -51,8 +51,15 @@ class Feed:
     def __len__(self) -> int:
         return len(self.items)
 
+    def chunks(self, index: Tensor | None = None) -> tuple[Tensor, ...]:
+        """All indices, or these, in as many parts as memory asks for when items are embedded."""
+        index = torch.arange(len(self)) if index is None else index
+        size = PICTURES_AT_ONCE if len(self.items.shape) == 4 else max(1, POINTS_AT_ONCE // self.items.shape[1])
+        return index.split(size)
+
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The items with these indices: an index ``[...]`` gives ``[..., height, width, channels]``."""
+        """The items with these indices: an index ``[...]`` gives ``[..., height, width, channels]``, or, of clouds,
+        ``[..., points, 3]``."""
         if self.on_device is not None:
             return self.on_device[index.to(self.device)]
         return look_up(self.items, index).to(self.device)
@@ -93,9 +100,12 @@ def look_up(items, index: Tensor) -> Tensor:
     return found.view(*index.shape, *found.shape[1:])
 
 
-def as_float(images: Tensor) -> Tensor:
-    """uint8 ``[n, height, width, channels]`` → float ``[n, channels, height, width]`` in [0, 1], channels last."""
-    return images.permute(0, 3, 1, 2).float() / 255
+def as_maps(items: Tensor) -> Tensor:
+    """What an encoder takes, of unaugmented items: pictures, uint8 ``[n, height, width, channels]``, as float
+    ``[n, channels, height, width]`` in [0, 1], channels last; points ``[n, p, 3]`` as ``[n, 3, p, 1]``."""
+    if items.ndim == 3:
+        return items.mT[..., None]
+    return items.permute(0, 3, 1, 2).float() / 255
 
 
 @torch.no_grad()
@@ -109,17 +119,16 @@ def embed_with(
     """Runs a function over unaugmented items, in order: ``[items, d]`` float32, on the device.
 
     Args:
-        function: of float pictures; any module in it has to be in eval mode already.
+        function: of what :func:`as_maps` gives; any module in it has to be in eval mode already.
         feed: the items.
         half: whether to run it in bf16 autocast.
         index: which items; by default all.
         processes: those that share the work; each gets the whole result.
     """
-    index = torch.arange(len(feed)) if index is None else index
-    mine = processes.share(index.split(CHUNK))
+    mine = processes.share(feed.chunks(index))
     with torch.autocast(feed.device.type, torch.bfloat16, enabled=half):
-        pictures = feed.batches([part for _, part in mine])
-        found = {number: function(as_float(part)).float() for (number, _), part in zip(mine, pictures, strict=True)}
+        items = feed.batches([part for _, part in mine])
+        found = {number: function(as_maps(part)).float() for (number, _), part in zip(mine, items, strict=True)}
     if processes.count > 1:
         found = processes.merge({number: features.cpu() for number, features in found.items()})
     return torch.cat([found[number] for number in sorted(found)]).to(feed.device)

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy
 from hiercl.embedding import embed
 from hiercl.encoders import Encoder
-from hiercl.fine_tuning import FineTuneConfig, check_pictures, fine_tune, probabilities_at
+from hiercl.fine_tuning import FineTuneConfig, check_kind, fine_tune, probabilities_at
 from hiercl.probes import LinearProbe
 from hiercl.streams import stream_seed
 from hiercl.types import Float, Int
@@ -121,7 +121,7 @@ def few_labels(
     seeds = [stream_seed(seed, number, "items") for number in range(draws)]
     labelled = {(f, s): draw_labelled(train.labels, f, s) for f in fractions for s in seeds}  # before the long work
     if fine_tuning:
-        check_pictures(train)
+        check_kind(encoder, train)
     bank, queries = (embed(encoder, train), embed(encoder, test)) if features is None else features
     if len(bank) != len(train) or len(queries) != len(test):
         raise ValueError(

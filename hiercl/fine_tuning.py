@@ -20,7 +20,7 @@ from hiercl.norms import SplitBatchNorm2d
 from hiercl.streams import generator, stream_seed
 from hiercl.training import TrainingDivergedError
 from hiercl.types import Float
-from hiercl.views import ImageViews, ViewConfig
+from hiercl.views import ImageViews, PointViewConfig, PointViews, ViewConfig, Views
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ class FineTuneConfig:
     crop_scale: tuple[float, float] = (0.5, 1.0)
     """Smallest and largest share of the picture's area that a crop covers."""
     flip: float = 0.5
-    """Probability of a left-right flip; crop and flip are the only augmentation."""
+    """Probability of a left-right flip; crop and flip are the only augmentation of pictures."""
+    points: int | None = None
+    """Points of a training view of a cloud; by default half of the cloud's. Clouds are turned about z, scaled, shifted
+    and jittered as in :class:`~hiercl.views.PointViewConfig`."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Of the encoder; auto: bf16 where the hardware has it natively. Head and loss are float32 always."""
 
@@ -81,11 +84,13 @@ class FineTuneConfig:
             raise ValueError(f"milestones={self.milestones}: they are shares of training, between 0 and 1.")
         if self.precision not in ("auto", "float32", "bf16"):
             raise ValueError(f"precision={self.precision!r}: it is one of auto, float32, bf16.")
-        self.views(32)  # checks what concerns the crops
+        self.views("images", 32), self.views("points", 1024)  # check what concerns them
 
-    def views(self, side: int) -> ImageViews:
-        """The random crops and flips, for pictures whose shorter side has this many pixels."""
-        crop = max(1, round(0.75 * side)) if self.crop is None else self.crop
+    def views(self, kind: str, size: int) -> Views:
+        """The random views, of pictures whose shorter side has this many pixels, or of clouds of this many points."""
+        if kind == "points":
+            return PointViews(PointViewConfig(points=max(1, size // 2) if self.points is None else self.points))
+        crop = max(1, round(0.75 * size)) if self.crop is None else self.crop
         no_colour = {"jitter_probability": 0.0, "grayscale": 0.0, "blur": 0.0}
         return ImageViews(ViewConfig(crop=crop, crop_scale=self.crop_scale, flip=self.flip, **no_colour))
 
@@ -114,7 +119,7 @@ class FineTuned:
         Raises:
             ValueError: the data set's hierarchy has another number of leaves than the head.
         """
-        check_pictures(dataset)
+        check_kind(self.encoder, dataset)
         if dataset.hierarchy.n_leaves != self.head.out_features:
             raise ValueError(
                 f"the head knows {self.head.out_features} leaf classes, but {dataset.name!r} has "
@@ -135,7 +140,7 @@ def fine_tune(
     r"""Trains all weights of a copy of an encoder $f$, and a linear head on the leaf classes, by cross-entropy:
 
     $$\min_{f, W, b}\; -\frac1n\sum_i \log \text{softmax}_{y_i}\big(W f(v_i) + b\big), \qquad
-      v_i: \text{a random crop of picture } i, \text{flipped or not}$$
+      v_i: \text{a random view of item } i$$
 
     The semi-supervised protocol of SwAV and HCSC (methods A.8; `eval_semisup.py` of the official codes), at our scale:
     see :class:`FineTuneConfig`.
@@ -149,13 +154,13 @@ def fine_tune(
 
     Args:
         encoder: where the trunk starts; it is left untouched.
-        dataset: the labelled pictures.
+        dataset: the labelled items.
         config: the settings.
-        seed: of the order of the items and of their crops. Same seed, same machine: same result on the CPU.
+        seed: of the order of the items and of their views. Same seed, same machine: same result on the CPU.
         device: where to train; by default where the encoder is.
 
     Raises:
-        ValueError: a data set that holds no pictures, or only one.
+        ValueError: a data set that holds one item only, or items of another kind than the encoder's.
         TrainingDivergedError: the loss is not finite.
 
     Example:
@@ -163,9 +168,9 @@ def fine_tune(
         >>> leaf = tuned.predict_proba(test)
         >>> superclass = probabilities_at(leaf, test.hierarchy, 0).argmax(dim=1)
     """
-    check_pictures(dataset)
+    check_kind(encoder, dataset)
     if len(dataset) < 2:
-        raise ValueError(f"{dataset.name!r} holds one picture; batch norm needs at least two: label more items.")
+        raise ValueError(f"{dataset.name!r} holds one item; batch norm needs at least two: label more items.")
     config = FineTuneConfig() if config is None else config
     device = next(encoder.parameters()).device if device is None else torch.device(device)
     half = config.precision == "bf16" or (config.precision == "auto" and half_precision_is_native(device))
@@ -181,7 +186,8 @@ def fine_tune(
     optimiser = torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
 
     feed, labels = Feed(dataset, device), torch.as_tensor(np.array(dataset.labels), device=device)
-    views = config.views(min(dataset.items.shape[1:3]))
+    size = min(dataset.items.shape[1:3]) if dataset.kind == "images" else dataset.items.shape[1]
+    views = config.views(dataset.kind, size)
     total = total_steps(len(dataset), config)
     losses: list[list[Tensor]] = []
     step = 0
@@ -193,12 +199,12 @@ def fine_tune(
             losses.append([])
             order = torch.randperm(len(dataset), generator=generator("cpu", seed, epoch, "order"))
             plan = order.tensor_split(math.ceil(len(dataset) / config.batch))[: total - step]
-            for index, pictures in zip(plan, feed.batches(plan), strict=True):
+            for index, items in zip(plan, feed.batches(plan), strict=True):
                 for group in optimiser.param_groups:
                     group["lr"] = group["highest"] * rate_factor(step / total, config.milestones)
-                crops = views(pictures, draws)
+                drawn = views(items, draws)
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                    features = trunk(crops)
+                    features = trunk(drawn)
                 loss = F.cross_entropy(head(features.float()), labels[index.to(device)])
                 loss.backward()
                 optimiser.step()
@@ -243,10 +249,10 @@ def probabilities_at(
 # -- what the loop calls ----------------------------------------------------------------------------------------
 
 
-def check_pictures(dataset: HierarchicalDataset) -> None:
-    """Raises ValueError for a data set that holds no pictures."""
-    if dataset.kind != "images":
-        raise ValueError(f"{dataset.name!r} holds {dataset.kind}; so far only encoders of pictures are fine-tuned.")
+def check_kind(encoder: Encoder, dataset: HierarchicalDataset) -> None:
+    """Raises ValueError for an encoder of other items than those of the data set."""
+    if dataset.kind != encoder.kind:
+        raise ValueError(f"{dataset.name!r} holds {dataset.kind}, and this encoder is of {encoder.kind}.")
 
 
 def total_steps(items: int, config: FineTuneConfig) -> int:

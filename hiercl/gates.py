@@ -33,7 +33,7 @@ class Gate(nn.Module):
     needs_tokens = False
 
     def forward(
-        self, pooled: Float[Tensor, "batch width"], tokens: Float[Tensor, "batch tokens width"] | None = None
+        self, pooled: Float[Tensor, "batch width"], tokens: Float[Tensor, "batch tokens token_width"] | None = None
     ) -> Float[Tensor, "batch levels dim"]:
         """Masks, float32 in [0, 1].
 
@@ -127,7 +127,7 @@ class AttentionGate(Gate):
         return self.out(seen).sigmoid()
 
 
-def gate(kind: GateKind, levels: int, width: int, dim: int) -> Gate:
+def gate(kind: GateKind, levels: int, width: int, dim: int, token_width: int | None = None) -> Gate:
     r"""A module that gives every item a soft mask for each level.
 
     $$z^{(h)} = \frac{M_h\odot v}{\lVert M_h\odot v\rVert}$$
@@ -140,6 +140,7 @@ def gate(kind: GateKind, levels: int, width: int, dim: int) -> Gate:
         levels: number of levels, coarse first.
         width: of the encoder's feature u.
         dim: of the projection v that is masked.
+        token_width: channels of the tokens that attention looks at; by default those of u.
 
     Raises:
         ValueError: an unknown kind, a number below 1.
@@ -153,9 +154,11 @@ def gate(kind: GateKind, levels: int, width: int, dim: int) -> Gate:
         raise ValueError(f"levels={levels}, width={width}, dim={dim}: each must be at least 1.")
     if kind == "constant":
         return ConstantGate(levels, dim)
-    kinds = {"input": InputGate, "softmax": SoftmaxGate, "attention": AttentionGate}
+    if kind == "attention":
+        return AttentionGate(levels, width if token_width is None else token_width, dim)
+    kinds = {"input": InputGate, "softmax": SoftmaxGate}
     if kind not in kinds:
-        raise unknown("gate", kind, (*kinds, "constant"))
+        raise unknown("gate", kind, (*kinds, "attention", "constant"))
     return kinds[kind](levels, width, dim)
 
 

@@ -16,7 +16,7 @@ class FitConfig:
     """Settings of a training."""
 
     encoder: str = "convnet"
-    """convnet, resnet18 or resnet50."""
+    """Of pictures: convnet, resnet18, resnet50; of points: pointnet_vanilla, pointnet, dgcnn."""
     epochs: int = 20
     """Passes over the training set; 0 gives the untrained model."""
     norm: Literal["batch", "split", "group"] = "batch"

@@ -24,7 +24,7 @@ from hiercl.pairs import shares, tally
 from hiercl.prototypes import PrototypeTree
 from hiercl.settings import from_json
 from hiercl.streams import Draws, generator
-from hiercl.views import ImageViews, ViewConfig
+from hiercl.views import Views, views_of
 
 CONFIG = "config.json"
 
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def encoder(self) -> Encoder:
-        """The trained encoder: pictures in [0, 1] to features."""
+        """The trained encoder: items to features."""
         return self.method.encoder
 
     @property
@@ -98,12 +98,11 @@ class Run:
         index = torch.as_tensor(index, dtype=torch.long)
         view_draws, selection_draws = (Draws(generator(self.device, seed, 0, stream)) for stream in ("views", "draws"))
         items = self.method.items(index, generator("cpu", seed, 0, "items"))
-        views = ImageViews(ViewConfig(**tuples(self.config["views"])))
+        views = views_of(self.encoder.kind, self.config["views"])
         was_training = self.method.training
         self.method.eval()
         try:
-            pictures = look_up(dataset.items, items).to(self.device)
-            drawn = make_views(self.method, views, pictures, view_draws)
+            drawn = make_views(self.method, views, look_up(dataset.items, items).to(self.device), view_draws)
             return self.method(Batch(items.to(self.device), drawn, selection_draws))
         finally:
             self.method.train(was_training)
@@ -196,14 +195,9 @@ def build(config: dict[str, Any], functions: dict[str, Any] | None = None, label
     return kind(encoder, settings, setting)
 
 
-def make_views(method: Method, views: ImageViews, pictures: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-    """The views of the method's plan, of the pictures of a step's items ``[B, m, height, width, channels]``."""
-    size = views.config.crop
+def make_views(method: Method, views: Views, items: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+    """The views of the method's plan, of a step's items: pictures ``[B, m, height, width, channels]``, or points
+    ``[B, m, p, 3]``."""
     return tuple(
-        views(pictures[:, view.item], draws, max(1, round(size * view.shrink)), view.scale) for view in method.plan
+        views(items[:, view.item], draws, max(1, round(views.size * view.shrink)), view.scale) for view in method.plan
     )
-
-
-def tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples that they were."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 from hiercl import methods
 from hiercl.checkpoint import Checkpoint, write_atomically
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.encoders import Encoder, half_precision_is_native
+from hiercl.encoders import Encoder, encoder_kind, encoder_names, half_precision_is_native
 from hiercl.environment import describe_environment
 from hiercl.feed import Feed, embed_with
 from hiercl.history import EpochLog, monitor, summary
@@ -31,7 +32,9 @@ from hiercl.processes import Processes
 from hiercl.runs import CONFIG, Run, build, make_views
 from hiercl.settings import distribute, to_json, with_defaults
 from hiercl.streams import Draws, generator, stream_seed
-from hiercl.views import ImageViews, ViewConfig
+from hiercl.views import VIEW_CONFIGS, views_of
+
+MOST_REACH = 2.0  # of a cloud from the origin
 
 
 class TrainingDivergedError(RuntimeError):
@@ -58,8 +61,9 @@ def fit(
             A run that was stopped at any moment and resumed ends bit for bit like one that was not (on one machine).
         callbacks: each is called after every epoch with the run so far.
         progress: whether to show a progress bar.
-        settings: of the training (:class:`FitConfig`), the views (:class:`~hiercl.views.ViewConfig`) and the method
-            (``hiercl.methods.get(name).Config``), by name.
+        settings: of the training (:class:`FitConfig`), the views (:class:`~hiercl.views.ViewConfig` of pictures,
+            :class:`~hiercl.views.PointViewConfig` of points) and the method (``hiercl.methods.get(name).Config``), by
+            name.
 
     Returns:
         The run. Interrupting the kernel (KeyboardInterrupt) gives the run as it was after the last whole epoch.
@@ -73,9 +77,10 @@ def fit(
         >>> run = hiercl.fit("hcsc", train, epochs=20, prototypes=(20, 100), seed=0)
     """
     kind = methods.get(method)
-    check_names(kind, settings)
-    config, view_config, method_config = distribute(settings, FitConfig, ViewConfig, kind.Config)
     check_dataset(dataset)
+    check_names(kind, settings, dataset.kind)
+    config, view_config, method_config = distribute(settings, FitConfig, VIEW_CONFIGS[dataset.kind], kind.Config)
+    check_encoder(config.encoder, dataset)
     supervised = kind.needs_labels(method_config)
     if supervised:
         check_labels(kind.name, settings, dataset)
@@ -85,19 +90,19 @@ def fit(
     batch = min(config.batch, len(dataset))
     steps = len(dataset) // batch
     check_batch(batch, config, processes)
-    mean, std = dataset.channel_mean_std()
+    mean, std = normalisation(dataset)
     description = {
         "method": kind.name,
         "fit": to_json(config),
         "views": to_json(view_config),
         "method_settings": to_json(method_config),
         "setting": {"items": len(dataset), "epochs": config.epochs, "steps_per_epoch": steps, "seed": config.seed},
-        "input": {"mean": mean.tolist(), "std": std.tolist(), "channels": len(mean)},
+        "input": {"mean": mean, "std": std, "channels": len(mean)},
         "data": {"name": dataset.name, "note": dataset.note, "fingerprint": dataset.fingerprint()},
         "hierarchy": dataset.hierarchy.to_json() if supervised else None,
     }
     functions = {"method": kind, **{name: value for name, value in settings.items() if callable(value)}}
-    configs = {"fit": FitConfig, "views": ViewConfig, "method_settings": kind.Config}
+    configs = {"fit": FitConfig, "views": type(view_config), "method_settings": kind.Config}
     checkpoint = open_folder(out, description, configs, resume)
     accelerator.wait_for_everyone()  # all have looked at the folder before the first of them writes to it
     if checkpoint.path and processes.first:
@@ -132,7 +137,7 @@ def fit(
         accelerator.wait_for_everyone()
 
         feed = Feed(dataset, device, config.workers, processes)
-        views = ImageViews(view_config)
+        views = views_of(dataset.kind, description["views"])
         embed = partial(embed_with, feed=feed, half=half, processes=processes)
         look = monitor(dataset, model, embed, config.seed) if config.monitor_every and dataset.labelled else None
         total = config.epochs * steps
@@ -158,11 +163,11 @@ def fit(
                 order = torch.randperm(len(dataset), generator=on_cpu["order"])[: steps * batch]
                 # Every process draws the items of the whole batch and works on its own rows of them.
                 plan = [processes.own(model.items(index, on_cpu["items"])) for index in order.split(batch)]
-                for number, (items, pictures) in enumerate(zip(plan, feed.batches(plan), strict=True)):
+                for number, (items, found) in enumerate(zip(plan, feed.batches(plan), strict=True)):
                     rate = learning_rate(epoch * steps + number, total, config, batch)
                     for group in optimiser.param_groups:
                         group["lr"] = rate
-                    made = make_views(model, views, pictures, draws["views"])
+                    made = make_views(model, views, found, draws["views"])
                     with torch.autocast(device.type, torch.bfloat16, enabled=half):
                         step = prepared(Batch(items.to(device), made, draws["draws"]))
                     check_finite_loss(step, epoch, number, checkpoint)
@@ -207,18 +212,51 @@ def check_dataset(dataset: HierarchicalDataset) -> None:
             f"fit needs a HierarchicalDataset, not {type(dataset).__name__}: hiercl.load(name) gives (train, test), "
             "and hiercl.HierarchicalDataset.from_arrays(items, labels, hierarchy) makes one."
         )
-    if dataset.kind != "images":
-        raise ValueError(f"{dataset.name} holds {dataset.kind}; so far the methods train on images.")
     if len(dataset) < 2:
         raise ValueError(f"{dataset.name} holds {len(dataset)} item(s); contrast needs at least two.")
 
 
-def check_names(kind: type[Method], settings: dict[str, Any]) -> None:
-    """Raises ValueError for a setting that other methods have and this one has not."""
-    known = {field.name for part in (FitConfig, ViewConfig, kind.Config) for field in dataclasses.fields(part)}
+def check_encoder(name: str, dataset: HierarchicalDataset) -> None:
+    """Raises ValueError for an encoder that is not of the items of the data set, or is not known."""
+    if encoder_kind(name) != dataset.kind:
+        known = ", ".join(encoder_names(dataset.kind))
+        raise ValueError(f"{dataset.name} holds {dataset.kind}, and {name} takes others: choose encoder= of {known}.")
+
+
+def normalisation(dataset: HierarchicalDataset) -> tuple[list[float], list[float]]:
+    """What is subtracted from every channel, and what it is divided by: of pictures as measured; of points nothing.
+
+    Raises:
+        ValueError: clouds that reach beyond twice the unit sphere, for which views and encoders are made.
+    """
+    if dataset.kind == "images":
+        mean, std = dataset.channel_mean_std()
+        return mean.tolist(), std.tolist()
+    sample = dataset.items[:: max(1, len(dataset) // 1000)]
+    reach = float(np.linalg.norm(sample, axis=2).max())
+    if reach > MOST_REACH:
+        raise ValueError(
+            f"{dataset.name} has clouds that reach {reach:.3g} from the origin; noise, shift and encoders are made for "
+            "clouds in the unit sphere: bring each there with hiercl.datasets.unit_sphere."
+        )
+    return [0.0] * 3, [1.0] * 3
+
+
+def check_names(kind: type[Method], settings: dict[str, Any], items: str) -> None:
+    """Raises ValueError for a setting that other methods, or views of other items, have and this one has not."""
+    own = VIEW_CONFIGS[items]
+    known = {field.name for part in (FitConfig, own, kind.Config) for field in dataclasses.fields(part)}
     for name in settings:
+        if name in known:
+            continue
+        for other, config in VIEW_CONFIGS.items():
+            if name in config.__dataclass_fields__:
+                theirs = ", ".join(own.__dataclass_fields__)
+                raise ValueError(
+                    f"{name!r} is a setting of views of {other}, and these are {items}: theirs are {theirs}."
+                )
         others = [other for other in methods.names() if name in methods.get(other).Config.__dataclass_fields__]
-        if name not in known and others:
+        if others:
             raise ValueError(f"{name!r} is no setting of {kind.name}, but of {', '.join(others)}.")
 
 

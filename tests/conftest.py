@@ -40,6 +40,18 @@ def real_omniglot():
     return real("omniglot")
 
 
+@pytest.fixture(scope="session")
+def real_modelnet10():
+    """The real shapes of ModelNet10, with half of the test shapes."""
+    return real("modelnet10")
+
+
+@pytest.fixture(scope="session")
+def real_modelnet40():
+    """The real shapes of a part of ModelNet40."""
+    return real("modelnet40")
+
+
 @pytest.fixture
 def as_a_user():
     """Without the checks of the annotations, which only tests have: what is wrong comes through to the functions."""

@@ -12,7 +12,7 @@ from test_training import METHODS, SMALL, pictures
 
 from hiercl import methods
 from hiercl.encoders import make_encoder
-from hiercl.feed import Feed, as_float, embed_with
+from hiercl.feed import Feed, as_maps, embed_with
 from hiercl.methods.base import Batch, Setting, Supervision
 from hiercl.processes import Processes
 from hiercl.streams import Draws, generator
@@ -39,7 +39,7 @@ def one_step(method: str) -> dict[str, torch.Tensor]:
     model.warm_up_epochs = model.first_fit = 0
     model.eval().refresh(0, lambda function: embed_with(function, feed, processes=processes))
     items = processes.own(model.items(torch.arange(32), generator("cpu", 0, 0, "items")))
-    shown = as_float(feed[items[:, 0]])
+    shown = as_maps(feed[items[:, 0]])
     views = tuple(shown.roll(number, dims=2) for number, _ in enumerate(model.plan))
     prepared = Accelerator(cpu=True).prepare(model.train())
     step = prepared(Batch(items, views, Draws(generator("cpu", 0, 0, "draws"), processes)))

@@ -75,6 +75,42 @@ def omniglot(reader: ModuleType) -> Parts:
     return {name: lambda data=data: data for name, data in split(whole).items()}
 
 
+def modelnet10(reader: ModuleType) -> Parts:
+    """All training shapes, half of the test shapes; 1,024 points each."""
+    from hiercl.datasets.modelnet import note
+
+    about = note("modelnet10", train=3991, test=454, classes=10)
+
+    def part(name: str) -> "HierarchicalDataset":
+        return _shapes("modelnet10", about, *reader.modelnet10(name))
+
+    return {"train": lambda: part("train"), "test": lambda: part("test")}
+
+
+def modelnet40(reader: ModuleType) -> Parts:
+    """The shapes of ModelNet10 and few others, none of one class."""
+    import numpy as np
+
+    from hiercl.datasets.modelnet import note
+
+    def part(name: str) -> "HierarchicalDataset":
+        points, labels, ids, split = reader.modelnet40()
+        sizes = [int((split == part).sum()) for part in ("train", "test")]
+        about = f"{note('modelnet40', *sizes, len(np.unique(labels)))}, very unequal"
+        return _shapes("modelnet40", about, *(array[split == name] for array in (points, labels, ids)))
+
+    return {"train": lambda: part("train"), "test": lambda: part("test")}
+
+
+def _shapes(name: str, note: str, points, labels, ids) -> "HierarchicalDataset":
+    """Shapes with alphabetical class ids; their points were rounded to half precision, so they are scaled once more."""
+    from hiercl.datasets import HierarchicalDataset
+    from hiercl.datasets.clouds import unit_sphere
+    from hiercl.datasets.modelnet import hierarchy
+
+    return HierarchicalDataset.from_arrays(unit_sphere(points), labels, hierarchy(name), name, note, ids)
+
+
 def _reader() -> ModuleType:
     """Import the ``read.py`` that lies with the data."""
     spec = importlib.util.spec_from_file_location("shared_data_read", SHARED / "read.py")
@@ -83,7 +119,7 @@ def _reader() -> ModuleType:
     return module
 
 
-SETS = {"cifar100": cifar100, "omniglot": omniglot}
+SETS = {"cifar100": cifar100, "omniglot": omniglot, "modelnet10": modelnet10, "modelnet40": modelnet40}
 
 if __name__ == "__main__":
     prepare()

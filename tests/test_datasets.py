@@ -99,6 +99,41 @@ def test_the_constructor_checks_too():
         HierarchicalDataset(IMAGES, np.array([0, 9]), TREE)
 
 
+def test_ids_stay_with_their_items():
+    data = dataset()
+    named = HierarchicalDataset.from_arrays(data.items, data.labels, TREE, ids=[f"item_{i}" for i in range(32)])
+    parts = (
+        named.take([5, 2]),
+        named.take(named.labels == 1),
+        named.under("vehicle"),
+        named.per_class(3),
+        *named.split(0.25),
+        named.long_tail(4),
+    )
+    for part in parts:
+        assert part.ids.tolist() == [f"item_{i}" for i in numbers(part)]
+    assert data.ids is None and data.take([1]).ids is None
+
+
+@pytest.mark.parametrize("ids", [[7, 8], [b"7", b"8"], np.array(["7", "8"], dtype=object)])
+def test_ids_become_strings(ids):
+    data = HierarchicalDataset.from_arrays(IMAGES, [0, 1], TREE, ids=ids)
+    assert data.ids.dtype.kind == "U" and data.ids.tolist() == [str(int(i)) for i in ids]
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a"], r"2 items need ids \[2\], got \[1\]"),
+        ([["a"], ["b"]], r"2 items need ids \[2\], got \[2, 1\]"),
+        ([0.5, 1.5], "ids must be strings, got float64"),
+    ],
+)
+def test_wrong_ids(ids, message):
+    with pytest.raises(ValueError, match=message):
+        HierarchicalDataset.from_arrays(IMAGES, [0, 1], TREE, ids=ids)
+
+
 def test_memory_mapped_items_stay_so(tmp_path):
     np.save(tmp_path / "items.npy", IMAGES)
     items = np.load(tmp_path / "items.npy", mmap_mode="r")
@@ -278,7 +313,13 @@ def test_load_of_an_unknown_name(tmp_path):
 
 
 def test_the_known_names():
-    assert {"cifar100", "shapes"} <= set(names())
+    assert {"cifar100", "modelnet10", "modelnet40", "shapes"} <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_name_has_a_loader_that_knows_its_own_options(name):
+    with pytest.raises(ValueError, match=rf"{name} has no option 'colour'"):
+        load(name, colour="red")
 
 
 def test_data_root(monkeypatch, tmp_path):

@@ -48,7 +48,7 @@ def test_stages_and_pooled_feature(named, size):
 
 
 def test_every_name_is_tested():
-    assert set(encoder_names()) == set(PARAMETERS)
+    assert set(encoder_names("images")) == set(PARAMETERS)
 
 
 def test_odd_size_and_grayscale():

@@ -10,7 +10,7 @@ from test_training import HIERARCHY, pictures
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import make_encoder
-from hiercl.feed import as_float
+from hiercl.feed import as_maps
 from hiercl.few_labels import draw_labelled, few_labels
 from hiercl.fine_tuning import FineTuneConfig, fine_tune, probabilities_at, rate_factor, total_steps
 from hiercl.hierarchy import Hierarchy
@@ -127,7 +127,7 @@ def test_three_steps_are_those_of_the_equation():
     trunk, head = copy.deepcopy(encoder).train(), torch.nn.Linear(encoder.width, 4)
     for parameter in head.parameters():
         torch.nn.init.zeros_(parameter)
-    x, y = as_float(torch.from_numpy(data.items)), torch.from_numpy(data.labels)
+    x, y = as_maps(torch.from_numpy(data.items)), torch.from_numpy(data.labels)
     parameters = [*trunk.parameters(), *head.parameters()]
     rates = [0.03] * len(list(trunk.parameters())) + [0.3] * 2
     velocity = [torch.zeros_like(p) for p in parameters]
@@ -294,7 +294,7 @@ def test_features_are_those_of_the_encoder_in_eval_mode():
     encoder, train, test = small_encoder().train(), pictures(40), pictures(40, seed=1)
     frozen = copy.deepcopy(encoder).eval()
     with torch.no_grad():
-        given = tuple(frozen(as_float(torch.from_numpy(data.items))) for data in (train, test))
+        given = tuple(frozen(as_maps(torch.from_numpy(data.items))) for data in (train, test))
     a, b = (
         few_labels(encoder, train, test, (0.5,), fine_tuning=False, features=features, progress=False)
         for features in (None, given)

@@ -1,4 +1,4 @@
-"""CutMix: the share λ is that of the box, λ follows Beta(α, α), the mixture is what a loop gives."""
+"""CutMix and its like for clouds: the share λ is exact, λ follows Beta(α, α), the mixture is what a loop gives."""
 
 import doctest
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hiercl.mixing
-from hiercl.mixing import cut_box, cutmix, numbers_needed
+from hiercl.mixing import cut_box, cutmix, mixed, numbers_needed, plane_mix
 
 
 def draw(seed: int, alpha: int = 2) -> torch.Tensor:
@@ -15,7 +15,7 @@ def draw(seed: int, alpha: int = 2) -> torch.Tensor:
 
 def test_the_examples_in_the_docstrings_hold():
     result = doctest.testmod(hiercl.mixing)
-    assert result.attempted >= 2 and result.failed == 0
+    assert result.attempted >= 4 and result.failed == 0
 
 
 @pytest.mark.parametrize("height, width", [(12, 12), (9, 14), (1, 1), (32, 24)])
@@ -79,3 +79,49 @@ def test_wrong_numbers():
         cut_box(torch.rand(1), 8, 8, alpha=0)
     with pytest.raises(ValueError, match="alpha=2 needs 5"):
         cut_box(torch.rand(4), 8, 8)
+
+
+# -- clouds -----------------------------------------------------------------------------------------------------
+
+
+def cloud(seed, n=3, points=40):
+    return torch.randn(n, 3, points, 1, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("alpha", [1, 2, 3])
+def test_a_cloud_is_cut_by_a_plane(alpha):
+    first, second = cloud(0), cloud(1)
+    for seed in range(20):
+        numbers = draw(seed, alpha)
+        mixture, lam = plane_mix(first, second, numbers, alpha)
+        of_first = [{tuple(p) for p in one[..., 0].T.tolist()} for one in first]
+        of_second = [{tuple(p) for p in one[..., 0].T.tolist()} for one in second]
+        turn, z = 2 * torch.pi * numbers[-2], 2 * numbers[-1] - 1
+        normal = torch.stack([turn.cos() * (1 - z**2).sqrt(), turn.sin() * (1 - z**2).sqrt(), z])
+        for points, a, b in zip(mixture[..., 0].mT.tolist(), of_first, of_second, strict=True):
+            low, high = {tuple(p) for p in points} & a, {tuple(p) for p in points} & b
+            assert len(low) == round(float(lam) * 40) and len(low) + len(high) == 40
+            heights = {p: float(torch.tensor(p) @ normal) for p in a | b}
+            assert max((heights[p] for p in low), default=-9) <= min((heights[p] for p in a - low), default=9)
+            assert min((heights[p] for p in high), default=9) >= max((heights[p] for p in b - high), default=-9)
+
+
+def test_the_normals_go_everywhere():
+    numbers = torch.rand(4000, 2, generator=torch.Generator().manual_seed(0))
+    axis = torch.eye(3)[None, :, :, None]  # three points, one on each axis: the one that is left lies lowest
+    lowest = torch.stack(
+        [plane_mix(axis, -9 + 0 * axis, torch.cat([torch.full((3,), 0.4), n]))[0][0, :, 0, 0] for n in numbers]
+    )
+    share = lowest.mean(dim=0)
+    torch.testing.assert_close(share, torch.full((3,), 1 / 3), atol=0.03, rtol=0)
+
+
+def test_mixtures_of_either_kind():
+    numbers = draw(0)
+    pictures, lam = mixed("images", torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), numbers)
+    assert float(lam) == pytest.approx(1 - pictures.mean().item(), abs=1e-6)
+    clouds, lam = mixed("points", torch.zeros(2, 3, 50, 1), torch.ones(2, 3, 50, 1), numbers)
+    assert float(lam) == pytest.approx(1 - clouds.mean().item(), abs=1e-6)
+    for kind in ("images", "points"):
+        with pytest.raises(ValueError, match="alpha=2 needs 5"):
+            mixed(kind, cloud(0), cloud(1), torch.rand(4))

@@ -126,10 +126,16 @@ def test_gallery_of_what_does_not_exist(dataset, wrong, message):
         plot.gallery(dataset, **wrong)
 
 
-def test_points_are_an_error_that_says_what_to_do():
+def test_a_narrow_tree_keeps_the_names_of_its_colours_apart():
+    shapes = hiercl.datasets.load("shapes", root=None, per_class=1, test_per_class=1)[0]
+    learned = PrototypeTree.fit(torch.randn(30, 8, generator=torch.Generator().manual_seed(0)), (2, 4))
+    assert not overlapping(plot.tree(learned, shapes, exemplars=1))
+
+
+def test_gallery_draws_point_clouds():
     points = hiercl.HierarchicalDataset(np.zeros((6, 4, 3), np.float32), np.arange(6), HIERARCHY)
-    with pytest.raises(ValueError, match="shows pictures"):
-        plot.gallery(points)
+    figure = plot.gallery(points, level=1)
+    assert len(figure.axes[0].images) == 6 and "6 point clouds" in texts(figure)[0]
 
 
 def test_hierarchy_names_every_node_once(dataset):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,43 @@ def test_round_trip_of_points(tmp_path):
     data = HierarchicalDataset(points, np.array([0, 1, 2]), TREE)
     data.save(tmp_path / "points")
     assert_same(HierarchicalDataset.load(tmp_path / "points"), data)
+
+
+def test_ids_are_kept(tmp_path):
+    data = replace(dataset(), ids=np.array(["cat_1", "döga_2", "car_3", "x", ""]))
+    write_store(data, tmp_path / "named")
+    np.testing.assert_array_equal(read_store(tmp_path / "named", verify=True).ids, data.ids)
+    write_store(read_store(tmp_path / "named").take([4, 1]), tmp_path / "part")
+    assert read_store(tmp_path / "part").ids.tolist() == ["", "döga_2"]
+
+
+def test_a_store_without_ids_has_none(path):
+    assert not (path / "ids.npy").exists() and read_store(path).ids is None
+
+
+@pytest.mark.parametrize(
+    ("harm", "error", "message"),
+    [
+        (lambda file: file.unlink(), FileNotFoundError, "ids.npy is missing"),
+        (lambda file: os.truncate(file, file.stat().st_size - 7), RuntimeError, "ids.npy.* cut or altered"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-4] + b"zzzz"), RuntimeError, "ids.npy does not have the"),
+    ],
+)
+def test_broken_ids_are_named(tmp_path, harm, error, message):
+    write_store(replace(dataset(), ids=np.array(list("abcde"))), tmp_path / "named")
+    harm(tmp_path / "named" / "ids.npy")
+    with pytest.raises(error, match=message):
+        read_store(tmp_path / "named", verify=True)
+
+
+def test_ids_of_another_number_are_found_without_the_checksum(tmp_path):
+    write_store(replace(dataset(), ids=np.array(list("abcde"))), tmp_path / "named")
+    np.save(tmp_path / "named" / "ids.npy", np.array(list("abcd")))
+    about = json.loads((tmp_path / "named" / "store.json").read_text())
+    about["files"]["ids.npy"]["bytes"] = (tmp_path / "named" / "ids.npy").stat().st_size
+    change(tmp_path / "named", files=about["files"])
+    with pytest.raises(RuntimeError, match=r"ids.npy holds .*\[4\].*store.json says"):
+        read_store(tmp_path / "named")
 
 
 def test_a_store_can_be_written_from_a_memory_mapped_one(path, tmp_path):
@@ -151,7 +189,7 @@ def test_labels_that_do_not_fit_the_hierarchy_are_found_without_the_checksum(pat
     content = bytearray((path / "labels.npy").read_bytes())
     content[-8] = 77
     (path / "labels.npy").write_bytes(content)
-    with pytest.raises(RuntimeError, match=r"labels.npy or hierarchy.json.*label 77"):
+    with pytest.raises(RuntimeError, match=r"labels.npy, ids.npy or hierarchy.json.*label 77"):
         read_store(path)
 
 

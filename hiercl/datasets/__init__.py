@@ -32,8 +32,15 @@ __all__ = [
 
 Splits = tuple[HierarchicalDataset, HierarchicalDataset]
 
-# Each has a module of its name with a function load(root, ...), imported when it is called: hiercl itself stays light.
-_NAMES = ("cifar100", "omniglot", "shapes")
+# The module of each, which has a function load(root, ...), and what load is given after the root. Modules are imported
+# when they are called: hiercl itself stays light.
+_NAMES = {
+    "cifar100": ("cifar100",),
+    "modelnet10": ("modelnet", "modelnet10"),
+    "modelnet40": ("modelnet", "modelnet40"),
+    "omniglot": ("omniglot",),
+    "shapes": ("shapes",),
+}
 
 
 def load(name: str | Path, root: str | Path | None = None, **options: Any) -> Splits:
@@ -61,8 +68,9 @@ def load(name: str | Path, root: str | Path | None = None, **options: Any) -> Sp
         >>> train, test = load("lab/my_store", verify=True)  # doctest: +SKIP
     """
     if isinstance(name, str) and name in _NAMES:
-        loader = importlib.import_module(f"hiercl.datasets.{name}").load
-        return _call(loader, name, Path(root) if root is not None else data_root(), options=options)
+        module, *given = _NAMES[name]
+        loader = importlib.import_module(f"hiercl.datasets.{module}").load
+        return _call(loader, name, Path(root) if root is not None else data_root(), *given, options=options)
     path = Path(name).expanduser()
     if path.is_dir():
         if any(is_store(place) for place in (path, path / "train", path / "test")):

@@ -20,7 +20,8 @@ class HierarchicalDataset:
 
     Shapes: ``items`` are images, uint8 ``[n, h, w, c]``, or points, float32 ``[n, p, 3]``, in memory or memory-mapped,
     or images that are decoded when they are indexed (`PictureFiles`); ``labels`` are int64 leaf ids ``[n]``. ``note``
-    says what a reader of results must know, such as "partial: 50 of the 100 test pictures of each class".
+    says what a reader of results must know, such as "partial: 50 of the 100 test pictures of each class". ``ids`` are
+    names of the items, such as "chair_0890", unicode ``[n]``, where they have any.
 
     Raises ValueError for items or labels of another form; `from_arrays` converts what it can and checks more.
 
@@ -37,23 +38,27 @@ class HierarchicalDataset:
     hierarchy: Hierarchy
     name: str = "arrays"
     note: str = ""
+    ids: np.ndarray | None = None
 
     def __post_init__(self):
         _check_items(self.items)
         _check_labels(self.labels, len(self.items), self.hierarchy)
+        _check_ids(self.ids, len(self.items))
 
     @classmethod
     def from_arrays(
-        cls, items: Any, labels: Any, hierarchy: Hierarchy, name: str = "arrays", note: str = ""
+        cls, items: Any, labels: Any, hierarchy: Hierarchy, name: str = "arrays", note: str = "", ids: Any = None
     ) -> "HierarchicalDataset":
         """Make a data set from arrays or tensors of your own.
 
         Shapes: ``items`` uint8 ``[n, h, w, c]`` or floating ``[n, p, 3]``; ``labels`` are leaf ids ``[n]``, or label
-        columns ``[n, levels]``, coarse to fine, which must agree with the hierarchy. Arrays that already have the
-        right type are not copied, so memory-mapped items stay so, and picture files stay undecoded.
+        columns ``[n, levels]``, coarse to fine, which must agree with the hierarchy; ``ids``, names of the items, are
+        strings or integers ``[n]``. Arrays that already have the right type are not copied, so memory-mapped items
+        stay so, and picture files stay undecoded.
 
         Raises ValueError, with the first offender and what to do, for float images, channels-first images, points
-        that are not finite, and labels that are no integers, no leaves or do not agree with the hierarchy.
+        that are not finite, labels that are no integers, no leaves or do not agree with the hierarchy, and ids that are
+        not one string for each item.
 
         Example::
 
@@ -73,7 +78,10 @@ class HierarchicalDataset:
         if labels.dtype.kind in "iu":
             labels = labels.astype(np.int64, copy=False)
         _check_labels(labels, len(items), hierarchy)
-        return cls(items, labels, hierarchy, name, note)
+        if ids is not None:
+            ids = np.asarray(ids)
+            ids = ids.astype(str) if ids.dtype.kind in "OSiu" else ids
+        return cls(items, labels, hierarchy, name, note, ids)
 
     # ---- what is in it ----
 
@@ -157,7 +165,8 @@ class HierarchicalDataset:
         if outside.any():
             raise ValueError(f"there is no item {index[outside][0]}; the items are 0 to {len(self) - 1}")
         items = self.items.take(index) if isinstance(self.items, PictureFiles) else self.items[index]
-        return replace(self, items=items, labels=self.labels[index])
+        ids = None if self.ids is None else self.ids[index]
+        return replace(self, items=items, labels=self.labels[index], ids=ids)
 
     def under(self, *names: str) -> "HierarchicalDataset":
         """Keep the items under the named nodes, of any level, and reduce the hierarchy to these nodes.
@@ -340,6 +349,15 @@ def _check_labels(labels: np.ndarray, n: int, hierarchy: Hierarchy) -> None:
     if outside.any():
         row = int(np.argmax(outside))
         raise ValueError(f"item {row} has label {labels[row]}, but the leaves are 0 to {hierarchy.n_leaves - 1}")
+
+
+def _check_ids(ids: np.ndarray | None, n: int) -> None:
+    if ids is None:
+        return
+    if ids.dtype.kind != "U":
+        raise ValueError(f"ids must be strings, got {ids.dtype}: convert them with ids.astype(str)")
+    if ids.shape != (n,):
+        raise ValueError(f"{n} items need ids [{n}], got {list(ids.shape)}")
 
 
 def _leaf_labels(columns: np.ndarray, hierarchy: Hierarchy) -> np.ndarray:

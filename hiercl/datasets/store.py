@@ -1,7 +1,7 @@
 """The array store: a data set as a folder of plain files, described in ``data/README.md``.
 
 ``items.npy`` and ``labels.npy`` are numpy arrays, ``hierarchy.json`` the hierarchy, and ``store.json`` says what the
-other files must be. Nothing in a store is ever unpickled.
+other files must be. Where the items have names, they are in ``ids.npy``. Nothing in a store is ever unpickled.
 """
 
 import hashlib
@@ -79,15 +79,17 @@ def read_store(path: str | Path, mmap: bool = True, verify: bool = False) -> Hie
             f"use the hiercl that wrote the store, or {MEND}"
         )
     about = _read_json(path / "store.json", ("name", "note", "items", "labels", "files"))
-    for file in FILES:
+    with_ids = "ids.npy" in about["files"]  # stores of items without names, and older stores, have none
+    for file in (*FILES, *(["ids.npy"] if with_ids else [])):
         _check_file(path / file, about["files"], verify)
     items = _read_array(path / "items.npy", about["items"], mmap)
     labels = _read_array(path / "labels.npy", about["labels"], mmap=False)
+    ids = _read_array(path / "ids.npy", about.get("ids"), mmap=False) if with_ids else None
     hierarchy = _read_json(path / "hierarchy.json", ("level_names", "names", "parents"))
     try:
-        return HierarchicalDataset(items, labels, Hierarchy.from_json(hierarchy), about["name"], about["note"])
+        return HierarchicalDataset(items, labels, Hierarchy.from_json(hierarchy), about["name"], about["note"], ids)
     except (ValueError, TypeError) as error:
-        raise RuntimeError(f"labels.npy or hierarchy.json in {path} is altered ({error}): {MEND}") from error
+        raise RuntimeError(f"labels.npy, ids.npy or hierarchy.json in {path} is altered ({error}): {MEND}") from error
 
 
 # ---- writing ----
@@ -107,8 +109,12 @@ def _write_files(dataset: HierarchicalDataset, folder: Path) -> None:
         _write_items(file, dataset.items)
     with _synced(folder / "labels.npy") as file:
         np.save(file, dataset.labels, allow_pickle=False)
+    if dataset.ids is not None:
+        with _synced(folder / "ids.npy") as file:
+            np.save(file, dataset.ids, allow_pickle=False)
     with _synced(folder / "hierarchy.json") as file:
         file.write(_json(dataset.hierarchy.to_json()))
+    names = (*FILES, *([] if dataset.ids is None else ["ids.npy"]))
     about = {
         "format": "hiercl array store",
         "version": FORMAT_VERSION,
@@ -118,7 +124,8 @@ def _write_files(dataset: HierarchicalDataset, folder: Path) -> None:
         "counts": {"items": len(dataset), "nodes": list(dataset.hierarchy.sizes)},
         "items": _form(dataset.items),
         "labels": _form(dataset.labels),
-        "files": {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in FILES},
+        **({} if dataset.ids is None else {"ids": _form(dataset.ids)}),
+        "files": {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in names},
     }
     with _synced(folder / "store.json") as file:
         file.write(_json(about))
@@ -208,7 +215,7 @@ def _check_file(path: Path, files: dict[str, Any], verify: bool) -> None:
         raise RuntimeError(f"{path} does not have the checksum that store.json gives, it is altered: {MEND}")
 
 
-def _read_array(path: Path, expected: dict[str, Any], mmap: bool) -> np.ndarray:
+def _read_array(path: Path, expected: dict[str, Any] | None, mmap: bool) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     except (ValueError, EOFError) as error:

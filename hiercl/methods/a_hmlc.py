@@ -51,7 +51,7 @@ class AHMLC(HMC):
 
     def __init__(self, encoder, config: AHMLCConfig, setting: Setting):
         super().__init__(encoder, config, setting)
-        self.gate = gate(config.gate, self.levels, encoder.width, config.dim)
+        self.gate = gate(config.gate, self.levels, encoder.width, config.dim, encoder.stage_widths[-1])
 
     def represent(self, view: Tensor) -> Representation:
         places = self.encoder.stages(view)[-1]

@@ -11,19 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiercl.encoders import Encoder, projection_head
+from hiercl.encoders import Encoder, Pool, projection_head, stage_block
 from hiercl.methods.base import Batch, Embed, Setting, Step, View, full_precision
 from hiercl.methods.local_crops import LOCAL_CROPS, check_local_crops
 from hiercl.methods.moco import MoCo, MomentumConfig, Queue
 from hiercl.methods.schedules import check_share, first_epoch
 from hiercl.methods.terms import Term
-from hiercl.mixing import cut_box, cutmix, numbers_needed
+from hiercl.mixing import mixed, numbers_needed
 from hiercl.neighbours import nearest_neighbours, random_neighbours
-from hiercl.norms import NORMS
 from hiercl.pairs import Kind, Members, Pairs
 
 ANCHOR, NEIGHBOUR = 0, 1  # columns of a step's items, and of its keys
-WIDEST_BASIC_BLOCK = 512  # channels; wider encoders, as ResNet-50, are built of bottlenecks
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class CsMlConfig(MomentumConfig):
     mask_neighbours: bool = True
     """Whether old keys of an item that is pulled are left alone (official code: they are pushed)."""
     mix: bool = True
-    """Whether a CutMix of anchor and neighbour is a query too."""
+    """Whether a CutMix of anchor and neighbour (of clouds: two parts cut by a plane) is a query too."""
     mix_alpha: int = 2
     """α of the share λ ~ Beta(α, α) that the anchor keeps in the mixture."""
     stages: tuple[int, ...] = (2, 3)
@@ -80,24 +78,20 @@ class CsMlConfig(MomentumConfig):
 
 
 class StageHead(nn.Module):
-    """Embedding of the map of an intermediate stage (ours): a residual block of stride 2 to the width of the next
-    stage, the mean over all places, a projection head. A bare projection would make an early stage serve the loss
-    alone, and the stages after it suffer.
+    """Embedding of the map of an intermediate stage (ours): a residual block to the width of the next stage (of
+    pictures, of stride 2), the encoder's pooling over all places, a projection head. A bare projection would make an
+    early stage serve the loss alone, and the stages after it suffer.
     """
 
     def __init__(self, encoder: Encoder, stage: int, config: CsMlConfig):
         super().__init__()
-        from torchvision.models.resnet import BasicBlock, Bottleneck  # here, because importing hiercl must stay light
-
-        width, wider = encoder.stage_widths[stage : stage + 2]
-        norm = NORMS[encoder.norm]
-        shortcut = nn.Sequential(nn.Conv2d(width, wider, 1, stride=2, bias=False), norm(wider))
-        block = BasicBlock if wider <= WIDEST_BASIC_BLOCK else Bottleneck
-        self.block = block(width, wider // block.expansion, 2, shortcut, norm_layer=norm)
-        self.projection = projection_head(config.head, wider, config.dim)
+        self.block = stage_block(encoder, stage)
+        self.pool = Pool(encoder.pool.how)
+        width = self.pool.width(encoder.stage_widths[stage + 1])
+        self.projection = projection_head(config.head, width, config.dim)
 
     def forward(self, places: Tensor) -> Tensor:
-        return self.projection(Encoder.pool(self.block(places)))
+        return self.projection(self.pool(self.block(places)))
 
 
 class CsMl(MoCo):
@@ -145,7 +139,8 @@ class CsMl(MoCo):
         (``mask_neighbours``; in a queue of a tenth of the data they are common), the own ones as in :class:`MoCo`.
         (3) $w_o$ = 0.5 from epoch 11 of 200 on; ours from a share of 0.05, epoch 10. (4) Always 3 queries. (5) The
         momentum update comes before the keys, and these are shuffled over GPUs; see :class:`MoCo`.
-        *Ours*: sizes, queue, momentum and temperature for 32-pixel data; shares of training in place of epochs;
+        *Ours*: point clouds, and their mixture (:func:`~hiercl.mixing.plane_mix`); sizes, queue, momentum and
+        temperature for 32-pixel data; shares of training in place of epochs;
         ``neighbour_source="labels"``, an oracle that says what right neighbours would give; ``scale="official"``
         leaves the stage weights as they are, so that the last stage alone has the loss of the official code.
     """
@@ -261,8 +256,9 @@ class CsMl(MoCo):
             own |= {"anchor": (1 - other, other), "neighbour": (other, 1 - other)}
             if self.config.mix:
                 numbers = batch.draws.common(numbers_needed(self.config.mix_alpha))
-                box, kept = cut_box(numbers, *views["anchor"].shape[2:], self.config.mix_alpha)
-                views["mixed"], own["mixed"] = cutmix(views["anchor"], views["neighbour"], box), (kept, 1 - kept)
+                both = views["anchor"], views["neighbour"]
+                views["mixed"], kept = mixed(self.encoder.kind, *both, numbers, self.config.mix_alpha)
+                own["mixed"] = kept, 1 - kept
         pairs = {name: self.pairs(items, batch.place, weights, name) for name, weights in own.items()}
         if local:
             crops = {f"local {number}": view for number, view in enumerate(local, start=1)}

@@ -10,6 +10,7 @@ for each coarsest class, its descendants in shades of it.
 """
 
 from hiercl.plot._audit import audit
+from hiercl.plot._clouds import cloud, cloud_3d, cloud_picture
 from hiercl.plot._data import gallery, hierarchy
 from hiercl.plot._history import history, live
 from hiercl.plot._maps import compare_embeddings, embedding, map_2d
@@ -19,6 +20,9 @@ from hiercl.plot._trees import trees
 
 __all__ = [
     "audit",
+    "cloud",
+    "cloud_3d",
+    "cloud_picture",
     "compare_embeddings",
     "embedding",
     "gallery",

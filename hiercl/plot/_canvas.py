@@ -1,6 +1,7 @@
 """What all figures share: a sheet measured in inches, text that knows its width, pictures in a row."""
 
 from functools import lru_cache
+from typing import SupportsIndex
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,7 @@ from matplotlib.textpath import TextPath
 
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.plot._colours import GREY, TEXT
+from hiercl.types import UInt8
 
 WIDTH = 9.0  # inches; with 100 dots an inch the width of a notebook
 DPI = 100
@@ -70,13 +72,15 @@ def readable(name: str) -> str:
     return name.replace("_", " ").replace("$", r"\$")
 
 
-def check_images(dataset: HierarchicalDataset) -> None:
-    """Raises ValueError unless the data set holds pictures."""
-    if dataset.kind != "images":
-        raise ValueError(
-            f"{dataset.name!r} holds {dataset.kind}, and this figure shows pictures: render them first, for example "
-            "with hiercl.load('shapes', items='images')."
-        )
+def items_name(dataset: HierarchicalDataset) -> str:
+    """What its items are called in titles."""
+    return "pictures" if dataset.kind == "images" else "point clouds"
+
+
+def check_item(item: int, count: int) -> None:
+    """Raises ValueError for the number of an item that does not exist."""
+    if not 0 <= item < count:
+        raise ValueError(f"there is no item {item}: there are {count:,}, counted from 0.")
 
 
 def check_level(level: int, levels: int, what: str) -> int:
@@ -98,17 +102,33 @@ def draw_pictures(
     """Pictures in a row on a sheet; gives the left edge of each."""
     lefts = [left + k * (size + gap) for k in range(len(items))]
     for item, x in zip(items, lefts, strict=True):
-        axis.imshow(rgb(dataset.items[item]), extent=(x, x + size, top + size, top), interpolation="antialiased")
+        axis.imshow(picture(dataset, item), extent=(x, x + size, top + size, top), interpolation="antialiased")
     # imshow sets the limits to the last picture: back to the whole sheet.
     width, height = axis.figure.get_size_inches()
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     return lefts
 
 
-def rgb(picture: np.ndarray) -> np.ndarray:
-    """A picture with 1, 3 or 4 channels as one with 3 or 4."""
-    picture = np.asarray(picture)
-    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+def picture(dataset: HierarchicalDataset, item: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
+    """A picture of any item, with 3 or 4 channels: the picture itself, or a point cloud drawn.
+
+    Raises ValueError for an item that does not exist.
+    """
+    check_item(int(item), len(dataset))
+    content = np.asarray(dataset.items[int(item)])
+    if dataset.kind == "points":
+        return _drawn(content.tobytes())
+    return np.repeat(content, 3, axis=2) if content.shape[2] == 1 else content
+
+
+@lru_cache(maxsize=512)
+def _drawn(cloud: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """A cloud drawn once: by its content, so that no data set is kept alive, and a changed cloud is drawn anew."""
+    from hiercl.plot._clouds import cloud_picture  # which needs this file itself
+
+    drawn = cloud_picture(np.frombuffer(cloud, dtype=np.float32).reshape(-1, 3))
+    drawn.flags.writeable = False  # the next to ask for it gets the same one
+    return drawn
 
 
 def branch(axis: Axes, x: float | int, y: float | int, to_x: float | int, to_y: float | int, colour) -> None:

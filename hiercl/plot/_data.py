@@ -16,9 +16,9 @@ from hiercl.plot._canvas import (
     TITLE,
     WIDTH,
     branch,
-    check_images,
     check_level,
     draw_pictures,
+    items_name,
     readable,
     sheet,
     text_width,
@@ -35,18 +35,17 @@ def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, se
     More than 24 classes stand in two columns.
 
     Args:
-        dataset: pictures.
+        dataset: pictures, or point clouds, which are drawn.
         level: of the hierarchy; 0 is the coarsest, −1 the leaves.
         per_node: pictures of each class; fewer where it has fewer.
         seed: of the choice.
 
     Raises:
-        ValueError: the data set holds points, the level does not exist, or ``per_node`` is below 1.
+        ValueError: the level does not exist, or ``per_node`` is below 1.
 
     Example:
         >>> hiercl.plot.gallery(train, level=1)
     """
-    check_images(dataset)
     tree = dataset.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
     if per_node < 1:
@@ -59,7 +58,8 @@ def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, se
     column = label + 0.15 + per_node * (size + 0.04)
     rows = -(-len(names) // columns)
     height = HEADER - 0.05 + rows * (size + 0.06)
-    title = f"{dataset.name}: {len(dataset):,} pictures, {len(names)} classes of the level “{tree.level_names[level]}”"
+    held = f"{len(dataset):,} {items_name(dataset)}"
+    title = f"{dataset.name}: {held}, {len(names)} classes of the level “{tree.level_names[level]}”"
     width = max(columns * column, text_width(title, TITLE) * 1.15 + 0.2)
     figure, axis = sheet(width, height, title, note=f"{per_node} random pictures of each")
     rng, labels, colours = np.random.default_rng(seed), dataset.labels_at(level), node_colours(tree, level)

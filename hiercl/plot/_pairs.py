@@ -12,7 +12,7 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.methods.base import Step
 from hiercl.methods.terms import Term
 from hiercl.pairs import Kind
-from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, check_images, draw_pictures, readable, sheet, text_width
+from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, draw_pictures, readable, sheet, text_width
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.prototypes import PrototypeTree
 
@@ -70,7 +70,6 @@ def pairs(
     Example:
         >>> hiercl.plot.pairs(run.step(train), train, anchor=3)
     """
-    check_images(dataset)
     chosen = _pick_term(step, term)
     anchors = chosen.pairs.anchors
     if anchor is None:

@@ -16,7 +16,6 @@ from hiercl.plot._canvas import (
     SMALL,
     WIDTH,
     branch,
-    check_images,
     check_level,
     draw_pictures,
     readable,
@@ -67,7 +66,6 @@ def tree(
         >>> hiercl.plot.tree(run.tree, train, level=1)
     """
     check_tree(tree, dataset)
-    check_images(dataset)
     if exemplars < 1 or max_nodes < 1:
         raise ValueError(f"exemplars={exemplars}, max_nodes={max_nodes}: show at least one of each.")
     last = tree.levels - 1 if level is None else check_level(level, tree.levels, "the tree")
@@ -82,6 +80,7 @@ def tree(
         starts.append(starts[-1] + max(text_width(names[depth][node][0]) for node in shown) + 0.75)
     label = starts[-1] + exemplars * (size + 0.03) + 0.1
     bar = label + max(text_width(names[last][row.path[-1]][0]) for row in rows) + 0.2
+    bar = max(bar, _named_width(dataset.hierarchy) + text_width("all items", SMALL) + 0.18)
     width = max(WIDTH, bar + BAR + 0.2)
     tops = _tops(rows, size)
     figure, axis = sheet(width, tops[-1] + size + 0.1, _title(tree, last, len(rows)), _note(tree, last, dataset, truth))
@@ -192,6 +191,12 @@ def contingency(nodes: np.ndarray, labels: np.ndarray, size: int, dataset: Hiera
     """Number of items for each learned node and true class, ``[nodes, classes]``."""
     classes = dataset.hierarchy.sizes[level]
     return np.bincount(nodes * classes + labels, minlength=size * classes).reshape(size, classes)
+
+
+def _named_width(hierarchy: Hierarchy) -> float:
+    """Inches that the names of the coarsest classes take in a row; none where they are too many to be named."""
+    names = hierarchy.names[0] if hierarchy.sizes[0] <= NAMED else ()
+    return 0.1 + sum(0.3 + text_width(readable(name), SMALL) for name in names)
 
 
 def _explain_mix(axis: Axes, dataset: HierarchicalDataset, left: float | int) -> None:

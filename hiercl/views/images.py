@@ -102,6 +102,11 @@ class ImageViews:
     def __init__(self, config: ViewConfig | None = None):
         self.config = ViewConfig() if config is None else config
 
+    @property
+    def size(self) -> int:
+        """Side of a view, in pixels."""
+        return self.config.crop
+
     @torch.no_grad()
     def __call__(
         self,

@@ -1,0 +1,67 @@
+"""Encoders of pictures: each gives its stem, its stages and their widths."""
+
+from torch import nn
+from torch.nn import functional as F
+
+__all__ = ["IMAGE_ENCODERS", "image_block"]
+
+WIDEST_BASIC_BLOCK = 512  # channels; wider encoders, as ResNet-50, are built of bottlenecks
+
+
+def _convolution(channels_in, channels_out, norm, stride=1):
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
+        norm(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Skip(nn.Module):
+    """relu(x + norm(conv(x)))"""
+
+    def __init__(self, channels, norm):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = norm(channels)
+
+    def forward(self, x):
+        return F.relu(x + self.norm(self.convolution(x)), inplace=True)
+
+
+def _convnet(channels, norm):
+    # Strides, not pooling: on a CPU the time goes into reading and writing the large early maps, so each of them is
+    # made once and small. The parameters sit where the maps are small.
+    stages = [
+        _convolution(channels, 32, norm),
+        _convolution(32, 64, norm, stride=2),
+        nn.Sequential(_convolution(64, 128, norm, stride=2), _Skip(128, norm)),
+        _convolution(128, 256, norm, stride=2),
+    ]
+    return nn.Identity(), stages, (32, 64, 128, 256)
+
+
+def _resnet(depth):
+    def build(channels, norm):
+        import torchvision  # here, because importing hiercl must stay light
+
+        net = getattr(torchvision.models, f"resnet{depth}")(weights=None, norm_layer=norm)
+        convolution = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        stem = nn.Sequential(convolution, net.bn1, net.relu)
+        expansion = net.fc.in_features // 512
+        widths = tuple(expansion * width for width in (64, 128, 256, 512))
+        return stem, [net.layer1, net.layer2, net.layer3, net.layer4], widths
+
+    return build
+
+
+def image_block(width: int, wider: int, norm) -> nn.Module:
+    """A residual block of stride 2, as those that ResNets are made of."""
+    from torchvision.models.resnet import BasicBlock, Bottleneck  # here, because importing hiercl must stay light
+
+    shortcut = nn.Sequential(nn.Conv2d(width, wider, 1, stride=2, bias=False), norm(wider))
+    block = BasicBlock if wider <= WIDEST_BASIC_BLOCK else Bottleneck
+    return block(width, wider // block.expansion, 2, shortcut, norm_layer=norm)
+
+
+IMAGE_ENCODERS = {"convnet": _convnet, "resnet18": _resnet(18), "resnet50": _resnet(50)}

@@ -1,0 +1,147 @@
+"""Encoders of point clouds: PointNet and DGCNN. A cloud is a map ``[batch, 3, points, 1]``.
+
+Every layer treats all points alike (a convolution of size 1), so the order of the points does not matter.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hiercl.types import Float, Int
+
+__all__ = ["POINT_ENCODERS", "nearest_points", "point_block"]
+
+NEIGHBOURS = 20  # of DGCNN's graph, as in its paper at 1,024 points
+SLOPE = 0.2  # of its leaky ReLU
+CLOUDS_AT_ONCE = 16  # whose distances are in memory together: 64 MiB at 1,024 points
+
+
+def _layer(channels_in: int, channels_out: int, norm, slope: float = 0.0) -> nn.Sequential:
+    """The same linear map for every place, its norm, and a (leaky) ReLU."""
+    act = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, bias=False), norm(channels_out), act)
+
+
+# -- PointNet ---------------------------------------------------------------------------------------------------
+
+
+class _Transform(nn.Module):
+    r"""T-Net: a matrix of the cloud's own, by which the features of all its points are multiplied.
+
+    $$x_i \mapsto A(x)\,x_i, \qquad A(x) = I + h\big(\max_i g(x_i)\big)$$
+
+    The last layer of h starts at 0, and A at the identity.
+    """
+
+    def __init__(self, channels: int, norm):
+        super().__init__()
+        self.each = nn.Sequential(_layer(channels, 64, norm), _layer(64, 128, norm), _layer(128, 1024, norm))
+        self.whole = nn.Sequential(_layer(1024, 512, norm), _layer(512, 256, norm))
+        self.matrix = nn.Conv2d(256, channels * channels, 1)
+        nn.init.zeros_(self.matrix.weight)
+        nn.init.zeros_(self.matrix.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels = x.shape[:2]
+        change = self.matrix(self.whole(self.each(x).amax(dim=(2, 3), keepdim=True)))
+        matrix = change.view(batch, channels, channels) + torch.eye(channels, device=x.device, dtype=change.dtype)
+        return torch.bmm(matrix, x.flatten(2).to(matrix.dtype)).view_as(x)
+
+
+def _pointnet(transforms: bool):
+    def build(channels, norm):
+        def turned(width):
+            return [_Transform(width, norm)] if transforms else []
+
+        stages = [
+            nn.Sequential(_layer(channels, 64, norm), _layer(64, 64, norm)),
+            nn.Sequential(*turned(64), _layer(64, 64, norm)),
+            _layer(64, 128, norm),
+            _layer(128, 1024, norm),
+        ]
+        return nn.Sequential(*turned(channels)), stages, (64, 64, 128, 1024)
+
+    return build
+
+
+# -- DGCNN ------------------------------------------------------------------------------------------------------
+
+
+class _EdgeStage(nn.Module):
+    r"""EdgeConv on what the stage before found, appended to all that is known of every point so far:
+
+    $$x_i' = \max_{j\in N(i)} \mathrm{LeakyReLU}\big(\mathrm{norm}(W [x_j - x_i;\, x_i])\big)$$
+
+    N(i): the k points whose features are nearest to those of i, i itself among them, found anew in every stage. With
+    $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points, not one of k times as many edges.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, norm):
+        super().__init__()
+        self.channels_in = channels_in
+        self.edge = nn.Conv2d(2 * channels_in, channels_out, 1, bias=False)  # W
+        self.norm = norm(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        newest = x[:, -self.channels_in :]
+        index = nearest_points(newest[..., 0], NEIGHBOURS)
+        u, v = self.edge.weight.split(self.channels_in, dim=1)
+        of_other, of_itself = F.conv2d(newest, u), F.conv2d(newest, v - u)  # [batch, channels, points, 1]
+        batch = torch.arange(len(x), device=x.device)[:, None, None]
+        others = of_other[..., 0].mT[batch, index].permute(0, 3, 1, 2)  # [batch, channels, points, k]
+        found = F.leaky_relu(self.norm(others + of_itself), SLOPE).amax(dim=3, keepdim=True)
+        return torch.cat([x, found], dim=1) if self.channels_in > 3 else found  # coordinates are no feature
+
+
+@torch.no_grad()
+def nearest_points(features: Float[Tensor, "batch channels points"], k: int) -> Int[Tensor, "batch points k"]:
+    """The k nearest points of every point of a cloud, itself among them, by Euclidean distance of their features.
+
+    In float32, and a few clouds at a time, so that the memory for distances does not grow with the batch. A cloud of
+    fewer than k points has that many neighbours.
+
+    Example: ``nearest_points(torch.rand(2, 3, 100), k=20).shape  # [2, 100, 20]``
+    """
+    k = min(k, features.shape[2])
+    with torch.autocast(features.device.type, enabled=False):
+        blocks = features.float().split(CLOUDS_AT_ONCE)
+        return torch.cat([_nearest(block.mT.contiguous(), k) for block in blocks])
+
+
+def _nearest(points: Tensor, k: int) -> Tensor:
+    square = (points**2).sum(dim=2)
+    distance = torch.baddbmm(square[:, None], points, points.mT, alpha=-2)  # less |x_i|², the same for all j
+    return distance.topk(k, dim=2, largest=False, sorted=False).indices
+
+
+def _dgcnn(channels, norm):
+    last = nn.Sequential(_EdgeStage(128, 256, norm), _layer(64 + 64 + 128 + 256, 1024, norm, SLOPE))
+    stages = [_EdgeStage(channels, 64, norm), _EdgeStage(64, 64, norm), _EdgeStage(64, 128, norm), last]
+    return nn.Identity(), stages, (64, 128, 256, 1024)
+
+
+# -- heads of intermediate stages -------------------------------------------------------------------------------
+
+
+class _PointBlock(nn.Module):
+    """A residual block that treats all points alike."""
+
+    def __init__(self, width: int, wider: int, norm):
+        super().__init__()
+        self.main = nn.Sequential(_layer(width, wider, norm), nn.Conv2d(wider, wider, 1, bias=False), norm(wider))
+        self.shortcut = nn.Sequential(nn.Conv2d(width, wider, 1, bias=False), norm(wider))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.shortcut(x) + self.main(x), inplace=True)
+
+
+def point_block(width: int, wider: int, norm) -> nn.Module:
+    """A residual block for the map of a cloud."""
+    return _PointBlock(width, wider, norm)
+
+
+POINT_ENCODERS = {
+    "pointnet": (_pointnet(transforms=True), "max"),
+    "pointnet_vanilla": (_pointnet(transforms=False), "max"),
+    "dgcnn": (_dgcnn, "max and mean"),
+}

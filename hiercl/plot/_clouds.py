@@ -1,0 +1,332 @@
+"""Point clouds drawn: a small picture of one, a figure of several viewpoints, and one to turn with the mouse."""
+
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from hiercl.datasets.base import HierarchicalDataset
+from hiercl.plot._canvas import NORMAL, SMALL, TITLE, check_item, readable, sheet, text_width
+from hiercl.plot._colours import GREY, TEXT, from_oklab, to_oklab
+from hiercl.types import Float, Int, UInt8
+
+View = tuple[float | int, float | int]  # elevation and azimuth in degrees
+VIEW: View = (20, -55)  # from the front and a little from above
+VIEWS: tuple[View, ...] = (VIEW, (20, 35), (80, -55))
+OUT, IN = to_rgb("#9DB4C8"), to_rgb("#C24A00")  # a pale blue and a dark orange: apart in hue and in lightness
+PANEL, GAP = 2.85, 0.15  # inches of one viewpoint of a figure, and between two
+MOST = 20  # clouds of a figure
+FINER = 2  # a picture is drawn so many times finer and then averaged, which smooths its edges
+RIM = 0.4  # how much darker the rim of a disc is than its middle
+CELLS = 16  # a side of the grid in which the area of a cloud is counted
+LARGE = 0.75  # in a large figure discs are so many times smaller than in a small picture, so that each can be seen
+SCREEN = 200  # and in one to turn so many screen pixels wide for a radius of 1
+FADED = 0.4  # how far the farthest point is mixed with white; half as far where colour is a mask, to keep it readable
+
+
+def cloud_picture(
+    points: Any, side: int = 96, colour: Any = None, view: View = VIEW
+) -> UInt8[np.ndarray, "side side 3"]:
+    r"""A picture of a point cloud on white, z up, as large as it fits.
+
+    With the eye in the direction :math:`v = (\cos e \cos a, \cos e \sin a, \sin e)`, parallel to which all is seen, a
+    point x stands at :math:`(\langle x, r\rangle, \langle x, u\rangle)` for the unit vectors r to the right and u
+    upwards that are orthogonal to v. Discs are painted from far to near, that is by :math:`\langle x, v\rangle`; far
+    ones are paler.
+
+    Args:
+        points: ``[p, 3]``, finite, in any unit.
+        side: of the picture, in pixels, from 8 to 2,048.
+        colour: None: by height, dark to light; booleans ``[p]``: in or not in a part, dark orange or pale blue;
+            numbers ``[p]`` from 0 to 1: between these two.
+        view: elevation e from −90 to 90 and azimuth a, in degrees.
+
+    Raises:
+        ValueError: points, colour, side or view of another form, or not finite.
+
+    Example:
+        >>> hiercl.plot.cloud_picture(train.items[0]).shape
+        (96, 96, 3)
+    """
+    points = _checked(points)
+    if not 8 <= side <= 2048:
+        raise ValueError(f"side={side}: a picture has from 8 to 2,048 pixels a side.")
+    colours = _point_colours(points, colour)
+    seen, nearness = _project(points, view)
+    order = np.argsort(nearness, kind="stable")
+    places, fine = _fitted(seen), side * FINER
+    radius = _radius(places) * fine
+    margin = radius + 0.02 * fine
+    centre = np.round(places[order] * (fine - 1 - 2 * margin) + margin).astype(np.int32)
+    stamp, shade = _disc(radius)
+    rows, columns = (centre[:, None] + stamp).clip(0, fine - 1).transpose(2, 0, 1)
+    # Where discs overlap the last assignment stays, that of the nearest point. Its number says whose disc a pixel
+    # shows, and which pixel of that disc.
+    shown = np.full(fine * fine, -1, dtype=np.int32)
+    shown[(rows * fine + columns).ravel()] = np.arange(rows.size, dtype=np.int32)
+    painted = _fade(colours, nearness, colour is not None)[order][:, None] * shade[:, None]
+    table = np.concatenate([painted.reshape(-1, 3), np.ones((1, 3))]).astype(np.float32)  # the last, for −1, is white
+    pixels = table[shown].reshape(side, FINER, side, FINER, 3).mean(axis=(1, 3))
+    return np.round(255 * pixels).astype(np.uint8)
+
+
+def cloud(
+    points: Any,
+    item: SupportsIndex | Sequence[int] | np.ndarray | None = None,
+    mask: Any = None,
+    views: Sequence[View] = VIEWS,
+    title: str | None = None,
+) -> Figure:
+    """One or several point clouds, large: a row for each, a column for each viewpoint.
+
+    Colour is height, dark to light, or the mask: dark orange for points that are in it, pale blue for others.
+
+    Args:
+        points: a data set of points, or a cloud ``[p, 3]``, or several ``[k, p, 3]``.
+        item: of the data set or of several clouds: a number, or several; by default the first, or all k clouds.
+        mask: booleans or numbers from 0 to 1, ``[p]``, or ``[k, p]`` for several clouds: which points belong to
+            something.
+        views: elevation and azimuth of every viewpoint, in degrees.
+        title: by default the classes of the item, coarse to fine.
+
+    Raises:
+        ValueError: a data set of images, an item that does not exist, points or masks of another form, no view, or
+            more than 20 clouds.
+
+    Example:
+        >>> hiercl.plot.cloud(train, item=3)
+        >>> hiercl.plot.cloud(train, item=3, mask=train.items[3][:, 2] > 0)
+    """
+    clouds, titles = _chosen(points, item)
+    masks = _masks(mask, clouds)
+    if len(views) == 0:
+        raise ValueError("no view: give at least one pair of elevation and azimuth, such as views=[(20, -55)].")
+    if title is not None:
+        titles = [title] + [""] * (len(clouds) - 1)
+    captions = [_caption(one, part) for one, part in zip(clouds, masks, strict=True)]
+    # bold letters are wider
+    written = [1.15 * text_width(name, TITLE) for name in titles] + [text_width(text, SMALL) for text in captions]
+    row, width = PANEL + 0.75, 0.2 + max(len(views) * (PANEL + GAP), *written)
+    figure, axis = sheet(width, len(clouds) * row + 0.1)
+    for number, (one, name, part) in enumerate(zip(clouds, titles, masks, strict=True)):
+        top = number * row + 0.1
+        axis.text(0.1, top, name, size=TITLE if number == 0 else NORMAL, weight="bold", color=TEXT, va="top")
+        axis.text(0.1, top + 0.22, captions[number], size=SMALL, color=GREY, va="top")
+        colours = _point_colours(one, part)
+        for place, view in enumerate(views):
+            left, upper = 0.1 + place * (PANEL + GAP), top + 0.45
+            seen, nearness = _project(one, view)
+            order = np.argsort(nearness, kind="stable")
+            faded = _fade(colours, nearness, part is not None)[order]
+            places = _fitted(seen)
+            radius = LARGE * PANEL * _radius(places)
+            at = radius + places[order] * (PANEL - 2 * radius)
+            axis.scatter(
+                left + at[:, 1],
+                upper + at[:, 0],
+                s=(2 * 72 * radius) ** 2,
+                c=faded,
+                edgecolors=faded * 0.72,
+                linewidths=0.4,
+            )
+            where = f"elevation {view[0]:g}°, azimuth {view[1]:g}°"
+            axis.text(left + PANEL / 2, upper + PANEL + 0.12, where, size=SMALL, color=GREY, ha="center", va="center")
+    return figure
+
+
+def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -> Any:
+    """A point cloud to turn and to enlarge with the mouse; hovering shows coordinates, and the value of the mask.
+
+    Args:
+        points: a data set of points, or one cloud ``[p, 3]``.
+        item: of the data set; by default the first.
+        mask: booleans or numbers from 0 to 1, ``[p]``: which points belong to something.
+
+    Returns:
+        A ``plotly.graph_objects.Figure``.
+
+    Raises:
+        ImportError: plotly is not installed.
+        ValueError: a data set of images, an item that does not exist, points or a mask of another form.
+
+    Example:
+        >>> hiercl.plot.cloud_3d(train, item=3)
+    """
+    try:
+        import plotly.graph_objects as go
+    except ImportError as error:
+        raise ImportError(
+            "A cloud to turn needs plotly: pip install plotly. hiercl.plot.cloud shows several viewpoints without it."
+        ) from error
+    clouds, titles = _chosen(points, item)
+    if len(clouds) != 1:
+        raise ValueError(f"{len(clouds)} clouds are given, and this figure shows one: choose with item=.")
+    one, part = clouds[0], _masks(mask, clouds)[0]
+    colours = [f"rgb({r},{g},{b})" for r, g, b in np.round(255 * _point_colours(one, part)).astype(int).tolist()]
+    hover = "x %{x:.3f}<br>y %{y:.3f}<br>z %{z:.3f}"
+    hover += "" if part is None else "<br>mask %{customdata:.3g}"
+    eye = 1.7 * _directions(VIEW)[2]
+    hidden = {"visible": False}
+    return go.Figure(
+        go.Scatter3d(
+            x=one[:, 0],
+            y=one[:, 1],
+            z=one[:, 2],
+            mode="markers",
+            customdata=None if part is None else part.astype(float),
+            hovertemplate=hover + "<extra></extra>",
+            marker={"size": SCREEN * _radius(_fitted(_project(one, VIEW)[0])), "color": colours, "opacity": 1},
+        ),
+        layout={
+            "title": {"text": f"{titles[0]}<br><sub>{_caption(one, part)}</sub>"},
+            "scene": {
+                "aspectmode": "data",
+                "xaxis": hidden,
+                "yaxis": hidden,
+                "zaxis": hidden,
+                "camera": {"up": {"x": 0, "y": 0, "z": 1}, "eye": dict(zip("xyz", eye.tolist(), strict=True))},
+            },
+            "margin": {"l": 0, "r": 0, "b": 0, "t": 60},
+            "height": 500,
+        },
+    )
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _checked(points: Any) -> Float[np.ndarray, "p 3"]:
+    points = _array(points)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or points.dtype.kind not in "fiu":
+        raise ValueError(f"a cloud is an array of numbers [points, 3], got {points.dtype} {list(points.shape)}.")
+    bad = ~np.isfinite(points).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{bad.sum()} of {len(points)} points are not finite (the first is row {bad.argmax()}): leave them out."
+        )
+    return points.astype(np.float64)
+
+
+def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None) -> tuple[list[np.ndarray], list[str]]:
+    """The clouds that are meant, and a title for each."""
+    several = points
+    if isinstance(points, HierarchicalDataset):
+        if points.kind != "points":
+            raise ValueError(f"{points.name!r} holds pictures, and this figure shows point clouds: use plot.gallery.")
+        several, item = points.items, 0 if item is None else item
+    else:
+        several = _array(points)
+        if several.ndim == 2 and item is not None:
+            raise ValueError(f"item={item!r} chooses among several clouds, and one is given: leave it out.")
+        several = several[None] if several.ndim == 2 else several
+    items = np.arange(len(several)) if item is None else np.atleast_1d(_array(item))
+    if items.ndim != 1 or items.dtype.kind not in "iu" or len(items) == 0:
+        raise ValueError(f"item must be a number or several, got {item!r}.")
+    for one in items.tolist():
+        check_item(one, len(several))
+    if len(items) > MOST:
+        raise ValueError(f"{len(items):,} clouds are too many for a figure with a row for each: choose with item=.")
+    clouds = [_checked(several[one]) for one in items]
+    if isinstance(points, HierarchicalDataset):
+        paths = [points.hierarchy.path(int(points.labels[one])) for one in items]
+        names = [" › ".join(readable(name) for name in path) for path in paths]
+        return clouds, [f"{name} (item {one})" for name, one in zip(names, items.tolist(), strict=True)]
+    return clouds, [f"cloud {one}" if len(several) > 1 else "" for one in items.tolist()]
+
+
+def _masks(mask: Any, clouds: list[np.ndarray]) -> list[np.ndarray | None]:
+    if mask is None:
+        return [None] * len(clouds)
+    mask = _array(mask)
+    masks = mask[None] if mask.ndim == 1 else mask
+    if masks.ndim != 2 or len(masks) != len(clouds) or masks.dtype.kind not in "bfiu":
+        raise ValueError(
+            f"mask is {mask.dtype} {list(mask.shape)}: give one number for each point, in a row for each of the "
+            f"{len(clouds)} clouds."
+        )
+    return list(masks)
+
+
+def _caption(points: np.ndarray, mask: np.ndarray | None) -> str:
+    count = f"{len(points):,} points"
+    if mask is None:
+        return f"{count}; colour: height, dark is low"
+    if mask.dtype == bool:
+        return f"{count}; {int(mask.sum()):,} in the mask: dark orange; the others: pale blue"
+    return f"{count}; colour: mask, from pale blue (0) to dark orange (1), mean {mask.mean():.2f}"
+
+
+def _point_colours(points: Float[np.ndarray, "p 3"], values: Any) -> Float[np.ndarray, "p 3"]:
+    """A colour for every point: by height, or by a mask."""
+    if values is None:
+        height = points[:, 2] - points[:, 2].min()
+        share = height / max(height.max(), 1e-12)
+        return colormaps["viridis"](0.04 + 0.76 * share)[:, :3]  # beyond 0.8 it is too pale on white
+    values = _array(values)
+    if values.shape != (len(points),) or values.dtype.kind not in "bfiu":
+        raise ValueError(
+            f"a mask is one boolean or one number from 0 to 1 for each of the {len(points)} points, got "
+            f"{values.dtype} {list(values.shape)}."
+        )
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise ValueError(f"a mask has values from 0 to 1, got {values.min()} to {values.max()}: rescale it.")
+    ends = to_oklab(np.array([OUT, IN]))
+    return from_oklab(ends[0] + values.astype(float)[:, None] * (ends[1] - ends[0]))
+
+
+def _directions(view: View) -> Float[np.ndarray, "3 3"]:
+    """Unit vectors to the right, upwards, and to the eye."""
+    if len(view) != 2 or not np.isfinite(view).all() or abs(view[0]) > 90:
+        raise ValueError(f"view={view!r}: give the elevation, from −90 to 90 degrees, and the azimuth.")
+    e, a = np.deg2rad(view)
+    return np.array(
+        [
+            [-np.sin(a), np.cos(a), 0],
+            [-np.sin(e) * np.cos(a), -np.sin(e) * np.sin(a), np.cos(e)],
+            [np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)],
+        ]
+    )
+
+
+def _project(points: Float[np.ndarray, "p 3"], view: View) -> tuple[Float[np.ndarray, "p 2"], Float[np.ndarray, " p"]]:
+    """Where every point is seen (downwards, to the right), and how near it is to the eye."""
+    right, up, near = _directions(view) @ (points - points.mean(axis=0)).T
+    return np.stack([-up, right], axis=1), near
+
+
+def _fitted(seen: Float[np.ndarray, "p 2"]) -> Float[np.ndarray, "p 2"]:
+    """Places brought into the unit square: its middle is theirs, and the longer side of their box fills it."""
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    return 0.5 + (seen - (low + high) / 2) / max((high - low).max(), 1e-12)
+
+
+def _radius(places: Float[np.ndarray, "p 2"]) -> float:
+    """Radius of a point's disc, as a share of the picture's side, with which discs about cover what the cloud covers.
+
+    The area that it covers is counted in the cells of a coarse grid.
+    """
+    cells = np.minimum((places * CELLS).astype(np.int64), CELLS - 1)
+    covered = len(np.unique(cells[:, 0] * CELLS + cells[:, 1])) / CELLS**2
+    return float(np.clip(0.95 * np.sqrt(covered / len(places)), 0.004, 0.05))
+
+
+def _fade(
+    colours: Float[np.ndarray, "p 3"], nearness: Float[np.ndarray, " p"], masked: bool
+) -> Float[np.ndarray, "p 3"]:
+    """Colours mixed with white, the more the farther a point is."""
+    strength = FADED / 2 if masked else FADED
+    distance = (nearness.max() - nearness) / max(np.ptp(nearness), 1e-12)
+    return 1 - (1 - colours) * (1 - strength * distance)[:, None]
+
+
+def _disc(radius: float) -> tuple[Int[np.ndarray, "k 2"], Float[np.ndarray, " k"]]:
+    """The pixels of a disc around its centre, and how light each is: the rim is darker, so that neighbours part."""
+    reach = np.arange(-int(radius), int(radius) + 1, dtype=np.int32)
+    rows, columns = (grid.ravel() for grid in np.meshgrid(reach, reach, indexing="ij"))
+    away = (rows**2 + columns**2) / max(radius, 1) ** 2
+    inside = away <= 1
+    return np.stack([rows, columns], axis=1)[inside], 1 - RIM * away[inside] ** 2

@@ -1,0 +1,133 @@
+"""Encoders of point clouds: published sizes, no order of the points, DGCNN against its equation."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from hiercl.encoders import encoder_kind, encoder_names, make_encoder, stage_block
+from hiercl.encoders import points as P
+
+NAMES = encoder_names("points")
+
+
+def encoder(name, norm="batch"):
+    torch.manual_seed(0)
+    return make_encoder(name, [0.0] * 3, [1.0] * 3, norm=norm)
+
+
+def clouds(n=4, points=64, seed=0):
+    return torch.randn(n, 3, points, 1, generator=torch.Generator().manual_seed(seed))
+
+
+def classifier(width, hidden, classes=40):
+    """The fully connected layers that the papers put on the pooled feature."""
+    sizes = (width, *hidden)
+    layers = [nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b)) for a, b in itertools.pairwise(sizes)]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden", "published"),
+    [
+        ("pointnet_vanilla", (512, 256), 0.8e6),  # Qi et al., 2017, table 6
+        ("pointnet", (512, 256), 3.5e6),  # the same
+        ("dgcnn", (512, 256), 1.8e6),  # as counted of the official code
+    ],
+)
+def test_with_its_classifier_it_has_the_published_number_of_parameters(name, hidden, published):
+    model = encoder(name)
+    count = sum(p.numel() for p in [*model.parameters(), *classifier(model.width, hidden).parameters()])
+    assert round(count / 1e6, 1) == published / 1e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stage_has_its_width(name):
+    model = encoder(name)
+    maps = model.stages(clouds())
+    assert [m.shape for m in maps] == [(4, width, 64, 1) for width in model.stage_widths]
+    assert model(clouds()).shape == (4, model.width)
+    assert len(model.stage_widths) == 4 and encoder_kind(name) == model.kind == "points"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_the_points_does_not_matter(name):
+    model, x = encoder(name).eval(), clouds()
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(model(x[:, :, order]), model(x), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            model.stages(x[:, :, order])[-1], model.stages(x)[-1][:, :, order], atol=1e-4, rtol=1e-3
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_other_clouds_have_other_features(name):
+    model = encoder(name).eval()
+    assert (model(clouds(seed=0)) - model(clouds(seed=1))).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_every_parameter_gets_a_gradient(name, norm):
+    model = encoder(name, norm)
+    weights = torch.randn(model.width, generator=torch.Generator().manual_seed(2))
+    (model(clouds()) @ weights).sum().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not without
+
+
+def test_t_nets_start_at_the_identity():
+    whole, plain = encoder("pointnet").eval(), encoder("pointnet_vanilla").eval()
+    weights = {name.replace(".0.0", ".0"): value for name, value in plain.state_dict().items()}
+    of_stages = {
+        n: p for n, p in whole.state_dict().items() if "matrix" not in n and "each" not in n and "whole" not in n
+    }
+    assert len(of_stages) == len(weights)
+    for own, given in zip(of_stages.values(), plain.state_dict().values(), strict=True):
+        own.copy_(given)
+    torch.testing.assert_close(whole(clouds()), plain(clouds()))
+
+
+def test_edge_convolution_is_its_equation():
+    """x_i' = max_j LeakyReLU(norm(W [x_j - x_i; x_i])), with a loop over points and their neighbours."""
+    torch.manual_seed(0)
+    stage, x = P._EdgeStage(5, 7, nn.BatchNorm2d).train(), torch.randn(2, 5, 40, 1)
+    index = P.nearest_points(x[..., 0], P.NEIGHBOURS)
+    edges = torch.empty(2, 7, 40, P.NEIGHBOURS)
+    for b in range(2):
+        for i in range(40):
+            for k, j in enumerate(index[b, i]):
+                pair = torch.cat([x[b, :, j, 0] - x[b, :, i, 0], x[b, :, i, 0]])
+                edges[b, :, i, k] = stage.edge.weight[:, :, 0, 0] @ pair
+    expected = nn.functional.leaky_relu(nn.BatchNorm2d(7).train()(edges), 0.2).max(dim=3).values
+    found = stage(x)
+    torch.testing.assert_close(found[:, 5:, :, 0], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[:, :5], x)
+
+
+def test_nearest_points_are_the_nearest(monkeypatch):
+    monkeypatch.setattr(P, "CLOUDS_AT_ONCE", 2)
+    x = clouds(5, 30)[..., 0]
+    index = P.nearest_points(x, 4)
+    for b in range(5):
+        distance = torch.cdist(x[b].T, x[b].T)
+        assert [set(row.tolist()) for row in index[b]] == [set(row.argsort()[:4].tolist()) for row in distance]
+        assert all(i in index[b, i] for i in range(30))
+    assert P.nearest_points(x, 100).shape == (5, 30, 30)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stage_blocks_do_not_see_an_order_either(name):
+    torch.manual_seed(0)
+    model = encoder(name)
+    block, x = stage_block(model, 2).eval(), torch.randn(2, model.stage_widths[2], 16, 1)
+    order = torch.randperm(16)
+    torch.testing.assert_close(block(x[:, :, order]), block(x)[:, :, order])
+    assert block(x).shape == (2, 1024, 16, 1)
+
+
+def test_pictures_are_refused():
+    with pytest.raises(ValueError, match=r"float points, \[batch, 3, p, 1\]"):
+        encoder("pointnet_vanilla")(torch.zeros(2, 1, 8, 8))
