@@ -12,8 +12,9 @@ import hiercl
 from hiercl import methods
 from hiercl.checkpoint import write_atomically
 from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders import encoder_kind
 from hiercl.settings import distribute, to_json, unknown, with_defaults
-from hiercl.views import ViewConfig
+from hiercl.views import VIEW_CONFIGS
 
 HERE = Path(__file__).parent
 
@@ -50,21 +51,31 @@ class Size:
     data: str = "cifar100"
     encoder: str = "convnet"
     per_class: int = 100
+    """Training items a class; 0: all."""
     epochs: int = 10
     imbalance: float = 1.0
     """Largest over smallest number of items of a superclass."""
+    held_out: float = 0.0
+    """Share of the training items that are not trained on, but judged by as well: for a small test set."""
 
     @property
     def name(self) -> str:
         data = "" if self.data == "cifar100" else f"{self.data}-"
         tail = f"-longtail{self.imbalance:g}" if self.imbalance > 1 else ""
-        return f"{data}{self.encoder}-{self.per_class}x{self.epochs}{tail}"
+        return f"{data}{self.encoder}-{self.per_class or 'all'}x{self.epochs}{tail}"
 
-    def load(self) -> tuple[HierarchicalDataset, HierarchicalDataset]:
-        """Training and test set: the first ``per_class`` of every class, and of these the long tail."""
+    def load(self) -> tuple[HierarchicalDataset, dict[str, HierarchicalDataset]]:
+        """The training set (so many of every class, and of these the long tail), and what is judged by: "test", and
+        "held out"."""
         train, test = hiercl.load(self.data)
-        train = train.per_class(self.per_class, seed=0)
-        return train.long_tail(self.imbalance, level=0, seed=0) if self.imbalance > 1 else train, test
+        judged_by = {"test": test}
+        if self.held_out:
+            train, judged_by["held out"] = train.split(self.held_out, seed=0)
+        if self.per_class:
+            train = train.per_class(self.per_class, seed=0)
+        if self.imbalance > 1:
+            train = train.long_tail(self.imbalance, level=0, seed=0)
+        return train, judged_by
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,7 @@ class ArmList:
 def configuration(method: str, settings: dict[str, Any], train: HierarchicalDataset) -> dict[str, Any]:
     """Every setting of a training, defaults included, and the data that it is of."""
     kind = methods.get(method)
-    fit, views, own = distribute(settings, hiercl.FitConfig, ViewConfig, kind.Config)
+    fit, views, own = distribute(settings, hiercl.FitConfig, VIEW_CONFIGS[train.kind], kind.Config)
     parts = {"fit": to_json(fit), "views": to_json(views), "method_settings": to_json(own)}
     for machine in ("device", "workers"):
         del parts["fit"][machine]
@@ -148,7 +159,8 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Where two configurations differ, in words; a setting that one was made before has its default."""
     if there["method"] != here["method"]:
         return [f"method: there {there['method']!r}, here {here['method']!r}"]
-    configs = {"fit": hiercl.FitConfig, "views": ViewConfig, "method_settings": methods.get(here["method"]).Config}
+    views = VIEW_CONFIGS[encoder_kind(here["fit"]["encoder"])]
+    configs = {"fit": hiercl.FitConfig, "views": views, "method_settings": methods.get(here["method"]).Config}
     filled = {part: with_defaults(kind, there[part]) for part, kind in configs.items()} | {"data": there["data"]}
     return [
         f"{name}: there {filled[part].get(name)!r}, here {value!r}"

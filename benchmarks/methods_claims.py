@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from paired import difference, digits, interval_cell, markdown
@@ -22,12 +22,14 @@ class Compared:
         level: coarse (0), fine (−1), or None for a number of the whole embedding.
         sign: 1 if the claim says that it grows, −1 if it says that it falls.
         relative: in per cent of the other arm's number.
+        held_out: of held-out training items, not of the test set.
     """
 
     name: str
     level: int | None = None
     sign: int = 1
     relative: bool = False
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,20 @@ CLAIMS = (
 )
 
 
+def claims_of(arms: set[str], with_long_tail: bool, held_out: bool) -> tuple[Claim, ...]:
+    """The claims on results that are there: pairs of these arms; with held-out items every accuracy twice."""
+    found = []
+    for claim in CLAIMS:
+        pairs = tuple(pair for pair in claim.pairs if set(pair) <= arms)
+        if not pairs or (claim.long_tail and not with_long_tail):
+            continue
+        numbers = claim.numbers
+        if held_out:
+            numbers += tuple(replace(compared, held_out=True) for compared in numbers if compared.level is not None)
+        found.append(replace(claim, pairs=pairs, numbers=numbers))
+    return tuple(found)
+
+
 def claims_table(claims: tuple[Claim, ...], numbers: Numbers, tail: Numbers, levels: tuple[str, ...]) -> str:
     """Every claim with the paper's number and, for every pair of arms, what came out."""
     parts = []
@@ -153,7 +169,8 @@ def _cell(claim, pair, compared: Compared, numbers: Numbers, seeds: list[int], l
     """Difference, interval, verdict; and whether the size that the paper names lies in the interval."""
     if not seeds:
         return "not run"
-    key = ("" if compared.level is None else levels[compared.level], compared.name)
+    part = "" if compared.level is None else levels[compared.level] + ", held out" * compared.held_out
+    key = (part, compared.name)
     a, b = (np.array([numbers[arm, seed][key] for seed in seeds]) for arm in pair)
     if compared.relative:
         a, b = np.zeros(len(a)), 100 * (b / a - 1)
@@ -171,4 +188,5 @@ def _cell(claim, pair, compared: Compared, numbers: Numbers, seeds: list[int], l
 
 def _title(compared: Compared, levels: tuple[str, ...]) -> str:
     level = "" if compared.level is None else f", {levels[compared.level]}"
+    level += ", held out" * compared.held_out
     return f"{compared.name}{level}{' (relative, %)' if compared.relative else ''}"

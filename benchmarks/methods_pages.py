@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from methods_arms import Arm, ArmList, Size, configuration
-from methods_claims import CLAIMS, Numbers, claims_table
+from methods_claims import Numbers, claims_of, claims_table
 from methods_runs import FRACTIONS, result_file, stale
 from methods_selection import Tried, tried_table
 from paired import digits, markdown, mean_cell
@@ -61,6 +61,19 @@ class Found:
     def levels(self) -> tuple[str, ...]:
         return tuple(self.protocol.get("levels", ()))
 
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The levels as they are called where held-out training items are judged by; none where there are not any."""
+        return tuple(f"{level}, held out" for level in self.levels) if "held_out_items" in self.protocol else ()
+
+    @property
+    def superclasses(self) -> list[tuple[str, str]]:
+        """The columns of recalls by superclass."""
+        keys = dict.fromkeys(
+            key for values in self.numbers.values() for key in values if key[0] in ("test", "held out")
+        )
+        return list(keys)
+
     def of(self, arm: Arm) -> list[dict[tuple[str, str], float]]:
         """The numbers of an arm, one entry a seed."""
         return [dict(values) for (name, _), values in self.numbers.items() if name == arm.name]
@@ -84,7 +97,8 @@ def collect(listed: ArmList, size: Size, seeds: tuple[int, ...], results: Path) 
                 continue
             content = json.loads(file.read_text())
             numbers[arm.name, seed] = dict(flat(content))
-            protocol = content["protocol"] | {"levels": list(content["levels"])}
+            named = content["protocol"].get("level_names", list(content["levels"]))
+            protocol = content["protocol"] | {"levels": named}
     return Found(numbers, protocol, tuple(left_out))
 
 
@@ -93,6 +107,8 @@ def flat(content: dict[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
     parts = {**content["levels"], LAST_EPOCH: content["last_epoch"], "": content["overall"] | content["cost"]}
     for part, row in parts.items():
         yield from (((part, name), value) for name, value in row.items() if value is not None)
+    for part, recalls in content.get("recall by superclass", {}).items():
+        yield from (((part, name), value) for name, value in recalls.items())
     for row in content["few_labels"]:
         yield (row["level"], few(row["fraction"])), row["accuracy"]
 
@@ -115,11 +131,20 @@ def block(found: Found, arms: list[Arm], columns: list[tuple[str, str]]) -> str:
     return markdown([["arm", "", "seeds", *(", ".join(filter(None, key)) for key in columns)], *body])
 
 
-def long_page(listed: ArmList, found: Found, tail: Found | None, tail_name: str, tried_out: Tried) -> str:
+def long_page(data: str, listed: ArmList, found: Found, tail: Found | None, tail_name: str, tried_out: Tried) -> str:
     """Every number, every claim, every point of the grid."""
     levels, arms = found.levels, list(listed.arms.values())
     columns = {
         "Accuracy": [(level, name) for name in ("linear", "knn") for level in levels],
+        "Accuracy on held-out training items": [
+            (level, name) for name in ("linear", "knn") for level in found.held_out
+        ],
+        "Balanced accuracy": [
+            (level, f"{name}_balanced") for name in ("linear", "knn") for level in (*levels, *found.held_out)
+        ]
+        if found.held_out
+        else [],
+        "Mean recall of the classes of each superclass (kNN)": found.superclasses,
         "Few labels, frozen linear probe": [(level, few(share)) for share in FRACTIONS for level in levels],
         "Clusters, hierarchy, retrieval": [
             *((level, name) for name in ("ami", "hierarchical_f1", "map_at_r") for level in levels),
@@ -128,8 +153,10 @@ def long_page(listed: ArmList, found: Found, tail: Found | None, tail_name: str,
         "The embedding": [*((level, "variance_between") for level in levels), *(("", name) for name in OVERALL)],
         "Cost": [("", name) for name in ("items_seen", *PASSES, "query", "key", "refresh", "cpu_seconds", "seconds")],
     }
-    parts = ["# All methods on CIFAR-100: every number", ABOUT, sentence(found)]
+    parts = [f"# All methods on {data}: every number", ABOUT, sentence(found)]
     for title, keys in columns.items():
+        if not keys:
+            continue
         parts += [f"## {title}", ABOUT_COST if title == "Cost" else "", block(found, arms, keys)]
     if tail is not None:
         balanced = [(level, f"{name}_balanced") for name in ("linear", "knn") for level in tail.levels]
@@ -154,6 +181,7 @@ def short_page(listed: ArmList, found: Found, tail: Found | None) -> str:
         *((fine, name) for name in ("ami", "hierarchical_f1", "mistake_height", *map(few, FRACTIONS))),
         *(("", name) for name in ("total_variance", *PASSES[:2], "cpu_seconds")),
     ]
+    columns += [(level, name) for name in ("linear", "knn") for level in found.held_out]
     arms = [arm for arm in listed.arms.values() if arm.seeds >= 5]
     return "\n\n".join([sentence(found), block(found, arms, columns), claims(found, tail)])
 
@@ -162,7 +190,9 @@ def claims(found: Found, tail: Found | None) -> str:
     """Every claim and its verdicts."""
     if not found.levels:
         return ""
-    return f"{ABOUT_CLAIMS}\n\n" + claims_table(CLAIMS, found.numbers, tail.numbers if tail else {}, found.levels)
+    known = {arm for arm, _ in found.numbers}
+    claimed = claims_of(known, with_long_tail=tail is not None, held_out=bool(found.held_out))
+    return f"{ABOUT_CLAIMS}\n\n" + claims_table(claimed, found.numbers, tail.numbers if tail else {}, found.levels)
 
 
 def observed(found: Found, arms: list[Arm]) -> str:
@@ -184,8 +214,9 @@ def sentence(found: Found) -> str:
     if not p:
         return "No result is there yet."
     return (
-        f"{p['train_items']:,} training and {p['test_items']:,} test pictures ({p['test_note'] or 'all'}); "
-        f"{p['features']}, {p['precision']}; linear: L-BFGS, λ from {p['linear_penalties']} on a fifth of the training "
-        f"items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; few labels: λ = features / (10 labels), "
+        f"{p['train_items']:,} training and {p['test_items']:,} test items ({p['test_note'] or 'all'}); "
+        + (f"{p['held_out_items']:,} training items held out to judge by; " if "held_out_items" in p else "")
+        + f"{p['features']}, {p['precision']}; linear: L-BFGS, λ from {p['linear_penalties']} on a fifth of the "
+        f"training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; few labels: λ = features / (10 labels), "
         f"{p['few_labels_draws']} draws."
     )

@@ -22,7 +22,7 @@ from hiercl.environment import git_commit
 from hiercl.evaluation import geometry, per_level, view_alignment
 from hiercl.few_labels import few_labels
 from hiercl.methods import Method
-from hiercl.probes import PENALTIES
+from hiercl.probes import PENALTIES, knn_predict
 
 LEVEL_METRICS = (
     *("linear", "linear_balanced", "knn", "knn_balanced", "ami", "hierarchical_f1", "mistake_height"),
@@ -82,18 +82,47 @@ def trained(method: str, settings: dict[str, Any], train: HierarchicalDataset, o
     return run, total
 
 
-def judged(run: hiercl.Run, train: HierarchicalDataset, test: HierarchicalDataset) -> dict[str, Any]:
+def judged(run: hiercl.Run, train: HierarchicalDataset, parts: dict[str, HierarchicalDataset]) -> dict[str, Any]:
     """The numbers of the table, as :func:`hiercl.evaluate` makes them; the features are made once."""
-    bank, queries = hiercl.embed(run, train), hiercl.embed(run, test)
-    rows = per_level(bank, train, queries, test, KNN_K, KNN_TEMPERATURE, seed=0)
+    test, bank = parts["test"], hiercl.embed(run, train)
+    features = {part: hiercl.embed(run, data) for part, data in parts.items()}
+    queries = features["test"]
+    levels = {
+        level if part == "test" else f"{level}, {part}": numbers
+        for part, data in parts.items()
+        for level, numbers in of_levels(bank, train, features[part], data).items()
+    }
     few = few_labels(
         run.encoder, train, test, FRACTIONS, DRAWS, fine_tuning=False, features=(bank, queries), progress=False
     )
+    of_classes = {part: superclass_recalls(bank, train, features[part], data) for part, data in parts.items()}
     return {
-        "levels": {row["level"]: {name: row[name] for name in LEVEL_METRICS} for row in rows},
+        "levels": levels,
+        "recall by superclass": of_classes,
         "overall": {"alignment": view_alignment(run, test, seed=0), **geometry(queries)},
         "few_labels": few[["fraction", "labels", "level", "accuracy", "deviation"]].to_dict("records"),
     }
+
+
+def of_levels(bank: torch.Tensor, train: HierarchicalDataset, queries: torch.Tensor, test: HierarchicalDataset) -> dict:
+    """What is told of every level."""
+    rows = per_level(bank, train, queries, test, KNN_K, KNN_TEMPERATURE, seed=0)
+    return {row["level"]: {name: row[name] for name in LEVEL_METRICS} for row in rows}
+
+
+def superclass_recalls(
+    bank: torch.Tensor, train: HierarchicalDataset, queries: torch.Tensor, test: HierarchicalDataset
+) -> dict[str, float]:
+    """For each coarsest class, the mean recall of its leaf classes by the kNN vote, in per cent; of those that have
+    test items."""
+    tree = test.hierarchy
+    guess = knn_predict(bank, torch.as_tensor(train.labels), queries, KNN_K, KNN_TEMPERATURE).numpy()
+    counts = np.bincount(test.labels, minlength=tree.n_leaves)
+    right = np.bincount(test.labels[guess == test.labels], minlength=tree.n_leaves)
+    shown, parent = counts > 0, tree.ancestors[:, 0]
+    recall = 100 * right / np.maximum(counts, 1)
+    names = enumerate(tree.names[0])
+    return {name: recall[shown & (parent == k)].mean() for k, name in names if (shown & (parent == k)).any()}
 
 
 def cost(run: hiercl.Run, passes: dict[str, float]) -> dict[str, float]:
@@ -118,7 +147,7 @@ def one(listed: ArmList, arm: Arm, size: Size, seed: int, results: Path, runs: P
     """Trains and judges an arm with a seed, unless its result is there and of this configuration."""
     if threads:
         torch.set_num_threads(threads)
-    train, test = size.load()
+    train, parts = size.load()
     settings = listed.settings(arm, size, seed)
     wanted, file = configuration(arm.method, settings, train), result_file(results, size, arm.name, seed)
     if file.exists():
@@ -133,10 +162,10 @@ def one(listed: ArmList, arm: Arm, size: Size, seed: int, results: Path, runs: P
         "arm": arm.name,
         "seed": seed,
         "hash": short_hash(wanted),
-        **judged(run, train, test),
+        **judged(run, train, parts),
         "cost": cost(run, passes),
         "last_epoch": {name: value for name, value in last.items() if name not in COMMON_COLUMNS},
-        "protocol": protocol(run, train, test),
+        "protocol": protocol(run, train, parts),
         "commits": {"trained": run.environment["git_commit"], "judged": git_commit()},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -146,8 +175,9 @@ def one(listed: ArmList, arm: Arm, size: Size, seed: int, results: Path, runs: P
     print(f"{file.stem}: linear {linear}; {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def protocol(run: hiercl.Run, train: HierarchicalDataset, test: HierarchicalDataset) -> dict[str, Any]:
+def protocol(run: hiercl.Run, train: HierarchicalDataset, parts: dict[str, HierarchicalDataset]) -> dict[str, Any]:
     """What the numbers depend on, beside the configuration."""
+    test = parts["test"]
     return {
         "features": "pooled backbone features of the query encoder, unaugmented",
         "linear_penalties": list(PENALTIES),
@@ -157,6 +187,8 @@ def protocol(run: hiercl.Run, train: HierarchicalDataset, test: HierarchicalData
         "train_items": len(train),
         "test_items": len(test),
         "test_note": test.note,
+        "level_names": list(train.hierarchy.level_names),
+        **({"held_out_items": len(parts["held out"])} if "held out" in parts else {}),
         **{name: run.environment[name] for name in ("torch", "device", "precision", "threads")},
     }
 

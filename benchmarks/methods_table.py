@@ -1,9 +1,11 @@
-"""All methods on the real CIFAR-100: one saved list of configurations, paired seeds, a verdict for every claim.
+"""All methods on CIFAR-100 or ModelNet10: one saved list of configurations, paired seeds, a verdict for every claim.
 
     .venv/bin/python benchmarks/methods_table.py                                  # all that is missing, then the tables
     .venv/bin/python benchmarks/methods_table.py --steps train --arms moco csml --seeds 0
     .venv/bin/python benchmarks/methods_table.py --steps table                    # from what is there
     .venv/bin/python benchmarks/methods_table.py --encoder resnet18 --per-class 500 --epochs 200 --jobs 1    # CUDA
+    .venv/bin/python benchmarks/methods_table.py --data modelnet10 --arms-file benchmarks/modelnet_arms.json \
+        --encoder pointnet_vanilla --per-class 0 --held-out 0.2 --imbalance 1 --page benchmarks/modelnet_results.md
 
 Three steps, each of which does what is missing and nothing twice. *select*: learning rate and temperature of every
 method, from one grid, judged on a fifth of the training pictures; written into methods_arms.json. *train*: every arm
@@ -40,7 +42,9 @@ class Table:
     data: str = "cifar100"
     """Of every arm."""
     per_class: int = 100
-    """Training pictures a class."""
+    """Training items a class; 0: all."""
+    held_out: float = 0.0
+    """Share of the training items to judge by, beside the test set, instead of training on them."""
     epochs: int = 10
     """Of every arm but those that say otherwise."""
     encoder: str = "convnet"
@@ -68,7 +72,7 @@ class Table:
 
     @property
     def size(self) -> Size:
-        return Size(self.data, self.encoder, self.per_class, self.epochs)
+        return Size(self.data, self.encoder, self.per_class, self.epochs, held_out=self.held_out)
 
     @property
     def tail(self) -> Size | None:
@@ -117,7 +121,9 @@ def main(table: Table) -> int:
     if "table" in table.steps:
         found = collect(listed, table.size, table.seeds, table.results)
         tail = collect(listed, table.tail, table.seeds, table.results) if table.tail else None
-        table.page.write_text(long_page(listed, found, tail, table.tail.name if table.tail else "", tried_out))
+        table.page.write_text(
+            long_page(table.data, listed, found, tail, table.tail.name if table.tail else "", tried_out)
+        )
         print(short_page(listed, found, tail))
     return failed
 

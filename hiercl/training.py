@@ -237,7 +237,7 @@ def normalisation(dataset: HierarchicalDataset) -> tuple[list[float], list[float
     if reach > MOST_REACH:
         raise ValueError(
             f"{dataset.name} has clouds that reach {reach:.3g} from the origin; noise, shift and encoders are made for "
-            "clouds in the unit sphere: bring each there with hiercl.datasets.unit_sphere."
+            "clouds in the unit sphere: bring each there with hiercl.datasets.clouds.unit_sphere."
         )
     return [0.0] * 3, [1.0] * 3
 
