@@ -1,8 +1,9 @@
-"""Trains the encoders of hiercl.pretrained on the full CIFAR-100, and writes weights, card and maps.
+"""Trains the encoders of hiercl.pretrained on the full CIFAR-100 or ModelNet10, and writes weights, card and maps.
 
     .venv/bin/python benchmarks/pretrain.py                                      # all methods
     .venv/bin/python benchmarks/pretrain.py --methods hcsc supcon --epochs 10    # some of them, shorter
     .venv/bin/python benchmarks/pretrain.py --no-maps                            # without the maps
+    .venv/bin/python benchmarks/pretrain.py --data modelnet10 --no-maps          # modelnet10-moco, modelnet10-hcsc, ...
 
 On one core a training of 20 epochs takes a quarter of an hour and more, by the method; judging it two minutes, and its
 maps four. The same command after a stop goes on where it was: what has been trained is not trained again. Maps that
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -41,6 +42,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Of each method, what differs from its default settings and those of the training: temperatures as they were chosen
 for the table of all methods; fewer epochs where the day was too short; of HCE and HMCE the paper's form, since with two
 levels their other forms are SupCon or HMC."""
+POINTS: dict[str, Any] = {"encoder": "pointnet_vanilla", "points": 128, "batch": 128, "head": "linear"}
+QUEUE: dict[str, Any] = {"queue": 1024}  # a quarter of the 3,991 shapes
+POINT_SETTINGS: dict[str, dict[str, Any]] = {
+    "moco": QUEUE,
+    "hcsc": QUEUE | {"prototypes": (5, 10, 40)},
+    "csml": QUEUE,
+    "hce": {"maximum": "pair"},
+    "hmce": {"maximum": "pair"},
+}
+"""The same for point clouds, beside POINTS, which all of them have; a linear head, as the mlp would be eight times the
+encoder."""
 EPOCHS = 20
 
 
@@ -48,6 +60,8 @@ EPOCHS = 20
 class Pretraining:
     """What is trained."""
 
+    data: Literal["cifar100", "modelnet10"] = "cifar100"
+    """What they are trained on."""
     methods: tuple[str, ...] = methods.names()
     """Methods, each with its default settings and those of SETTINGS."""
     epochs: int | None = None
@@ -64,13 +78,14 @@ class Pretraining:
 
 def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: HierarchicalDataset) -> hiercl.Run:
     """The run, with the features of the shown items after every epoch in its folder."""
-    folder = settings.out / method
+    folder = settings.out / name_of(settings.data, method)
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
 
     def keep(run: hiercl.Run) -> None:
         np.save(folder / "epochs" / f"{len(run.history):03d}.npy", hiercl.embed(run, shown).half().numpy())
 
-    common = {"epochs": EPOCHS, "monitor_every": 0} | SETTINGS.get(method, {}) | {"seed": settings.seed}
+    own = SETTINGS.get(method, {}) if settings.data == "cifar100" else POINTS | POINT_SETTINGS.get(method, {})
+    common = {"epochs": EPOCHS, "monitor_every": 0} | own | {"seed": settings.seed}
     if settings.epochs is not None:
         common["epochs"] = settings.epochs
     keep(hiercl.fit(method, data, progress=False, **common | {"epochs": 0}))
@@ -80,16 +95,22 @@ def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: 
     return run
 
 
+def name_of(data: str, method: str) -> str:
+    """Of a model: those of CIFAR-100 are called after their method alone."""
+    return method if data == "cifar100" else f"{data}-{method}"
+
+
 def card_of(run: hiercl.Run, data: HierarchicalDataset) -> dict[str, Any]:
     """All that is on a card but the numbers and their protocol."""
     fit, settings, seconds = run.config["fit"], run.config["method_settings"], run.history["cpu_seconds"].sum()
     return {
+        "name": name_of(data.name, run.name),
         "method": run.name,
         "settings": settings,
         "views": run.config["views"],
         "encoder": {"name": fit["encoder"], "norm": fit["norm"], **run.config["input"]},
         "head": {"kind": settings["head"], "dim": settings["dim"]},
-        "data": f"{data.name}, {len(data):,} training pictures ({data.note})",
+        "data": f"{data.name}, {len(data):,} training {data.kind} ({data.note})",
         "budget": f"{fit['epochs']} epochs, {seconds / 60:.0f} CPU minutes",
         "seed": fit["seed"],
         "training": {name: fit[name] for name in ("batch", "optimiser", "lr", "weight_decay", "lr_warm_up")},
@@ -102,12 +123,13 @@ def write(run: hiercl.Run, folder: Path, data: HierarchicalDataset, test: Hierar
     card, draft = card_of(run, data), run.path / "draft"
     # Judged beside their place: a stop in between leaves no model without numbers.
     zoo.save_pretrained(run.encoder, run.method.head, card | {"numbers": {}}, draft)
-    report = hiercl.evaluate(hiercl.pretrained(run.name, draft), data, test)
+    name = card["name"]
+    report = hiercl.evaluate(hiercl.pretrained(name, draft), data, test)
     card["numbers"] = {row["level"]: {k: row[k] for k in ("linear", "knn", "ami")} for row in report.rows}
     card["protocol"] = {k: v for k, v in report.protocol.items() if k not in ("run", "run_environment")}
-    old, new = (place / f"{run.name}.safetensors" for place in (folder, draft))
+    old, new = (place / f"{name}.safetensors" for place in (folder, draft))
     if not old.exists() or old.read_bytes() != new.read_bytes():
-        zoo.maps_path(folder, run.name).unlink(missing_ok=True)
+        zoo.maps_path(folder, name).unlink(missing_ok=True)
     zoo.save_pretrained(run.encoder, run.method.head, card, folder)
 
 
@@ -129,24 +151,24 @@ def unfold(run: hiercl.Run, folder: Path, shown: HierarchicalDataset) -> None:
     )
     maps = np.stack(reducer.fit_transform(features, relations=[same] * (len(features) - 1)))
     np.savez_compressed(
-        zoo.maps_path(folder, run.name),
+        zoo.maps_path(folder, name_of(run.config["data"]["name"], run.name)),
         maps=((maps - maps.mean(axis=(0, 1))) / maps.std()).astype(np.float16),
         labels=shown.labels.astype(np.int16),
-        hashes=zoo.picture_hashes(shown.items),
+        hashes=zoo.item_hashes(shown.items),
     )
 
 
 def main(settings: Pretraining) -> None:
     for name in settings.methods:
         methods.get(name)  # an unknown one is an error before the first training, not after it
-    data, test = hiercl.load("cifar100")
+    data, test = hiercl.load(settings.data)
     shown = test.per_class(10, seed=0)
     for method in settings.methods:
         run = train(method, settings, data, shown)
         write(run, settings.weights, data, test)
         if settings.maps:
             unfold(run, settings.weights, shown)
-        print(hiercl.pretrained(method, settings.weights), flush=True)
+        print(hiercl.pretrained(name_of(settings.data, method), settings.weights), flush=True)
 
 
 if __name__ == "__main__":

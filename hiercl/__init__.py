@@ -30,8 +30,21 @@ _HOME = {
     "Report": "report",
     "embed": "embedding",
     "evaluate": "evaluation",
+    "Study": "study",
 }
-_MODULES = ("datasets", "encoders", "gates", "level_count", "masks", "methods", "metrics", "pairs", "plot", "views")
+_MODULES = (
+    "datasets",
+    "encoders",
+    "gates",
+    "level_count",
+    "masks",
+    "methods",
+    "metrics",
+    "pairs",
+    "plot",
+    "study",
+    "views",
+)
 
 __all__ = [*_HOME, *_MODULES]
 

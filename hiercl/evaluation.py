@@ -26,6 +26,7 @@ from hiercl.report import Report
 from hiercl.runs import Run
 from hiercl.settings import to_json
 from hiercl.streams import generator
+from hiercl.types import Float
 from hiercl.views import views_of
 
 UNKNOWN_CLUSTERS = metrics.ClusterScores(np.nan, np.nan, np.nan)
@@ -42,6 +43,7 @@ def evaluate(
     knn_k: int = 20,
     knn_temperature: float = 0.07,
     seed: int = 0,
+    features: tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]] | None = None,
 ) -> Report:
     """Freezes the encoder and asks, at every level of the hierarchy, what its pooled features know.
 
@@ -60,9 +62,11 @@ def evaluate(
         knn_k: neighbours, of the vote and of ``hierarchical_distance``.
         knn_temperature: of their weights.
         seed: of the probe's split, of k-means, of views and of draws.
+        features: pooled features of ``train`` and ``test``, if they are already there (:func:`hiercl.embed`).
 
     Raises:
-        ValueError: the two data sets have different hierarchies, or a label fraction is not in (0, 1].
+        ValueError: the two data sets have different hierarchies, a label fraction is not in (0, 1], or features are of
+            another number of items.
 
     Example:
         >>> report = hiercl.evaluate(run, train, test, label_fractions=(0.01, 0.1))
@@ -72,13 +76,17 @@ def evaluate(
     config = FineTuneConfig() if fine_tune is None else fine_tune
     check(model, test, label_fractions, draws, config, knn_k)
     encoder, run = encoder_of(model), model if isinstance(model, Run) else None
-    bank, queries = embed(encoder, train), embed(encoder, test)
+    bank, queries = (embed(encoder, train), embed(encoder, test)) if features is None else features
+    if (len(bank), len(queries)) != (len(train), len(test)):
+        raise ValueError(
+            f"features of {len(bank)} and {len(queries)} items do not fit train ({len(train)}) and test ({len(test)})."
+        )
     rows, few = (), None
     if train.labelled:
         rows = tuple(per_level(bank, train, queries, test, knn_k, knn_temperature, seed))
         if label_fractions:
-            fractions, features = tuple(label_fractions), (bank, queries)
-            few = few_labels(encoder, train, test, fractions, draws, seed, config, features=features)
+            shares = tuple(label_fractions)
+            few = few_labels(encoder, train, test, shares, draws, seed, config, features=(bank, queries))
     overall = {"alignment": view_alignment(model, test, seed), **geometry(queries)}
     tree = edges = None
     # The tree knows its training items only.

@@ -1,4 +1,4 @@
-"""The model zoo: small encoders trained on the whole of CIFAR-100, with their cards, and how their maps unfolded."""
+"""The model zoo: small trained encoders with their cards, and how their maps unfolded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Unfolding:
     Attributes:
         maps: positions, ``[epochs + 1, items, 2]``; the first is that of the untrained encoder.
         labels: leaf labels of the items.
-        hashes: of the pictures, so that they can be found in a data set: :meth:`find`.
+        hashes: of the items, so that they can be found in a data set: :meth:`find`.
     """
 
     maps: Float[np.ndarray, "epochs items 2"]
@@ -42,7 +42,7 @@ class Unfolding:
             >>> _, test = hiercl.load("cifar100")
             >>> pictures = test.take(hiercl.pretrained("hcsc").unfolding().find(test)).items
         """
-        places = {int(value): place for place, value in enumerate(picture_hashes(dataset.items))}
+        places = {int(value): place for place, value in enumerate(item_hashes(dataset.items))}
         return np.array([places.get(int(value), -1) for value in self.hashes])
 
     def __repr__(self) -> str:
@@ -55,8 +55,8 @@ class Pretrained:
     """A trained encoder and its card.
 
     Attributes:
-        name: of the method.
-        encoder: pictures in [0, 1] to features; :func:`hiercl.embed` and :func:`hiercl.evaluate` take this object.
+        name: of the method, or of data and method.
+        encoder: items to features; :func:`hiercl.embed` and :func:`hiercl.evaluate` take this object.
         head: features to the space of the loss.
         card: method, data, budget, seed, numbers, commit.
         folder: where it was read.
@@ -93,13 +93,14 @@ class Pretrained:
 
 
 def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
-    """A small encoder that comes with the package, trained on the 50,000 training pictures of CIFAR-100.
+    """A small encoder that comes with the package, trained on the 50,000 training pictures of CIFAR-100 or, where its
+    name begins with "modelnet10-", on the training shapes of ModelNet10.
 
     It lets notebooks show what a method learns without training it. It is no record: the card says how long it was
     trained, and how well it does.
 
     Args:
-        name: of a method that :func:`pretrained_names` lists.
+        name: one that :func:`pretrained_names` lists: of a method, or of data and method.
         folder: where the models are; by default those that come with the package.
 
     Returns:
@@ -158,7 +159,7 @@ def make_model(card: dict[str, Any]) -> tuple[Encoder, nn.Module]:
 
 
 def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], folder: Path = WEIGHTS) -> None:
-    """Writes the weights in 8 bits and the card, with the checksum.
+    """Writes the weights in 8 bits and the card, with the checksum; under the card's name, or that of its method.
 
     Of a method with further modules (gates, masks, stage heads, queue, prototypes) these are not kept.
 
@@ -172,11 +173,12 @@ def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], fol
     # First on the card, and in place of what an earlier card says of its file.
     text = json.dumps(about | card | about, indent=2, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{card['method']}.safetensors").write_bytes(content)
-    (folder / f"{card['method']}.json").write_text(text + "\n")
+    name = card.get("name", card["method"])
+    (folder / f"{name}.safetensors").write_bytes(content)
+    (folder / f"{name}.json").write_text(text + "\n")
 
 
-def picture_hashes(items: Any) -> UInt64[np.ndarray, " items"]:
-    """Eight bytes of every picture's SHA-256."""
-    digests = (hashlib.sha256(np.ascontiguousarray(picture).tobytes()).digest()[:8] for picture in items)
+def item_hashes(items: Any) -> UInt64[np.ndarray, " items"]:
+    """Eight bytes of every item's SHA-256."""
+    digests = (hashlib.sha256(np.ascontiguousarray(item).tobytes()).digest()[:8] for item in items)
     return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)

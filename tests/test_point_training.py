@@ -80,15 +80,15 @@ def test_evaluated_fine_tuned_and_reported():
 
 def test_what_does_not_fit_clouds():
     train = clouds()
-    with pytest.raises(ValueError, match="boxes holds points, and convnet takes others: choose .* pointnet"):
+    with pytest.raises(ValueError, match=r"boxes holds points, and convnet takes others: choose .* pointnet"):
         hiercl.fit("moco", train)
-    with pytest.raises(ValueError, match="'crop' is a setting of views of images, and these are points.*stretch"):
+    with pytest.raises(ValueError, match=r"'crop' is a setting of views of images, and these are points.*stretch"):
         hiercl.fit("moco", train, crop=16, **SETTINGS)
     large = HierarchicalDataset.from_arrays(100 * train.items, train.labels, train.hierarchy, "millimetres")
-    with pytest.raises(ValueError, match="millimetres has clouds that reach .*unit_sphere"):
+    with pytest.raises(ValueError, match=r"millimetres has clouds that reach .*unit_sphere"):
         hiercl.fit("moco", large, **SETTINGS)
     pictures = HierarchicalDataset(np.zeros((48, 8, 8, 3), np.uint8), train.labels, train.hierarchy, "black")
-    with pytest.raises(ValueError, match="black holds images, and dgcnn takes others: choose .* convnet"):
+    with pytest.raises(ValueError, match=r"black holds images, and dgcnn takes others: choose .* convnet"):
         hiercl.fit("moco", pictures, encoder="dgcnn")
     with pytest.raises(ValueError, match="'points' is a setting of views of points"):
         hiercl.fit("moco", pictures, points=16)

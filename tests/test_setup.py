@@ -69,6 +69,7 @@ def test_imports_look_one_way():
         ("few_labels", "fine_tuning", "zoo", "report"),
         ("evaluation",),
         ("plot", "bench", "demo"),
+        ("study",),
         ("cli", "__main__"),
     ]
     rank = {name: place for place, names in enumerate(order) for name in names}

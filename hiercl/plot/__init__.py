@@ -15,6 +15,7 @@ from hiercl.plot._data import gallery, hierarchy
 from hiercl.plot._history import history, live
 from hiercl.plot._maps import compare_embeddings, embedding, map_2d
 from hiercl.plot._pairs import pairs
+from hiercl.plot._study import study
 from hiercl.plot._tree import tree
 from hiercl.plot._trees import trees
 
@@ -31,6 +32,7 @@ __all__ = [
     "live",
     "map_2d",
     "pairs",
+    "study",
     "tree",
     "trees",
 ]

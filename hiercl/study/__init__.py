@@ -1,0 +1,7 @@
+"""Studies: a question, its variants, seeds, and an answer with error bars."""
+
+from hiercl.study.configurations import Configuration, DataConfig, JudgedConfig
+from hiercl.study.effects import Effect, bootstrap_interval, effect
+from hiercl.study.study import Member, Study
+
+__all__ = ["Configuration", "DataConfig", "Effect", "JudgedConfig", "Member", "Study", "bootstrap_interval", "effect"]
