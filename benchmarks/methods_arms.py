@@ -49,6 +49,7 @@ class Size:
     """What is trained on, with which encoder and for how long."""
 
     data: str = "cifar100"
+    """A name; "modelnet40:100" has the classes with at least a hundred shapes."""
     encoder: str = "convnet"
     per_class: int = 100
     """Training items a class; 0: all."""
@@ -60,14 +61,15 @@ class Size:
 
     @property
     def name(self) -> str:
-        data = "" if self.data == "cifar100" else f"{self.data}-"
+        data = "" if self.data == "cifar100" else f"{self.data.replace(':', '-')}-"
         tail = f"-longtail{self.imbalance:g}" if self.imbalance > 1 else ""
         return f"{data}{self.encoder}-{self.per_class or 'all'}x{self.epochs}{tail}"
 
     def load(self) -> tuple[HierarchicalDataset, dict[str, HierarchicalDataset]]:
         """The training set (so many of every class, and of these the long tail), and what is judged by: "test", and
         "held out"."""
-        train, test = hiercl.load(self.data)
+        name, _, least = self.data.partition(":")
+        train, test = hiercl.load(name, least=int(least)) if least else hiercl.load(name)
         judged_by = {"test": test}
         if self.held_out:
             train, judged_by["held out"] = train.split(self.held_out, seed=0)

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import tyro
 from joblib import Parallel, delayed
+from methods_arms import short_hash
 
 import hiercl
 from hiercl import metrics
@@ -25,6 +26,7 @@ from hiercl.environment import git_commit
 from hiercl.fine_tuning import FineTuneConfig, fine_tune
 
 HERE = Path(__file__).parent
+SETTINGS = ("data", "least", "epochs", "points", "batch", "lr", "head_lr", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Supervised:
     data: str = "modelnet10"
     """modelnet10 or modelnet40."""
     least: int = 0
-    """Classes with fewer training shapes are left out."""
+    """Classes with fewer shapes are left out."""
     epochs: int = 40
     """Over the training shapes."""
     points: int = 512
@@ -44,7 +46,9 @@ class Supervised:
     batch: int = 32
     """Shapes a step."""
     lr: float = 0.05
-    """Highest learning rate, of SGD with momentum; it falls along a cosine."""
+    """Highest learning rate of the encoder, of SGD with momentum; it falls along a cosine."""
+    head_lr: float = 0.002
+    """That of the linear head."""
     weight_decay: float = 1e-4
     """Of all weights."""
     seeds: tuple[int, ...] = (0,)
@@ -57,17 +61,13 @@ class Supervised:
 
 def one(settings: Supervised, encoder: str, seed: int) -> None:
     """Trains and judges one encoder, unless its result is there."""
-    name = f"{settings.data}-{encoder}-{settings.points}x{settings.epochs}-seed{seed}.json"
+    used = {name: getattr(settings, name) for name in SETTINGS}
+    name = f"{settings.data}-{encoder}-{short_hash(used)}-seed{seed}.json"
     if (settings.results / name).exists():
         return
     if settings.jobs > 1:
         torch.set_num_threads(1)
-    train, test = hiercl.load(settings.data)
-    if settings.least:
-        names = [
-            n for n, count in zip(train.hierarchy.leaf_names, train.counts(), strict=True) if count >= settings.least
-        ]
-        train, test = train.under(*names), test.under(*names)
+    train, test = hiercl.load(settings.data, **({"least": settings.least} if settings.least else {}))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(seed)
     model = make_encoder(encoder, [0.0] * 3, [1.0] * 3).to(device)
@@ -76,7 +76,7 @@ def one(settings: Supervised, encoder: str, seed: int) -> None:
         most_steps=10**9,
         batch=settings.batch,
         trunk_lr=settings.lr,
-        head_lr=settings.lr,
+        head_lr=settings.head_lr,
         weight_decay=settings.weight_decay,
         points=settings.points,
     )
@@ -91,7 +91,7 @@ def one(settings: Supervised, encoder: str, seed: int) -> None:
         "balanced accuracy": 100 * metrics.balanced_accuracy(predicted, test.labels),
         "train": repr(train),
         "test": repr(test),
-        "settings": {n: getattr(settings, n) for n in ("epochs", "points", "batch", "lr", "weight_decay")},
+        "settings": used,
         "last loss": tuned.losses[-1],
         "seconds": seconds,
         "cpu_seconds": cpu,

@@ -42,6 +42,10 @@ class BenchConfig:
     """Queue of the throughput."""
     steps: int = 40
     """Steps of one round."""
+    point_encoder: str = "pointnet_vanilla"
+    """Encoder of the throughput on clouds."""
+    points: int = 128
+    """Points of their views."""
     rounds: int = 5
     """Rounds; medians are reported."""
     data: int = 50_000
@@ -51,11 +55,12 @@ class BenchConfig:
 
 
 def bench(config: BenchConfig, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Runs all four parts, says what each found, and returns it as plain values."""
+    """Runs all parts, says what each found, and returns it as plain values."""
     device = pick_device(config.device)
     results: dict[str, Any] = {"config": asdict(config), "environment": describe_environment(device, "see (a)")}
     parts = {
         "(a) throughput: images a second, as a share of the bare step": throughput,
+        "(a, clouds) throughput: clouds a second, as a share of the bare step": cloud_throughput,
         "(b) selection: loss and selection of HCSC, stored denominators against the plain form": selection,
         "(c) tree: bottom-up k-means against scikit-learn's KMeans": tree,
         "(d) growth": growth,
@@ -84,13 +89,34 @@ def throughput(config: BenchConfig, device: torch.device) -> pd.DataFrame:
     """Data-set images a second of whole training steps (data, views, loss, optimiser, momentum, queue), round by round
     beside the bare step: forward and backward of one view, forward of the other by the momentum encoder, optimiser and
     momentum update, on ready tensors of the same size and precision, without data, views or loss."""
-    n = config.steps * config.batch
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
-    dataset = HierarchicalDataset.from_arrays(images, np.arange(n) % 10, Hierarchy.from_dict(list("abcdefghij")))
-    bare = bare_step(config, device)
-    common = {"encoder": config.encoder, "epochs": 1, "batch": config.batch, "queue": config.queue, "monitor_every": 0}
-    common |= {"device": device.type, "progress": False}
+    images = np.random.default_rng(0).integers(0, 256, (config.steps * config.batch, 32, 32, 3), dtype=np.uint8)
+    view = torch.rand(config.batch, 3, 24, 24, device=device)
+    return _throughput(config, device, images, config.encoder, view, "images", {})
+
+
+def cloud_throughput(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """The same with clouds of 1,024 points, in fewer and longer steps."""
+    config = replace(config, steps=max(1, config.steps // 4))
+    shape = (config.steps * config.batch, 1024, 3)
+    clouds = np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
+    view = torch.rand(config.batch, 3, config.points, 1, device=device)
+    return _throughput(config, device, clouds, config.point_encoder, view, "clouds", {"points": config.points})
+
+
+def _throughput(
+    config: BenchConfig,
+    device: torch.device,
+    items: np.ndarray,
+    encoder: str,
+    view: Tensor,
+    what: str,
+    settings_of_views: dict[str, Any],
+) -> pd.DataFrame:
+    n = len(items)
+    dataset = HierarchicalDataset.from_arrays(items, np.arange(n) % 10, Hierarchy.from_dict(list("abcdefghij")))
+    bare = bare_step(config, device, encoder, view)
+    common = {"encoder": encoder, "epochs": 1, "batch": config.batch, "queue": config.queue, "monitor_every": 0}
+    common |= {"device": device.type, "progress": False} | settings_of_views
     arms = {"MoCo v2": ("moco", {}), "HCSC": ("hcsc", {"warm_up": 0.0, "prototypes": (20, 50, 100)})}
 
     rates: dict[str, list[float]] = {name: [] for name in ("bare step", *arms)}
@@ -110,7 +136,7 @@ def throughput(config: BenchConfig, device: torch.device) -> pd.DataFrame:
     rows = [
         {
             "arm": name,
-            "images/s (median)": float(np.median(values)),
+            f"{what}/s (median)": float(np.median(values)),
             "share of bare (median)": float(np.median(shares[name])),
             "lowest": float(shares[name].min()),
             "highest": float(shares[name].max()),
@@ -121,15 +147,14 @@ def throughput(config: BenchConfig, device: torch.device) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def bare_step(config: BenchConfig, device: torch.device) -> Callable[[], None]:
+def bare_step(config: BenchConfig, device: torch.device, name: str, view: Tensor) -> Callable[[], None]:
     """The step that is left when data, views and loss are taken away."""
     half = half_precision_is_native(device)
-    encoder = make_encoder(config.encoder, mean=[0.5] * 3, std=[0.25] * 3)
+    encoder = make_encoder(name, mean=[0.5] * 3, std=[0.25] * 3)
     model = MoCo(encoder, MoCoConfig(queue=config.queue), Setting(10_000, 1, 1)).to(device).train()
     model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
-    views = [torch.rand(config.batch, 3, 24, 24, device=device) for _ in range(2)]
-    views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+    views = [(view * share).contiguous(memory_format=torch.channels_last) for share in (1.0, 0.9)]
     slow = [*model.key_encoder.parameters(), *model.key_head.parameters()]
     fast = [*model.encoder.parameters(), *model.head.parameters()]
 

@@ -37,6 +37,9 @@ class Reading:
     source: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Where ModelNet lies, in whichever form you have it: archive, folder or arrays."""
 
+    overwrite: bool = False
+    """Read ModelNet again from its source, in place of what was made of it before."""
+
     @property
     def flags(self) -> str:
         """The same again, to be typed."""
@@ -46,6 +49,7 @@ class Reading:
     def load(self, name: str) -> tuple[HierarchicalDataset, HierarchicalDataset]:
         """Training and test set; only what differs from the default is asked for, as not every data set has it."""
         asked = {"size": self.size, "skip_unreadable": self.skip_unreadable or None, "source": self.source}
+        asked["overwrite"] = self.overwrite or None
         return load(name, **{option: value for option, value in asked.items() if value is not None})
 
 

@@ -14,7 +14,7 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.processes import ALONE, Processes
 
 MOST_OF_MEMORY = 0.5  # of what is free: above it the data stay on disk and are read batch by batch
-PICTURES_AT_ONCE, POINTS_AT_ONCE = 1000, 65_536  # that are embedded
+PICTURES_AT_ONCE, POINTS_AT_ONCE = 1000, 16_384  # that are embedded
 
 
 class Feed:

@@ -22,6 +22,8 @@ from hiercl.training import TrainingDivergedError
 from hiercl.types import Float
 from hiercl.views import ImageViews, PointViewConfig, PointViews, ViewConfig, Views
 
+HEAD_LR = {"images": 0.2, "points": 0.002}
+
 
 @dataclass(frozen=True)
 class FineTuneConfig:
@@ -51,8 +53,9 @@ class FineTuneConfig:
     """Items a step, at most: an epoch is cut into the fewest batches, of (nearly) equal size."""
     trunk_lr: float = 0.01
     """Highest learning rate of the encoder; 0 keeps its weights as they are."""
-    head_lr: float = 0.2
-    """Highest learning rate of the linear head."""
+    head_lr: float | None = None
+    """Highest learning rate of the linear head; by default 0.2, of clouds 0.002: the maximum over points makes features
+    so large that more diverges."""
     momentum: float = 0.9
     """Of SGD."""
     weight_decay: float = 0.0
@@ -78,16 +81,24 @@ class FineTuneConfig:
                 "be at least 1, a batch at least 2."
             )
         for name in ("trunk_lr", "head_lr", "momentum", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be 0 or more, and finite.")
         if self.milestones is not None and not all(0 < share < 1 for share in self.milestones):
             raise ValueError(f"milestones={self.milestones}: they are shares of training, between 0 and 1.")
         if self.precision not in ("auto", "float32", "bf16"):
             raise ValueError(f"precision={self.precision!r}: it is one of auto, float32, bf16.")
-        self.views("images", 32), self.views("points", 1024)  # check what concerns them
+        kind = "images" if self.points is None else "points"
+        self.views(kind, 32)  # checks what concerns them
 
     def views(self, kind: str, size: int) -> Views:
-        """The random views, of pictures whose shorter side has this many pixels, or of clouds of this many points."""
+        """The random views, of pictures whose shorter side has this many pixels, or of clouds of this many points.
+
+        Raises:
+            ValueError: a setting of the other kind was given.
+        """
+        for name in ("points",) if kind == "images" else ("crop", "crop_scale", "flip"):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(f"{name}={getattr(self, name)} says nothing of {kind}: leave it out.")
         if kind == "points":
             return PointViews(PointViewConfig(points=max(1, size // 2) if self.points is None else self.points))
         crop = max(1, round(0.75 * size)) if self.crop is None else self.crop
@@ -179,9 +190,10 @@ def fine_tune(
     head = nn.utils.skip_init(nn.Linear, trunk.width, dataset.hierarchy.n_leaves, device=device)  # draws nothing
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
+    head_lr = HEAD_LR[dataset.kind] if config.head_lr is None else config.head_lr
     groups = [
         {"params": list(trunk.parameters()), "lr": config.trunk_lr, "highest": config.trunk_lr},
-        {"params": list(head.parameters()), "lr": config.head_lr, "highest": config.head_lr},
+        {"params": list(head.parameters()), "lr": head_lr, "highest": head_lr},
     ]
     optimiser = torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
 

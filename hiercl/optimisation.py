@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
 from hiercl.methods.base import Method
 
+SMALLEST = {"images": "convnet", "points": "pointnet_vanilla"}
+
 
 @dataclass(frozen=True)
 class FitConfig:
     """Settings of a training."""
 
-    encoder: str = "convnet"
-    """Of pictures: convnet, resnet18, resnet50; of points: pointnet_vanilla, pointnet, dgcnn."""
+    encoder: str = "auto"
+    """Of pictures: convnet (auto), resnet18, resnet50; of points: pointnet_vanilla (auto), pointnet, dgcnn."""
     epochs: int = 20
     """Passes over the training set; 0 gives the untrained model."""
     norm: Literal["batch", "split", "group"] = "batch"
@@ -67,6 +69,11 @@ class FitConfig:
                 raise ValueError(f"{name}={getattr(self, name)!r}: it is one of {', '.join(allowed)}.")
         if self.lr is not None and not self.lr > 0:
             raise ValueError(f"lr={self.lr}: it must be above 0.")
+
+
+def with_encoder(config: FitConfig, kind: str) -> FitConfig:
+    """The same, with the encoder that "auto" stands for: the smallest one of "images" or of "points"."""
+    return replace(config, encoder=SMALLEST[kind]) if config.encoder == "auto" else config
 
 
 def make_optimiser(model: Method, config: FitConfig, batch: int) -> torch.optim.Optimizer:

@@ -27,14 +27,14 @@ from hiercl.feed import Feed, embed_with
 from hiercl.history import EpochLog, monitor, summary
 from hiercl.methods.base import Batch, Method, Step
 from hiercl.norms import SPLITS
-from hiercl.optimisation import FitConfig, learning_rate, make_optimiser
+from hiercl.optimisation import FitConfig, learning_rate, make_optimiser, with_encoder
 from hiercl.processes import Processes
 from hiercl.runs import CONFIG, Run, build, make_views
 from hiercl.settings import distribute, to_json, with_defaults
 from hiercl.streams import Draws, generator, stream_seed
 from hiercl.views import VIEW_CONFIGS, views_of
 
-MOST_REACH = 2.0  # of a cloud from the origin
+LEAST_REACH, MOST_REACH = 0.2, 2.0  # of the clouds of a data set from the origin
 
 
 class TrainingDivergedError(RuntimeError):
@@ -80,6 +80,7 @@ def fit(
     check_dataset(dataset)
     check_names(kind, settings, dataset.kind)
     config, view_config, method_config = distribute(settings, FitConfig, VIEW_CONFIGS[dataset.kind], kind.Config)
+    config = with_encoder(config, dataset.kind)
     check_encoder(config.encoder, dataset)
     supervised = kind.needs_labels(method_config)
     if supervised:
@@ -227,14 +228,14 @@ def normalisation(dataset: HierarchicalDataset) -> tuple[list[float], list[float
     """What is subtracted from every channel, and what it is divided by: of pictures as measured; of points nothing.
 
     Raises:
-        ValueError: clouds that reach beyond twice the unit sphere, for which views and encoders are made.
+        ValueError: clouds that are far larger or smaller than the unit sphere, for which views and encoders are made.
     """
     if dataset.kind == "images":
         mean, std = dataset.channel_mean_std()
         return mean.tolist(), std.tolist()
     sample = dataset.items[:: max(1, len(dataset) // 1000)]
     reach = float(np.linalg.norm(sample, axis=2).max())
-    if reach > MOST_REACH:
+    if not LEAST_REACH <= reach <= MOST_REACH:
         raise ValueError(
             f"{dataset.name} has clouds that reach {reach:.3g} from the origin; noise, shift and encoders are made for "
             "clouds in the unit sphere: bring each there with hiercl.datasets.clouds.unit_sphere."

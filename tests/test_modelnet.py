@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import shutil
 import sys
 import zipfile
 import zlib
@@ -314,7 +315,7 @@ def test_the_stores_are_made_once(source, root, monkeypatch):
 def test_another_source_is_an_error_until_told_so(source, root):
     load("modelnet40", root=root, source=source("arrays"), points=8)
     with pytest.raises(
-        ValueError, match=r"were made from .*arrays, not from .*meshes: leave source out .*overwrite=True"
+        ValueError, match=r"were made from .*arrays, not from .*meshes: read them without source .*overwrite=True"
     ):
         load("modelnet40", root=root, source=source("meshes"), points=8)
     load("modelnet40", root=root, source=root.parent / "meshes", points=8, overwrite=True)
@@ -437,8 +438,39 @@ def test_all_broken_files_are_named_at_once_and_can_be_left_out(source, root):
 
 
 def test_more_points_than_a_source_has(source, root):
-    with pytest.raises(UnreadableShapes, match="the cloud has 64 points, 65 cannot be taken of it: ask for fewer"):
+    with pytest.raises(ValueError, match=r"^points=65: .*shapes.npz\[0\] has 64 points; ask for fewer"):
         load("modelnet40", root=root, source=source("arrays"), points=65)
+
+
+def test_a_folder_with_two_copies(source, root):
+    path = source("meshes")
+    shutil.copytree(path / MESHES, path / "copy")
+    with pytest.raises(ValueError, match=r"has \w+ twice, .* and .*: give the path of one ModelNet"):
+        load("modelnet40", root=root, source=path, points=8)
+    assert not (root / "modelnet40-8-random").exists()
+
+
+def test_classes_with_few_shapes_are_left_out(source, root):
+    train, test = load("modelnet40", root=root, source=source("arrays"), points=8, least=2)
+    counts = train.counts() + test.counts()
+    assert counts.min() >= 2 and train.hierarchy == test.hierarchy
+    assert train.note.endswith(f"our subset: the {len(counts)} classes with at least 2 shapes")
+    with pytest.raises(ValueError, match="least=99: no class has so many"):
+        load("modelnet40", root=root, points=8, least=99)
+
+
+@pytest.mark.parametrize("broken", ["deflate stream", "directory"])
+def test_a_damaged_archive_is_told_by_its_name(source, root, tmp_path, broken):
+    path = tmp_path / "ModelNet40.zip"
+    path.write_bytes(source("meshes", True).read_bytes())
+    content = bytearray(path.read_bytes())
+    place = 200 if broken == "deflate stream" else content.rindex(b"PK\x01\x02")
+    content[place : place + 60] = b"\xff" * 60
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"ModelNet40\.zip"):
+        load("modelnet40", root=root, source=path, points=8)
+    with pytest.raises(ValueError, match="damaged"):
+        modelnet._check_archive(path, "modelnet40")
 
 
 def test_a_source_without_test_shapes(source, root):

@@ -107,8 +107,9 @@ def test_edge_convolution_is_its_equation():
     torch.testing.assert_close(found[:, :5], x)
 
 
-def test_nearest_points_are_the_nearest(monkeypatch):
-    monkeypatch.setattr(P, "CLOUDS_AT_ONCE", 2)
+@pytest.mark.parametrize("at_once", [2**24, 2 * 900, 7 * 30, 1])
+def test_nearest_points_are_the_nearest(monkeypatch, at_once):
+    monkeypatch.setattr(P, "DISTANCES_AT_ONCE", at_once)
     x = clouds(5, 30)[..., 0]
     index = P.nearest_points(x, 4)
     for b in range(5):
@@ -128,6 +129,18 @@ def test_stage_blocks_do_not_see_an_order_either(name):
     assert block(x).shape == (2, 1024, 16, 1)
 
 
-def test_pictures_are_refused():
+def test_half_precision_keeps_neighbours_apart():
+    model, x = encoder("dgcnn").eval(), clouds(8, 200) / 3
+    whole = model.stages(x)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model.stages(x)[0].float()
+    assert (half - whole).norm() / whole.norm() < 0.005  # 0.016 where the two parts of an edge are rounded apart
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"split.*T-Nets.*pointnet_vanilla"):
+        encoder("pointnet", "split")
+    with pytest.raises(ValueError, match=r"float pictures in \[0, 1\], \[batch, 3, height, width\]"):
+        make_encoder("convnet", [0.5] * 3, [0.2] * 3)(clouds())
     with pytest.raises(ValueError, match=r"float points, \[batch, 3, p, 1\]"):
-        encoder("pointnet_vanilla")(torch.zeros(2, 1, 8, 8))
+        encoder("pointnet_vanilla")(torch.zeros(2, 3, 8, 8))

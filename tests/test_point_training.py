@@ -72,18 +72,48 @@ def test_stopped_and_resumed_is_as_never_stopped(tmp_path):
 def test_evaluated_fine_tuned_and_reported():
     train, test = clouds(), clouds(seed=1)
     run = hiercl.fit("supcon", train, epochs=2, **SETTINGS)
-    config = FineTuneConfig(epochs=2, batch=16)
+    config = FineTuneConfig(epochs=20, batch=16)
     report = hiercl.evaluate(run, train, test, label_fractions=(0.5,), draws=1, fine_tune=config, knn_k=5)
     assert set(report.few_labels["way"]) == {"linear", "fine-tuned"}
     assert np.isfinite(report.overall["alignment"])
+    accuracy = report.few_labels.set_index(["way", "level"])["accuracy"]
+    assert accuracy["fine-tuned", "level 1"] > 60  # four classes of boxes: a quarter is chance
+
+
+def test_settings_of_the_other_kind_are_no_settings_of_a_fine_tuning():
+    train = clouds()
+    encoder = hiercl.fit("moco", train, epochs=0, **SETTINGS).encoder
+    with pytest.raises(ValueError, match="crop=16 says nothing of points"):
+        hiercl.fine_tuning.fine_tune(encoder, train, FineTuneConfig(crop=16))
+    with pytest.raises(ValueError, match="points=16 says nothing of images"):
+        FineTuneConfig(points=16).views("images", 32)
+
+
+def test_without_an_encoder_it_is_the_smallest_of_its_kind():
+    settings = {name: value for name, value in SETTINGS.items() if name != "encoder"}
+    run = hiercl.fit("simclr", clouds(), epochs=0, **settings)
+    assert run.config["fit"]["encoder"] == "pointnet_vanilla" and run.encoder.kind == "points"
+
+
+def test_items_of_the_other_kind_are_refused_everywhere():
+    train = clouds()
+    run = hiercl.fit("simclr", train, epochs=0, **SETTINGS)
+    pictures = HierarchicalDataset(np.zeros((48, 8, 8, 3), np.uint8), train.labels, train.hierarchy, "black")
+    with pytest.raises(ValueError, match="expected float points"):
+        hiercl.embed(run, pictures)
+    with pytest.raises(ValueError, match="expected float pictures"):
+        hiercl.embed(hiercl.pretrained("moco"), train)
 
 
 def test_what_does_not_fit_clouds():
     train = clouds()
     with pytest.raises(ValueError, match=r"boxes holds points, and convnet takes others: choose .* pointnet"):
-        hiercl.fit("moco", train)
+        hiercl.fit("moco", train, encoder="convnet")
     with pytest.raises(ValueError, match=r"'crop' is a setting of views of images, and these are points.*stretch"):
         hiercl.fit("moco", train, crop=16, **SETTINGS)
+    small = HierarchicalDataset.from_arrays(train.items / 10, train.labels, train.hierarchy, "metres")
+    with pytest.raises(ValueError, match=r"metres has clouds that reach .*unit_sphere"):
+        hiercl.fit("moco", small, **SETTINGS)
     large = HierarchicalDataset.from_arrays(100 * train.items, train.labels, train.hierarchy, "millimetres")
     with pytest.raises(ValueError, match=r"millimetres has clouds that reach .*unit_sphere"):
         hiercl.fit("moco", large, **SETTINGS)

@@ -28,7 +28,10 @@ class Files:
         elif not path.is_file():
             raise ValueError(f"there is no file or folder {path}")
         elif path.suffix.lower() != ".npz" and zipfile.is_zipfile(path):
-            self.archive = zipfile.ZipFile(path)
+            try:
+                self.archive = zipfile.ZipFile(path)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise ValueError(f"{path} is damaged ({error}): download it again") from error
             names = [info.filename for info in self.archive.infolist() if not info.is_dir()]
         elif path.suffix.lower() == ".zip":
             raise ValueError(f"{path} is cut, or no zip archive: download it again")

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,10 @@ MIRRORS = {
 }
 
 
+class _TooFewPoints(ValueError):
+    """A shape has fewer points than were asked for."""
+
+
 class UnreadableShapes(ValueError):
     """Shapes that cannot be read, all of them at once; ``problems`` has the reason for every file of ``source``."""
 
@@ -57,7 +62,7 @@ class UnreadableShapes(ValueError):
             lines[20:] = [f"  ... and {len(lines) - 20} more, all of them in the error's attribute problems"]
         return (
             f"{len(self.problems)} of the files in {self.source} cannot be read:\n" + "\n".join(lines) + "\n"
-            "Repair them or get them again, or give skip_unreadable=True to leave them out."
+            "Repair them or get them again, or leave them out: skip_unreadable=True (--skip-unreadable)."
         )
 
 
@@ -70,6 +75,7 @@ def load(
     hierarchy_file: str | Path | None = None,
     skip_unreadable: bool = False,
     overwrite: bool = False,
+    least: int = 0,
 ) -> tuple[HierarchicalDataset, HierarchicalDataset]:
     """Give the training and test set; the first call reads all shapes and writes array stores below `root`.
 
@@ -90,6 +96,7 @@ def load(
         hierarchy_file: superclasses of your own, see `hierarchy`. The stores do not depend on them.
         skip_unreadable: leave out what cannot be read; a warning and the note count it.
         overwrite: make the stores anew, from the source or, without one, from the download.
+        least: leave out classes with fewer shapes, training and test together; the note names this subset as ours.
 
     Reading all of ModelNet40 takes minutes, mostly for parsing the meshes.
 
@@ -112,8 +119,21 @@ def load(
         _write(_data_sets(place, name, points, sampling, skip_unreadable), folder, place)
     elif source is not None:
         _check_same_source(source, folder)
-    train, test = (read_store(folder / split) for split in SPLITS)
-    return with_tree(train, tree), with_tree(test, tree)
+    train, test = (with_tree(read_store(folder / split), tree) for split in SPLITS)
+    return _without_rare(train, test, least) if least else (train, test)
+
+
+def _without_rare(
+    train: HierarchicalDataset, test: HierarchicalDataset, least: int
+) -> tuple[HierarchicalDataset, HierarchicalDataset]:
+    kept = train.counts() + test.counts() >= least
+    if not kept.any():
+        raise ValueError(f"least={least}: no class has so many shapes")
+    names = [name for name, keep in zip(train.hierarchy.leaf_names, kept, strict=True) if keep]
+    about = f"our subset: the {len(names)} classes with at least {least} shapes"
+    return tuple(
+        replace(part.under(*names), note="; ".join(filter(None, [part.note, about]))) for part in (train, test)
+    )
 
 
 # ---- from a source to data sets ----
@@ -124,11 +144,17 @@ def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) 
 
     tree = hierarchy(name)
     shapes, problems = _of_known_classes(find_shapes(source, name), tree)
+    seen: dict[tuple[str, str], str] = {}
+    for shape in shapes:
+        if (other := seen.setdefault((shape.split, shape.id), shape.file)) != shape.file:
+            raise ValueError(f"{source} has {shape.id} twice, {other} and {shape.file}: give the path of one ModelNet")
     clouds, kept = [], []
     for shape in tqdm(shapes, desc=f"reading {name}", unit="", leave=False):
         try:
             clouds.append(_cloud(shape, points, sampling))
             kept.append(shape)
+        except _TooFewPoints as error:  # not damage: too much was asked for
+            raise ValueError(f"points={points}: {shape.file} {error}; ask for fewer") from error
         except DAMAGE as error:
             problems[shape.file] = str(error)
     if problems and not skip:
@@ -169,6 +195,8 @@ def _cloud(shape: Shape, points: int, sampling: str) -> Float[np.ndarray, "p 3"]
         read = sample_surface(*read, points if sampling == "random" else DENSITY * points, generator)
     if not np.isfinite(read).all():
         raise ValueError("it has points that are not finite")
+    if len(read) < points:
+        raise _TooFewPoints(f"has {len(read):,} points")
     thin = random_points if sampling == "random" else farthest_points
     return unit_sphere(thin(read.astype(np.float64), points, generator))
 
@@ -200,8 +228,8 @@ def _check_same_source(source: Path, folder: Path) -> None:
         before = "another source"
     if before != str(source):
         raise ValueError(
-            f"the stores in {folder} were made from {before}, not from {source}: leave source out to read them, or "
-            f"give overwrite=True to make them anew"
+            f"the stores in {folder} were made from {before}, not from {source}: read them without source (--from), or "
+            f"make them anew with overwrite=True (--overwrite)"
         )
 
 
@@ -226,10 +254,14 @@ def _check_archive(path: Path, name: str) -> None:
     """
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no zip archive")
-    with zipfile.ZipFile(path) as archive:
-        if damaged := archive.testzip():
-            raise ValueError(f"{damaged} in it is damaged")
-    shapes, _ = _of_known_classes(find_shapes(path, name), hierarchy(name))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        shapes, _ = _of_known_classes(find_shapes(path, name), hierarchy(name))
+    except DAMAGE as error:
+        raise ValueError(f"it is damaged: {error}") from error
+    if damaged:
+        raise ValueError(f"{damaged} in it is damaged")
     for split, official in zip(SPLITS, OFFICIAL[name], strict=True):
         count = sum(shape.split == split for shape in shapes)
         if not 0.99 * official <= count <= official:

@@ -78,6 +78,8 @@ def make_encoder(
         raise ValueError(f"mean and std need {channels} entries, one a channel; got {len(mean)} and {len(std)}")
     if norm not in NORMS:
         raise ValueError(f"unknown norm {norm!r}; known: {', '.join(NORMS)}")
+    if norm == "split" and name == "pointnet":
+        raise ValueError("norm='split' leaves T-Nets too few values a part, one a cloud: choose pointnet_vanilla.")
     build, pooling = POINT_ENCODERS[name] if kind == "points" else (IMAGE_ENCODERS[name], "mean")
     stem, stages, widths = build(channels, NORMS[norm])
     return Encoder(stem, stages, widths, mean, std, norm, kind, pooling)

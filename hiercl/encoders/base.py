@@ -86,9 +86,11 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "batch channels height width"]:
         """(x - mean) / std for every channel of pictures in [0, 1], or coordinate of points.
 
-        Raises: ValueError for items that are not float or have another number of channels than `mean`.
+        Raises: ValueError for items that are not float, have another number of channels than `mean`, or are of the
+        other kind.
         """
-        if not x.is_floating_point() or x.ndim != 4 or x.shape[1] != len(self.mean):
+        fits = x.is_floating_point() and x.ndim == 4 and x.shape[1] == len(self.mean)
+        if not fits or (x.shape[3] == 1) != (self.kind == "points"):
             form = {"images": "pictures in [0, 1], [batch, {}, height, width]", "points": "points, [batch, {}, p, 1]"}
             raise ValueError(f"expected float {form[self.kind].format(len(self.mean))}; got {x.dtype} {list(x.shape)}")
         return (x - self.mean[:, None, None]) / self.std[:, None, None]

@@ -13,7 +13,7 @@ __all__ = ["POINT_ENCODERS", "nearest_points", "point_block"]
 
 NEIGHBOURS = 20  # of DGCNN's graph, as in its paper at 1,024 points
 SLOPE = 0.2  # of its leaky ReLU
-CLOUDS_AT_ONCE = 16  # whose distances are in memory together: 64 MiB at 1,024 points
+DISTANCES_AT_ONCE = 2**24  # in memory together: 64 MiB
 
 
 def _layer(channels_in: int, channels_out: int, norm, slope: float = 0.0) -> nn.Sequential:
@@ -44,8 +44,9 @@ class _Transform(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, channels = x.shape[:2]
         change = self.matrix(self.whole(self.each(x).amax(dim=(2, 3), keepdim=True)))
-        matrix = change.view(batch, channels, channels) + torch.eye(channels, device=x.device, dtype=change.dtype)
-        return torch.bmm(matrix, x.flatten(2).to(matrix.dtype)).view_as(x)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 would round coordinates, and 1 + a small change
+            matrix = change.float().view(batch, channels, channels) + torch.eye(channels, device=x.device)
+            return torch.bmm(matrix, x.float().flatten(2)).view_as(x)
 
 
 def _pointnet(transforms: bool):
@@ -86,10 +87,15 @@ class _EdgeStage(nn.Module):
         newest = x[:, -self.channels_in :]
         index = nearest_points(newest[..., 0], NEIGHBOURS)
         u, v = self.edge.weight.split(self.channels_in, dim=1)
-        of_other, of_itself = F.conv2d(newest, u), F.conv2d(newest, v - u)  # [batch, channels, points, 1]
         batch = torch.arange(len(x), device=x.device)[:, None, None]
-        others = of_other[..., 0].mT[batch, index].permute(0, 3, 1, 2)  # [batch, channels, points, k]
-        found = F.leaky_relu(self.norm(others + of_itself), SLOPE).amax(dim=3, keepdim=True)
+        # In float32: the two parts nearly cancel where neighbours are close, and bf16 would leave little of that.
+        with torch.autocast(x.device.type, enabled=False):
+            of_other, of_itself = F.conv2d(newest.float(), u), F.conv2d(newest.float(), v - u)  # [batch, c, points, 1]
+            others = of_other[..., 0].mT[batch, index].permute(0, 3, 1, 2)  # [batch, channels, points, k]
+            edges = others + of_itself
+        if torch.is_autocast_enabled(x.device.type):
+            edges = edges.to(torch.get_autocast_dtype(x.device.type))
+        found = F.leaky_relu(self.norm(edges), SLOPE, inplace=True).amax(dim=3, keepdim=True)
         return torch.cat([x, found], dim=1) if self.channels_in > 3 else found  # coordinates are no feature
 
 
@@ -97,21 +103,26 @@ class _EdgeStage(nn.Module):
 def nearest_points(features: Float[Tensor, "batch channels points"], k: int) -> Int[Tensor, "batch points k"]:
     """The k nearest points of every point of a cloud, itself among them, by Euclidean distance of their features.
 
-    In float32, and a few clouds at a time, so that the memory for distances does not grow with the batch. A cloud of
-    fewer than k points has that many neighbours.
+    In float32, and in blocks of clouds, or of the points of one cloud, so that the memory for distances grows neither
+    with the batch nor with the square of the points. A cloud of fewer than k points has that many neighbours.
 
     Example: ``nearest_points(torch.rand(2, 3, 100), k=20).shape  # [2, 100, 20]``
     """
-    k = min(k, features.shape[2])
+    points = features.shape[2]
+    rows = max(1, min(points, DISTANCES_AT_ONCE // points))
+    clouds = max(1, DISTANCES_AT_ONCE // (rows * points))
     with torch.autocast(features.device.type, enabled=False):
-        blocks = features.float().split(CLOUDS_AT_ONCE)
-        return torch.cat([_nearest(block.mT.contiguous(), k) for block in blocks])
+        blocks = (block.mT.contiguous() for block in features.float().split(clouds))
+        return torch.cat([_nearest(block, min(k, points), rows) for block in blocks])
 
 
-def _nearest(points: Tensor, k: int) -> Tensor:
-    square = (points**2).sum(dim=2)
-    distance = torch.baddbmm(square[:, None], points, points.mT, alpha=-2)  # less |x_i|², the same for all j
-    return distance.topk(k, dim=2, largest=False, sorted=False).indices
+def _nearest(points: Tensor, k: int, rows: int) -> Tensor:
+    square = (points**2).sum(dim=2)[:, None]
+    found = []
+    for some in points.split(rows, dim=1):
+        distance = torch.baddbmm(square, some, points.mT, alpha=-2)  # less |x_i|², the same for all j
+        found.append(distance.topk(k, dim=2, largest=False, sorted=False).indices)
+    return torch.cat(found, dim=1)
 
 
 def _dgcnn(channels, norm):
@@ -128,7 +139,8 @@ class _PointBlock(nn.Module):
 
     def __init__(self, width: int, wider: int, norm):
         super().__init__()
-        self.main = nn.Sequential(_layer(width, wider, norm), nn.Conv2d(wider, wider, 1, bias=False), norm(wider))
+        # It widens last: else it would cost several times what all of PointNet does.
+        self.main = nn.Sequential(_layer(width, width, norm), nn.Conv2d(width, wider, 1, bias=False), norm(wider))
         self.shortcut = nn.Sequential(nn.Conv2d(width, wider, 1, bias=False), norm(wider))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
-from hiercl.optimisation import FitConfig
+from hiercl.optimisation import FitConfig, with_encoder
 from hiercl.settings import distribute, to_json, unknown
 from hiercl.views import VIEW_CONFIGS
 
@@ -117,8 +117,8 @@ def configuration(settings: Mapping[str, Any], seed: int, given: Splits | None =
     data, judged = distribute(parts["data"], DataConfig)[0], distribute(parts["judged"], JudgedConfig)[0]
     train, test, kind = *_facts(data, given), methods.get(parts["method"])
     own = parts["fit"] | parts["views"] | parts["own"] | {"seed": seed}
-    configs = distribute(own, FitConfig, VIEW_CONFIGS[train["kind"]], kind.Config)
-    fit, views, method_settings = map(to_json, configs)
+    fit, *others = distribute(own, FitConfig, VIEW_CONFIGS[train["kind"]], kind.Config)
+    fit, views, method_settings = map(to_json, (with_encoder(fit, train["kind"]), *others))
     for name in MACHINE:
         del fit[name]
     complete = {

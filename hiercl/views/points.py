@@ -32,7 +32,7 @@ class PointViewConfig:
     """
 
     points: int = 512
-    """Points of a training view, drawn anew for every view; test with all of them."""
+    """Points of a training view, drawn anew for each; a cloud with fewer has some twice. Test with all of them."""
     rotation: Literal["up", "any", "none"] = "up"
     """About which axis a cloud is turned, by an angle that is uniform over the whole circle: up (z), any (uniform over
     all rotations), none."""
@@ -92,7 +92,8 @@ class PointViews:
 
         ``generator`` is the only source of randomness. ``size`` replaces the configured number of points. ``scale``
         makes it a local view, as the small crops of pictures are: the points are drawn from a patch, the share of the
-        cloud's points, between these two, that are nearest to a random one of them.
+        cloud's points, between these two, that are nearest to a random one of them. A patch stays where it is and as
+        large as it is.
 
         Raises:
             ValueError: a size below 1, a scale outside 0 <= low <= high <= 1, or a generator on another device.
@@ -130,7 +131,7 @@ class PointViews:
             axis = torch.stack([direction.cos(), direction.sin(), torch.zeros_like(direction)], dim=1)
             matrix = matrix @ rotation_matrices(axis, math.radians(config.tilt) * draws.uniform(n))
         if config.rotation == "up":
-            up = torch.tensor([0.0, 0.0, 1.0], device=draws.device).expand(n, 3)
+            up = torch.eye(3, device=draws.device)[2].expand(n, 3)
             matrix = matrix @ rotation_matrices(up, 2 * math.pi * draws.uniform(n))
         if config.rotation == "any":
             matrix = matrix @ _any_rotation(draws.uniform(n, 3))
@@ -183,7 +184,7 @@ def rotation_matrices(axis: Float[Tensor, "batch 3"], angle: Float[Tensor, " bat
 def _any_rotation(uniforms: Tensor) -> Tensor:
     """[n, 3, 3] uniform over all rotations: about z, then z itself to a uniform point of the sphere (Arvo, 1992)."""
     turn, around, height = (2 * math.pi * uniforms[:, 0], 2 * math.pi * uniforms[:, 1], uniforms[:, 2])
-    up = torch.tensor([0.0, 0.0, 1.0], device=uniforms.device).expand(len(uniforms), 3)
+    up = torch.eye(3, device=uniforms.device)[2].expand(len(uniforms), 3)
     # The half turn about the axis that bisects z and its image takes z to the image.
     flat = height.sqrt()
     bisector = torch.stack([around.cos() * flat, around.sin() * flat, (1 - height).clamp(min=0).sqrt()], dim=1)
