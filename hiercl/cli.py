@@ -1,4 +1,4 @@
-"""The command line: ``hiercl data | train | evaluate | demo | bench``."""
+"""The command line: ``hiercl data | train | evaluate | study | demo | bench``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hiercl.evaluation import evaluate
 from hiercl.optimisation import FitConfig
 from hiercl.processes import Processes
 from hiercl.runs import load_run
+from hiercl.study import Study
 from hiercl.training import fit, pick_device
 from hiercl.views import PointViewConfig, ViewConfig
 
@@ -92,6 +93,31 @@ class Evaluate(Reading):
         out = self.run_folder / f"report-{Path(self.data).stem}" if self.data else self.run_folder
         report.save(out)
         print(f"{run}\n{report}\nWritten to {out}: report.json and report.csv.")
+
+
+@dataclass(frozen=True)
+class RunStudy:
+    """Run a study, one that comes with the package or a JSON file of your own, and write its page."""
+
+    name: tyro.conf.Positional[str] = tyro.MISSING
+    """hcsc-parts, csml-parts, labels, ... (an unknown name lists them), or the path of a JSON file."""
+    seeds: int | None = None
+    """How many, from 0 on; by default those of the study."""
+    jobs: int = 1
+    """Runs at a time."""
+    dry: bool = False
+    """Only say what would be run, and how long it would take."""
+    out: Path = Path("runs/studies")
+    """Folder of studies and runs: studies with runs in common share them."""
+
+    def run(self) -> None:
+        own = Path(self.name)
+        study = Study.load(own, self.out, self.seeds) if own.is_file() else Study.ready(self.name, self.out, self.seeds)
+        study.run(n_jobs=self.jobs, dry=self.dry)
+        if self.dry:
+            return
+        print(f"\n{study.summary(('linear', 'knn')).to_string(index=False, float_format='{:.2f}'.format, na_rep='')}")
+        print(f"\nWritten to {study.report()}.")
 
 
 @dataclass(frozen=True)
@@ -202,7 +228,8 @@ def commands() -> Any:
     trainers = Union[tuple(choice(name, train_command(methods.get(name))) for name in methods.names())]  # noqa: UP007
     train = dataclasses.make_dataclass("Train", [("what", trainers)], namespace={"run": lambda self: self.what.run()})
     train.__doc__ = "Train a method; hiercl train METHOD --help lists its settings."
-    every = {"data": Data, "train": train, "evaluate": Evaluate, "demo": Demo, "bench": Bench}
+    every = {"data": Data, "train": train, "evaluate": Evaluate, "study": RunStudy}
+    every |= {"demo": Demo, "bench": Bench}
     return Union[tuple(choice(name, command) for name, command in every.items())]  # noqa: UP007
 
 

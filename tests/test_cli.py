@@ -19,14 +19,16 @@ def run(capsys, *arguments: str) -> str:
     return str(capsys.readouterr())
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["demo"], ["bench"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["study"], ["demo"], ["bench"]]
+)
 def test_help(capsys, command):
     text = run(capsys, *command, "--help")
     assert "usage: hiercl" in text
     if command == ["train", "hcsc"]:
         assert all(flag in text for flag in ("--prototypes", "--select", "--epochs", "--crop-scale", "--out"))
     if not command:
-        assert all(name in text for name in ("data", "train", "evaluate", "demo", "bench"))
+        assert all(name in text for name in ("data", "train", "evaluate", "study", "demo", "bench"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from test_training import pictures
 
 import hiercl
-from hiercl.study import Study, bootstrap_interval, effect
+from hiercl.study import Study, bootstrap_interval, effect, ready_names
 from hiercl.study import running as R
 from hiercl.study.configurations import configuration, resolve, variants
 
@@ -46,6 +46,7 @@ def test_a_grid_a_list_and_one_factor_at_a_time():
     assert single["queue=80"] == BASE | {"queue": 80}
     named = variants(BASE, {"small": {"queue": 8}, "SimCLR": {"method": "simclr"}})
     assert list(named) == ["small", "SimCLR"] and named["small"]["queue"] == 8
+    assert "queue" not in named["SimCLR"], "a setting of the base's method alone"
     assert list(variants(BASE, [{}, {"queue": 8}])) == ["base", "queue=8"]
 
 
@@ -253,9 +254,8 @@ def test_a_dry_run_trains_nothing_and_says_how_long(tmp_path, data, capsys):
 
 
 def test_a_shuffled_hierarchy_is_for_training_alone(tmp_path, data):
-    study = make(tmp_path, [{}, {"shuffled": True}], seeds=1)
-    study = Study(BASE | {"method": "hmc", "epochs": 0}, [{}, {"shuffled": True}], 1, out=tmp_path)
-    del study.variants["base"]["queue"], study.variants["shuffled=True"]["queue"]
+    base = {name: value for name, value in BASE.items() if name != "queue"} | {"method": "hmc", "epochs": 0}
+    study = Study(base, [{}, {"shuffled": True}], 1, out=tmp_path)
     table = study.run(*data, progress=False).table()
     assert table["linear group"][0] == table["linear group"][1]  # untrained: the same weights, the same judge
     hierarchies = [
@@ -293,6 +293,50 @@ def test_the_page_and_the_plot(tmp_path, data):
     assert figure.axes[0].get_title(loc="left") == f"knn group\nplain: {mean:.2f}"
     with pytest.raises(ValueError, match="nothing to show of 'colour'"):
         study.plot("colour")
+
+
+def test_every_ready_made_study_is_valid(tmp_path, data, monkeypatch):
+    """Every setting of every variant is known and fits, and no two variants are the same."""
+    for name in ready_names():
+        study = Study.ready(name, tmp_path, seeds=1).of(*data)
+        for settings in study.variants.values():  # sizes of subsets that the small data have not
+            for size in ("per_class", "imbalance", "imbalance_level"):
+                settings.pop(size, None)
+        hashes = [(m.configuration.training_hash, m.configuration.judged_hash) for m in study.members()]
+        assert len(set(hashes)) == len(hashes) and study.question, name
+    with pytest.raises(ValueError, match=r"Unknown ready-made study 'hcsc-part'. Did you mean 'hcsc-parts'"):
+        Study.ready("hcsc-part")
+
+
+def test_a_study_of_ones_own_as_a_file(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"base": BASE, "vary": {"queue": [8, 16]}, "seeds": 2, "one_at_a_time": True}))
+    study = Study.load(path)
+    assert study.name == "mine" and list(study.variants) == ["base", "queue=8", "queue=16"] and study.seeds == (0, 1)
+    for content, message in {
+        "{": "is no JSON",
+        '{"base": {}}': "needs variants, names and settings, or vary",
+        '{"vari": {}}': "Unknown part of .*mine.json 'vari'. Did you mean 'vary'",
+    }.items():
+        path.write_text(content)
+        with pytest.raises(ValueError, match=message):
+            Study.load(path)
+
+
+def test_from_the_shell(tmp_path, data, capsys, monkeypatch):
+    from hiercl.cli import main
+    from hiercl.datasets import write_store
+
+    for part, dataset in zip(("train", "test"), data, strict=True):
+        write_store(dataset, tmp_path / "stripes" / part)
+    path = tmp_path / "mine.json"
+    base = BASE | {"data": str(tmp_path / "stripes")}
+    path.write_text(json.dumps({"base": base, "vary": {"queue": [8, 16]}, "question": "Long?"}))
+    main(["study", str(path), "--seeds", "1", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "too few seeds (1 of 5)" in said and "mine.html" in said and (tmp_path / "out" / "mine.html").exists()
+    with pytest.raises(SystemExit, match=r"Unknown ready-made study 'labls'. Did you mean 'labels'"):
+        main(["study", "labls"])
 
 
 # -- effects ----------------------------------------------------------------------------------------------------

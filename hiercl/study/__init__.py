@@ -2,6 +2,16 @@
 
 from hiercl.study.configurations import Configuration, DataConfig, JudgedConfig
 from hiercl.study.effects import Effect, bootstrap_interval, effect
-from hiercl.study.study import Member, Study
+from hiercl.study.study import Member, Study, ready_names
 
-__all__ = ["Configuration", "DataConfig", "Effect", "JudgedConfig", "Member", "Study", "bootstrap_interval", "effect"]
+__all__ = [
+    "Configuration",
+    "DataConfig",
+    "Effect",
+    "JudgedConfig",
+    "Member",
+    "Study",
+    "bootstrap_interval",
+    "effect",
+    "ready_names",
+]

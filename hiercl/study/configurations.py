@@ -176,6 +176,8 @@ def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
 def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) -> dict[str, dict[str, Any]]:
     """Name and settings of every variant.
 
+    A variant may be of another method: settings of the base that only the base's method has do not apply to it.
+
     Args:
         base: settings of all variants.
         vary: setting and values: the full grid, or one factor at a time around the base; or a list of variants, each a
@@ -205,7 +207,16 @@ def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) ->
         changes = _named(found)
     else:
         changes = _named([dict(change) for change in vary])
-    return {name: {**base, **change} for name, change in changes.items()}
+    return {name: _changed(base, change) for name, change in changes.items()}
+
+
+def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The base with a change. Where that is another method, settings that the base's method alone has do not apply."""
+    if change.get("method", base.get("method")) != base.get("method") and "method" in base:
+        old, new = (_names(methods.get(settings["method"]).Config) for settings in (base, change))
+        gone = old - new
+        base = {name: value for name, value in base.items() if name.removeprefix("method.") not in gone}
+    return {**base, **change}
 
 
 def _in_base(change: Mapping[str, Any], base: Mapping[str, Any]) -> bool:

@@ -18,11 +18,13 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.metrics import definitions
 from hiercl.report import Report
 from hiercl.runs import Run
+from hiercl.settings import unknown
 from hiercl.study.configurations import Configuration, Splits, configuration, variants
 from hiercl.study.effects import effect
 from hiercl.study.estimate import Estimate, estimate
 from hiercl.study.running import BUSY, DONE, FAILED, Place, cost, history_of, one
 
+READY = Path(__file__).parent / "ready"
 SHOWN = ("linear", "knn", "ami", "hierarchical_f1", "mistake_height")  # of every level, in a summary
 
 
@@ -311,28 +313,66 @@ class Study:
 
     @classmethod
     def load(cls, path: str | Path, out: str | Path | None = None, seeds: int | Sequence[int] | None = None) -> Study:
-        """A study from its JSON file, as :meth:`save` wrote it, or one that comes with the package.
+        """A study from its JSON file, as :meth:`save` wrote it or by your own hand.
+
+        The file has ``variants`` (names and settings, beside those of ``base``) or ``vary`` (settings and lists of
+        values), and maybe ``base``, ``seeds``, ``baseline``, ``question``, ``one_at_a_time`` and ``name``.
+
+        Args:
+            path: of the file.
+            out: folder of studies and runs; by default that of the file.
+            seeds: in place of those of the file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such file.
+            ValueError: it is no JSON, or has neither variants nor vary, or something that is not known.
         """
         path = Path(path)
-        content = json.loads(path.read_text())
+        try:
+            content = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no JSON: {error}.") from error
+        known = ("variants", "vary", "base", "seeds", "baseline", "question", "one_at_a_time", "name", "saved")
+        for name in content:
+            if name not in known:
+                raise unknown(f"part of {path}", name, known)
+        if ("variants" in content) == ("vary" in content):
+            raise ValueError(f"{path} needs variants, names and settings, or vary, settings and lists of values.")
         return cls(
-            {},
-            content["variants"],
-            content["seeds"] if seeds is None else seeds,
-            content["name"],
+            content.get("base", {}),
+            content.get("variants") or content.get("vary"),
+            content.get("seeds", 5) if seeds is None else seeds,
+            content.get("name", path.stem),
             path.parent if out is None else out,
-            baseline=content.get("baseline"),
-            question=content.get("question", ""),
+            content.get("one_at_a_time", False),
+            content.get("baseline"),
+            content.get("question", ""),
         )
+
+    @classmethod
+    def ready(cls, name: str, out: str | Path = "runs/studies", seeds: int | Sequence[int] | None = None) -> Study:
+        """A study that comes with the package: one of :func:`ready_names`.
+
+        Raises:
+            ValueError: an unknown name.
+
+        Example:
+            >>> hiercl.Study.ready("hcsc-parts").run(dry=True)
+        """
+        if name not in ready_names():
+            raise unknown("ready-made study", name, ready_names())
+        return cls.load(READY / f"{name}.json", out, seeds)
 
     def __repr__(self) -> str:
         states = [member.place.state for member in self.members()]
         return (
             f"Study({self.name!r}: {len(self.variants)} variants x {len(self.seeds)} seeds, {states.count(DONE)} done)"
         )
+
+
+def ready_names() -> tuple[str, ...]:
+    """The studies that come with the package."""
+    return tuple(sorted(path.stem for path in READY.glob("*.json")))
 
 
 def numbers(report: Report) -> dict[str, float]:
