@@ -34,6 +34,7 @@ _HOME = {
 }
 _MODULES = (
     "datasets",
+    "descriptors",
     "encoders",
     "gates",
     "level_count",

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 from torch import Tensor
 
-from hiercl.masks import Descriptor, describe
+from hiercl.descriptors import Descriptor, describe
 from hiercl.settings import unknown
 from hiercl.types import Float, Int
 
@@ -74,7 +74,7 @@ def propose_levels(
     Args:
         v: features.
         ancestors: node of every item at every level, coarse first; for the descriptors made from labels.
-        descriptor: what describes a dimension; see :func:`hiercl.masks.describe`.
+        descriptor: what describes a dimension; see :func:`hiercl.descriptors.describe`.
         max_levels: number of components, the highest proposal.
         prior: γ, of the weights: smaller means fewer components.
         prior_type: or a finite Dirichlet prior with γ for every component.

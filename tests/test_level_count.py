@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from hiercl.descriptors import WITHOUT_LABELS
 from hiercl.level_count import propose_levels
-from hiercl.masks import WITHOUT_LABELS
 
 
 @pytest.fixture(scope="module")

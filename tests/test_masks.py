@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from hiercl.masks import (
-    contiguous_masks,
-    describe,
-    fisher_ratios,
-    fit_masks,
-    fit_masks_per_node,
-    mask_overlap,
-    random_masks,
-)
+from hiercl.descriptors import describe, fisher_ratios
+from hiercl.masks import contiguous_masks, fit_masks, fit_masks_per_node, mask_overlap, random_masks
 
 
 def tree_items(branching, items_each, seed=0):

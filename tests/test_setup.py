@@ -61,7 +61,7 @@ def test_imports_look_one_way():
         ("datasets",),
         ("views", "norms", "encoders", "quantise", "kmeans"),
         ("pairs", "prototypes", "probes", "metrics", "feed", "embedding"),
-        ("masks", "gates", "level_count", "neighbours", "mixing"),
+        ("descriptors", "masks", "gates", "level_count", "neighbours", "mixing"),
         ("losses",),
         ("methods",),
         ("optimisation", "runs", "history"),

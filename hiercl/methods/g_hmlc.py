@@ -9,15 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.masks import (
-    contiguous_masks,
-    describe,
-    fisher_ratios,
-    fit_masks,
-    fit_masks_per_node,
-    mask_overlap,
-    random_masks,
-)
+from hiercl.descriptors import describe, fisher_ratios
+from hiercl.masks import contiguous_masks, fit_masks, fit_masks_per_node, mask_overlap, random_masks
 from hiercl.methods.base import Batch, Embed, Setting
 from hiercl.methods.batch_contrast import Views
 from hiercl.methods.hmlc import HMC, HMCConfig
