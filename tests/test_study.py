@@ -238,6 +238,18 @@ def test_several_at_a_time(tmp_path, data):
     pd.testing.assert_frame_equal(timeless(together.table()), timeless(alone.table()))
 
 
+def test_on_a_cluster(tmp_path, data):
+    """A Dask cluster of two workers on this machine, as joblib's backend."""
+    import joblib
+    from distributed import Client, LocalCluster
+
+    alone = make(tmp_path / "one", seeds=1).run(*data, progress=False)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        with joblib.parallel_config(backend="dask"):
+            together = make(tmp_path / "two", seeds=1).run(*data, n_jobs=-1, progress=False)
+    pd.testing.assert_frame_equal(timeless(together.table()), timeless(alone.table()))
+
+
 def test_a_dry_run_trains_nothing_and_says_how_long(tmp_path, data, capsys):
     study = make(tmp_path, seeds=2)
     study.run(*data, dry=True)
