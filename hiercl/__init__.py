@@ -36,6 +36,7 @@ _MODULES = (
     "datasets",
     "descriptors",
     "encoders",
+    "explore",
     "gates",
     "level_count",
     "masks",

@@ -19,7 +19,7 @@ from hiercl.metrics import definitions
 from hiercl.report import Report
 from hiercl.runs import Run
 from hiercl.settings import unknown
-from hiercl.study.configurations import Configuration, Splits, configuration, variants
+from hiercl.study.configurations import Configuration, Splits, configuration, splits, trained_on, variants
 from hiercl.study.effects import effect
 from hiercl.study.estimate import Estimate, estimate
 from hiercl.study.running import BUSY, DONE, FAILED, Place, cost, history_of, one
@@ -36,6 +36,14 @@ class Member:
     seed: int
     configuration: Configuration
     place: Place
+
+    def train(self, given: Splits | None = None) -> HierarchicalDataset:
+        """What it is trained on, as the method sees it."""
+        return trained_on(self.configuration.data, splits(self.configuration.data, given)[0])
+
+    def test(self, given: Splits | None = None) -> HierarchicalDataset:
+        """What it is judged by."""
+        return splits(self.configuration.data, given)[1]
 
 
 class Study:

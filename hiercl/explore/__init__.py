@@ -1,0 +1,8 @@
+"""Explorers: pictures with controls, for notebooks. Each has a static twin in ``hiercl.plot``.
+
+They need ipywidgets (``pip install ipywidgets``); the twins do not.
+"""
+
+from hiercl.explore._study import StudyExplorer, study
+
+__all__ = ["StudyExplorer", "study"]

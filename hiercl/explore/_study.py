@@ -1,0 +1,233 @@
+"""A study to steer: choose what varies, see how long it takes, run, stop, go on, compare two variants."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hiercl import plot
+from hiercl.datasets import HierarchicalDataset
+from hiercl.explore._widgets import png, widgets
+from hiercl.study import Study
+from hiercl.study.estimate import duration
+
+METRICS = ("linear", "knn", "ami", "hierarchical_f1", "linear_balanced")
+MAP_ITEMS = 600  # of the maps of two variants
+
+
+def study(
+    base: Mapping[str, Any],
+    factors: Mapping[str, Sequence[Any]],
+    train: HierarchicalDataset,
+    test: HierarchicalDataset,
+    out: str | Path = "runs/studies",
+    name: str = "my study",
+) -> StudyExplorer:
+    """Choose factors, values, seeds and a time budget; see how long it would take; run, and watch the picture fill.
+
+    *Stop* ends it after the epoch that runs, *Run* goes on from there. Below, two variants side by side: their trees,
+    their pairs, their embeddings. The static twin is :meth:`hiercl.Study.plot`.
+
+    Args:
+        base: settings of all variants.
+        factors: what can be varied: setting and values. Those chosen make the full grid; of the others the base's value
+            is used, or the default.
+        train, test: the data.
+        out: folder of studies and runs.
+        name: of the study.
+
+    Returns:
+        The explorer, which a notebook displays; ``explorer.study`` is the study as it is chosen.
+
+    Raises:
+        ImportError: ipywidgets is not installed.
+        ValueError: a setting that is not known.
+
+    Example:
+        >>> hiercl.explore.study({"method": "hcsc", "epochs": 5}, {"select": ["none", "both"]}, train, test)
+    """
+    return StudyExplorer(base, factors, train, test, out, name)
+
+
+class StudyExplorer:
+    """See :func:`study`. Its widgets are attributes, so that they can be set from code as well."""
+
+    def __init__(
+        self,
+        base: Mapping[str, Any],
+        factors: Mapping[str, Sequence[Any]],
+        train: HierarchicalDataset,
+        test: HierarchicalDataset,
+        out: str | Path,
+        name: str,
+    ):
+        w = widgets()
+        self.base, self.data, self.out, self.name = dict(base), (train, test), Path(out), name
+        self.stop_asked = threading.Event()
+        self.thread: threading.Thread | None = None
+        wide = {"layout": w.Layout(width="auto"), "style": {"description_width": "8em"}}
+        self.values = {
+            factor: w.SelectMultiple(
+                description=factor,
+                options=[(str(value), number) for number, value in enumerate(choices)],
+                value=tuple(range(len(choices))),
+                rows=min(5, len(choices)),
+                **wide,
+            )
+            for factor, choices in factors.items()
+        }
+        self.choices = {factor: list(choices) for factor, choices in factors.items()}
+        self.seeds = w.BoundedIntText(description="seeds", value=5, min=1, max=50, **wide)
+        self.budget = w.BoundedFloatText(description="minutes", value=5.0, min=0.1, max=10_000, **wide)
+        self.metric = w.Dropdown(description="metric", options=METRICS, **wide)
+        self.estimated = w.HTML()
+        self.run_button = w.Button(description="Run", button_style="primary")
+        self.stop_button = w.Button(description="Stop", disabled=True)
+        self.progress = w.IntProgress(min=0, max=1, layout=w.Layout(width="20em"))
+        self.status = w.HTML()
+        self.picture = w.Image(format="png", layout=w.Layout(max_width="100%"))
+        self.first = w.Dropdown(description="compare", **wide)
+        self.second = w.Dropdown(description="with", **wide)
+        self.what = w.ToggleButtons(options=["pairs", "tree", "embedding"], value="pairs")
+        self.compare_button = w.Button(description="Compare")
+        self.pictures = [w.Image(format="png", layout=w.Layout(max_width="50%")) for _ in range(2)]
+        self.compared = w.HTML()
+        self.widget = w.VBox(
+            [
+                w.HBox([w.VBox(list(self.values.values())), w.VBox([self.seeds, self.budget, self.metric])]),
+                self.estimated,
+                w.HBox([self.run_button, self.stop_button, self.progress, self.status]),
+                self.picture,
+                w.HBox([self.first, self.second, self.what, self.compare_button]),
+                self.compared,
+                w.HBox(self.pictures),
+            ]
+        )
+        for control in (*self.values.values(), self.seeds, self.budget):
+            control.observe(self._chosen, "value")
+        self.metric.observe(lambda change: self.draw(), "value")
+        self.run_button.on_click(lambda button: self.start())
+        self.stop_button.on_click(lambda button: self.stop_asked.set())
+        self.compare_button.on_click(lambda button: self.compare())
+        self._chosen()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.widget)
+
+    # ---- what is chosen ----
+
+    @property
+    def study(self) -> Study:
+        """The study as it is chosen now."""
+        vary = {f: [self.choices[f][i] for i in box.value] for f, box in self.values.items() if box.value}
+        if not vary:
+            raise ValueError("nothing is chosen: choose at least one value of one factor.")
+        return Study(self.base, vary, self.seeds.value, self.name, self.out).of(*self.data)
+
+    def _chosen(self, change: Any = None) -> None:
+        """Says how long what is chosen would take, and whether that fits the budget."""
+        try:
+            chosen = self.study
+            total, runs = chosen.estimate().total, len(chosen.missing())
+        except ValueError as error:
+            self.run_button.disabled = True
+            self.estimated.value = f"<b>{error}</b>"
+            return
+        self.run_button.disabled = False
+        fits = total <= 60 * self.budget.value
+        over = "" if fits else f" More than the {self.budget.value:g} minutes: Run stops when they are over."
+        self.estimated.value = f"{runs} runs are missing: about {duration(total)}.{over}"
+        names = list(chosen.variants)
+        for box, number in ((self.first, 0), (self.second, -1)):
+            box.options, box.value = names, names[number]
+        self.draw()
+
+    # ---- running ----
+
+    def start(self, wait: bool = False) -> None:
+        """Runs what is missing, beside the notebook; with ``wait=True`` it comes back when that has ended."""
+        if self.thread and self.thread.is_alive():
+            return
+        self.stop_asked.clear()
+        self.run_button.disabled, self.stop_button.disabled = True, False
+        self.thread = threading.Thread(target=self._run, args=(self.study,), daemon=True)
+        self.thread.start()
+        if wait:
+            self.thread.join()
+
+    def _run(self, chosen: Study) -> None:
+        total = len(chosen.members())
+        self.progress.max = total
+        timer = threading.Timer(60 * self.budget.value, self.stop_asked.set)
+        timer.daemon = True
+        timer.start()
+
+        def after_epoch(run: Any) -> None:
+            if self.stop_asked.is_set():
+                raise KeyboardInterrupt
+
+        def after_run(study: Study) -> None:
+            left = len(study.missing())
+            self.progress.value = total - left
+            self.status.value = f"{total - left} of {total} runs; about {duration(study.estimate().total)} left"
+            self.draw(study)
+            if self.stop_asked.is_set():
+                raise KeyboardInterrupt
+
+        try:
+            chosen.run(progress=False, after_run=after_run, after_epoch=after_epoch)
+        finally:
+            timer.cancel()
+            left = len(chosen.missing())
+            failed = [m for m in chosen.missing() if m.place.state == "failed"]
+            self.progress.value = total - left
+            self.status.value = f"{total - left} of {total} runs are done" + (
+                f"; {len(failed)} failed: {failed[0].place.error}" if failed else "; stopped" if left else ""
+            )
+            self.run_button.disabled, self.stop_button.disabled = False, True
+            self.draw(chosen)
+
+    def draw(self, chosen: Study | None = None) -> None:
+        """The picture of what is done so far."""
+        chosen = self.study if chosen is None else chosen
+        try:
+            self.picture.value = png(chosen.plot(self.metric.value))
+        except ValueError:  # nothing is done yet
+            self.picture.value = b""
+
+    # ---- two variants ----
+
+    def compare(self) -> None:
+        """Trees, pairs or embeddings of two variants, of the first seed, side by side."""
+        ways: dict[str, Callable] = {"pairs": self._pairs, "tree": self._tree, "embedding": self._embedding}
+        chosen, said = self.study, []
+        for box, image in zip((self.first, self.second), self.pictures, strict=True):
+            member = chosen.member(box.value, chosen.seeds[0])
+            if member.place.state != "done":
+                image.value = b""
+                said.append(f"“{box.value}” is not done yet: run it first.")
+                continue
+            try:
+                image.value = png(ways[self.what.value](member))
+            except ValueError as error:
+                image.value = b""
+                said.append(f"“{box.value}”: {error}")
+        self.compared.value = " ".join(said)
+
+    def _pairs(self, member: Any) -> Any:
+        run, _ = member.place.load()
+        train = member.train(self.data)
+        return plot.pairs(run.step(train), train, tree=run.tree)
+
+    def _tree(self, member: Any) -> Any:
+        run, _ = member.place.load()
+        if run.tree is None:
+            raise ValueError(f"{run.name} has learned no tree.")
+        return plot.tree(run.tree, member.train(self.data))
+
+    def _embedding(self, member: Any) -> Any:
+        return plot.embedding(member.place.features(), member.test(self.data), max_items=MAP_ITEMS)

@@ -1,0 +1,69 @@
+"""The explorer of studies, without a browser: its widgets are set and clicked as a person would."""
+
+import sys
+
+import pytest
+from test_study import BASE
+from test_training import pictures
+
+from hiercl import explore
+
+
+@pytest.fixture(scope="module")
+def data():
+    return pictures(64), pictures(40, seed=1)
+
+
+def make(tmp_path, data, **factors):
+    return explore.study(BASE, factors or {"temperature": [0.1, 0.5], "queue": [20, 40]}, *data, out=tmp_path)
+
+
+def test_what_is_chosen_is_the_study(tmp_path, data):
+    explorer = make(tmp_path, data)
+    assert len(explorer.study.variants) == 4 and "20 runs are missing" in explorer.estimated.value
+    explorer.values["queue"].value = (0,)
+    explorer.seeds.value = 2
+    assert list(explorer.study.variants) == ["temperature=0.1, queue=20", "temperature=0.5, queue=20"]
+    assert "4 runs are missing: about" in explorer.estimated.value
+    explorer.values["queue"].value = explorer.values["temperature"].value = ()
+    assert "nothing is chosen" in explorer.estimated.value and explorer.run_button.disabled
+    explorer.values["temperature"].value = (1,)
+    assert list(explorer.study.variants) == ["temperature=0.5"] and not explorer.run_button.disabled
+
+
+def test_run_and_compare(tmp_path, data):
+    explorer = make(tmp_path, data, temperature=[0.1, 0.5])
+    explorer.seeds.value = 1
+    assert explorer.picture.value == b""
+    explorer.compare_button.click()
+    assert "is not done yet" in explorer.compared.value
+    explorer.start(wait=True)
+    assert explorer.status.value == "2 of 2 runs are done" and explorer.progress.value == 2
+    before = explorer.picture.value
+    assert before.startswith(b"\x89PNG")
+    explorer.metric.value = "knn"
+    assert explorer.picture.value != before
+    explorer.compare_button.click()
+    assert explorer.compared.value == ""
+    assert all(picture.value.startswith(b"\x89PNG") for picture in explorer.pictures)
+    explorer.what.value = "tree"
+    explorer.compare_button.click()
+    assert "moco has learned no tree" in explorer.compared.value
+
+
+def test_stopped_it_goes_on(tmp_path, data):
+    explorer = make(tmp_path, data, epochs=[2, 3])
+    explorer.seeds.value = 1
+    explorer.budget.value = 0.1
+    study = explorer.study
+    explorer.stop_asked.set()
+    explorer._run(study)  # as if Stop had been clicked during the first epoch
+    assert explorer.status.value == "0 of 2 runs are done; stopped"
+    explorer.start(wait=True)
+    assert not explorer.study.missing()
+
+
+def test_without_ipywidgets_it_says_what_to_install(tmp_path, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(ImportError, match="pip install ipywidgets"):
+        make(tmp_path, data)
