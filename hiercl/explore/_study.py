@@ -173,7 +173,9 @@ class StudyExplorer:
         def after_run(study: Study) -> None:
             left = len(study.missing())
             self.progress.value = total - left
-            self.status.value = f"{total - left} of {total} runs; about {duration(study.estimate().total)} left"
+            self.status.value = (
+                f"{total - left} of {total} runs; about {duration(study.estimate(trial=False).total)} left"
+            )
             self.draw(study)
             if self.stop_asked.is_set():
                 raise KeyboardInterrupt

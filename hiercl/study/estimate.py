@@ -50,15 +50,18 @@ class Estimate:
         return "\n".join([head + source + (":" if lines else "."), *lines])
 
 
-def estimate(configurations: list[Configuration], runs: Path, given: Splits | None = None) -> Estimate:
+def estimate(
+    configurations: list[Configuration], runs: Path, given: Splits | None = None, trial: bool = True
+) -> Estimate:
     """How long these would take. Time is proportional to items times epochs, for each kind of run (method, its
-    settings, encoder, size of views and batch); the judging is added where it was measured."""
+    settings, encoder, size of views and batch); the judging is added where it was measured. Without ``trial`` a kind of
+    which no run is there yet is unknown."""
     rates = _measured(runs)
     judging = [value for _, value in rates.values()]
     seconds, tried = [], 0
     for made in configurations:
         kind = _kind(made.complete)
-        if kind not in rates and (rate := _trial(made, given)) is not None:
+        if trial and kind not in rates and (rate := _trial(made, given)) is not None:
             rates[kind] = rate, float(np.median(judging)) if judging else 0.0
             tried += 1
         rate, judged = rates.get(kind, (None, 0.0))

@@ -21,7 +21,7 @@ from hiercl.runs import Run
 from hiercl.settings import unknown
 from hiercl.study.configurations import Configuration, Splits, configuration, splits, trained_on, variants
 from hiercl.study.effects import effect
-from hiercl.study.estimate import Estimate, estimate
+from hiercl.study.estimate import Estimate, duration, estimate
 from hiercl.study.running import BUSY, DONE, FAILED, Place, cost, history_of, one
 
 READY = Path(__file__).parent / "ready"
@@ -132,12 +132,12 @@ class Study:
         """The runs that are not done."""
         return [member for member in self.members() if member.place.state != DONE]
 
-    def estimate(self) -> Estimate:
+    def estimate(self, trial: bool = True) -> Estimate:
         """How long the missing runs would take, one after another: from runs that are there, else from a short trial.
 
-        Nothing is trained but the trial.
+        Nothing is trained but the trial; without it, kinds of run of which none is there yet count as the mean.
         """
-        return estimate([member.configuration for member in self.missing()], self.runs_folder, self.given)
+        return estimate([member.configuration for member in self.missing()], self.runs_folder, self.given, trial)
 
     def run(
         self,
@@ -177,7 +177,9 @@ class Study:
             for state in self._made(missing, n_jobs, after_epoch):
                 states.append(state)
                 bar.update()
-                bar.set_postfix_str(", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)))
+                counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
+                left = self.estimate(trial=False).total / max(1, n_jobs)
+                bar.set_postfix_str(f"{counts}; about {duration(left)} left")
                 if after_run:
                     after_run(self)
         except KeyboardInterrupt:
