@@ -111,13 +111,15 @@ class RunStudy:
     """Folder of studies and runs: studies with runs in common share them."""
 
     def run(self) -> None:
-        own = Path(self.name)
-        study = Study.load(own, self.out, self.seeds) if own.is_file() else Study.ready(self.name, self.out, self.seeds)
+        own = self.name.endswith(".json")
+        study = Study.load(self.name, self.out, self.seeds) if own else Study.ready(self.name, self.out, self.seeds)
         study.run(n_jobs=self.jobs, dry=self.dry)
         if self.dry:
             return
-        print(f"\n{study.summary(('linear', 'knn')).to_string(index=False, float_format='{:.2f}'.format, na_rep='')}")
+        print(f"\n{study.summary().to_string(index=False, float_format='{:.2f}'.format, na_rep='')}")
         print(f"\nWritten to {study.report()}.")
+        if failed := study.failed():
+            raise RuntimeError(f"{len(failed)} runs of the study failed: see above.")
 
 
 @dataclass(frozen=True)

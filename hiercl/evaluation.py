@@ -44,6 +44,7 @@ def evaluate(
     knn_temperature: float = 0.07,
     seed: int = 0,
     features: tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]] | None = None,
+    progress: bool = True,
 ) -> Report:
     """Freezes the encoder and asks, at every level of the hierarchy, what its pooled features know.
 
@@ -63,6 +64,7 @@ def evaluate(
         knn_temperature: of their weights.
         seed: of the probe's split, of k-means, of views and of draws.
         features: pooled features of ``train`` and ``test``, if they are already there (:func:`hiercl.embed`).
+        progress: whether to show a bar while few labels are drawn.
 
     Raises:
         ValueError: the two data sets have different hierarchies, a label fraction is not in (0, 1], or features are of
@@ -86,7 +88,9 @@ def evaluate(
         rows = tuple(per_level(bank, train, queries, test, knn_k, knn_temperature, seed))
         if label_fractions:
             shares = tuple(label_fractions)
-            few = few_labels(encoder, train, test, shares, draws, seed, config, features=(bank, queries))
+            few = few_labels(
+                encoder, train, test, shares, draws, seed, config, features=(bank, queries), progress=progress
+            )
     overall = {"alignment": view_alignment(model, test, seed), **geometry(queries)}
     tree = edges = None
     # The tree knows its training items only.

@@ -118,8 +118,14 @@ def _code_hash(function: Any) -> str | None:
     if code is None:
         return None
     closure = [repr(cell.cell_contents) for cell in function.__closure__ or ()]
-    content = repr((code.co_code, [c for c in code.co_consts if not hasattr(c, "co_code")], code.co_names, closure))
+    content = repr((_instructions(code), closure, function.__defaults__, function.__kwdefaults__))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _instructions(code: Any) -> tuple:
+    """Of a function and of those inside it; without addresses and line numbers."""
+    constants = [_instructions(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
+    return code.co_code.hex(), code.co_names, constants
 
 
 def _frozen(value: Any) -> Any:

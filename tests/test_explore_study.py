@@ -55,9 +55,8 @@ def test_stopped_it_goes_on(tmp_path, data):
     explorer = make(tmp_path, data, epochs=[2, 3])
     explorer.seeds.value = 1
     explorer.budget.value = 0.1
-    study = explorer.study
     explorer.stop_asked.set()
-    explorer._run(study)  # as if Stop had been clicked during the first epoch
+    explorer._run(explorer.study)  # as if Stop had been clicked during the first epoch
     assert explorer.status.value == "0 of 2 runs are done; stopped"
     explorer.start(wait=True)
     assert not explorer.study.missing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,14 +37,13 @@ def study(
             is used, or the default.
         train, test: the data.
         out: folder of studies and runs.
-        name: of the study.
+        name: of the explorer: the question of its studies.
 
     Returns:
         The explorer, which a notebook displays; ``explorer.study`` is the study as it is chosen.
 
     Raises:
         ImportError: ipywidgets is not installed.
-        ValueError: a setting that is not known.
 
     Example:
         >>> hiercl.explore.study({"method": "hcsc", "epochs": 5}, {"select": ["none", "both"]}, train, test)
@@ -126,35 +126,46 @@ class StudyExplorer:
         vary = {f: [self.choices[f][i] for i in box.value] for f, box in self.values.items() if box.value}
         if not vary:
             raise ValueError("nothing is chosen: choose at least one value of one factor.")
-        return Study(self.base, vary, self.seeds.value, self.name, self.out).of(*self.data)
+        chosen = Study(self.base, vary, self.seeds.value, None, self.out, question=self.name)
+        return chosen.of(*self.data)
+
+    @property
+    def running(self) -> bool:
+        """Whether runs are being made."""
+        return self.thread is not None and self.thread.is_alive()
 
     def _chosen(self, change: Any = None) -> None:
         """Says how long what is chosen would take, and whether that fits the budget."""
+        if self.running:
+            return
         try:
             chosen = self.study
             total, runs = chosen.estimate().total, len(chosen.missing())
         except ValueError as error:
             self.run_button.disabled = True
-            self.estimated.value = f"<b>{error}</b>"
+            self.estimated.value = f"<b>{html.escape(str(error))}</b>"
             return
         self.run_button.disabled = False
-        fits = total <= 60 * self.budget.value
-        over = "" if fits else f" More than the {self.budget.value:g} minutes: Run stops when they are over."
+        long = total > 60 * self.budget.value
+        over = f" More than the {self.budget.value:g} minutes: Run stops when they are over." if long else ""
         self.estimated.value = f"{runs} runs are missing: about {duration(total)}.{over}"
         names = list(chosen.variants)
         for box, number in ((self.first, 0), (self.second, -1)):
-            box.options, box.value = names, names[number]
+            before = box.value
+            box.options = names
+            box.value = before if before in names else names[number]
         self.draw()
 
     # ---- running ----
 
     def start(self, wait: bool = False) -> None:
         """Runs what is missing, beside the notebook; with ``wait=True`` it comes back when that has ended."""
-        if self.thread and self.thread.is_alive():
+        if self.running:
             return
+        chosen = self.study
         self.stop_asked.clear()
-        self.run_button.disabled, self.stop_button.disabled = True, False
-        self.thread = threading.Thread(target=self._run, args=(self.study,), daemon=True)
+        self._enable(False)
+        self.thread = threading.Thread(target=self._run, args=(chosen,), daemon=True)
         self.thread.start()
         if wait:
             self.thread.join()
@@ -180,18 +191,28 @@ class StudyExplorer:
             if self.stop_asked.is_set():
                 raise KeyboardInterrupt
 
+        what = ""
         try:
             chosen.run(progress=False, after_run=after_run, after_epoch=after_epoch)
+        except Exception as error:  # in this thread nobody else would tell
+            what = f"; {type(error).__name__}: {error}"
         finally:
             timer.cancel()
-            left = len(chosen.missing())
-            failed = [m for m in chosen.missing() if m.place.state == "failed"]
+            left, failed = len(chosen.missing()), chosen.failed()
+            if failed:
+                what = f"; {len(failed)} failed: {failed[0].place.why}"
+            elif left and not what:
+                what = "; stopped"
             self.progress.value = total - left
-            self.status.value = f"{total - left} of {total} runs are done" + (
-                f"; {len(failed)} failed: {failed[0].place.error}" if failed else "; stopped" if left else ""
-            )
-            self.run_button.disabled, self.stop_button.disabled = False, True
+            self.status.value = html.escape(f"{total - left} of {total} runs are done{what}")
+            self._enable(True)
             self.draw(chosen)
+
+    def _enable(self, enabled: bool) -> None:
+        """While runs are made nothing can be chosen: a trial for the estimate would disturb them."""
+        for control in (*self.values.values(), self.seeds, self.budget, self.run_button, self.compare_button):
+            control.disabled = not enabled
+        self.stop_button.disabled = enabled
 
     def draw(self, chosen: Study | None = None) -> None:
         """The picture of what is done so far."""
@@ -215,10 +236,10 @@ class StudyExplorer:
                 continue
             try:
                 image.value = png(ways[self.what.value](member))
-            except ValueError as error:
+            except (ValueError, ImportError) as error:
                 image.value = b""
                 said.append(f"“{box.value}”: {error}")
-        self.compared.value = " ".join(said)
+        self.compared.value = html.escape(" ".join(said))
 
     def _pairs(self, member: Any) -> Any:
         run, _ = member.place.load()
@@ -232,4 +253,4 @@ class StudyExplorer:
         return plot.tree(run.tree, member.train(self.data))
 
     def _embedding(self, member: Any) -> Any:
-        return plot.embedding(member.place.features(), member.test(self.data), max_items=MAP_ITEMS)
+        return plot.embedding(member.place.test_features(), member.test(self.data), max_items=MAP_ITEMS)

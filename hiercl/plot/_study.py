@@ -1,6 +1,7 @@
 """The answer of a study: effects with intervals, learning curves, accuracy against time."""
 
 import textwrap
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hiercl.plot._canvas import SMALL, TITLE, WIDTH, light, new_figure
+from hiercl.plot._canvas import SMALL, TITLE, WIDTH, light, new_figure, readable
 from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
+PANELS = 3  # of effects in a row
 
 
 def study(
@@ -19,21 +21,21 @@ def study(
     table: pd.DataFrame,
     histories: pd.DataFrame,
     metric: str = "linear",
-    baseline: str = "",
+    baselines: Mapping[str, str] | None = None,
     title: str = "study",
 ) -> Figure:
     """Effects on a metric at every level, above; learning curves, and the metric against training time, below.
 
-    Above, a panel for each level: the mean difference of every variant to the baseline over the seeds that both have,
-    with its 95 % bootstrap interval; a full dot where the interval leaves out 0, a hollow one where it does not or
-    where there are too few seeds for an interval. The grey dots are the single seeds.
+    Above, a panel for each level: the mean difference of every variant to its baseline over the seeds that both have,
+    with its 95 % bootstrap interval; a full dot where that says better or worse, a hollow one where it does not or
+    where there are too few seeds. The grey dots are the single seeds.
 
     Args:
         summary: of :meth:`hiercl.Study.summary`.
         table: of :meth:`hiercl.Study.table`.
         histories: of :meth:`hiercl.Study.histories`.
         metric: a name of :func:`hiercl.metrics.definitions`.
-        baseline: name of the variant that the others are compared with.
+        baselines: of every variant that is compared, the name of what with.
         title: of the figure.
 
     Raises:
@@ -42,52 +44,84 @@ def study(
     Example:
         >>> study.plot("knn")
     """
-    numbers = list(dict.fromkeys(n for n in summary.get("number", []) if n == metric or n.rpartition(" ")[0] == metric))
+    rows = summary[summary["metric"] == metric]
     done = table[table["state"] == "done"]
-    if not numbers or done.empty:
+    if rows.empty or done.empty:
         raise ValueError(f"there is nothing to show of {metric!r}: no run is done, or it is no metric of theirs.")
+    levels = list(dict.fromkeys(rows["level"]))
     variants = [name for name in dict.fromkeys(table["variant"]) if name in set(done["variant"])]
+    baselines = {name: base for name, base in (baselines or {}).items() if name in variants and base in variants}
     colours = dict(zip(variants, categorical(len(variants)), strict=True))
-    names = {name: textwrap.fill(name, NAME_WIDTH) for name in variants}
-    lines = sum(text.count("\n") + 1 for text in names.values())
-    upper, lower = 0.9 + 0.24 * max(2, lines), 3.0
+    names = {name: textwrap.fill(readable(name), NAME_WIDTH) for name in variants}
+    compared = _compared(variants, baselines, names)
+    columns = min(PANELS, len(levels))
+    high = -(-len(levels) // columns)
+    lines = sum(text.count("\n") + 1 for text in compared.values())
+    upper = high * (0.9 + 0.2 * max(2, lines))
+    lower = max(3.0, 0.16 * sum(text.count("\n") + 1 for text in names.values()) + 0.8)
     figure = new_figure(WIDTH, upper + lower + 0.5, layout="constrained")
-    figure.suptitle(f"{title}: {metric}", size=TITLE, weight="bold", color=TEXT, x=0.01, ha="left")
+    figure.suptitle(f"{readable(title)}: {metric}", size=TITLE, weight="bold", color=TEXT, x=0.01, ha="left")
     top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])
-    for axis, number in zip(top.subplots(1, len(numbers), squeeze=False, sharey=True)[0], numbers, strict=True):
-        _effects(axis, summary, done, number, baseline, names)
+    axes = top.subplots(high, columns, squeeze=False, sharey=True)
+    for axis, level in zip(axes.flat, levels, strict=False):
+        _effects(axis, rows[rows["level"] == level].set_index("variant"), done, (metric, level), baselines, compared)
+    for axis in axes.flat[len(levels) :]:
+        axis.axis("off")
     left, right = bottom.subplots(1, 2)
     _curves(left, histories, variants, colours)
-    _against_time(right, done, numbers[-1], variants, colours, names)
+    _against_time(right, done, _column(metric, levels[-1]), variants, colours, names)
     return figure
 
 
+def _compared(variants: list[str], baselines: dict[str, str], names: dict[str, str]) -> dict[str, str]:
+    """What stands beside the dots: the variant, and what it is compared with where that is not the same for all."""
+    if len(set(baselines.values())) <= 1:
+        return {name: names[name] for name in variants if name in baselines}
+    return {
+        name: f"{names[name]}\n" + textwrap.fill(f"less {readable(baselines[name])}", NAME_WIDTH)
+        for name in variants
+        if name in baselines
+    }
+
+
 def _effects(
-    axis: Axes, summary: pd.DataFrame, done: pd.DataFrame, number: str, baseline: str, names: dict[str, str]
+    axis: Axes,
+    rows: pd.DataFrame,
+    done: pd.DataFrame,
+    key: tuple[str, str],
+    baselines: dict[str, str],
+    compared: dict[str, str],
 ) -> None:
-    rows = summary[summary["number"] == number].set_index("variant")
-    order = [name for name in names if name != baseline]
-    values = {name: done[done["variant"] == name].set_index("seed")[number] for name in names}
+    column = _column(*key)
+    values = {name: own.set_index("seed")[column] for name, own in done.groupby("variant")}
     axis.axvline(0, color=GREY, linewidth=1)
+    order = list(compared)
     for place, name in enumerate(reversed(order)):
-        if baseline in values:
-            single = (values[name] - values[baseline]).dropna()
-            axis.plot(single, np.full(len(single), place), "o", color="#BBBBBB", markersize=3, zorder=1)
+        single = (values[name] - values[baselines[name]]).dropna()
+        axis.plot(single, np.full(len(single), place), "o", color="#BBBBBB", markersize=3, zorder=1)
         row = rows.loc[name]
-        if pd.isna(row.get("difference", np.nan)):
+        if pd.isna(row["difference"]):
             continue
-        known = not pd.isna(row["low"])
-        if known:
-            axis.plot([row["low"], row["high"]], [place, place], color=TEXT, linewidth=1.6, zorder=2)
-        sure = known and (row["low"] > 0 or row["high"] < 0)
-        face = TEXT if sure else "white"
+        ends = [row["low"], row["high"]]
+        if not pd.isna(row["low"]):
+            far = 1.5 * max(abs(single).max(), abs(row["difference"]))  # for an end that is infinite
+            axis.plot(np.clip(ends, -far, far), [place, place], color=TEXT, linewidth=1.6, zorder=2)
+        face = TEXT if row["verdict"] in ("better", "worse", "more", "less") else "white"
         axis.plot(row["difference"], place, "o", color=TEXT, markerfacecolor=face, markersize=6, zorder=3)
-    axis.set_yticks(range(len(order)), [names[name] for name in reversed(order)], size=SMALL)
+    axis.set_yticks(range(len(order)), [compared[name] for name in reversed(order)], size=SMALL)
     axis.set_ylim(-0.6, max(len(order), 1) - 0.4)
-    mean = values[baseline].mean() if baseline in values else np.nan
-    axis.set_title(f"{number}\n{baseline}: {mean:.2f}", size=SMALL + 1, color=TEXT, loc="left")
+    against = set(baselines.values())
+    title = column
+    if len(against) == 1:
+        base = against.pop()
+        title += "\n" + textwrap.fill(f"{readable(base)}: {values[base].mean():.2f}", NAME_WIDTH + 6)
+    axis.set_title(title, size=SMALL + 1, color=TEXT, loc="left")
     axis.set_xlabel("difference", size=SMALL)
     light(axis, grid="x")
+
+
+def _column(metric: str, level: str) -> str:
+    return " ".join(filter(None, (metric, level)))
 
 
 def _curves(axis: Axes, histories: pd.DataFrame, variants: list[str], colours: dict) -> None:
@@ -102,22 +136,22 @@ def _curves(axis: Axes, histories: pd.DataFrame, variants: list[str], colours: d
         x, mean = np.array(list(by_epoch.groups)) + 1, by_epoch.mean().to_numpy()
         axis.fill_between(x, by_epoch.min(), by_epoch.max(), color=colours[name], alpha=0.2, linewidth=0)
         axis.plot(x, mean, color=colours[name], marker="o", markersize=2.5)
-    axis.set_title(f"{column}, mean and range over seeds", size=SMALL + 1, color=TEXT, loc="left")
+    axis.set_title(f"{readable(column)}, mean and range over seeds", size=SMALL + 1, color=TEXT, loc="left")
     axis.set_xlabel("epoch", size=SMALL)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     light(axis)
 
 
 def _against_time(
-    axis: Axes, done: pd.DataFrame, number: str, variants: list[str], colours: dict, names: dict[str, str]
+    axis: Axes, done: pd.DataFrame, column: str, variants: list[str], colours: dict, names: dict[str, str]
 ) -> None:
     for place, name in enumerate(variants):
         own = done[done["variant"] == name]
-        x, y = own["cpu_seconds"], own[number]
+        x, y = own["seconds"], own[column]
         spread = {"xerr": x.std(), "yerr": y.std()} if len(own) > 1 else {}
         marker = MARKERS[place % len(MARKERS)]
         axis.errorbar(x.mean(), y.mean(), fmt=marker, color=colours[name], label=names[name], markersize=5, **spread)
-    axis.set_title(f"{number} against CPU seconds of training", size=SMALL + 1, color=TEXT, loc="left")
-    axis.set_xlabel("CPU seconds", size=SMALL)
+    axis.set_title(f"{readable(column)} against seconds of training", size=SMALL + 1, color=TEXT, loc="left")
+    axis.set_xlabel("seconds", size=SMALL)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
     light(axis)

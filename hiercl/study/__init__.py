@@ -3,6 +3,7 @@
 from hiercl.study.configurations import Configuration, DataConfig, JudgedConfig
 from hiercl.study.effects import Effect, bootstrap_interval, effect
 from hiercl.study.study import Member, Study, ready_names
+from hiercl.study.variants import variants
 
 __all__ = [
     "Configuration",
@@ -14,4 +15,5 @@ __all__ = [
     "bootstrap_interval",
     "effect",
     "ready_names",
+    "variants",
 ]

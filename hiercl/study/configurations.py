@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
@@ -37,8 +37,9 @@ class DataConfig:
     """0: the coarsest classes; −1: the leaves."""
     shuffled: bool = False
     """The control: in training the classes are dealt out anew among the superclasses; judged by the true hierarchy."""
-    subset_seed: int = 0
-    """Of what is drawn: the same for all seeds of a study."""
+    subset_seed: int | None = 0
+    """Of what is drawn: items of a class, which classes are rare, how classes are dealt out. None: that of the run, so
+    that intervals know of it."""
 
     def __post_init__(self):
         if self.per_class is not None and self.per_class < 1:
@@ -62,6 +63,25 @@ class JudgedConfig:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What a configuration keeps of a part of its data.
+
+    Attributes:
+        kind: "images" or "points".
+        items: how many.
+        fingerprint: of items, labels and hierarchy.
+    """
+
+    kind: str
+    items: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, part: HierarchicalDataset) -> Facts:
+        return cls(part.kind, len(part), f"{part.fingerprint()} {_hash(part.hierarchy.to_json())}")
+
+
+@dataclass(frozen=True)
 class Configuration:
     """Everything that a number depends on, but the machine.
 
@@ -70,24 +90,33 @@ class Configuration:
         settings: as they are given to :func:`hiercl.fit`, seed among them.
         data: which data.
         judged: how it is judged.
-        complete: all of it, defaults included, as JSON values; with the fingerprints of the data.
+        facts: of the training set, as the method sees it, and of the test set.
+        complete: all settings, defaults included, as JSON values.
     """
 
     method: str
     settings: Mapping[str, Any]
     data: DataConfig
     judged: JudgedConfig
+    facts: tuple[Facts, Facts]
     complete: Mapping[str, Any]
 
     @property
     def training_hash(self) -> str:
-        """Names the folder of the training: equal for runs that differ in how they are judged alone."""
-        return _hash({name: part for name, part in self.complete.items() if name not in ("judged", "test")})
+        """Names the folder of the training: equal for runs that differ in how they are judged alone. Data count by what
+        is in them, not by their name."""
+        parts = {name: self.complete[name] for name in ("method", "fit", "views", "method_settings")}
+        return _hash(parts | {"train": self.facts[0].fingerprint})
+
+    @property
+    def test_hash(self) -> str:
+        """Names what was made of the test set."""
+        return _hash(self.facts[1].fingerprint)
 
     @property
     def judged_hash(self) -> str:
-        """Names its report."""
-        return _hash({name: self.complete[name] for name in ("judged", "test")})
+        """Names its report. The probe learns from the true hierarchy, whatever the training saw."""
+        return _hash([self.complete["judged"], self.test_hash, self.data.shuffled])
 
 
 def splits(data: DataConfig, given: Splits | None = None) -> Splits:
@@ -107,154 +136,111 @@ def trained_on(data: DataConfig, train: HierarchicalDataset) -> HierarchicalData
     return replace(train, hierarchy=train.hierarchy.shuffle(data.subset_seed)) if data.shuffled else train
 
 
-def configuration(settings: Mapping[str, Any], seed: int, given: Splits | None = None) -> Configuration:
-    """The complete configuration of settings that are named as :func:`resolve` says.
+def facts_of(data: DataConfig, given: Splits | None = None) -> tuple[Facts, Facts]:
+    """Facts of training and test set; the sets are loaded for that."""
+    train, test = splits(data, given)
+    return Facts.of(trained_on(data, train)), Facts.of(test)
+
+
+def configuration(
+    settings: Mapping[str, Any], seed: int, facts: Callable[[DataConfig], tuple[Facts, Facts]] = facts_of
+) -> Configuration:
+    """The complete configuration of :func:`canonical` settings.
+
+    Args:
+        settings: by their full names.
+        seed: of the run.
+        facts: gives those of its data; a study remembers them.
 
     Raises:
-        ValueError: an unknown setting (the message lists the known ones), a value that does not fit, no method.
+        ValueError: a value that does not fit, or a function that cannot be told from others.
     """
-    parts = resolve(settings)
+    parts: dict[str, dict[str, Any]] = {name: {} for name in ("data", "judged", "fit", "views", "method")}
+    for name, value in settings.items():
+        part, _, field = name.partition(".")
+        parts[part][field] = value
+    kind = methods.get(parts["method"].pop("name"))
     data, judged = distribute(parts["data"], DataConfig)[0], distribute(parts["judged"], JudgedConfig)[0]
-    train, test, kind = *_facts(data, given), methods.get(parts["method"])
-    own = parts["fit"] | parts["views"] | parts["own"] | {"seed": seed}
-    fit, *others = distribute(own, FitConfig, VIEW_CONFIGS[train["kind"]], kind.Config)
-    fit, views, method_settings = map(to_json, (with_encoder(fit, train["kind"]), *others))
+    if data.subset_seed is None:
+        data = replace(data, subset_seed=seed)
+    found = facts(data)
+    own = parts["fit"] | parts["views"] | parts["method"] | {"seed": seed}
+    fit, *others = distribute(own, FitConfig, VIEW_CONFIGS[found[0].kind], kind.Config)
+    fit, views, method_settings = map(to_json, (with_encoder(fit, found[0].kind), *others))
     for name in MACHINE:
         del fit[name]
-    complete = {
-        "method": kind.name,
-        "fit": fit,
-        "views": views,
-        "method_settings": method_settings,
-        "data": to_json(data) | {"train": train["fingerprint"]},
-        "judged": to_json(judged),
-        "test": test["fingerprint"],
-    }
-    return Configuration(kind.name, own, data, judged, complete)
+    for name, value in method_settings.items():
+        if isinstance(value, dict) and value.get("code", "") is None:
+            raise ValueError(
+                f"{name}={settings[f'method.{name}']!r} cannot be told from others: give a plain function."
+            )
+    complete = {"method": kind.name, "fit": fit, "views": views, "method_settings": method_settings}
+    complete |= {"data": to_json(data), "judged": to_json(judged)}
+    return Configuration(kind.name, own, data, judged, found, complete)
 
 
-def resolve(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Sorts settings into the parts ``method``, ``data``, ``judged``, ``fit``, ``views`` and ``own`` (the method's).
+def canonical(settings: Mapping[str, Any], method: Any = None) -> dict[str, Any]:
+    """Settings by their full names: ``temperature`` is ``method.temperature``; ``method`` is ``method.name``, and
+    ``data`` is ``data.name``.
 
-    A setting is called by its name, ``temperature``, or with its part, ``method.temperature``; ``data`` alone is the
-    data set's name.
+    Args:
+        settings: by names with their part before them, or without.
+        method: whose settings are known, where the settings do not say it.
 
     Raises:
-        ValueError: a name that is not known (the message lists those that are), or none of a method.
+        ValueError: a name that is not known (the message lists those that are), one that is given twice, no method.
+
+    Example:
+        >>> canonical({"method": "moco", "data": "cifar100", "lr": 0.01, "queue": 64})
+        {'method.name': 'moco', 'data.name': 'cifar100', 'fit.lr': 0.01, 'method.queue': 64}
     """
-    settings = dict(settings)
-    method = settings.pop("method", None)
+    method = settings.get("method", settings.get("method.name", method))
     if method is None:
         raise ValueError(f"no method: give base={{'method': ...}}, one of {', '.join(methods.names())}.")
-    if "data" in settings:
-        settings["data.name"] = settings.pop("data")
-    view_names = {f.name for config in VIEW_CONFIGS.values() for f in dataclasses.fields(config)}
+    if not isinstance(method, str):
+        raise ValueError(f"method={method!r}: a study knows its methods by name, one of {', '.join(methods.names())}.")
+    views = {field for config in VIEW_CONFIGS.values() for field in _names(config)}
     known = {
         "data": _names(DataConfig),
         "judged": _names(JudgedConfig),
         "fit": _names(FitConfig) - {"seed"},
-        "views": view_names,
-        "method": _names(methods.get(method).Config),
+        "views": views,
+        "method": {"name", *_names(methods.get(method).Config)},
     }
-    parts: dict[str, Any] = {name: {} for name in known}
+    found: dict[str, Any] = {}
     for name, value in settings.items():
-        part, _, field = name.rpartition(".")
-        if part:
-            if part not in known:
-                raise unknown("part of the settings", part, known)
-            homes = [part] if field in known[part] else []
-        else:  # the name of a data set and of a subset's seed are called with their part alone
-            homes = [home for home, names in known.items() if field in names and name != "name"]
-        if not homes:
-            every = {field for names in known.values() for field in names} - {"name"} | {"data", "data.name", "method"}
-            raise unknown(f"setting of {method}", name, every)
-        parts[homes[0]][field] = value
-    parts["own"] = parts.pop("method")
-    return parts | {"method": method}
+        full = {"data": "data.name", "method": "method.name"}.get(name) or _full_name(name, known, method)
+        if full in found:
+            raise ValueError(f"{full} is given twice, as {name!r} and under its other name.")
+        found[full] = _plain_number(value)
+    return found
 
 
-def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) -> dict[str, dict[str, Any]]:
-    """Name and settings of every variant.
-
-    A variant may be of another method: settings of the base that only the base's method has do not apply to it.
-
-    Args:
-        base: settings of all variants.
-        vary: setting and values: the full grid, or one factor at a time around the base; or a list of variants, each a
-            mapping of settings; or such a list with names.
-        one_at_a_time: the base itself, and for every setting and value a variant that differs in that alone.
-
-    Raises:
-        ValueError: no variant, two of one name, or values that are no list.
-
-    Example:
-        >>> list(variants({"method": "moco"}, {"queue": [64, 128], "temperature": [0.1, 0.2]}))[:2]
-        ['queue=64, temperature=0.1', 'queue=64, temperature=0.2']
-    """
-    if not vary:
-        raise ValueError("nothing to vary: give vary={'temperature': [0.1, 0.2]}, or a list of variants.")
-    if isinstance(vary, Mapping) and all(isinstance(value, Mapping) for value in vary.values()):
-        changes = {str(name): dict(change) for name, change in vary.items()}  # variants with names
-    elif isinstance(vary, Mapping):
-        for name, values in vary.items():
-            if isinstance(values, str) or not isinstance(values, Sequence):
-                raise ValueError(f"vary {name!r}: give a list of its values, not {values!r}.")
-        if one_at_a_time:
-            found = [{}] + [{name: value} for name, values in vary.items() for value in values]
-            found = [change for change in found if not change or not _in_base(change, base)]
-        else:
-            found = [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
-        changes = _named(found)
-    else:
-        changes = _named([dict(change) for change in vary])
-    return {name: _changed(base, change) for name, change in changes.items()}
+def _full_name(name: str, known: dict[str, set[str]], method: str) -> str:
+    part, _, field = name.rpartition(".")
+    if part and part not in known:
+        raise unknown("part of the settings", part, known)
+    # The names "name" are called with their part alone.
+    homes = [
+        home for home, names in known.items() if field in names and (part == home or (not part and field != "name"))
+    ]
+    if not homes:
+        every = {field for names in known.values() for field in names} - {"name"} | {"data", "method"}
+        raise unknown(f"setting of {method}", name, every)
+    return f"{homes[0]}.{field}"
 
 
-def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The base with a change. Where that is another method, settings that the base's method alone has do not apply."""
-    if change.get("method", base.get("method")) != base.get("method") and "method" in base:
-        old, new = (_names(methods.get(settings["method"]).Config) for settings in (base, change))
-        gone = old - new
-        base = {name: value for name, value in base.items() if name.removeprefix("method.") not in gone}
-    return {**base, **change}
+def own_settings(method: str) -> set[str]:
+    """Full names of the settings that a method has."""
+    return {f"method.{name}" for name in _names(methods.get(method).Config)}
 
 
-def _in_base(change: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
-    return all(name in base and base[name] == value for name, value in change.items())
-
-
-def _named(changes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    named: dict[str, dict[str, Any]] = {}
-    for change in changes:
-        name = ", ".join(f"{key}={_word(value)}" for key, value in change.items()) or "base"
-        if name in named:
-            raise ValueError(f"two variants are {name!r}: give each once.")
-        named[name] = change
-    return named
-
-
-def _word(value: Any) -> str:
-    if callable(value):
-        return getattr(value, "__name__", repr(value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _plain_number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _names(config: type) -> set[str]:
     return {field.name for field in dataclasses.fields(config)}
-
-
-def _facts(data: DataConfig, given: Splits | None) -> tuple[dict[str, str], dict[str, str]]:
-    """What a configuration keeps of its data: kind, and fingerprints of the items and of the hierarchies."""
-    return _facts_of(data) if given is None else tuple(map(_fact, splits(data, given)))
-
-
-@lru_cache(maxsize=64)
-def _facts_of(data: DataConfig) -> tuple[dict[str, str], dict[str, str]]:
-    return tuple(map(_fact, splits(data)))
-
-
-def _fact(part: HierarchicalDataset) -> dict[str, str]:
-    return {"kind": part.kind, "fingerprint": f"{part.fingerprint()} {_hash(part.hierarchy.to_json())}"}
 
 
 def _hash(content: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement
+from typing import Literal
 
 import numpy as np
 
@@ -23,9 +24,11 @@ class Effect:
 
     Attributes:
         mean: of the differences.
-        low, high: the interval; NaN with fewer than five seeds, or where all differences are alike.
+        low, high: the interval; NaN with fewer than five seeds, or where all differences are alike; infinite where too
+            many are alike for an end to be known.
         seeds: how many.
-        verdict: better, worse, undecided, the same, or too few seeds.
+        verdict: better, worse, undecided, the same, or too few seeds; of a number of which neither more nor less is
+            better: more or less.
     """
 
     mean: float
@@ -36,22 +39,22 @@ class Effect:
 
     def __str__(self) -> str:
         interval = "" if math.isnan(self.low) else f" [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{self.mean:+.2f}{interval} {self.verdict}".replace("-", "−")
+        return f"{self.mean:+.2f}{interval} {self.verdict}".replace("-", "−").replace("inf", "∞")
 
 
 def effect(
     base: Sequence[float] | Float[np.ndarray, " n"],
     other: Sequence[float] | Float[np.ndarray, " n"],
-    lower_is_better: bool = False,
+    better: Literal["higher", "lower", ""] = "higher",
     level: float = 0.95,
 ) -> Effect:
     """The paired effect of ``other`` against ``base``.
 
-    A verdict needs five seeds and an interval that leaves out 0.
+    A verdict needs five seeds and an interval that leaves out 0, or differences that are all the same.
 
     Args:
         base, other: values of the same seeds, in the same order.
-        lower_is_better: of the metric.
+        better: of the metric, higher or lower values; empty where neither is.
         level: of the interval.
 
     Raises:
@@ -69,12 +72,12 @@ def effect(
         verdict = f"too few seeds ({len(differences)} of {ENOUGH_SEEDS})"
     elif not differences.any():
         verdict = "the same"
-    elif math.isnan(low):  # always the same difference
-        verdict = "better" if (mean > 0) != lower_is_better else "worse"
     elif low <= 0 <= high:
         verdict = "undecided"
+    elif better:  # an interval without 0, or always the same difference
+        verdict = "better" if (mean > 0) == (better == "higher") else "worse"
     else:
-        verdict = "better" if (low > 0) != lower_is_better else "worse"
+        verdict = "more" if mean > 0 else "less"
     return Effect(mean, low, high, len(differences), verdict)
 
 
@@ -87,7 +90,7 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
     with $t^*$ over resamples of the values. With the handful of values that seeds give, the plain percentile interval
     is far too narrow; this one covers about as often as it says (a test measures it). Up to seven values all different
     resamples are used, with their probabilities, so that nothing is drawn; of more, 10,000 are drawn with a fixed seed.
-    Resamples without spread have no $t^*$ and are left out.
+    Resamples without spread have $t^*=\\pm\\infty$: where many values are alike, an end can be infinite.
 
     Returns:
         Lower and upper end; NaN for fewer than five values, of which no interval can be trusted (of three it covered
@@ -100,15 +103,16 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
     """
     n = len(values)
     error = values.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0
-    if n < ENOUGH_SEEDS or error == 0:
+    rounding = 1e-9 * abs(values).max()
+    if n < ENOUGH_SEEDS or error <= rounding:
         return math.nan, math.nan
     index, weight = _resamples(n)
     drawn = values[index]
-    spread = drawn.std(axis=1, ddof=1) / math.sqrt(n)
-    usable = spread > 1e-12 * abs(values).max()
-    t = (drawn[usable].mean(axis=1) - values.mean()) / spread[usable]
+    away, spread = drawn.mean(axis=1) - values.mean(), drawn.std(axis=1, ddof=1) / math.sqrt(n)
+    endless = np.where(abs(away) > rounding, np.copysign(math.inf, away), 0.0)  # of those without spread
+    t = np.divide(away, spread, out=endless, where=spread > rounding)
     order = np.argsort(t)
-    share = np.cumsum(weight[usable][order]) / weight[usable].sum()
+    share = np.cumsum(weight[order])
     tail = (1 - level) / 2
     lower, upper = (t[order][min(np.searchsorted(share, q), len(t) - 1)] for q in (tail, 1 - tail))
     return float(values.mean() - upper * error), float(values.mean() - lower * error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import time
 import warnings
 from collections.abc import Iterable
@@ -12,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from hiercl import methods
 from hiercl.study.configurations import Configuration, Splits, splits, trained_on
-from hiercl.study.running import COMPLETE, DONE, Place, cost
+from hiercl.study.running import COMPLETE, ONE_AT_A_TIME, SECONDS, Place, history_of
 from hiercl.training import fit
 
 TRIAL_STEPS = 3
@@ -26,10 +29,12 @@ class Estimate:
     Attributes:
         seconds: of each run; None where it cannot be known.
         tried: how many kinds of run were measured by a short trial, as no run like them is there yet.
+        judging_known: whether the judging is among the seconds: it is not before a first run was judged.
     """
 
     seconds: tuple[float | None, ...]
     tried: int
+    judging_known: bool
 
     @property
     def total(self) -> float:
@@ -37,7 +42,7 @@ class Estimate:
         known = [value for value in self.seconds if value is not None]
         if not self.seconds:
             return 0.0
-        return float(np.mean(known)) * len(self.seconds) if known else float("nan")
+        return float(np.mean(known)) * len(self.seconds) if known else math.nan
 
     def describe(self, of: int, names: list[str]) -> str:
         """In words: which runs would be made, and how long that would take."""
@@ -46,28 +51,33 @@ class Estimate:
             for name, value in zip(names, self.seconds, strict=True)
         ]
         head = f"{len(names)} of {of} runs would be made, about {duration(self.total)} one after another"
-        source = f" ({self.tried} kinds of run measured by a short trial)" if self.tried else ""
-        return "\n".join([head + source + (":" if lines else "."), *lines])
+        notes = [f"{self.tried} kinds of run measured by a short trial"] if self.tried else []
+        notes += ["without the judging, of which nothing is known yet"] if lines and not self.judging_known else []
+        return "\n".join([head + (f" ({'; '.join(notes)})" if notes else "") + (":" if lines else "."), *lines])
 
 
 def estimate(
     configurations: list[Configuration], runs: Path, given: Splits | None = None, trial: bool = True
 ) -> Estimate:
     """How long these would take. Time is proportional to items times epochs, for each kind of run (method, its
-    settings, encoder, size of views and batch); the judging is added where it was measured. Without ``trial`` a kind of
-    which no run is there yet is unknown."""
-    rates = _measured(runs)
-    judging = [value for _, value in rates.values()]
+    settings, encoder, size of views and batch); epochs that are done do not count. The judging is added: as it was for
+    runs that were judged alike, else the median of all. Without ``trial`` a kind of which no run is there is unknown.
+    """
+    rates: dict[str, float | None] = dict(_training(runs))
+    judging = _judging(runs)
+    every = [value for values in judging.values() for value in values]
     seconds, tried = [], 0
     for made in configurations:
         kind = _kind(made.complete)
-        if trial and kind not in rates and (rate := _trial(made, given)) is not None:
-            rates[kind] = rate, float(np.median(judging)) if judging else 0.0
-            tried += 1
-        rate, judged = rates.get(kind, (None, 0.0))
-        items = len(splits(made.data, given)[0]) * made.complete["fit"]["epochs"]
-        seconds.append(None if rate is None else rate * items + judged)
-    return Estimate(tuple(seconds), tried)
+        if kind not in rates and trial:
+            rates[kind] = _trial(made, given)
+            tried += rates[kind] is not None
+        rate, epochs = rates.get(kind), made.complete["fit"]["epochs"]
+        left = epochs - min(epochs, len(history_of(Place.of(made, runs))))
+        alike = judging.get(_way(made.complete), every)
+        judged = float(np.median(alike)) if alike else 0.0
+        seconds.append(None if rate is None else rate * made.facts[0].items * left + judged)
+    return Estimate(tuple(seconds), tried, bool(every))
 
 
 def duration(seconds: float) -> str:
@@ -77,7 +87,7 @@ def duration(seconds: float) -> str:
         >>> duration(200), duration(7260)
         ('3 min 20 s', '2 h 1 min')
     """
-    if seconds != seconds:
+    if math.isnan(seconds):
         return "an unknown time"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -91,34 +101,49 @@ def _kind(complete: dict[str, Any]) -> str:
     return json.dumps([complete["method"], complete["method_settings"], fit_settings, size], sort_keys=True)
 
 
-def _measured(runs: Path) -> dict[str, tuple[float, float]]:
-    """Of every kind that is there: seconds for an item and an epoch, and seconds of the judging."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for place, complete in _done(runs):
-        config = json.loads((place.folder / "run" / "config.json").read_text())
-        work = config["setting"]["items"] * config["fit"]["epochs"]
-        if work:
-            took = cost(place)
-            found.setdefault(_kind(complete), []).append((took["seconds"] / work, took["judging_seconds"]))
-    return {kind: tuple(np.median(rows, axis=0).tolist()) for kind, rows in found.items()}
+def _way(complete: dict[str, Any]) -> str:
+    return json.dumps(complete["judged"], sort_keys=True)
 
 
-def _done(runs: Path) -> Iterable[tuple[Place, dict[str, Any]]]:
+def _training(runs: Path) -> dict[str, float]:
+    """Of every kind that is there: seconds for an item and an epoch."""
+    found: dict[str, list[float]] = {}
+    for folder, complete in _begun(runs):
+        place = Place(folder, folder, folder, folder)
+        history = history_of(place)
+        if len(history):
+            items = json.loads((folder / "run" / "config.json").read_text())["setting"]["items"]
+            found.setdefault(_kind(complete), []).append(history["seconds"].mean() / items)
+    return {kind: float(np.median(rates)) for kind, rates in found.items()}
+
+
+def _judging(runs: Path) -> dict[str, list[float]]:
+    """Seconds of all judgings, by how they were judged."""
+    found: dict[str, list[float]] = {}
+    for folder, complete in _begun(runs):
+        for file in folder.glob(f"report-*/{SECONDS}"):
+            protocol = json.loads((file.parent / "report.json").read_text())["protocol"]
+            way = {"label_fractions": protocol["label_fractions"], "knn_k": protocol["knn_k"]}
+            own = complete["judged"] | way
+            found.setdefault(json.dumps(own, sort_keys=True), []).append(json.loads(file.read_text())["seconds"])
+    return found
+
+
+def _begun(runs: Path) -> Iterable[tuple[Path, dict[str, Any]]]:
     for file in sorted(runs.glob(f"*/{COMPLETE}")):
-        for report in sorted(file.parent.glob("report-*")):
-            place = Place(file.parent, report)
-            if place.state == DONE:
-                yield place, json.loads(file.read_text())
+        yield file.parent, json.loads(file.read_text())
 
 
 def _trial(made: Configuration, given: Splits | None) -> float | None:
     """Seconds for an item and an epoch, of a few steps; None for what fails so soon."""
-    settings = {**made.settings, "epochs": 1, "monitor_every": 0}
-    with warnings.catch_warnings():  # of schedules that never begin in one epoch
+    names = {field.name for field in dataclasses.fields(methods.get(made.method).Config)}
+    settings = {**made.settings, "epochs": 1, "monitor_every": 0} | ({"warm_up": 0.0} if "warm_up" in names else {})
+    with ONE_AT_A_TIME, warnings.catch_warnings():  # of schedules that never begin in one epoch
         warnings.simplefilter("ignore")
         try:
             train = trained_on(made.data, splits(made.data, given)[0])
-            train = train.take(np.arange(min(len(train), TRIAL_STEPS * made.complete["fit"]["batch"])))
+            count = min(len(train), TRIAL_STEPS * made.complete["fit"]["batch"])
+            train = train.take(np.arange(count) * len(train) // count)  # data may be sorted by class
             fit(made.method, train, progress=False, **settings)  # the first steps of a process are slow
             start = time.perf_counter()
             fit(made.method, train, progress=False, **settings)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from hiercl.report import Report
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hiercl.study.study import Study
 
+MOST_FIGURES = 4
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } img { max-width: 100%; }
@@ -38,22 +41,24 @@ def write_page(study: Study, path: Path) -> Path:
     done = table[table["state"] == "done"]
     if done.empty:
         raise ValueError(f"no run of {study.name!r} is done yet: call run() first.")
-    figures = []
-    for metric in ("linear", "knn", "ami"):
-        summary = study.summary((metric,))
+    figures = {}
+    for metric in study.metrics[:MOST_FIGURES]:
+        summary = study.summary(metric)
         if len(summary):
-            figures.append(plot.study(summary, table, histories, metric, study.baseline, study.name))
+            figures[metric] = plot.study(summary, table, histories, metric, study.baselines, study.name)
+    against = set(study.baselines.values())
+    base = f"to <b>{html.escape(against.pop())}</b>" if len(against) == 1 else "to the variant that is named"
     body = [
         f"<h1>{html.escape(study.name)}</h1>",
         f"<p>{html.escape(study.question)}</p>" if study.question else "",
         f"<p class=muted>{html.escape(protocol(study, table))}</p>",
         "<h2>Effects</h2>",
-        f"<p class=muted>Mean ± standard deviation; difference to <b>{html.escape(study.baseline)}</b> over the same "
-        "seeds, with its 95 % bootstrap interval. A verdict needs five seeds and an interval without 0; with so many "
-        "intervals some verdicts come about by chance.</p>",
-        _scrolling(effects_table(study.summary())),
+        f"<p class=muted>Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % "
+        "bootstrap interval. A verdict needs five seeds and an interval without 0, or differences that are all the "
+        "same; with so many intervals some verdicts come about by chance.</p>",
+        _scrolling(effects_table(study.summary(), several=len(set(study.baselines.values())) > 1)),
         "<h2>Pictures</h2>",
-        *map(_image, figures),
+        *(_image(figure, f"{study.name}: effects on {metric}") for metric, figure in figures.items()),
         "<h2>Runs</h2>",
         _scrolling(table.to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")),
         "<h2>Configurations</h2>",
@@ -67,26 +72,34 @@ def write_page(study: Study, path: Path) -> Path:
 
 def protocol(study: Study, table: pd.DataFrame) -> str:
     """What its numbers belong to, in a few sentences."""
-    report = next(m for m in study.members() if m.place.state == "done").place.load()[1]
+    place = next(member.place for member in study.members() if member.place.state == "done")
+    report, run = Report.load(place.report), json.loads((place.folder / "run" / "config.json").read_text())
+    fit, environment = run["fit"], report.protocol["run_environment"]
     p, states = report.protocol, table["state"].value_counts()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    size = run["views"].get("crop", run["views"].get("points"))
     note = f" ({p['test_note']})" if p["test_note"] else ""
     return (
         f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. Of the first run: "
         f"{p['train_items']:,} training and {p['test_items']:,} test items of {p['train']}{note}; {p['features']}, "
         f"{p['precision']} on {p['device']}; linear probe: L-BFGS, λ from {p['linear_penalties']} on a fifth of the "
-        f"training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}."
+        f"training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; {fit['encoder']}, {fit['epochs']} epochs, "
+        f"batch {fit['batch']}, {fit['optimiser']}, views of {size}; torch "
+        f"{environment['torch']}, commit {environment['git_commit']}."
     )
 
 
-def effects_table(summary: pd.DataFrame) -> str:
-    """The summary as HTML: one line a variant, one column a number."""
+def effects_table(summary: pd.DataFrame, several: bool = False) -> str:
+    """The summary as HTML: one line a variant, one column a number; with several baselines, which one."""
     lines = ["<table><tr><th>variant</th>"]
-    columns = list(dict.fromkeys(summary["number"]))
-    lines += [f"<th>{html.escape(column)}</th>" for column in columns] + ["</tr>"]
+    columns = list(dict.fromkeys(zip(summary["metric"], summary["level"], strict=True)))
+    lines += [f"<th>{html.escape(' '.join(column))}</th>" for column in columns] + ["</tr>"]
     for variant, rows in summary.groupby("variant", sort=False):
-        cells = {row["number"]: _cell(row) for row in rows.to_dict("records")}
-        lines.append(f"<tr><td>{html.escape(str(variant))}</td>" + "".join(f"<td>{cells[c]}</td>" for c in columns))
+        cells = {(row["metric"], row["level"]): _cell(row) for row in rows.to_dict("records")}
+        base = rows["baseline"].dropna()
+        against = f"<br><span class=muted>less {html.escape(base.iloc[0])}</span>" if several and len(base) else ""
+        cells_of_row = "".join(f"<td>{cells[column]}</td>" for column in columns)
+        lines.append(f"<tr><td>{html.escape(str(variant))}{against}</td>{cells_of_row}</tr>")
     return "".join(lines) + "</table>"
 
 
@@ -100,7 +113,8 @@ def _cell(row: dict) -> str:
     interval = "" if pd.isna(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
     verdict = row["verdict"]
     style = verdict if verdict in ("better", "worse") else "muted"
-    return f"{text}<br><span class='{style}'>{row['difference']:+.2f}{interval} {verdict}</span>".replace("-", "−")
+    effect = f"{row['difference']:+.2f}{interval} {verdict}".replace("-", "−").replace("inf", "∞")
+    return f"{text.replace('-', '−')}<br><span class={style}>{effect}</span>"
 
 
 def _configurations(study: Study) -> list[str]:
@@ -112,10 +126,11 @@ def _configurations(study: Study) -> list[str]:
     return found
 
 
-def _image(figure: Figure) -> str:
+def _image(figure: Figure, text: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
-    return f"<p><img src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'></p>"
+    content = base64.b64encode(buffer.getvalue()).decode()
+    return f"<p><img alt='{html.escape(text, quote=True)}' src='data:image/png;base64,{content}'></p>"
 
 
 def _scrolling(table: str) -> str:

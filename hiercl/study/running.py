@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import tempfile
+import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,17 @@ import torch
 from filelock import FileLock, Timeout
 
 from hiercl.checkpoint import HISTORY, write_atomically
+from hiercl.datasets import HierarchicalDataset
 from hiercl.embedding import embed
 from hiercl.evaluation import evaluate
 from hiercl.report import Report
 from hiercl.runs import Run, load_run
-from hiercl.settings import from_json
-from hiercl.study.configurations import Configuration, DataConfig, Splits, splits, trained_on
+from hiercl.study.configurations import Configuration, Facts, Splits, splits, trained_on
 from hiercl.training import fit
 
 DONE, FAILED, STOPPED, MISSING, BUSY = "done", "failed", "stopped", "missing", "busy"
-COMPLETE, ERROR, FEATURES, SECONDS = "configuration.json", "error.txt", "features.npz", "seconds.json"
+COMPLETE, SECONDS = "configuration.json", "seconds.json"
+ONE_AT_A_TIME = threading.Lock()  # of a process: weights are drawn from torch's one generator
 
 
 @dataclass(frozen=True)
@@ -37,38 +39,47 @@ class Place:
     Attributes:
         folder: of the training.
         report: of what it was judged to be.
+        features: of training and test items.
+        error: what went wrong, if anything did.
     """
 
     folder: Path
     report: Path
+    features: Path
+    error: Path
 
     @classmethod
     def of(cls, configuration: Configuration, runs: Path) -> Place:
-        folder = runs / configuration.training_hash
-        return cls(folder, folder / f"report-{configuration.judged_hash}")
+        """The place of a configuration below a folder of runs."""
+        folder, judged = runs / configuration.training_hash, configuration.judged_hash
+        features = folder / f"features-{configuration.test_hash}.npz"
+        return cls(folder, folder / f"report-{judged}", features, folder / f"error-{judged}.txt")
 
     @property
     def state(self) -> str:
-        """done: judged; failed: its error is kept; stopped: trained in part; missing."""
+        """done: judged; failed: its error is kept; stopped: begun, and perhaps being made by another process;
+        missing."""
         if (self.report / "report.json").exists():
             return DONE
-        if (self.folder / ERROR).exists():
+        if self.error.exists():
             return FAILED
         return STOPPED if self.folder.exists() else MISSING
 
     @property
-    def error(self) -> str:
-        """The last line of what went wrong."""
-        file = self.folder / ERROR
-        return file.read_text().strip().splitlines()[-1] if file.exists() else ""
+    def why(self) -> str:
+        """The last line of what went wrong; empty when nothing did."""
+        try:
+            return self.error.read_text().strip().splitlines()[-1]
+        except (FileNotFoundError, IndexError):
+            return ""
 
     def load(self) -> tuple[Run, Report]:
         """The run and its report."""
         return load_run(self.folder / "run"), Report.load(self.report)
 
-    def features(self) -> np.ndarray:
+    def test_features(self) -> np.ndarray:
         """Features of the test items, ``[n, d]``."""
-        with np.load(self.folder / FEATURES) as file:
+        with np.load(self.features) as file:
             return file["test"]
 
 
@@ -93,10 +104,8 @@ def one(
         torch.set_num_threads(threads)
     runs.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(runs / f"{place.folder.name}.lock", timeout=-1 if wait else 0):
-            if place.state == DONE:
-                return DONE
-            return _made(configuration, place, given, after_epoch)
+        with ONE_AT_A_TIME, FileLock(runs / f"{place.folder.name}.lock", timeout=-1 if wait else 0):
+            return DONE if place.state == DONE else _made(configuration, place, given, after_epoch)
     except Timeout:
         return BUSY
 
@@ -105,24 +114,27 @@ def _made(
     configuration: Configuration, place: Place, given: Splits | None, after_epoch: Callable[[Run], None] | None
 ) -> str:
     place.folder.mkdir(exist_ok=True)
-    (place.folder / ERROR).unlink(missing_ok=True)
-    content = json.dumps(configuration.complete, indent=1).encode()
-    write_atomically(place.folder / COMPLETE, content)
     try:
+        place.error.unlink(missing_ok=True)
+        write_atomically(place.folder / COMPLETE, json.dumps(configuration.complete, indent=1).encode())
         train, test = splits(configuration.data, given)
+        seen = trained_on(configuration.data, train)
+        _check_data(configuration, seen, test)
+        callbacks = [after_epoch] if after_epoch else []
         run = fit(
             configuration.method,
-            trained_on(configuration.data, train),
+            seen,
             out=place.folder / "run",
             resume=True,
             progress=False,
-            callbacks=[after_epoch] if after_epoch else [],
+            callbacks=callbacks,
             **configuration.settings,
         )
         if run.interrupted:
             raise KeyboardInterrupt
+        # A process that was killed between the two files of a checkpoint leaves a history without its last epoch.
+        write_atomically(place.folder / "run" / HISTORY, run.history.to_csv(index=False).encode())
         start = time.perf_counter()
-        features = _features(run, train, test, place.folder / FEATURES)
         judged = configuration.judged
         report = evaluate(
             run,
@@ -132,22 +144,32 @@ def _made(
             draws=judged.label_draws,
             knn_k=judged.knn_k,
             knn_temperature=judged.knn_temperature,
-            features=features,
+            features=_features(run, train, test, place.features),
+            progress=False,
         )
         _save(report, place.report, time.perf_counter() - start)
     except Exception:
-        write_atomically(place.folder / ERROR, traceback.format_exc().encode())
+        write_atomically(place.error, traceback.format_exc().encode())
         return FAILED
     return DONE
 
 
-def _features(run: Run, *parts_and_file: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _check_data(configuration: Configuration, train: HierarchicalDataset, test: HierarchicalDataset) -> None:
+    """Raises ValueError for other data than those that the configuration was made for: on another machine, say."""
+    if (Facts.of(train), Facts.of(test)) != configuration.facts:
+        raise ValueError(
+            f"the data {configuration.data.name!r} are not those that the study was made for: the files have changed, "
+            "or this machine has others."
+        )
+
+
+def _features(
+    run: Run, train: HierarchicalDataset, test: HierarchicalDataset, file: Path
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of training and test set; kept, so that they are made once."""
-    *parts, file = parts_and_file
     if not file.exists():
-        train, test = (embed(run, part).numpy() for part in parts)
         temporary = file.with_suffix(".partial.npz")
-        np.savez(temporary, train=train, test=test)
+        np.savez(temporary, train=embed(run, train).numpy(), test=embed(run, test).numpy())
         temporary.replace(file)
     with np.load(file) as kept:
         return torch.from_numpy(kept["train"]), torch.from_numpy(kept["test"])
@@ -155,7 +177,7 @@ def _features(run: Run, *parts_and_file: Any) -> tuple[torch.Tensor, torch.Tenso
 
 def _save(report: Report, folder: Path, seconds: float) -> None:
     """All of a report, and how long it took, or nothing."""
-    temporary = Path(tempfile.mkdtemp(prefix=".report.", dir=folder.parent))
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     try:
         report.save(temporary)
         (temporary / SECONDS).write_text(json.dumps({"seconds": seconds}))
@@ -166,9 +188,8 @@ def _save(report: Report, folder: Path, seconds: float) -> None:
 
 def history_of(place: Place) -> pd.DataFrame:
     """What was written down of every epoch so far; empty before the first."""
-    file = place.folder / "run" / HISTORY
     try:
-        return pd.read_csv(file)
+        return pd.read_csv(place.folder / "run" / HISTORY)
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame()
 
@@ -178,8 +199,3 @@ def cost(place: Place) -> dict[str, float]:
     history = history_of(place)
     found = {name: float(history[name].sum()) if name in history else 0.0 for name in ("seconds", "cpu_seconds")}
     return found | {"judging_seconds": json.loads((place.report / SECONDS).read_text())["seconds"]}
-
-
-def data_of(complete: dict[str, Any]) -> DataConfig:
-    """The data of a configuration that was kept."""
-    return from_json(DataConfig, {name: value for name, value in complete["data"].items() if name != "train"})

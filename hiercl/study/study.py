@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
@@ -19,13 +22,36 @@ from hiercl.metrics import definitions
 from hiercl.report import Report
 from hiercl.runs import Run
 from hiercl.settings import unknown
-from hiercl.study.configurations import Configuration, Splits, configuration, splits, trained_on, variants
+from hiercl.study.configurations import (
+    Configuration,
+    DataConfig,
+    Facts,
+    Splits,
+    configuration,
+    facts_of,
+    splits,
+    trained_on,
+)
 from hiercl.study.effects import effect
 from hiercl.study.estimate import Estimate, duration, estimate
 from hiercl.study.running import BUSY, DONE, FAILED, Place, cost, history_of, one
+from hiercl.study.variants import variants
 
 READY = Path(__file__).parent / "ready"
-SHOWN = ("linear", "knn", "ami", "hierarchical_f1", "mistake_height")  # of every level, in a summary
+SHOWN = ("linear", "knn", "ami", "hierarchical_f1", "mistake_height")
+PARTS = (
+    "variants",
+    "vary",
+    "base",
+    "seeds",
+    "baseline",
+    "question",
+    "one_at_a_time",
+    "name",
+    "metrics",
+    "given",
+    "saved",
+)
 
 
 @dataclass(frozen=True)
@@ -59,17 +85,20 @@ class Study:
             evaluation (:class:`~hiercl.study.JudgedConfig`). A name may have its part before it: ``fit.lr``,
             ``views.crop``, ``method.temperature``, ``data.per_class``, ``judged.knn_k``.
         vary: settings and lists of their values (the full grid); or a list of variants, each a mapping of settings; or
-            names and variants.
+            names and variants. In a variant of another method, settings that only the base's method has do not apply.
         seeds: how many, from 0 on, or which. A verdict needs five.
-        name: of the study.
+        name: of the study; by default one that its variants and its question make.
         out: folder of studies and runs.
         one_at_a_time: with settings and values: the base, and variants that differ from it in one setting each.
-        baseline: name of the variant that the others are compared with; by default the first.
+        baseline: name of the variant that the others are compared with, by default the first; or for every variant
+            that is to be compared the name of its own.
         question: what it is to answer, in words, for the report.
+        metrics: what its summary, page and plots show; names of :func:`hiercl.metrics.definitions`, or, with label
+            fractions, ``"1 % labels linear"`` and the like.
 
     Raises:
-        ValueError: a setting that is not known (the message lists those that are), a value that does not fit, no
-            variant, or two alike.
+        ValueError: a setting that is not known (the message lists those that are), no variant, two of one name, a
+            baseline that is no variant.
 
     Example:
         >>> study = hiercl.Study(
@@ -86,46 +115,87 @@ class Study:
         base: Mapping[str, Any],
         vary: Any,
         seeds: int | Sequence[int] = 5,
-        name: str = "study",
+        name: str | None = None,
         out: str | Path = "runs/studies",
         one_at_a_time: bool = False,
-        baseline: str | None = None,
+        baseline: str | Mapping[str, str] | None = None,
         question: str = "",
+        metrics: Sequence[str] = SHOWN,
     ):
-        self.base, self.name, self.out, self.question = dict(base), name, Path(out), question
+        self.question, self.metrics, self.out = question, tuple(metrics), Path(out).expanduser().resolve()
         self.variants = variants(base, vary, one_at_a_time)
-        self.seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+        self.seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds={seeds!r}: give how many, at least 1, or different whole numbers of at least 0.")
-        self.baseline = next(iter(self.variants)) if baseline is None else baseline
-        if self.baseline not in self.variants:
-            raise ValueError(f"baseline={baseline!r} is no variant: they are {', '.join(self.variants)}.")
+        self.baselines = self._baselines(baseline)
+        asked = json.dumps([question, self._plain_variants()], sort_keys=True, default=repr)
+        self.name = f"study-{hashlib.sha256(asked.encode()).hexdigest()[:8]}" if name is None else name
+        if not self.name or Path(self.name).name != self.name:
+            raise ValueError(f"name={name!r}: it names files in {self.out}, so give a name without folders.")
         self.given: Splits | None = None
+        self._expected: list[str] | None = None
+        self._known: dict[DataConfig, tuple[Facts, Facts]] = {}
+
+    def _baselines(self, baseline: str | Mapping[str, str] | None) -> dict[str, str]:
+        if baseline is None or isinstance(baseline, str):
+            one_for_all = next(iter(self.variants)) if baseline is None else baseline
+            baseline = dict.fromkeys((name for name in self.variants if name != one_for_all), one_for_all)
+            names = [one_for_all, *baseline]
+        else:
+            names = [*baseline, *baseline.values()]
+        for name in names:
+            if name not in self.variants:
+                raise ValueError(f"baseline: {name!r} is no variant; they are {', '.join(map(repr, self.variants))}.")
+        return dict(baseline)
 
     # ---- its runs ----
 
     @property
     def runs_folder(self) -> Path:
+        """Where the runs are, those of other studies of the same ``out`` among them."""
         return self.out / "runs"
 
     def members(self) -> list[Member]:
         """All runs, every variant of a seed before the next seed: a study that was stopped has whole seeds.
 
         Raises:
-            ValueError: a setting of a variant is not known, or does not fit; the message says of which variant.
+            ValueError: a value that does not fit (the message says of which variant), two variants that are the same,
+                or a study of data sets of your own that have not been given again.
         """
-        return [self._member(name, settings, seed) for seed in self.seeds for name, settings in self.variants.items()]
+        if self._expected and self.given is None:
+            raise ValueError(f"{self.name} was made for data sets of your own: give them again, study.of(train, test).")
+        found, seen = [], {}
+        for seed in self.seeds:
+            for name, settings in self.variants.items():
+                try:
+                    made = configuration(settings, seed, self._facts)
+                except ValueError as error:
+                    raise ValueError(f"variant {name!r}: {error}") from error
+                key = made.training_hash, made.judged_hash
+                if (other := seen.setdefault(key, name)) != name:
+                    raise ValueError(f"variants {other!r} and {name!r} are the same configuration: leave one out.")
+                found.append(Member(name, seed, made, Place.of(made, self.runs_folder)))
+        return found
 
-    def _member(self, name: str, settings: Mapping[str, Any], seed: int) -> Member:
-        try:
-            made = configuration(settings, seed, self.given)
-        except ValueError as error:
-            raise ValueError(f"variant {name!r}: {error}") from error
-        return Member(name, seed, made, Place.of(made, self.runs_folder))
+    def _facts(self, data: DataConfig) -> tuple[Facts, Facts]:
+        """Facts of the data, each looked at once."""
+        if data not in self._known:
+            self._known[data] = facts_of(data, self.given)
+        return self._known[data]
 
     def of(self, train: HierarchicalDataset, test: HierarchicalDataset) -> Study:
-        """The study of data sets of your own, in place of those that ``data`` names."""
-        self.given = (train, test)
+        """The study of data sets of your own, which no ``data`` names.
+
+        Raises:
+            ValueError: the settings name data, or those that a saved study was made for were others.
+        """
+        named = [name for name, settings in self.variants.items() if "data.name" in settings]
+        if named:
+            raise ValueError(f"variant {named[0]!r} names its data: leave out data=, or the data sets.")
+        fingerprints = [Facts.of(part).fingerprint for part in (train, test)]
+        if self._expected and fingerprints != self._expected:
+            raise ValueError(f"{self.name} was made for other data sets than these.")
+        self.given, self._known = (train, test), {}
         return self
 
     def missing(self) -> list[Member]:
@@ -154,9 +224,9 @@ class Study:
         A run that fails is marked and keeps its error; the others go on. Interrupting the kernel keeps what there is.
 
         Args:
-            train, test: data sets, in place of those that ``data`` names.
+            train, test: data sets of your own (:meth:`of`).
             n_jobs: runs at a time, one thread each. Inside ``joblib.parallel_config(backend="dask")`` (or "ray") they
-                go to that cluster, whose machines must see the same ``out``.
+                go to that cluster, whose machines must see the same ``out``, with one thread a worker.
             dry: only print what would be run and how long it would take.
             progress: whether to show a progress bar.
             after_run: is called with the study after every run.
@@ -178,42 +248,50 @@ class Study:
                 states.append(state)
                 bar.update()
                 counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-                left = self.estimate(trial=False).total / max(1, n_jobs)
+                left = self.estimate(trial=False).total / effective_n_jobs(n_jobs)
                 bar.set_postfix_str(f"{counts}; about {duration(left)} left")
                 if after_run:
                     after_run(self)
         except KeyboardInterrupt:
             print(f"Stopped: {len(self.missing())} of {len(self.members())} runs are missing; run() goes on from here.")
+        except TerminatedWorkerError as error:
+            print(f"A process of the study died, perhaps for want of memory ({error}): run() goes on from here.")
         finally:
             bar.close()
-        if FAILED in states:
-            bad = [m for m in missing if m.place.state == FAILED]
-            lines = [f"  {m.variant}, seed {m.seed}: {m.place.error}" for m in bad]
-            print(f"{len(bad)} runs failed (each folder has error.txt):\n" + "\n".join(lines))
+        if bad := self.failed():
+            lines = [f"  {m.variant}, seed {m.seed}: {m.place.why}" for m in bad]
+            print(f"{len(bad)} runs failed (each folder has the whole error):\n" + "\n".join(lines))
         return self
+
+    def failed(self) -> list[Member]:
+        """The runs whose last attempt failed."""
+        return [member for member in self.members() if member.place.state == FAILED]
 
     def _made(self, missing: list[Member], n_jobs: int, after_epoch: Callable | None) -> Iterator[str]:
         """The states of runs as they end; those that another process makes just now come last."""
-        if n_jobs == 1:
-            first = (one(m.configuration, self.runs_folder, self.given, False, None, after_epoch) for m in missing)
-            busy = []
-            for member, state in zip(missing, first, strict=True):
-                if state == BUSY:
-                    busy.append(member)
-                else:
-                    yield state
-            for member in busy:
-                yield one(member.configuration, self.runs_folder, self.given, True, None, after_epoch)
+        if n_jobs != 1:
+            work = (delayed(one)(m.configuration, self.runs_folder, self.given, True, 1) for m in missing)
+            as_they_end = getattr(get_active_backend()[0], "supports_return_generator", False)  # Ray's cannot
+            way = "generator_unordered" if as_they_end else "list"
+            yield from Parallel(n_jobs=n_jobs, return_as=way, batch_size=1)(work)
             return
-        work = (delayed(one)(m.configuration, self.runs_folder, self.given, True, 1) for m in missing)
-        yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(work)
+        busy = []
+        for member in missing:
+            state = one(member.configuration, self.runs_folder, self.given, False, None, after_epoch)
+            if state == BUSY:
+                busy.append(member)
+            else:
+                yield state
+        for member in busy:
+            yield one(member.configuration, self.runs_folder, self.given, True, None, after_epoch)
 
     # ---- what came out ----
 
     def table(self) -> pd.DataFrame:
         """One row a run: variant, settings that differ, seed, state, seconds, and every number of its report.
 
-        Columns of a level are called ``"linear class"``; runs that are not done have their state alone.
+        Numbers of a level have its name after theirs: ``"linear class"``. Runs that are not done have their state, and
+        failed ones their error, alone.
         """
         return pd.DataFrame([self._row(member) for member in self.members()])
 
@@ -221,52 +299,71 @@ class Study:
         row = {"variant": member.variant, **self._changes(member.variant), "seed": member.seed}
         row |= {"state": member.place.state, "run": member.place.folder.name}
         if row["state"] == FAILED:
-            row["error"] = member.place.error
+            row["error"] = member.place.why
         if row["state"] == DONE:
-            row |= cost(member.place) | numbers(Report.load(member.place.report))
+            row |= cost(member.place)
+            row |= {" ".join(filter(None, key)): value for key, value in numbers(member.place).items()}
         return row
 
     def _changes(self, variant: str) -> dict[str, Any]:
-        """The settings in which variants differ, of this one."""
+        """The settings in which variants differ, of this one, by their short names."""
         every = {name for settings in self.variants.values() for name in settings}
         first = next(iter(self.variants.values()))
-        differing = [n for n in every if any(s.get(n) != first.get(n) for s in self.variants.values())]
-        return {name: _plain(self.variants[variant].get(name)) for name in sorted(differing)}
+        differing = [n for n in sorted(every) if any(s.get(n) != first.get(n) for s in self.variants.values())]
+        short = {"data.name": "data", "method.name": "method"}
+        own = self.variants[variant]
+        return {short.get(name, name.partition(".")[2]): _plain(own.get(name)) for name in differing}
 
-    def summary(self, metrics: Sequence[str] = SHOWN) -> pd.DataFrame:
+    def summary(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
         """Per variant and number: mean, standard deviation, n, and the paired difference to the baseline.
 
         Args:
-            metrics: names of :func:`hiercl.metrics.definitions`, at every level; or of columns of the table.
+            metrics: names, by default those of the study.
 
         Returns:
-            Columns ``variant``, ``number``, ``mean``, ``std``, ``n``, and against the baseline over the seeds that both
-            have: ``difference``, ``low``, ``high`` (95 % bootstrap interval), ``seeds`` and ``verdict``.
+            Columns ``variant``, ``metric``, ``level``, ``mean``, ``std``, ``n``, and against ``baseline`` over the
+            seeds that both have: ``difference``, ``low``, ``high`` (95 % bootstrap interval), ``seeds``, ``verdict``.
+
+        Raises:
+            ValueError: a metric that no run has (the message lists those that are there).
         """
-        table = self.table()
-        done = table[table["state"] == DONE]
-        columns = [c for c in table if c in metrics or (c.rpartition(" ")[0] or c) in metrics]
-        rows = []
-        for variant in self.variants:
-            own = done[done["variant"] == variant].set_index("seed")
-            base = done[done["variant"] == self.baseline].set_index("seed")
-            for column in columns:
-                values = own[column].dropna()
-                row = {
-                    "variant": variant,
-                    "number": column,
-                    "mean": values.mean(),
-                    "std": values.std(),
-                    "n": len(values),
-                }
-                both = values.index.intersection(base[column].dropna().index)
-                if variant != self.baseline and len(both):
-                    pair = base.loc[both, column].to_numpy(), values.loc[both].to_numpy()
-                    found = effect(*pair, lower_is_better(column))
-                    row |= {"difference": found.mean, "low": found.low, "high": found.high, "seeds": found.seeds}
-                    row["verdict"] = found.verdict
-                rows.append(row)
-        return pd.DataFrame(rows)
+        metrics = self.metrics if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        found = {(m.variant, m.seed): numbers(m.place) for m in self.members() if m.place.state == DONE}
+        keys = list(dict.fromkeys(key for values in found.values() for key in values))
+        names = dict.fromkeys(metric for metric, _ in keys)
+        if found:
+            for metric in metrics:
+                if metric not in names and metric not in SHOWN:  # which data without labels have not
+                    raise unknown("metric", metric, names)
+        rows = [
+            self._summary_row(variant, key, found) for variant in self.variants for key in keys if key[0] in metrics
+        ]
+        columns = ["variant", "metric", "level", "mean", "std", "n", "baseline"]
+        return pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "seeds", "verdict"])
+
+    def _summary_row(self, variant: str, key: tuple[str, str], found: Mapping) -> dict[str, Any]:
+        def values(name: str | None) -> pd.Series:
+            return pd.Series(
+                {s: found[name, s].get(key) for s in self.seeds if (name, s) in found}, dtype=float
+            ).dropna()
+
+        own = values(variant)
+        row = {
+            "variant": variant,
+            "metric": key[0],
+            "level": key[1],
+            "mean": own.mean(),
+            "std": own.std(),
+            "n": len(own),
+        }
+        base = values(self.baselines.get(variant))
+        both = own.index.intersection(base.index)
+        if len(both):
+            way = definitions()["better"].get(key[0], "higher")
+            result = effect(base[both].to_numpy(), own[both].to_numpy(), way)
+            row |= {"baseline": self.baselines[variant], "difference": result.mean, "low": result.low}
+            row |= {"high": result.high, "seeds": result.seeds, "verdict": result.verdict}
+        return row
 
     def histories(self) -> pd.DataFrame:
         """The histories of all runs that have begun: variant, seed and the columns of ``run.history``."""
@@ -286,15 +383,15 @@ class Study:
         for member in self.members():
             if (member.variant, member.seed) == (variant, seed):
                 return member
-        raise ValueError(
-            f"no run {variant!r}, seed {seed}: variants are {', '.join(self.variants)}; seeds {self.seeds}."
-        )
+        names = ", ".join(self.variants)
+        raise ValueError(f"no run {variant!r}, seed {seed}: the variants are {names}; the seeds {self.seeds}.")
 
-    def plot(self, metric: str = "linear") -> Any:
+    def plot(self, metric: str | None = None) -> Any:
         """Effects with intervals at every level, learning curves, accuracy against time (:func:`hiercl.plot.study`)."""
         from hiercl import plot
 
-        return plot.study(self.summary((metric,)), self.table(), self.histories(), metric, self.baseline, self.name)
+        metric = self.metrics[0] if metric is None else metric
+        return plot.study(self.summary(metric), self.table(), self.histories(), metric, self.baselines, self.name)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes one self-contained HTML page: question, protocol, tables, figures, every configuration."""
@@ -305,28 +402,48 @@ class Study:
     # ---- on disk ----
 
     def save(self) -> Path:
-        """Writes ``out/NAME.json``: what was asked, so that :meth:`load` gives the study back."""
+        """Writes ``out/NAME.json``: what was asked, so that :meth:`load` gives the study back.
+
+        Raises:
+            FileExistsError: another study of this name is there, with other variants.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / f"{self.name}.json"
+        given = self._expected if self.given is None else [Facts.of(part).fingerprint for part in self.given]
         content = {
             "name": self.name,
             "question": self.question,
-            "variants": {name: {k: _plain(v) for k, v in settings.items()} for name, settings in self.variants.items()},
+            "variants": self._plain_variants(),
             "seeds": list(self.seeds),
-            "baseline": self.baseline,
+            "baseline": self.baselines,
+            "metrics": list(self.metrics),
+            "given": given,
             "saved": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
-        path = self.out / f"{self.name}.json"
+        if path.exists():
+            there = json.loads(path.read_text())
+            both = there.get("variants", {}).keys() & content["variants"].keys()
+            if not both or any(there["variants"][name] != content["variants"][name] for name in both):
+                raise FileExistsError(
+                    f"{path} is another study of this name, with other variants: choose another name=."
+                )
         temporary = path.with_suffix(f".{os.getpid()}.partial")
         temporary.write_text(json.dumps(content, indent=1, default=repr))
         temporary.replace(path)
         return path
+
+    def _plain_variants(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {k: list(v) if isinstance(v, tuple) else _plain(v) for k, v in settings.items()}
+            for name, settings in self.variants.items()
+        }
 
     @classmethod
     def load(cls, path: str | Path, out: str | Path | None = None, seeds: int | Sequence[int] | None = None) -> Study:
         """A study from its JSON file, as :meth:`save` wrote it or by your own hand.
 
         The file has ``variants`` (names and settings, beside those of ``base``) or ``vary`` (settings and lists of
-        values), and maybe ``base``, ``seeds``, ``baseline``, ``question``, ``one_at_a_time`` and ``name``.
+        values), and maybe ``base``, ``seeds``, ``baseline``, ``question``, ``metrics``, ``one_at_a_time`` and ``name``.
 
         Args:
             path: of the file.
@@ -342,13 +459,12 @@ class Study:
             content = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is no JSON: {error}.") from error
-        known = ("variants", "vary", "base", "seeds", "baseline", "question", "one_at_a_time", "name", "saved")
         for name in content:
-            if name not in known:
-                raise unknown(f"part of {path}", name, known)
+            if name not in PARTS:
+                raise unknown(f"part of {path}", name, PARTS)
         if ("variants" in content) == ("vary" in content):
             raise ValueError(f"{path} needs variants, names and settings, or vary, settings and lists of values.")
-        return cls(
+        study = cls(
             content.get("base", {}),
             content.get("variants") or content.get("vary"),
             content.get("seeds", 5) if seeds is None else seeds,
@@ -357,7 +473,10 @@ class Study:
             content.get("one_at_a_time", False),
             content.get("baseline"),
             content.get("question", ""),
+            content.get("metrics", SHOWN),
         )
+        study._expected = content.get("given")
+        return study
 
     @classmethod
     def ready(cls, name: str, out: str | Path = "runs/studies", seeds: int | Sequence[int] | None = None) -> Study:
@@ -374,10 +493,9 @@ class Study:
         return cls.load(READY / f"{name}.json", out, seeds)
 
     def __repr__(self) -> str:
-        states = [member.place.state for member in self.members()]
-        return (
-            f"Study({self.name!r}: {len(self.variants)} variants x {len(self.seeds)} seeds, {states.count(DONE)} done)"
-        )
+        done = len(list(self.runs_folder.glob("*/report-*")))
+        size = f"{len(self.variants)} variants x {len(self.seeds)} seeds"
+        return f"Study({self.name!r}: {size}; {done} reports in {self.out})"
 
 
 def ready_names() -> tuple[str, ...]:
@@ -385,30 +503,23 @@ def ready_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in READY.glob("*.json")))
 
 
-def numbers(report: Report) -> dict[str, float]:
-    """Every number of a report, by name and level: ``"linear class"``; with few labels ``"linear 1 % class"``."""
+def numbers(place: Place) -> dict[tuple[str, str], float]:
+    """Every number of a report, by metric and level; the level is empty where there is none."""
+    report = Report.load(place.report)
     found = {
-        f"{name} {row['level']}": value
+        (name, row["level"]): value
         for row in report.rows
         for name, value in row.items()
         if name not in ("level", "classes")
     }
     if report.few_labels is not None:
         for row in report.few_labels.to_dict("records"):
-            found[f"{row['way']} {100 * row['fraction']:g} % {row['level']}"] = row["accuracy"]
-    return found | report.overall
-
-
-def lower_is_better(column: str) -> bool:
-    """Of a column of the table."""
-    name = column.rpartition(" ")[0] or column
-    known = definitions()
-    if name not in known.index:
-        return "seconds" in column
-    return known.loc[name, "better"] == "lower"
+            found[f"{100 * row['fraction']:g} % labels {row['way']}", row["level"]] = row["accuracy"]
+    return found | {(name, ""): value for name, value in report.overall.items()}
 
 
 def _plain(value: Any) -> Any:
+    """A setting as it stands in a table or a file."""
     if callable(value):
         return getattr(value, "__name__", repr(value))
-    return list(value) if isinstance(value, tuple) else value
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
