@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_settings_have_one_name_each():
         ({"seed": 3}, "Unknown setting of moco 'seed'"),
         ({"prototypes": (2, 4)}, "Unknown setting of moco 'prototypes'"),
         ({"method": "mocco"}, "Unknown method 'mocco'"),
-        ({"method": hiercl.methods.MoCo}, "a study knows its methods by name"),
+        ({"method": hiercl.methods.MoCo}, "method=.*: a study knows its methods by name"),
         ({"queue": "long"}, "queue='long' does not fit"),
         ({"per_class": 0}, "per_class=0"),
         ({"imbalance": 0.5}, "imbalance=0.5"),
