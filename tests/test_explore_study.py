@@ -39,13 +39,13 @@ def test_run_and_compare(tmp_path, data):
     assert "is not done yet" in explorer.compared.value
     explorer.start(wait=True)
     assert explorer.status.value == "2 of 2 runs are done" and explorer.progress.value == 2
-    before = explorer.picture.value
+    before = bytes(explorer.picture.value)
     assert before.startswith(b"\x89PNG")
     explorer.metric.value = "knn"
     assert explorer.picture.value != before
     explorer.compare_button.click()
     assert explorer.compared.value == ""
-    assert all(picture.value.startswith(b"\x89PNG") for picture in explorer.pictures)
+    assert all(bytes(picture.value).startswith(b"\x89PNG") for picture in explorer.pictures)
     explorer.what.value = "tree"
     explorer.compare_button.click()
     assert "moco has learned no tree" in explorer.compared.value
