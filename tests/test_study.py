@@ -306,7 +306,7 @@ SCRIPT = """
     for number in range({kills}):
         pid, moment = child(), random.uniform(0, 0.3)
         if number % 2:  # every other one is killed as soon as a run has begun, or a little later
-            while not inside():
+            while not inside() and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 time.sleep(0.005)
         time.sleep(moment)
         os.kill(pid, signal.SIGKILL)
