@@ -5,9 +5,9 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
-from hiercl import views as V
 from hiercl.streams import Draws
 from hiercl.views import ImageViews, ViewConfig
+from hiercl.views import images as V
 
 RATIO = (3 / 4, 4 / 3)
 
