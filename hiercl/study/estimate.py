@@ -73,7 +73,7 @@ def estimate(
             rates[kind] = _trial(made, given)
             tried += rates[kind] is not None
         rate, epochs = rates.get(kind), made.complete["fit"]["epochs"]
-        left = epochs - min(epochs, len(history_of(Place.of(made, runs))))
+        left = epochs - min(epochs, len(history_of(Place.of(made, runs).folder)))
         alike = judging.get(_way(made.complete), every)
         judged = float(np.median(alike)) if alike else 0.0
         seconds.append(None if rate is None else rate * made.facts[0].items * left + judged)
@@ -109,8 +109,7 @@ def _training(runs: Path) -> dict[str, float]:
     """Of every kind that is there: seconds for an item and an epoch."""
     found: dict[str, list[float]] = {}
     for folder, complete in _begun(runs):
-        place = Place(folder, folder, folder, folder)
-        history = history_of(place)
+        history = history_of(folder)
         if len(history):
             items = json.loads((folder / "run" / "config.json").read_text())["setting"]["items"]
             found.setdefault(_kind(complete), []).append(history["seconds"].mean() / items)

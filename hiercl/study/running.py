@@ -186,16 +186,16 @@ def _save(report: Report, folder: Path, seconds: float) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def history_of(place: Place) -> pd.DataFrame:
-    """What was written down of every epoch so far; empty before the first."""
+def history_of(folder: Path) -> pd.DataFrame:
+    """What was written down of every epoch so far of the training in a folder; empty before the first."""
     try:
-        return pd.read_csv(place.folder / "run" / HISTORY)
+        return pd.read_csv(folder / "run" / HISTORY)
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame()
 
 
 def cost(place: Place) -> dict[str, float]:
     """Seconds of a run that is done: of its training (``seconds``, ``cpu_seconds``) and of judging it."""
-    history = history_of(place)
+    history = history_of(place.folder)
     found = {name: float(history[name].sum()) if name in history else 0.0 for name in ("seconds", "cpu_seconds")}
     return found | {"judging_seconds": json.loads((place.report / SECONDS).read_text())["seconds"]}

@@ -369,7 +369,7 @@ class Study:
         """The histories of all runs that have begun: variant, seed and the columns of ``run.history``."""
         parts = []
         for member in self.members():
-            history = history_of(member.place)
+            history = history_of(member.place.folder)
             if len(history):
                 parts.append(history.assign(variant=member.variant, seed=member.seed))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["variant", "seed", "epoch"])
