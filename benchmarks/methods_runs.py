@@ -106,7 +106,7 @@ def judged(run: hiercl.Run, train: HierarchicalDataset, parts: dict[str, Hierarc
 
 def of_levels(bank: torch.Tensor, train: HierarchicalDataset, queries: torch.Tensor, test: HierarchicalDataset) -> dict:
     """What is told of every level."""
-    rows = per_level(bank, train, queries, test, KNN_K, KNN_TEMPERATURE, seed=0)
+    rows, _ = per_level(bank, train, queries, test, KNN_K, KNN_TEMPERATURE, seed=0)
     return {row["level"]: {name: row[name] for name in LEVEL_METRICS} for row in rows}
 
 

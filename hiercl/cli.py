@@ -101,6 +101,8 @@ class RunStudy:
 
     name: tyro.conf.Positional[str] = tyro.MISSING
     """hcsc-parts, csml-parts, labels, ... (an unknown name lists them), or the path of a JSON file."""
+    set: tuple[str, ...] = ()
+    """Other settings of every variant: ``--set epochs=100 encoder=resnet18``."""
     seeds: int | None = None
     """How many, from 0 on; by default those of the study."""
     jobs: int = 1
@@ -109,17 +111,34 @@ class RunStudy:
     """Only say what would be run, and how long it would take."""
     out: Path = Path("runs/studies")
     """Folder of studies and runs: studies with runs in common share them."""
+    page: Path | None = None
+    """Its page, .html or .md; by default NAME.html in that folder. The table of all runs lies beside it, as CSV."""
 
     def run(self) -> None:
         own = self.name.endswith(".json")
         study = Study.load(self.name, self.out, self.seeds) if own else Study.ready(self.name, self.out, self.seeds)
+        if self.set:
+            study = study.changed(**dict(map(setting, self.set)))
         study.run(n_jobs=self.jobs, dry=self.dry)
         if self.dry:
             return
         print(f"\n{study.summary().to_string(index=False, float_format='{:.2f}'.format, na_rep='')}")
-        print(f"\nWritten to {study.report()}.")
+        if study.grid:
+            print(f"\n{study.best(study.metrics[0]).to_string(index=False, float_format='{:.4g}'.format)}")
+        print(f"\nWritten to {study.report(self.page)}.")
         if failed := study.failed():
             raise RuntimeError(f"{len(failed)} runs of the study failed: see above.")
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Name and value of ``NAME=VALUE``; a value that is no JSON is a word."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"--set {text}: give NAME=VALUE, such as epochs=100.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,7 +27,7 @@ from hiercl.report import Report
 from hiercl.runs import Run
 from hiercl.settings import to_json
 from hiercl.streams import generator
-from hiercl.types import Float
+from hiercl.types import Float, Int
 from hiercl.views import views_of
 
 UNKNOWN_CLUSTERS = metrics.ClusterScores(np.nan, np.nan, np.nan)
@@ -83,9 +84,9 @@ def evaluate(
         raise ValueError(
             f"features of {len(bank)} and {len(queries)} items do not fit train ({len(train)}) and test ({len(test)})."
         )
-    rows, few = (), None
+    rows, few, classes = (), None, None
     if train.labelled:
-        rows = tuple(per_level(bank, train, queries, test, knn_k, knn_temperature, seed))
+        rows, classes = per_level(bank, train, queries, test, knn_k, knn_temperature, seed)
         if label_fractions:
             shares = tuple(label_fractions)
             few = few_labels(
@@ -118,7 +119,7 @@ def evaluate(
         "run": run.config if run is not None else None,
         "run_environment": run.environment if run is not None else None,
     }
-    return Report(rows, overall, protocol, few, tree, edges)
+    return Report(rows, overall, protocol, few, tree, edges, classes)
 
 
 def per_level(
@@ -129,8 +130,9 @@ def per_level(
     knn_k: int,
     knn_temperature: float,
     seed: int,
-) -> list[dict[str, Any]]:
-    """The rows of a report: every metric of a level, at every level; shares in per cent."""
+) -> tuple[tuple[dict[str, Any], ...], pd.DataFrame]:
+    """The rows of a report: every metric of a level, at every level; shares in per cent. And the recall of every class,
+    see :class:`~hiercl.report.Report`."""
     hierarchy: Hierarchy = test.hierarchy
     levels = range(hierarchy.levels)
     truth = np.stack([test.labels_at(level) for level in levels], axis=1)
@@ -146,19 +148,23 @@ def per_level(
     largest = int(test.counts(0).max()) - 1
     neighbours = metrics.nearest(queries, min(max(largest, knn_k), len(queries) - 1))
     labelled = queries, test.labels, hierarchy
-    rows = []
+    rows, classes = [], []
     for level in levels:
         true, predicted = truth[:, level], linear[:, level]
         knn = knn_predict(bank, labels[level], queries, knn_k, knn_temperature).numpy()
         hierarchical = metrics.hierarchical_precision_recall_f1(stopped[:, : level + 1], truth[:, : level + 1])
         several = bool((np.bincount(true) > 1).any())  # else every item is a cluster of its own: right, and no finding
         clusters = metrics.cluster_scores(queries, true, seed) if several else UNKNOWN_CLUSTERS
+        size = hierarchy.sizes[level]
+        by_class = {way: metrics.recalls(guess, true, size) for way, guess in (("linear", predicted), ("knn", knn))}
+        classes.append(class_rows(by_class, level, train, test))
         above = level > 0  # what compares a level with the one above it
         row = {
             "linear": metrics.accuracy(predicted, true),
             "linear_balanced": metrics.balanced_accuracy(predicted, true),
             "knn": metrics.accuracy(knn, true),
             "knn_balanced": metrics.balanced_accuracy(knn, true),
+            **{f"{way}_rare": rare(recall, train.counts(level)) for way, recall in by_class.items()},
             "flat": metrics.accuracy(flat[:, level], true),
             "top_down": metrics.accuracy(descents[:, level], true),
             "parent_agreement": metrics.parent_agreement(linear[:, level - 1], predicted, hierarchy, level)
@@ -182,8 +188,34 @@ def per_level(
             "dendrogram_purity": on_sphere(metrics.dendrogram_purity, *labelled, level, level - 1) if above else np.nan,
         }
         shown = {name: 100 * value if name in PER_CENT else value for name, value in row.items()}
-        rows.append({"level": hierarchy.level_names[level], "classes": hierarchy.sizes[level], **shown})
-    return rows
+        rows.append({"level": hierarchy.level_names[level], "classes": size, **shown})
+    return tuple(rows), pd.concat(classes, ignore_index=True)
+
+
+def class_rows(
+    recalls: dict[str, np.ndarray], level: int, train: HierarchicalDataset, test: HierarchicalDataset
+) -> pd.DataFrame:
+    """Of every class of a level: its coarsest ancestor, its numbers of items, its recalls in per cent."""
+    tree = test.hierarchy
+    above = dict(zip(tree.ancestors[:, level], tree.ancestors[:, 0], strict=True))
+    names = tree.names[level]
+    return pd.DataFrame(
+        {
+            "level": tree.level_names[level],
+            "class": names,
+            "under": [tree.names[0][above[node]] for node in range(len(names))],
+            "train": train.counts(level),
+            "test": test.counts(level),
+            **{way: 100 * recall for way, recall in recalls.items()},
+        }
+    )
+
+
+def rare(recalls: Float[np.ndarray, " classes"], items: Int[np.ndarray, " classes"]) -> float:
+    """Mean recall of the third of the classes with the fewest training items, and of those that have as few; NaN when
+    the test set has none of them."""
+    few = items <= np.sort(items)[math.ceil(len(items) / 3) - 1]
+    return float(np.nanmean(recalls[few])) if np.isfinite(recalls[few]).any() else math.nan
 
 
 def geometry(features: Tensor) -> dict[str, float]:

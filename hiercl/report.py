@@ -12,7 +12,7 @@ import pandas as pd
 
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric
 
-FILES = ("few_labels", "tree", "edges")
+FILES = ("few_labels", "tree", "edges", "classes")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Report:
         few_labels: accuracies with a part of the labels (:func:`hiercl.few_labels.few_labels`), or None.
         tree: agreement of a learned tree with the true one (:func:`hiercl.metrics.tree_agreement`), or None.
         edges: edges of that tree that respect the true one (:func:`hiercl.metrics.respected_edges`), or None.
+        classes: of every class of every level its recall in per cent, by the ``linear`` probe and the ``knn`` vote;
+            with the coarsest class that it is ``under`` and its numbers of ``train`` and ``test`` items; or None.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -34,6 +36,7 @@ class Report:
     few_labels: pd.DataFrame | None = None
     tree: pd.DataFrame | None = None
     edges: pd.DataFrame | None = None
+    classes: pd.DataFrame | None = None
 
     def table(self) -> pd.DataFrame:
         """The rows as a DataFrame, one a level."""
@@ -57,7 +60,7 @@ class Report:
         overall = {name: _number(value) for name, value in content["overall"].items()}
         tables = {
             name: None
-            if content[name] is None
+            if content.get(name) is None
             else pd.DataFrame([{column: _number(value) for column, value in row.items()} for row in content[name]])
             for name in FILES
         }

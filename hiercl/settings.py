@@ -38,7 +38,7 @@ def distribute(settings: Mapping[str, Any], *configs: type) -> tuple[Any, ...]:
         for name, value in values.items():
             if not _fits(value, hints[name]):
                 raise ValueError(f"{name}={value!r} does not fit: it is {_in_words(hints[name])}.")
-        made.append(config(**values))
+        made.append(config(**{name: _as_float(value, hints[name]) for name, value in values.items()}))
     return tuple(made)
 
 
@@ -58,6 +58,16 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, bool) and hint is bool
     number = {int: Integral, float: Real}
     return isinstance(value, number.get(hint, hint))
+
+
+def _as_float(value: Any, hint: Any) -> Any:
+    """1 as 1.0 where a number need not be whole: the two are one setting."""
+    inner = get_args(hint)
+    if get_origin(hint) is tuple and isinstance(value, tuple):
+        items = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(map(_as_float, value, items))
+    real = hint is float or (float in inner and int not in inner)
+    return float(value) if real and isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def _in_words(hint: Any) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from test_point_training import clouds
 from test_training import pictures
 
 import hiercl
@@ -419,6 +420,13 @@ def test_the_page_and_the_plot(tmp_path, data):
     assert page.count("data:image/png;base64,") == 4
     assert '"temperature": 0.5' in page.replace("&quot;", '"') and "convnet, 1 epochs, batch 32" in page
     assert not set(re.findall(r"(?:src|href)=['\"]?(\w+)", page)) - {"data"}, "self-contained"
+    assert len(pd.read_csv(tmp_path / f"{study.name}.csv")) == 10
+    text = study.report(tmp_path / "page.md").read_text()
+    assert text.startswith(f"# {study.name}\n\nWhat of τ?") and "| <b>τ</b> & more | plain | " in text
+    number = study.summary("linear").iloc[0]
+    assert f"| plain |  | {number['mean']:.2f} ± {number['std']:.2f} (5) |" in text
+    with pytest.raises(ValueError, match=r"page.txt: a page is .html or .md"):
+        study.report(tmp_path / "page.txt")
     figure = study.plot("knn")
     mean = study.table().query("variant == 'plain'")["knn group"].mean()
     assert figure.axes[0].get_title(loc="left") == f"knn group\nplain: {mean:.2f}"
@@ -430,11 +438,13 @@ def test_every_ready_made_study_is_valid(tmp_path, data):
     """Every setting of every variant is known and fits, a model can be made of it, and no two are the same."""
     for name in ready_names():
         study = Study.ready(name, tmp_path, seeds=1)
+        shapes = "modelnet" in next(iter(study.variants.values()))["data.name"]
         for settings in study.variants.values():  # sizes that the small data have not
-            for size in ("data.name", "data.per_class", "data.imbalance"):
+            for size in ("data.name", "data.per_class", "data.imbalance", "data.least"):
                 settings.pop(size, None)
-        for member in study.of(*data).members():
-            settings = {**member.configuration.settings, "epochs": 0, "batch": 32, "crop": 12, "progress": False}
+        for member in study.of(*((clouds(48), clouds(20, seed=1)) if shapes else data)).members():
+            settings = {**member.configuration.settings, "epochs": 0, "batch": 32, "progress": False}
+            settings |= {"points": 8} if shapes else {"crop": 12}
             settings |= {"prototypes": (2, 4)} if "prototypes" in settings else {}
             hiercl.fit(member.configuration.method, member.train(study.given), **settings)
         assert study.question and set(study.baselines) < set(study.variants)
@@ -471,6 +481,80 @@ def test_from_the_shell(tmp_path, data, capsys, monkeypatch):
     assert "too few seeds (1 of 5)" in said and "mine.html" in said and (tmp_path / "out" / "mine.html").exists()
     with pytest.raises(SystemExit, match=r"Unknown ready-made study 'labls'. Did you mean 'labels'"):
         main(["study", "labls"])
+
+
+def test_every_variant_at_every_point_of_a_grid(tmp_path, data):
+    vary = {"plain": {}, "SimCLR": {"method": "simclr"}}
+    grid = {"temperature": [0.1, 0.5], "lr": [0.001, 0.01]}
+    study = Study(BASE | {"held_out": 0.25, "judged_on": "held out"}, vary, 1, out=tmp_path, grid=grid)
+    assert list(study.variants)[:2] == ["plain, temperature=0.1, lr=0.001", "plain, temperature=0.1, lr=0.01"]
+    assert len(study.variants) == 8
+    assert study.baselines["SimCLR, temperature=0.5, lr=0.01"] == "SimCLR, temperature=0.1, lr=0.001"
+    with pytest.raises(ValueError, match=r"no run of .* that is done has 'linear'"):
+        study.of(*data).best()
+    study.run(*data, progress=False)
+    for metric, way in (("linear", "idxmax"), ("mistake_height", "idxmin")):
+        means = study.table().set_index("variant").filter(regex=f"^{metric} ").mean(axis=1)
+        best = study.best(metric).set_index("variant")
+        assert best.index.tolist() == ["plain", "SimCLR"] and best["points"].tolist() == [4, 4]
+        for name in best.index:
+            own = means[means.index.str.startswith(f"{name}, ")]
+            where = getattr(own, way)()
+            assert where == f"{name}, temperature={best['temperature'][name]:g}, lr={best['lr'][name]:g}"
+            assert best[metric][name] == own[where]
+    again = Study.load(study.save()).of(*data)
+    assert again.variants == study.variants and again.best().equals(study.best())
+    with pytest.raises(ValueError, match="has no grid= to find the best point of"):
+        make(tmp_path).best()
+
+
+def test_judged_on_items_that_were_held_out(tmp_path, data, monkeypatch):
+    base = {"held_out": 0.25, "epochs": 1}
+    study = make(tmp_path, {"a": {}, "b": {"temperature": 0.5}}, seeds=1, name="x").of(*data).changed(**base)
+    assert study.name == "x-held_out=0.25-epochs=1" and study.given == data
+    study.run(progress=False)
+    before = len(list((tmp_path / "runs").glob("*/run")))
+    held = study.changed(judged_on="held out").run(progress=False)
+    assert len(list((tmp_path / "runs").glob("*/run"))) == before == 2, "both ways share their trainings"
+    trained, kept = held.member("a").train(data), held.member("a").test(data)
+    rest, part = data[0].split(0.25, seed=0)
+    assert trained.fingerprint() == rest.fingerprint() and kept.fingerprint() == part.fingerprint()
+    assert held.member("a").place.load()[1].protocol["test_items"] == 16
+    for settings, message in (
+        ({"held_out": 1.0}, "held_out=1.0: it is a share"),
+        ({"judged_on": "held out"}, "needs items that are"),
+        ({"judged_on": "train"}, "judged_on='train'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            made({**BASE, **settings}, data)
+
+
+def test_the_same_study_with_other_settings(tmp_path, data):
+    study = make(tmp_path, {"a": {}, "b": {"temperature": 0.5}}, name="x", baseline="b", question="Why?")
+    other = study.changed(epochs=3, lr=1)
+    assert {variant["fit.epochs"] for variant in other.variants.values()} == {3} and other.baselines == {"a": "b"}
+    assert (other.name, other.question, other.seeds) == ("x-epochs=3-lr=1", "Why?", study.seeds)
+    with pytest.raises(ValueError, match=r"variants of x differ in method.temperature"):
+        study.changed(temperature=0.2)
+    with pytest.raises(ValueError, match="Did you mean 'epochs'"):
+        study.changed(epoch=3)
+
+
+def test_one_and_one_point_zero_are_one_setting(data):
+    hashes = {made(BASE | {"weight_decay": value}, data).training_hash for value in (1, 1.0)}
+    assert len(hashes) == 1
+
+
+def test_recalls_under_the_coarsest_classes(tmp_path, data):
+    study = make(tmp_path, seeds=1, metrics=("linear_recall",)).run(*data, progress=False)
+    member = study.members()[0]
+    classes = member.place.load()[1].classes
+    leaves = classes[classes["level"] == "class"]
+    rows = study.summary().query("variant == @member.variant").set_index("level")["mean"]
+    names = data[0].hierarchy.names[0]
+    assert rows.index.tolist() == [*names]
+    for name in names:
+        assert rows[name] == pytest.approx(leaves[leaves["under"] == name]["linear"].mean())
 
 
 # -- effects ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from hiercl.metrics.mistakes import (
     hierarchical_precision_recall_f1,
     mistake_height,
     parent_agreement,
+    recalls,
     stop_where_unsure,
     top_down,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "mistake_height",
     "nearest",
     "parent_agreement",
+    "recalls",
     "respected_edges",
     "score_clusters",
     "stop_where_unsure",

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
-from hiercl.types import Int
+from hiercl.types import Float, Int
 
 
 class HierarchicalScores(NamedTuple):
@@ -52,6 +52,26 @@ def balanced_accuracy(predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, "
     _, label = np.unique(truth, return_inverse=True)
     right = np.bincount(label, weights=predicted == truth)
     return float((right / np.bincount(label)).mean())
+
+
+def recalls(
+    predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"], classes: int
+) -> Float[np.ndarray, " classes"]:
+    r"""Share of every class's items that are predicted right, in [0, 1]; NaN for a class without items.
+
+    $$\mathrm{recall}_c = \frac{\sum_i [\hat y_i = c][y_i = c]}{\sum_i [y_i = c]}$$
+
+    Raises:
+        ValueError: no item, or two different numbers of items.
+
+    Example:
+        >>> recalls(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=3)
+        array([1. , 0.5, nan])
+    """
+    _check_same_items(predicted, truth)
+    counts = np.bincount(truth, minlength=classes)
+    right = np.bincount(truth[predicted == truth], minlength=classes)
+    return np.divide(right, counts, out=np.full(classes, np.nan), where=counts > 0)
 
 
 def hierarchical_precision_recall_f1(

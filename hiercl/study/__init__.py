@@ -2,7 +2,8 @@
 
 from hiercl.study.configurations import Configuration, DataConfig, JudgedConfig
 from hiercl.study.effects import Effect, bootstrap_interval, effect
-from hiercl.study.study import Member, Study, ready_names
+from hiercl.study.files import ready_names
+from hiercl.study.study import Member, Study
 from hiercl.study.variants import variants
 
 __all__ = [

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,12 @@ class DataConfig:
     """Training items of every class; None: all."""
     under: tuple[str, ...] = ()
     """Names of nodes: only what lies under them, in both parts."""
+    least: int = 0
+    """Of ModelNet: classes with fewer shapes, training and test together, are left out."""
+    held_out: float = 0.0
+    """Share of every class's training items that is kept out of training."""
+    judged_on: Literal["test", "held out"] = "test"
+    """The test set, or those items: settings are chosen by them. Both ways share their trainings."""
     imbalance: float = 1.0
     """Of the training set: largest over smallest number of items of a node of this level, falling off exponentially."""
     imbalance_level: int = 0
@@ -46,6 +52,12 @@ class DataConfig:
             raise ValueError(f"per_class={self.per_class}: it must be at least 1, or None for all.")
         if not self.imbalance >= 1:
             raise ValueError(f"imbalance={self.imbalance}: it is the largest over the smallest number, at least 1.")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out={self.held_out}: it is a share of the training items, from 0 to below 1.")
+        if self.judged_on not in ("test", "held out"):
+            raise ValueError(f"judged_on={self.judged_on!r}: it is 'test' or 'held out'.")
+        if self.judged_on == "held out" and not self.held_out:
+            raise ValueError("judged_on='held out' needs items that are: give held_out=0.2, say.")
 
 
 @dataclass(frozen=True)
@@ -120,10 +132,13 @@ class Configuration:
 
 
 def splits(data: DataConfig, given: Splits | None = None) -> Splits:
-    """Training and test set of a configuration; of ``given`` ones in place of what its name stands for."""
-    train, test = load(data.name) if given is None else given
+    """What a configuration is trained on and judged by; of ``given`` sets in place of what its name stands for."""
+    train, test = given or load(data.name, **({"least": data.least} if data.least else {}))
     if data.under:
         train, test = train.under(*data.under), test.under(*data.under)
+    if data.held_out:
+        train, held_out = train.split(data.held_out, seed=data.subset_seed)
+        test = held_out if data.judged_on == "held out" else test
     if data.per_class is not None:
         train = train.per_class(data.per_class, seed=data.subset_seed)
     if data.imbalance > 1:

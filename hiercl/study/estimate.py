@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from hiercl import methods
 from hiercl.study.configurations import Configuration, Splits, splits, trained_on
 from hiercl.study.running import COMPLETE, ONE_AT_A_TIME, SECONDS, Place, history_of
 from hiercl.training import fit
@@ -61,18 +59,21 @@ def estimate(
 ) -> Estimate:
     """How long these would take. Time is proportional to items times epochs, for each kind of run (method, its
     settings, encoder, size of views and batch); epochs that are done do not count. The judging is added: as it was for
-    runs that were judged alike, else the median of all. Without ``trial`` a kind of which no run is there is unknown.
+    runs that were judged alike, else the median of all. Without ``trial`` a kind of which no run is there counts as the
+    median of the others.
     """
     rates: dict[str, float | None] = dict(_training(runs))
     judging = _judging(runs)
     every = [value for values in judging.values() for value in values]
+    middle = float(np.median([*rates.values()])) if rates and not trial else None  # of kinds that nothing is known of
     seconds, tried = [], 0
     for made in configurations:
         kind = _kind(made.complete)
         if kind not in rates and trial:
             rates[kind] = _trial(made, given)
             tried += rates[kind] is not None
-        rate, epochs = rates.get(kind), made.complete["fit"]["epochs"]
+        rate = rates.get(kind, middle)
+        epochs = made.complete["fit"]["epochs"]
         left = epochs - min(epochs, len(history_of(Place.of(made, runs).folder)))
         alike = judging.get(_way(made.complete), every)
         judged = float(np.median(alike)) if alike else 0.0
@@ -135,15 +136,19 @@ def _begun(runs: Path) -> Iterable[tuple[Path, dict[str, Any]]]:
 
 def _trial(made: Configuration, given: Splits | None) -> float | None:
     """Seconds for an item and an epoch, of a few steps; None for what fails so soon."""
-    names = {field.name for field in dataclasses.fields(methods.get(made.method).Config)}
-    settings = {**made.settings, "epochs": 1, "monitor_every": 0} | ({"warm_up": 0.0} if "warm_up" in names else {})
+    settings = {**made.settings, "epochs": 1, "monitor_every": 0}
     with ONE_AT_A_TIME, warnings.catch_warnings():  # of schedules that never begin in one epoch
         warnings.simplefilter("ignore")
         try:
             train = trained_on(made.data, splits(made.data, given)[0])
             count = min(len(train), TRIAL_STEPS * made.complete["fit"]["batch"])
             train = train.take(np.arange(count) * len(train) // count)  # data may be sorted by class
-            fit(made.method, train, progress=False, **settings)  # the first steps of a process are slow
+            try:  # a warm-up without the method's own work tells little
+                settings |= {"warm_up": 0.0}
+                fit(made.method, train, progress=False, **settings)  # the first steps of a process are slow
+            except ValueError:  # there is none
+                del settings["warm_up"]
+                fit(made.method, train, progress=False, **settings)
             start = time.perf_counter()
             fit(made.method, train, progress=False, **settings)
             return (time.perf_counter() - start) / len(train)

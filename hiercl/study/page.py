@@ -1,4 +1,4 @@
-"""A study as one self-contained HTML page."""
+"""A study as one page: self-contained HTML, or Markdown without pictures and single runs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,70 @@ tr:nth-child(even) td { background: #f5f5f5; } .scroll { overflow-x: auto; } pre
 """
 
 
+EXPLAINED = (
+    "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. A "
+    "verdict needs five seeds and an interval without 0, or differences that are all the same; with so many intervals "
+    "some verdicts come about by chance."
+)
+
+
 def write_page(study: Study, path: Path) -> Path:
-    """Question, protocol, effects, figures, all runs and all configurations of a study, in one file.
+    """Question, protocol, effects, figures, all runs and all configurations of a study, in one file; and beside it
+    the table of all runs, as CSV.
 
     Raises:
-        ValueError: no run of the study is done.
+        ValueError: no run of the study is done, or the path ends in neither .html nor .md.
     """
+    table = study.table()
+    if "done" not in set(table["state"]):
+        raise ValueError(f"no run of {study.name!r} is done yet: call run() first.")
+    if path.suffix not in (".html", ".md"):
+        raise ValueError(f"{path}: a page is .html or .md.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text((_html if path.suffix == ".html" else _markdown)(study, table), encoding="utf-8")
+    table.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
+    return path
+
+
+def _markdown(study: Study, table: pd.DataFrame) -> str:
+    """A table for every metric: a row a variant, a column a level."""
+    parts = [f"# {study.name}", study.question, protocol(study, table)]
+    parts.append(EXPLAINED.format(base="to the variant that is named"))
+    for metric in study.metrics:
+        summary = study.summary(metric)
+        if len(summary):
+            parts += [f"## {metric}", _markdown_table(summary)]
+    if study.grid:
+        parts += ["## Best points", _lines(study.best(study.metrics[0]).map(_short))]
+    times = table.groupby("variant", sort=False)[["cpu_seconds", "judging_seconds"]].median().round().reset_index()
+    parts += ["## Seconds", "Median CPU seconds of a training, and seconds of a judging.", _lines(times.map(_short))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_table(summary: pd.DataFrame) -> str:
+    rows = []
+    for variant, own in summary.groupby("variant", sort=False):
+        row = {"variant": variant, "less": own["baseline"].dropna().iloc[0] if own["baseline"].notna().any() else ""}
+        for cell in own.to_dict("records"):
+            row[cell["level"] or "all"] = "; ".join(part for part, _ in _cell_parts(cell))
+        rows.append(row)
+    return _lines(pd.DataFrame(rows).fillna(""))
+
+
+def _lines(table: pd.DataFrame) -> str:
+    """A table in Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def _short(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _html(study: Study, table: pd.DataFrame) -> str:
     from hiercl import plot
 
-    table, histories = study.table(), study.histories()
-    done = table[table["state"] == "done"]
-    if done.empty:
-        raise ValueError(f"no run of {study.name!r} is done yet: call run() first.")
-    figures = {}
+    histories, figures = study.histories(), {}
     for metric in study.metrics[:MOST_FIGURES]:
         summary = study.summary(metric)
         if len(summary):
@@ -53,9 +104,7 @@ def write_page(study: Study, path: Path) -> Path:
         f"<p>{html.escape(study.question)}</p>" if study.question else "",
         f"<p class=muted>{html.escape(protocol(study, table))}</p>",
         "<h2>Effects</h2>",
-        f"<p class=muted>Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % "
-        "bootstrap interval. A verdict needs five seeds and an interval without 0, or differences that are all the "
-        "same; with so many intervals some verdicts come about by chance.</p>",
+        f"<p class=muted>{EXPLAINED.format(base=base)}</p>",
         _scrolling(effects_table(study.summary(), several=len(set(study.baselines.values())) > 1)),
         "<h2>Pictures</h2>",
         *(_image(figure, f"{study.name}: effects on {metric}") for metric, figure in figures.items()),
@@ -65,9 +114,7 @@ def write_page(study: Study, path: Path) -> Path:
         *_configurations(study),
     ]
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(study.name)}</title>"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{page}<style>{STYLE}</style><body>{''.join(body)}</body></html>", encoding="utf-8")
-    return path
+    return f"{page}<style>{STYLE}</style><body>{''.join(body)}</body></html>"
 
 
 def protocol(study: Study, table: pd.DataFrame) -> str:
@@ -104,17 +151,21 @@ def effects_table(summary: pd.DataFrame, several: bool = False) -> str:
 
 
 def _cell(row: dict) -> str:
+    return "<br>".join(f"<span class={style}>{html.escape(text)}</span>" for text, style in _cell_parts(row))
+
+
+def _cell_parts(row: dict) -> list[tuple[str, str]]:
+    """The number and the effect of a cell, each with its style."""
     if not row["n"]:
-        return ""
+        return []
     spread = f" ± {row['std']:.2f}" if row["n"] > 1 else ""
-    text = f"{row['mean']:.2f}{spread} <span class=muted>({row['n']})</span>"
-    if pd.isna(row.get("difference", float("nan"))):
-        return text
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
-    verdict = row["verdict"]
-    style = verdict if verdict in ("better", "worse") else "muted"
-    effect = f"{row['difference']:+.2f}{interval} {verdict}".replace("-", "−").replace("inf", "∞")
-    return f"{text.replace('-', '−')}<br><span class={style}>{effect}</span>"
+    parts = [(f"{row['mean']:.2f}{spread} ({row['n']})", "number")]
+    if not pd.isna(row.get("difference", float("nan"))):
+        interval = "" if pd.isna(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+        verdict = row["verdict"]
+        effect = f"{row['difference']:+.2f}{interval} {verdict}".replace("inf", "∞")
+        parts.append((effect, verdict if verdict in ("better", "worse") else "muted"))
+    return [(text.replace("-", "−"), style) for text, style in parts]
 
 
 def _configurations(study: Study) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,40 +17,23 @@ from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.metrics import definitions
-from hiercl.report import Report
 from hiercl.runs import Run
-from hiercl.settings import unknown
+from hiercl.study import files, outcome
 from hiercl.study.configurations import (
     Configuration,
     DataConfig,
     Facts,
     Splits,
+    canonical,
     configuration,
     facts_of,
     splits,
     trained_on,
 )
-from hiercl.study.effects import effect
 from hiercl.study.estimate import Estimate, duration, estimate
-from hiercl.study.running import BUSY, DONE, FAILED, Place, cost, history_of, one
-from hiercl.study.variants import variants
-
-READY = Path(__file__).parent / "ready"
-SHOWN = ("linear", "knn", "ami", "hierarchical_f1", "mistake_height")
-PARTS = (
-    "variants",
-    "vary",
-    "base",
-    "seeds",
-    "baseline",
-    "question",
-    "one_at_a_time",
-    "name",
-    "metrics",
-    "given",
-    "saved",
-)
+from hiercl.study.outcome import SHOWN
+from hiercl.study.running import BUSY, DONE, FAILED, Place, one
+from hiercl.study.variants import in_words, over, variants
 
 
 @dataclass(frozen=True)
@@ -89,11 +71,14 @@ class Study:
         seeds: how many, from 0 on, or which. A verdict needs five.
         name: of the study; by default one that its variants and its question make.
         out: folder of studies and runs.
+        grid: settings and lists of values that every variant is tried with, the same for all: :meth:`best` says where
+            each is best. What a comparison of methods needs before it begins.
         one_at_a_time: with settings and values: the base, and variants that differ from it in one setting each.
-        baseline: name of the variant that the others are compared with, by default the first; or for every variant
-            that is to be compared the name of its own.
+        baseline: name of the variant that the others are compared with, by default the first (with a grid the first
+            point of each); or for every variant that is to be compared the name of its own.
         question: what it is to answer, in words, for the report.
-        metrics: what its summary, page and plots show; names of :func:`hiercl.metrics.definitions`, or, with label
+        metrics: what its summary, page and plots show; names of :func:`hiercl.metrics.definitions`; ``linear_recall``
+            and ``knn_recall``: for every coarsest class the mean recall of the leaves under it; or, with label
             fractions, ``"1 % labels linear"`` and the like.
 
     Raises:
@@ -121,9 +106,16 @@ class Study:
         baseline: str | Mapping[str, str] | None = None,
         question: str = "",
         metrics: Sequence[str] = SHOWN,
+        grid: Mapping[str, Sequence[Any]] | None = None,
     ):
         self.question, self.metrics, self.out = question, tuple(metrics), Path(out).expanduser().resolve()
-        self.variants = variants(base, vary, one_at_a_time)
+        self.variants = self.tried = variants(base, vary, one_at_a_time)
+        self.grid = dict(grid or {})
+        if grid:
+            self.points = over(self.tried, grid)
+            self.variants = {name: self.tried[of] | point for name, (of, point) in self.points.items()}
+            firsts = {of: name for name, (of, _) in reversed(self.points.items())}
+            baseline = baseline or {name: firsts[of] for name, (of, _) in self.points.items() if name != firsts[of]}
         self.seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds={seeds!r}: give how many, at least 1, or different whole numbers of at least 0.")
@@ -293,26 +285,7 @@ class Study:
         Numbers of a level have its name after theirs: ``"linear class"``. Runs that are not done have their state, and
         failed ones their error, alone.
         """
-        return pd.DataFrame([self._row(member) for member in self.members()])
-
-    def _row(self, member: Member) -> dict[str, Any]:
-        row = {"variant": member.variant, **self._changes(member.variant), "seed": member.seed}
-        row |= {"state": member.place.state, "run": member.place.folder.name}
-        if row["state"] == FAILED:
-            row["error"] = member.place.why
-        if row["state"] == DONE:
-            row |= cost(member.place)
-            row |= {" ".join(filter(None, key)): value for key, value in numbers(member.place).items()}
-        return row
-
-    def _changes(self, variant: str) -> dict[str, Any]:
-        """The settings in which variants differ, of this one, by their short names."""
-        every = {name for settings in self.variants.values() for name in settings}
-        first = next(iter(self.variants.values()))
-        differing = [n for n in sorted(every) if any(s.get(n) != first.get(n) for s in self.variants.values())]
-        short = {"data.name": "data", "method.name": "method"}
-        own = self.variants[variant]
-        return {short.get(name, name.partition(".")[2]): _plain(own.get(name)) for name in differing}
+        return outcome.table(self)
 
     def summary(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
         """Per variant and number: mean, standard deviation, n, and the paired difference to the baseline.
@@ -328,51 +301,54 @@ class Study:
             ValueError: a metric that no run has (the message lists those that are there).
         """
         metrics = self.metrics if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
-        found = {(m.variant, m.seed): numbers(m.place) for m in self.members() if m.place.state == DONE}
-        keys = list(dict.fromkeys(key for values in found.values() for key in values))
-        names = dict.fromkeys(metric for metric, _ in keys)
-        if found:
-            for metric in metrics:
-                if metric not in names and metric not in SHOWN:  # which data without labels have not
-                    raise unknown("metric", metric, names)
-        rows = [
-            self._summary_row(variant, key, found) for variant in self.variants for key in keys if key[0] in metrics
-        ]
-        columns = ["variant", "metric", "level", "mean", "std", "n", "baseline"]
-        return pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "seeds", "verdict"])
+        return outcome.summary(self, metrics)
 
-    def _summary_row(self, variant: str, key: tuple[str, str], found: Mapping) -> dict[str, Any]:
-        def values(name: str | None) -> pd.Series:
-            return pd.Series(
-                {s: found[name, s].get(key) for s in self.seeds if (name, s) in found}, dtype=float
-            ).dropna()
+    def best(self, metric: str = "linear") -> pd.DataFrame:
+        """Of every variant the point of the ``grid`` where the mean of a number over levels and seeds is highest (or
+        lowest, where that is better).
 
-        own = values(variant)
-        row = {
-            "variant": variant,
-            "metric": key[0],
-            "level": key[1],
-            "mean": own.mean(),
-            "std": own.std(),
-            "n": len(own),
-        }
-        base = values(self.baselines.get(variant))
-        both = own.index.intersection(base.index)
-        if len(both):
-            way = definitions()["better"].get(key[0], "higher")
-            result = effect(base[both].to_numpy(), own[both].to_numpy(), way)
-            row |= {"baseline": self.baselines[variant], "difference": result.mean, "low": result.low}
-            row |= {"high": result.high, "seeds": result.seeds, "verdict": result.verdict}
-        return row
+        Choose by items that were held out (``judged_on="held out"``), and compare on the test set afterwards.
+
+        Returns:
+            Columns ``variant``, the settings of the grid, ``metric``, ``seeds``, and ``points``: how many have
+            runs that are done. Of equals the first.
+
+        Raises:
+            ValueError: the study has no grid, or no run has this number.
+        """
+        return outcome.best(self, metric)
 
     def histories(self) -> pd.DataFrame:
         """The histories of all runs that have begun: variant, seed and the columns of ``run.history``."""
-        parts = []
-        for member in self.members():
-            history = history_of(member.place.folder)
-            if len(history):
-                parts.append(history.assign(variant=member.variant, seed=member.seed))
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["variant", "seed", "epoch"])
+        return outcome.histories(self)
+
+    def changed(self, name: str | None = None, **settings: Any) -> Study:
+        """The same study with other settings in every variant: longer, with another encoder, judged otherwise.
+
+        Args:
+            name: by default that of the study with the settings after it.
+            settings: as in ``base``; names with a dot as ``**{"fit.lr": 0.01}``.
+
+        Raises:
+            ValueError: a setting that is not known, or one that variants differ in.
+
+        Example:
+            >>> study = hiercl.Study.ready("labels").changed(epochs=100, encoder="resnet18")
+        """
+        changed = {}
+        for variant, own in self.tried.items():
+            new = canonical(settings, own["method.name"])
+            for setting in new:
+                if len({repr(other.get(setting)) for other in self.tried.values()}) > 1:
+                    raise ValueError(f"variants of {self.name} differ in {setting}: change that in a file of your own.")
+            changed[variant] = own | new
+        words = "".join(f"-{key}={in_words(value)}" for key, value in settings.items())
+        own_name = f"{self.name}{words}".replace("/", "-").replace(" ", "-") if name is None else name
+        study = Study(
+            {}, changed, self.seeds, own_name, self.out, False, self.baselines, self.question, self.metrics, self.grid
+        )
+        study.given, study._expected = self.given, self._expected
+        return study
 
     def member(self, variant: str, seed: int = 0) -> Member:
         """The run of a variant and a seed.
@@ -394,7 +370,15 @@ class Study:
         return plot.study(self.summary(metric), self.table(), self.histories(), metric, self.baselines, self.name)
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Writes one self-contained HTML page: question, protocol, tables, figures, every configuration."""
+        """Writes one self-contained page: question, protocol, tables, figures, every configuration; beside it the table
+        of all runs as CSV.
+
+        Args:
+            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has no figures and configurations.
+
+        Raises:
+            ValueError: no run is done yet, or the path ends otherwise.
+        """
         from hiercl.study.page import write_page
 
         return write_page(self, Path(path) if path else self.out / f"{self.name}.html")
@@ -417,25 +401,17 @@ class Study:
             "seeds": list(self.seeds),
             "baseline": self.baselines,
             "metrics": list(self.metrics),
+            "grid": self.grid,
             "given": given,
             "saved": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
-        if path.exists():
-            there = json.loads(path.read_text())
-            both = there.get("variants", {}).keys() & content["variants"].keys()
-            if not both or any(there["variants"][name] != content["variants"][name] for name in both):
-                raise FileExistsError(
-                    f"{path} is another study of this name, with other variants: choose another name=."
-                )
-        temporary = path.with_suffix(f".{os.getpid()}.partial")
-        temporary.write_text(json.dumps(content, indent=1, default=repr))
-        temporary.replace(path)
+        files.write(path, content)
         return path
 
     def _plain_variants(self) -> dict[str, dict[str, Any]]:
         return {
-            name: {k: list(v) if isinstance(v, tuple) else _plain(v) for k, v in settings.items()}
-            for name, settings in self.variants.items()
+            name: {k: list(v) if isinstance(v, tuple) else in_words(v) for k, v in settings.items()}
+            for name, settings in self.tried.items()
         }
 
     @classmethod
@@ -454,33 +430,25 @@ class Study:
             FileNotFoundError: there is no such file.
             ValueError: it is no JSON, or has neither variants nor vary, or something that is not known.
         """
-        path = Path(path)
-        try:
-            content = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is no JSON: {error}.") from error
-        for name in content:
-            if name not in PARTS:
-                raise unknown(f"part of {path}", name, PARTS)
-        if ("variants" in content) == ("vary" in content):
-            raise ValueError(f"{path} needs variants, names and settings, or vary, settings and lists of values.")
+        content = files.read(Path(path))
         study = cls(
             content.get("base", {}),
             content.get("variants") or content.get("vary"),
             content.get("seeds", 5) if seeds is None else seeds,
-            content.get("name", path.stem),
-            path.parent if out is None else out,
+            content.get("name", Path(path).stem),
+            Path(path).parent if out is None else out,
             content.get("one_at_a_time", False),
             content.get("baseline"),
             content.get("question", ""),
             content.get("metrics", SHOWN),
+            content.get("grid"),
         )
         study._expected = content.get("given")
         return study
 
     @classmethod
     def ready(cls, name: str, out: str | Path = "runs/studies", seeds: int | Sequence[int] | None = None) -> Study:
-        """A study that comes with the package: one of :func:`ready_names`.
+        """A study that comes with the package: one of :func:`hiercl.study.ready_names`.
 
         Raises:
             ValueError: an unknown name.
@@ -488,38 +456,9 @@ class Study:
         Example:
             >>> hiercl.Study.ready("hcsc-parts").run(dry=True)
         """
-        if name not in ready_names():
-            raise unknown("ready-made study", name, ready_names())
-        return cls.load(READY / f"{name}.json", out, seeds)
+        return cls.load(files.ready_file(name), out, seeds)
 
     def __repr__(self) -> str:
         done = len(list(self.runs_folder.glob("*/report-*")))
         size = f"{len(self.variants)} variants x {len(self.seeds)} seeds"
         return f"Study({self.name!r}: {size}; {done} reports in {self.out})"
-
-
-def ready_names() -> tuple[str, ...]:
-    """The studies that come with the package."""
-    return tuple(sorted(path.stem for path in READY.glob("*.json")))
-
-
-def numbers(place: Place) -> dict[tuple[str, str], float]:
-    """Every number of a report, by metric and level; the level is empty where there is none."""
-    report = Report.load(place.report)
-    found = {
-        (name, row["level"]): value
-        for row in report.rows
-        for name, value in row.items()
-        if name not in ("level", "classes")
-    }
-    if report.few_labels is not None:
-        for row in report.few_labels.to_dict("records"):
-            found[f"{100 * row['fraction']:g} % labels {row['way']}", row["level"]] = row["accuracy"]
-    return found | {(name, ""): value for name, value in report.overall.items()}
-
-
-def _plain(value: Any) -> Any:
-    """A setting as it stands in a table or a file."""
-    if callable(value):
-        return getattr(value, "__name__", repr(value))
-    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value

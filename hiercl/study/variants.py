@@ -47,6 +47,24 @@ def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) ->
     return found
 
 
+def over(tried: Mapping[str, Mapping[str, Any]], grid: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Every variant at every point of a grid: by its name the variant's name and the settings of the point.
+
+    Raises:
+        ValueError: a setting that a variant's method has not, or values that are no list.
+
+    Example:
+        >>> list(over({"SimCLR": {"method.name": "simclr"}}, {"lr": [0.001, 0.01]}))
+        ['SimCLR, lr=0.001', 'SimCLR, lr=0.01']
+    """
+    points = _named(_grid(grid))
+    return {
+        f"{name}, {words}": (name, canonical(point, settings.get("method.name")))
+        for name, settings in tried.items()
+        for words, point in points.items()
+    }
+
+
 def _grid(vary: Mapping[str, Any]) -> list[dict[str, Any]]:
     _check_lists(vary)
     return [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
@@ -92,3 +110,10 @@ def _word(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "-".join(map(_word, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def in_words(value: Any) -> Any:
+    """A setting as it stands in a table or a file."""
+    if callable(value):
+        return getattr(value, "__name__", repr(value))
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
