@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hiercl.methods.base import Batch, Method, Setting, Step, Supervision
 from hiercl.optimisation import FitConfig
 from hiercl.pairs import shares, tally
 from hiercl.prototypes import PrototypeTree
-from hiercl.settings import from_json
+from hiercl.settings import distribute, from_json, to_json
 from hiercl.streams import Draws, generator
 from hiercl.views import Views, views_of
 
@@ -124,6 +125,35 @@ class Run:
                 totals[term.name] = counts
         tables = {name: shares(counts, dataset.hierarchy) for name, counts in totals.items()}
         return pd.concat(tables, names=["term"]).reset_index(level="term").reset_index(drop=True)
+
+    def changed(self, **settings: Any) -> Run:
+        """The same weights, queue and prototypes under other settings of the method: what would a step do then?
+
+        Nothing is trained: ``run.changed(temperature=0.5).step(train)`` shows the pairs and the loss at another
+        temperature. What was fitted during the training (concentrations, masks) stays as it is.
+
+        Args:
+            settings: of the method; functions as well (``select=my_rule``).
+
+        Raises:
+            ValueError: a setting that is not known or does not fit, or one that the weights depend on.
+
+        Example:
+            >>> run.changed(select="none").audit(train)
+        """
+        old = self.method.config
+        unchanged = {field.name: getattr(old, field.name) for field in fields(old)}
+        new = distribute(unchanged | settings, type(old))[0]
+        try:
+            method = type(self.method)(copy.deepcopy(self.encoder), new, self.method.setting).to(self.device)
+            method.load_state_dict(self.method.state_dict())
+        except RuntimeError as error:
+            names = ", ".join(settings)
+            raise ValueError(
+                f"{names}: the weights of this run do not fit such a model; train one with these settings."
+            ) from error
+        config = self.config | {"method_settings": to_json(new)}
+        return Run(method.train(self.method.training), config, self.history, self.environment, None, self.interrupted)
 
     def save(self, path: str | Path) -> Path:
         """Writes the run to a folder, so that :func:`load_run` gives it back (training cannot be resumed from it).

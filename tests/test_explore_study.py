@@ -35,20 +35,33 @@ def test_run_and_compare(tmp_path, data):
     explorer = make(tmp_path, data, temperature=[0.1, 0.5])
     explorer.seeds.value = 1
     assert explorer.picture.value == b""
-    explorer.compare_button.click()
-    assert "is not done yet" in explorer.compared.value
+    one, two = explorer.chips.values()
+    one.value = True
+    assert explorer.compared.value == ""
+    two.value = True
+    assert explorer.compared.value.count("is not done yet") == 2
     explorer.start(wait=True)
     assert explorer.status.value == "2 of 2 runs are done" and explorer.progress.value == 2
     before = bytes(explorer.picture.value)
     assert before.startswith(b"\x89PNG")
     explorer.metric.value = "knn"
     assert explorer.picture.value != before
-    explorer.compare_button.click()
-    assert explorer.compared.value == ""
+    one.value = False
+    one.value = True
+    assert explorer.compared.value == "" and explorer.picked == ["temperature=0.5", "temperature=0.1"]
     assert all(bytes(picture.value).startswith(b"\x89PNG") for picture in explorer.pictures)
     explorer.what.value = "tree"
-    explorer.compare_button.click()
     assert "moco has learned no tree" in explorer.compared.value
+
+
+def test_of_three_variants_the_last_two_that_were_clicked(tmp_path, data):
+    explorer = make(tmp_path, data, temperature=[0.1, 0.5, 0.9])
+    for chip in explorer.chips.values():
+        chip.value = True
+    assert explorer.picked == ["temperature=0.5", "temperature=0.9"]
+    assert [chip.value for chip in explorer.chips.values()] == [False, True, True]
+    explorer.values["temperature"].value = (0, 2)
+    assert explorer.picked == ["temperature=0.9"] and list(explorer.chips) == ["temperature=0.1", "temperature=0.9"]
 
 
 def test_stopped_it_goes_on(tmp_path, data):

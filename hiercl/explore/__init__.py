@@ -3,6 +3,7 @@
 They need ipywidgets (``pip install ipywidgets``); the twins do not.
 """
 
+from hiercl.explore._pairs import PairsExplorer, pairs
 from hiercl.explore._study import StudyExplorer, study
 
-__all__ = ["StudyExplorer", "study"]
+__all__ = ["PairsExplorer", "StudyExplorer", "pairs", "study"]

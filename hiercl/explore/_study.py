@@ -28,8 +28,8 @@ def study(
 ) -> StudyExplorer:
     """Choose factors, values, seeds and a time budget; see how long it would take; run, and watch the picture fill.
 
-    *Stop* ends it after the epoch that runs, *Run* goes on from there. Below, two variants side by side: their trees,
-    their pairs, their embeddings. The static twin is :meth:`hiercl.Study.plot`.
+    *Stop* ends it after the epoch that runs, *Run* goes on from there. Below, click two variants: their trees, pairs or
+    embeddings stand side by side. The static twin is :meth:`hiercl.Study.plot`.
 
     Args:
         base: settings of all variants.
@@ -88,10 +88,10 @@ class StudyExplorer:
         self.progress = w.IntProgress(min=0, max=1, layout=w.Layout(width="20em"))
         self.status = w.HTML()
         self.picture = w.Image(format="png", layout=w.Layout(max_width="100%"))
-        self.first = w.Dropdown(description="compare", **wide)
-        self.second = w.Dropdown(description="with", **wide)
+        self.chips: dict[str, Any] = {}  # a button to click for every variant
+        self.chip_row = w.HBox(layout=w.Layout(flex_flow="row wrap"))
+        self.picked: list[str] = []  # the variants that are compared, at most two
         self.what = w.ToggleButtons(options=["pairs", "tree", "embedding"], value="pairs")
-        self.compare_button = w.Button(description="Compare")
         self.pictures = [w.Image(format="png", layout=w.Layout(max_width="50%")) for _ in range(2)]
         self.compared = w.HTML()
         self.widget = w.VBox(
@@ -100,7 +100,8 @@ class StudyExplorer:
                 self.estimated,
                 w.HBox([self.run_button, self.stop_button, self.progress, self.status]),
                 self.picture,
-                w.HBox([self.first, self.second, self.what, self.compare_button]),
+                w.HBox([w.HTML("Click two variants to compare their"), self.what]),
+                self.chip_row,
                 self.compared,
                 w.HBox(self.pictures),
             ]
@@ -110,7 +111,7 @@ class StudyExplorer:
         self.metric.observe(lambda change: self.draw(), "value")
         self.run_button.on_click(lambda button: self.start())
         self.stop_button.on_click(lambda button: self.stop_asked.set())
-        self.compare_button.on_click(lambda button: self.compare())
+        self.what.observe(lambda change: self.compare(), "value")
         self._chosen()
 
     def _ipython_display_(self) -> None:
@@ -149,11 +150,7 @@ class StudyExplorer:
         long = total > 60 * self.budget.value
         over = f" More than the {self.budget.value:g} minutes: Run stops when they are over." if long else ""
         self.estimated.value = f"{runs} runs are missing: about {duration(total)}.{over}"
-        names = list(chosen.variants)
-        for box, number in ((self.first, 0), (self.second, -1)):
-            before = box.value
-            box.options = names
-            box.value = before if before in names else names[number]
+        self._make_chips(list(chosen.variants))
         self.draw()
 
     # ---- running ----
@@ -210,7 +207,8 @@ class StudyExplorer:
 
     def _enable(self, enabled: bool) -> None:
         """While runs are made nothing can be chosen: a trial for the estimate would disturb them."""
-        for control in (*self.values.values(), self.seeds, self.budget, self.run_button, self.compare_button):
+        controls = (*self.values.values(), self.seeds, self.budget, self.run_button, self.what, *self.chips.values())
+        for control in controls:
             control.disabled = not enabled
         self.stop_button.disabled = enabled
 
@@ -224,21 +222,44 @@ class StudyExplorer:
 
     # ---- two variants ----
 
+    def _make_chips(self, names: list[str]) -> None:
+        """A button for every variant, those that were picked before still down."""
+        if names == list(self.chips):
+            return
+        w = widgets()
+        self.picked = [name for name in self.picked if name in names]
+        self.chips = {}
+        for name in names:
+            chip = w.ToggleButton(description=name, value=name in self.picked, layout=w.Layout(width="auto"))
+            chip.observe(lambda change, name=name: self._pick(name, change["new"]), "value")
+            self.chips[name] = chip
+        self.chip_row.children = list(self.chips.values())
+
+    def _pick(self, name: str, down: bool) -> None:
+        """A click on a variant; of three the first goes up again."""
+        self.picked = [other for other in self.picked if other != name] + [name] * down
+        if len(self.picked) > 2:
+            self.chips[self.picked[0]].value = False  # which calls this again
+        elif len(self.picked) == 2:
+            self.compare()
+
     def compare(self) -> None:
-        """Trees, pairs or embeddings of two variants, of the first seed, side by side."""
+        """Trees, pairs or embeddings of the two variants that are picked, of the first seed, side by side."""
+        if len(self.picked) < 2:
+            return
         ways: dict[str, Callable] = {"pairs": self._pairs, "tree": self._tree, "embedding": self._embedding}
         chosen, said = self.study, []
-        for box, image in zip((self.first, self.second), self.pictures, strict=True):
-            member = chosen.member(box.value, chosen.seeds[0])
+        for name, image in zip(self.picked, self.pictures, strict=True):
+            member = chosen.member(name, chosen.seeds[0])
             if member.place.state != "done":
                 image.value = b""
-                said.append(f"“{box.value}” is not done yet: run it first.")
+                said.append(f"“{name}” is not done yet: run it first.")
                 continue
             try:
                 image.value = png(ways[self.what.value](member))
             except (ValueError, ImportError) as error:
                 image.value = b""
-                said.append(f"“{box.value}”: {error}")
+                said.append(f"“{name}”: {error}")
         self.compared.value = html.escape(" ".join(said))
 
     def _pairs(self, member: Any) -> Any:

@@ -1,20 +1,28 @@
-"""What all explorers share: ipywidgets, if they are there, and pictures."""
+"""What all explorers share: packages that may be missing, and pictures."""
 
+import importlib
 import io
 from types import ModuleType
 from typing import Any
 
+PACKAGES = {"jscatter": "jupyter-scatter"}  # where they have another name than their module
+
+
+def needed(module: str) -> ModuleType:
+    """A module that an explorer needs. Raises ImportError that says what to do where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = PACKAGES.get(module, module)
+        raise ImportError(
+            f"this explorer needs {package}: pip install {package}, and restart the notebook. The functions of "
+            "hiercl.plot draw the same without it."
+        ) from error
+
 
 def widgets() -> ModuleType:
-    """The module ipywidgets. Raises ImportError that says what to do where it is not installed."""
-    try:
-        import ipywidgets
-    except ImportError as error:
-        raise ImportError(
-            "explorers need ipywidgets: pip install ipywidgets, and restart the notebook. The functions of hiercl.plot "
-            "draw the same without it."
-        ) from error
-    return ipywidgets
+    """The module ipywidgets."""
+    return needed("ipywidgets")
 
 
 def png(figure: Any) -> bytes:

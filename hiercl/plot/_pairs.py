@@ -35,7 +35,8 @@ class Group:
     items: np.ndarray  # pictures to show, indices in the data set
     names: list[str]  # class of each
     same: np.ndarray  # whether it is of the anchor's class at the level that is judged
-    notes: list[str]  # under each picture
+    common: list[str]  # name of its lowest common ancestor with the anchor; empty where that is the class itself
+    notes: list[str]  # the probability with which selection keeps it, or that it is another view
     total: int
     total_same: int
 
@@ -70,7 +71,7 @@ def pairs(
     Example:
         >>> hiercl.plot.pairs(run.step(train), train, anchor=3)
     """
-    chosen = _pick_term(step, term)
+    chosen = pick_term(step, term)
     anchors = chosen.pairs.anchors
     if anchor is None:
         anchor = int(chosen.pairs.positive_index[0, 0]) if len(chosen.pairs.positive_index) else 0
@@ -78,15 +79,15 @@ def pairs(
         raise ValueError(f"there is no anchor {anchor}: the step has {len(anchors)}, counted from 0.")
     item = int(anchors.item[anchor])
     level = _judged(chosen, dataset, level)
-    groups = _groups(chosen, dataset, anchor, item, count, tree, level)
+    groups = role_groups(chosen, dataset, anchor, item, count, tree, level)
 
     size = min(0.72, (WIDTH - LEFT - 0.1) / count - 0.08)
     tops = [HEADER]
     for group in groups:
-        tops.append(tops[-1] + size + (0.5 if group.notes else 0.38))
+        tops.append(tops[-1] + size + (0.38 + 0.13 * (any(group.common) + any(group.notes))))
     path = " › ".join(readable(name) for name in dataset.hierarchy.path(int(dataset.labels[item])))
     own = readable(dataset.hierarchy.names[level][dataset.labels_at(level)[item]])
-    note = f"Each row: the most similar first. Bold: “{own}” like the anchor."
+    note = f"Each row: the most similar first. Bold: “{own}” like the anchor; else below, what the two are."
     if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
         note += " A prototype is shown by its nearest picture and named after most of its members."
     figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)
@@ -97,7 +98,7 @@ def pairs(
     return figure
 
 
-def _pick_term(step: Step, term: str | int | None) -> Term:
+def pick_term(step: Step, term: str | int | None) -> Term:
     terms = step.terms
     if term is None:
         return next((t for t in terms if bool(t.pairs.removed.any())), terms[0])
@@ -120,11 +121,11 @@ def _judged(term: Term, dataset: HierarchicalDataset, level: int | None) -> int:
     return min(term.pairs.level, levels - 1) if of_views and term.pairs.level is not None else levels - 1
 
 
-def _groups(
+def role_groups(
     term: Term, dataset: HierarchicalDataset, anchor: int, item: int, count: int, tree: PrototypeTree | None, level: int
 ) -> list[Group]:
     """The candidates by role; roles that nobody has are left out."""
-    pairs = term.pairs
+    pairs, tree_of_classes = term.pairs, dataset.hierarchy
     pictures, labels = _candidates(term, dataset, tree)
     similarity = term.logits[anchor].detach().float().cpu().numpy()
     pulled = np.zeros(len(pairs.candidates), dtype=bool)
@@ -142,11 +143,22 @@ def _groups(
         of_leaf = dataset.hierarchy.ancestors[:, level]
         same = of_leaf[labels[known]] == of_leaf[dataset.labels[item]]
         shown = known[:count]
-        names = [readable(dataset.hierarchy.leaf_names[label]) for label in labels[shown]]
-        notes = [f"kept with {keep[c]:.2f}" for c in shown] if role == "removed" and keep is not None else []
+        names = [readable(tree_of_classes.leaf_names[label]) for label in labels[shown]]
+        lowest = [int(tree_of_classes.lca_level(dataset.labels[item], label)) for label in labels[shown]]
+        common = [
+            ""
+            if alike
+            else readable(tree_of_classes.names[at][tree_of_classes.ancestors[label, at]])
+            if at >= 0
+            else "–"
+            for alike, at, label in zip(same, lowest, labels[shown], strict=False)
+        ]
+        notes = [""] * len(shown)
+        if role in ("removed", "pushed") and keep is not None:
+            notes = [f"kept with {keep[c]:.2f}" for c in shown]
         if role == "pulled":
             notes = ["another view" if pictures[c] == item and not is_prototype[c] else "" for c in shown]
-        result.append(Group(role, pictures[shown], names, same[:count], notes, len(known), int(same.sum())))
+        result.append(Group(role, pictures[shown], names, same[:count], common, notes, len(known), int(same.sum())))
     return result
 
 
@@ -181,8 +193,11 @@ def _draw_group(axis: Axes, dataset: HierarchicalDataset, group: Group, top: flo
         axis.add_patch(Rectangle((x, top), size, size, fill=False, edgecolor=colour, linewidth=2.2))
         short = _fit(name, size + gap - 0.04)
         axis.text(x + size / 2, top + size + 0.1, short, size=7, weight="bold" if same else "normal", **centred)
-        if group.notes:
-            axis.text(x + size / 2, top + size + 0.23, group.notes[number], size=6.5, **centred)
+        lines = [lines[number] for lines in (group.common, group.notes) if any(lines)]
+        for line, text in enumerate(lines):
+            axis.text(
+                x + size / 2, top + size + 0.23 + 0.13 * line, _fit(text, size + gap - 0.04, 6.5), size=6.5, **centred
+            )
 
 
 def _share(group: Group) -> str:
@@ -190,10 +205,10 @@ def _share(group: Group) -> str:
     return f"{share:.0f} % same class" if share >= 10 or share == 0 else f"{share:.1f} % same class"
 
 
-def _fit(name: str, width: float | int) -> str:
+def _fit(name: str, width: float | int, points: float | int = 7) -> str:
     """A name, cut to a width."""
-    if text_width(name, 7) * 1.12 <= width:  # bold letters are wider
+    if text_width(name, points) * 1.12 <= width:  # bold letters are wider
         return name
-    while name and text_width(name + "…", 7) * 1.12 > width:
+    while name and text_width(name + "…", points) * 1.12 > width:
         name = name[:-1]
     return name.rstrip() + "…"

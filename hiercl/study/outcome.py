@@ -137,4 +137,7 @@ def numbers(place: Place) -> dict[tuple[str, str], float]:
         leaves = report.classes[report.classes["level"] == report.rows[-1]["level"]]
         for under, recalls in leaves.groupby("under", sort=False)[["linear", "knn"]].mean().iterrows():
             found |= {("linear_recall", under): recalls["linear"], ("knn_recall", under): recalls["knn"]}
+    if report.tree is not None:
+        for row in report.tree.to_dict("records"):
+            found["tree_ami", f"{row['level']}, {row['size']} prototypes"] = 100 * row["ami"]
     return found | {(name, ""): value for name, value in report.overall.items()}

@@ -78,7 +78,8 @@ class Study:
             point of each); or for every variant that is to be compared the name of its own.
         question: what it is to answer, in words, for the report.
         metrics: what its summary, page and plots show; names of :func:`hiercl.metrics.definitions`; ``linear_recall``
-            and ``knn_recall``: for every coarsest class the mean recall of the leaves under it; or, with label
+            and ``knn_recall``: for every coarsest class the mean recall of the leaves under it; ``tree_ami``: how a
+            learned tree agrees with the true one (:func:`hiercl.metrics.tree_agreement`, in per cent); or, with label
             fractions, ``"1 % labels linear"`` and the like.
 
     Raises:
