@@ -13,7 +13,7 @@ def needed(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = PACKAGES.get(module, module)
+        package = PACKAGES.get(module, module.partition(".")[0])
         raise ImportError(
             f"this explorer needs {package}: pip install {package}, and restart the notebook. The functions of "
             "hiercl.plot draw the same without it."

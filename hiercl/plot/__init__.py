@@ -12,6 +12,7 @@ for each coarsest class, its descendants in shades of it.
 from hiercl.plot._audit import audit
 from hiercl.plot._clouds import cloud, cloud_3d, cloud_picture
 from hiercl.plot._data import gallery, hierarchy
+from hiercl.plot._flow import flow
 from hiercl.plot._history import history, live
 from hiercl.plot._maps import compare_embeddings, embedding, map_2d
 from hiercl.plot._pairs import pairs
@@ -26,6 +27,7 @@ __all__ = [
     "cloud_picture",
     "compare_embeddings",
     "embedding",
+    "flow",
     "gallery",
     "hierarchy",
     "history",

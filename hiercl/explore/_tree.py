@@ -1,0 +1,164 @@
+"""A learned tree: click a node for its pictures, its purity, its place in the map and its flow to the true classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.colors import to_hex
+
+from hiercl import plot
+from hiercl.datasets import HierarchicalDataset
+from hiercl.explore._gallery import gallery, row
+from hiercl.explore._widgets import needed, png, widgets
+from hiercl.plot._canvas import readable
+from hiercl.plot._colours import tint
+from hiercl.plot._tree import check_tree, matching_level, node_labels
+from hiercl.prototypes import PrototypeTree
+from hiercl.runs import Run
+from hiercl.types import Float
+
+PICTURES = 16  # of a node
+COUNTED = 5  # classes of a node that are named
+
+
+def tree(
+    run: Run | PrototypeTree,
+    train: HierarchicalDataset,
+    coordinates: Float[np.ndarray, "items 2"] | None = None,
+    shape: str = "icicle",
+) -> TreeExplorer:
+    """Click a node of the learned tree: the pictures nearest to its prototype, its purity and classes, where its
+    members lie in the map, and how they flow to the classes of the true hierarchy.
+
+    The static twins are :func:`hiercl.plot.tree` and :func:`hiercl.plot.flow`.
+
+    Args:
+        run: with a tree, such as one of HCSC after its warm-up; or a tree.
+        train: the items that it clusters.
+        coordinates: place of every item in the map, such as :func:`hiercl.plot.map_2d` gives; without, no map.
+        shape: "icicle" or "sunburst".
+
+    Raises:
+        ImportError: ipywidgets, anywidget or plotly is not installed.
+        ValueError: there is no tree, it is of other items, coordinates of other items, or another shape.
+
+    Example:
+        >>> hiercl.explore.tree(run, train, coordinates=hiercl.plot.map_2d(hiercl.embed(run, train)))
+    """
+    found = run.tree if isinstance(run, Run) else run
+    check_tree(found, train)
+    if shape not in ("icicle", "sunburst"):
+        raise ValueError(f"shape={shape!r}: it is 'icicle' or 'sunburst'.")
+    if coordinates is not None and coordinates.shape != (len(train), 2):
+        raise ValueError(f"coordinates {list(coordinates.shape)} are not those of {len(train)} items: [items, 2].")
+    return TreeExplorer(found, train, coordinates, shape)
+
+
+class TreeExplorer:
+    """See :func:`tree`. Its widgets are attributes, so that they can be set from code as well."""
+
+    def __init__(self, tree: PrototypeTree, train: HierarchicalDataset, coordinates: Any, shape: str):
+        w = widgets()
+        self.tree, self.train = tree, train
+        self.coordinates = coordinates
+        levels = [(readable(name), level) for level, name in enumerate(train.hierarchy.level_names)]
+        true = matching_level(tree.sizes[0], train.hierarchy)
+        self.level = w.Dropdown(description="true level", options=levels, value=true)
+        self.nodes = [(level, node) for level, size in enumerate(tree.sizes) for node in range(size)]
+        self.figure = self._icicle(shape)
+        self.figure.data[0].on_click(lambda trace, points, state: self._clicked(points))
+        self.map = None if coordinates is None else self._map()
+        self.said, self.pictures = w.HTML(), gallery()
+        self.flow = w.Image(format="png", layout=w.Layout(max_width="100%"))
+        beside = [self.figure] if self.map is None else [self.figure, self.map]
+        self.widget = w.VBox([self.level, w.HBox(beside), self.said, self.pictures, self.flow])
+        self.node = (0, int(tree.counts(0).argmax()))
+        self.level.observe(lambda change: self.draw(), "value")
+        self.draw()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.widget)
+
+    def select(self, level: int, node: int) -> None:
+        """Shows a node, as a click on it does.
+
+        Raises:
+            ValueError: it does not exist.
+        """
+        if (level, node) not in self.nodes:
+            raise ValueError(f"there is no node {node} of level {level}: the tree has {self.tree.sizes} prototypes.")
+        self.node = (level, node)
+        self.draw()
+
+    def _clicked(self, points: Any) -> None:
+        if points.point_inds and (place := points.point_inds[0]) > 0:  # 0 is the root
+            self.select(*self.nodes[place - 1])
+
+    def draw(self) -> None:
+        """What is known of the chosen node."""
+        level, node = self.node
+        tree, train = self.tree, self.train
+        members = tree.members(level, node).cpu().numpy()
+        items = tree.exemplars(level, node, PICTURES).cpu().numpy()
+        names = [readable(train.hierarchy.leaf_names[train.labels[item]]) for item in items]
+        self.pictures.rows = [row(train, items, [[name] for name in names], "Nearest to the prototype")]
+        self.said.value = self._in_words(members)
+        self.flow.value = png(plot.flow(tree, train, level, self.level.value, node if len(members) else None))
+        if self.map is not None:
+            with self.map.batch_update():
+                self.map.data[1].x, self.map.data[1].y = self.coordinates[members].T
+
+    def _in_words(self, members: np.ndarray) -> str:
+        level, node = self.node
+        if not len(members):
+            return f"<b>Level {level}, prototype {node}</b> is empty."
+        lines = [f"<b>Level {level}, prototype {node}</b>: {len(members):,} items"]
+        for true, name in enumerate(self.train.hierarchy.level_names):
+            counts = np.bincount(self.train.labels_at(true)[members], minlength=self.train.hierarchy.sizes[true])
+            first = np.argsort(-counts, kind="stable")[:COUNTED]
+            shares = [
+                f"{readable(self.train.hierarchy.names[true][k])} {100 * counts[k] / len(members):.0f} %"
+                for k in first
+                if counts[k]
+            ]
+            lines.append(f"{name}: {', '.join(shares)}")
+        return "<br>".join(lines)
+
+    def _icicle(self, shape: str) -> Any:
+        """The tree; a node is as large as the number of its members, and the paler the less pure it is."""
+        go, tree = needed("plotly.graph_objects"), self.tree
+        labels, colours, parents, values = ["all items"], ["#f4f4f4"], [""], [len(self.train)]
+        for level in range(tree.levels):
+            true = matching_level(tree.sizes[level], self.train.hierarchy)
+            purity = tree.purity(torch.as_tensor(self.train.labels_at(true)))[level].nan_to_num().tolist()
+            above = [0] * tree.sizes[0] if level == 0 else tree.parent[level].tolist()
+            for node, (name, colour) in enumerate(node_labels(tree, self.train, level, true)):
+                labels.append(name)
+                colours.append(to_hex(tint(colour, 0.25 + 0.75 * purity[node])))
+                parents.append("root" if level == 0 else f"{level - 1}.{above[node]}")
+                values.append(int(tree.counts(level)[node]))
+        ids = ["root", *(f"{level}.{node}" for level, node in self.nodes)]
+        kind = go.Icicle if shape == "icicle" else go.Sunburst
+        trace = kind(ids=ids, labels=labels, parents=parents, values=values, branchvalues="total")
+        trace.marker.colors = colours
+        trace.hovertemplate = "%{label}<br>%{value} items<extra></extra>"
+        layout = {"margin": {"l": 5, "r": 5, "t": 30, "b": 5}, "height": 420, "width": 520}
+        layout["title"] = {"text": f"Learned tree: {' > '.join(map(str, tree.sizes))} prototypes", "font": {"size": 14}}
+        return go.FigureWidget([trace], layout)
+
+    def _map(self) -> Any:
+        """All items, and those of the chosen node."""
+        go = needed("plotly.graph_objects")
+        everyone = go.Scattergl(
+            x=self.coordinates[:, 0], y=self.coordinates[:, 1], mode="markers", hoverinfo="skip", name="all items"
+        )
+        everyone.marker = {"size": 3, "color": "#c8c8c8"}
+        chosen = go.Scattergl(mode="markers", hoverinfo="skip", name="members", marker={"size": 4, "color": "#0072B2"})
+        layout = {"margin": {"l": 5, "r": 5, "t": 30, "b": 5}, "height": 420, "width": 420, "template": "plotly_white"}
+        layout["title"] = {"text": "Members in the map", "font": {"size": 14}}
+        layout |= {"xaxis": {"visible": False}, "yaxis": {"visible": False}, "legend": {"orientation": "h", "y": 0}}
+        return go.FigureWidget([everyone, chosen], layout)
