@@ -25,17 +25,8 @@ lab: .venv/ready  ## Open the quickstart notebook in JupyterLab.
 test: .venv/ready  ## All tests but the notebooks.
 	$(BIN)/python -m pytest -q -n 2
 
-test-notebooks: .venv/ready  ## Run every notebook with tiny settings.
-	HIERCL_FAST=1 HIERCL_OUT=$(CURDIR)/runs/test-notebooks $(BIN)/python -m pytest -q -p no:cacheprovider -o addopts= --nbmake --nbmake-timeout=400 notebooks
-
-lint: .venv/ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-
-notebooks: .venv/ready  ## Make the notebooks from their sources and run them: what is committed.
-	for source in notebooks/*.py; do \
-		$(BIN)/jupytext --quiet --to ipynb --execute --run-path notebooks $$source || exit 1; \
-	done
+test-notebooks: .venv/ready  ## Make the notebooks from their sources and run them: what is committed. NAMES="01_pairs" for some.
+	$(BIN)/python notebooks/build.py $(NAMES)
 
 bench: .venv/ready  ## Speed, as ratios measured side by side.
 	$(BIN)/hiercl bench

@@ -36,6 +36,7 @@ _MODULES = (
     "datasets",
     "descriptors",
     "encoders",
+    "exercises",
     "explore",
     "gates",
     "level_count",

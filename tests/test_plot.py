@@ -394,3 +394,34 @@ def test_pairs_of_a_supervised_term_are_judged_at_its_level(dataset):
     assert "“lion” like the anchor" in at_leaves and "0 % same class" in at_leaves
     with pytest.raises(ValueError, match="level=3: the hierarchy of little has the levels 0 to 2"):
         plot.pairs(supervised, dataset, level=3)
+
+
+def test_the_matrix_of_pairs_shows_every_role_in_the_order_of_classes(step, dataset):
+    pairs = step.terms[0].pairs
+    figure = plot.pair_matrix(step, dataset, level=2, anchors=9, candidates=500)
+    drawn = np.asarray(figure.axes[0].images[0].get_array())
+    known = (pairs.candidates.item >= 0).numpy()
+    assert drawn.shape == (len(pairs.anchors), known.sum())
+    same = dataset.labels[pairs.candidates.item[known]] == dataset.labels[pairs.anchors.item[0]]
+    negative = pairs.negative[0, known].numpy()
+    order = plot._matrix.ORDER
+    counts = {role: int((drawn[0] == place).sum()) for place, role in enumerate(order)}
+    assert counts["false negative"] == (negative & same).sum() and counts["pushed"] == (negative & ~same).sum()
+    assert counts["removed"] == int(pairs.removed[0, known].sum())
+    assert counts["pulled"] == int((pairs.positive[0, known] > 0).sum())
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [f"{role} ({count:,})" for role, count in counts.items() if count]
+    places = plot._matrix._some(np.flatnonzero(known), pairs.candidates.item.numpy(), dataset, 500)
+    paths = HIERARCHY.ancestors[dataset.labels[pairs.candidates.item.numpy()[places]]].tolist()
+    assert paths == sorted(paths)
+    with pytest.raises(ValueError, match="no level 3"):
+        plot.pair_matrix(step, dataset, level=3)
+
+
+def test_a_matrix_of_prototypes_is_none(dataset):
+    pairs = Pairs.from_matrices(
+        Members.of(Kind.VIEW, torch.tensor([0])), Members.of(Kind.PROTOTYPE, torch.arange(6)), torch.eye(6)[:1], level=1
+    )
+    step = Step((Term("prototype 1", torch.zeros(1, 6), pairs),), torch.tensor([0]))
+    with pytest.raises(ValueError, match="are prototypes or empty: choose another term"):
+        plot.pair_matrix(step, dataset)

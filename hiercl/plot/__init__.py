@@ -15,6 +15,8 @@ from hiercl.plot._data import gallery, hierarchy
 from hiercl.plot._flow import flow
 from hiercl.plot._history import history, live
 from hiercl.plot._maps import compare_embeddings, embedding, map_2d
+from hiercl.plot._masks import mask_separation, masks
+from hiercl.plot._matrix import pair_matrix
 from hiercl.plot._pairs import pairs
 from hiercl.plot._study import study
 from hiercl.plot._tree import tree
@@ -33,6 +35,9 @@ __all__ = [
     "history",
     "live",
     "map_2d",
+    "mask_separation",
+    "masks",
+    "pair_matrix",
     "pairs",
     "study",
     "tree",

@@ -1,0 +1,53 @@
+"""Makes the notebooks from their sources: executed, with figures, without widget state.
+
+    .venv/bin/python notebooks/build.py                  # all
+    .venv/bin/python notebooks/build.py 01_pairs         # one of them
+
+A source is notebooks/source/NAME.py (jupytext's percent form); the notebook is notebooks/NAME.ipynb.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+MOST_BYTES = 700_000
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def main(names: list[str]) -> None:
+    """Builds the named notebooks, or all."""
+    sources = [HERE / "source" / f"{name}.py" for name in names] or sorted((HERE / "source").glob("*.py"))
+    for source in sources:
+        target = HERE / f"{source.stem}.ipynb"
+        start = time.perf_counter()
+        notebook = jupytext.read(source)
+        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": HERE}}).execute()
+        target.write_text(nbformat.writes(plain(notebook)) + "\n", encoding="utf-8")
+        size = target.stat().st_size
+        print(f"{target.name}: {time.perf_counter() - start:.0f} s, {size / 1e6:.2f} MB", flush=True)
+        if size > MOST_BYTES:
+            raise SystemExit(f"{target.name} has {size:,} bytes, more than {MOST_BYTES:,}: fewer or smaller figures.")
+
+
+def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without the state of widgets, which takes megabytes and shows nothing where there is no kernel; without times."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.pop("jupytext", None)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"  # the same in every build
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                output["data"] = {"text/plain": "An explorer: run this cell in JupyterLab to use it."}
+    return notebook
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
