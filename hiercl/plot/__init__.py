@@ -11,12 +11,16 @@ for each coarsest class, its descendants in shades of it.
 
 from hiercl.plot._audit import audit
 from hiercl.plot._clouds import cloud, cloud_3d, cloud_picture
+from hiercl.plot._confusion import confusion
+from hiercl.plot._curves import curves
 from hiercl.plot._data import gallery, hierarchy
+from hiercl.plot._dendrogram import dendrogram
 from hiercl.plot._flow import flow
 from hiercl.plot._history import history, live
 from hiercl.plot._maps import compare_embeddings, embedding, map_2d
 from hiercl.plot._masks import mask_separation, masks
 from hiercl.plot._matrix import pair_matrix
+from hiercl.plot._neighbours import neighbours
 from hiercl.plot._pairs import pairs
 from hiercl.plot._study import study
 from hiercl.plot._tree import tree
@@ -28,6 +32,9 @@ __all__ = [
     "cloud_3d",
     "cloud_picture",
     "compare_embeddings",
+    "confusion",
+    "curves",
+    "dendrogram",
     "embedding",
     "flow",
     "gallery",
@@ -37,6 +44,7 @@ __all__ = [
     "map_2d",
     "mask_separation",
     "masks",
+    "neighbours",
     "pair_matrix",
     "pairs",
     "study",
