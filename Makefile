@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HIERCL_DATA ?= $(CURDIR)/data
 
-.PHONY: demo lab test test-notebooks lint notebooks bench clean
+.PHONY: demo lab test test-notebooks test-browser lint notebooks bench clean
 .DEFAULT_GOAL := demo
 
 # uv installs the same packages as pip, in seconds. Remove .venv after changing pyproject.toml by hand.

@@ -1,6 +1,7 @@
 """The explorer of trees and its static twin, plot.flow, without a browser."""
 
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,7 +27,7 @@ def tree(data):
 
 
 def click(explorer, place):
-    """As plotly reports a click on a node: 0 is the root, then level by level."""
+    """As plotly reports a click on a bar: the nodes, level by level."""
     trace = explorer.figure.data[0]
     for callback in trace._click_callbacks:
         callback(trace, SimpleNamespace(point_inds=[place]), None)
@@ -36,7 +37,7 @@ def test_a_click_shows_the_node(tree, data):
     xy = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
     explorer = explore.tree(tree, data, coordinates=xy)
     before = explorer.flow.value
-    click(explorer, 1 + 2 + 3)  # after the root and the two prototypes of level 0: number 3 of level 1
+    click(explorer, 2 + 3)  # after the two prototypes of level 0: number 3 of level 1
     assert explorer.node == (1, 3)
     members = tree.members(1, 3).numpy()
     assert np.array_equal(explorer.map.data[1].x, xy[members, 0])
@@ -47,22 +48,20 @@ def test_a_click_shows_the_node(tree, data):
         counts = np.bincount(data.labels_at(level)[members])
         best = data.hierarchy.names[level][counts.argmax()]
         assert f"{name}: {best} {100 * counts.max() / len(members):.0f} %" in explorer.said.value
-    click(explorer, 0)
-    assert explorer.node == (1, 3), "the root is no node"
     with pytest.raises(ValueError, match="no node 9 of level 1"):
         explorer.select(1, 9)
 
 
 def test_the_picture_is_the_tree(tree, data):
-    for shape in ("icicle", "sunburst"):
-        trace = explore.tree(tree, data, shape=shape).figure.data[0]
-        values = dict(zip(trace.ids, trace.values, strict=True))
-        assert trace.type == shape and values["root"] == 64
-        for level in range(2):
-            counts = tree.counts(level).tolist()
-            assert [values[f"{level}.{node}"] for node in range(tree.sizes[level])] == counts
-        above = dict(zip(trace.ids, trace.parents, strict=True))
-        assert [above[f"1.{node}"] for node in range(6)] == [f"0.{k}" for k in tree.parent[1].tolist()]
+    bars = explore.tree(tree, data).figure.data[0]
+    assert list(bars.x) == tree.counts(0).tolist() + tree.counts(1).tolist()
+    assert list(bars.y) == [0] * 2 + [1] * 6
+    spans = [(start, start + length) for start, length in zip(bars.base, bars.x, strict=True)]
+    assert sorted(spans[:2])[0][0] == 0 and max(end for _, end in spans[:2]) == 64
+    for node, above in enumerate(tree.parent[1].tolist()):
+        assert spans[above][0] <= spans[2 + node][0] and spans[2 + node][1] <= spans[above][1], "below its parent"
+    below = sorted(span for span in spans[2:] if span[0] < span[1])
+    assert all(first[1] == second[0] for first, second in pairwise(below)), "without gaps"
 
 
 def test_what_is_no_tree(tree, data, as_a_user):
@@ -70,8 +69,6 @@ def test_what_is_no_tree(tree, data, as_a_user):
         explore.tree(None, data)
     with pytest.raises(ValueError, match=r"coordinates \[3, 2\] are not those of 64 items"):
         explore.tree(tree, data, coordinates=np.zeros((3, 2), np.float32))
-    with pytest.raises(ValueError, match="shape='circle'"):
-        explore.tree(tree, data, shape="circle")
 
 
 def test_without_plotly_it_says_what_to_install(tree, data, monkeypatch):

@@ -315,7 +315,7 @@ def test_tables_that_are_no_audit_are_an_error():
 def test_pairs_show_every_role_most_similar_first(step, dataset):
     figure = plot.pairs(step, dataset, count=4)
     written = texts(figure)
-    for expected in ("+ pulled", "− pushed", "× removed", "○ left alone", "another view", "kept with 0.25"):
+    for expected in ("+ pulled", "− pushed", "× removed", "○ left alone", "another view", "keep 0.25"):
         assert expected in written
     similarity = step.terms[0].logits[0].numpy()
     removed = np.flatnonzero(step.terms[0].pairs.removed[0].numpy())

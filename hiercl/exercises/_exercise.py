@@ -34,39 +34,33 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_CHECKS))
 
 
-def check(name: str, answer: Any) -> bool:
-    """Says whether an answer is right, and if not, where to look. Its docstring is the question.
+def check(name: str, answer: Any) -> None:
+    """Prints whether an answer is right, and if not, where to look.
 
     Args:
         name: of the exercise, as the notebook gives it: ``"01 loss"``.
         answer: a number, a word or a function, whatever the question asks for; ``...`` is no answer yet.
 
-    Returns:
-        Whether it is right.
-
     Raises:
         ValueError: there is no such exercise.
 
     Example:
-        >>> check("01 false negatives", 0.5)
-        Not yet: half of all pushed pairs would be of one class ...
-        False
+        >>> check("01 false negatives", 0.95)
+        Not yet: that is the share of the pushed that is rightly pushed.
     """
     if name not in _CHECKS:
         raise unknown("exercise", name, _CHECKS)
     if answer is ...:
         print(f"{name}: no answer yet. Write yours in place of the three dots.")
-        return False
+        return
     try:
         _CHECKS[name](answer)
     except Wrong as error:
         print(f"Not yet: {error}")
-        return False
     except Exception as error:  # of the student's own function
         print(f"Not yet: your code stopped with {type(error).__name__}: {error}")
-        return False
-    print("Right.")
-    return True
+    else:
+        print("Right.")
 
 
 def _given(answer: Any) -> None:

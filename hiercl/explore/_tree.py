@@ -27,7 +27,6 @@ def tree(
     run: Run | PrototypeTree,
     train: HierarchicalDataset,
     coordinates: Float[np.ndarray, "items 2"] | None = None,
-    shape: str = "icicle",
 ) -> TreeExplorer:
     """Click a node of the learned tree: the pictures nearest to its prototype, its purity and classes, where its
     members lie in the map, and how they flow to the classes of the true hierarchy.
@@ -38,28 +37,25 @@ def tree(
         run: with a tree, such as one of HCSC after its warm-up; or a tree.
         train: the items that it clusters.
         coordinates: place of every item in the map, such as :func:`hiercl.plot.map_2d` gives; without, no map.
-        shape: "icicle" or "sunburst".
 
     Raises:
         ImportError: ipywidgets, anywidget or plotly is not installed.
-        ValueError: there is no tree, it is of other items, coordinates of other items, or another shape.
+        ValueError: there is no tree, it is of other items, or coordinates are.
 
     Example:
         >>> hiercl.explore.tree(run, train, coordinates=hiercl.plot.map_2d(hiercl.embed(run, train)))
     """
     found = run.tree if isinstance(run, Run) else run
     check_tree(found, train)
-    if shape not in ("icicle", "sunburst"):
-        raise ValueError(f"shape={shape!r}: it is 'icicle' or 'sunburst'.")
     if coordinates is not None and coordinates.shape != (len(train), 2):
         raise ValueError(f"coordinates {list(coordinates.shape)} are not those of {len(train)} items: [items, 2].")
-    return TreeExplorer(found, train, coordinates, shape)
+    return TreeExplorer(found, train, coordinates)
 
 
 class TreeExplorer:
     """See :func:`tree`. Its widgets are attributes, so that they can be set from code as well."""
 
-    def __init__(self, tree: PrototypeTree, train: HierarchicalDataset, coordinates: Any, shape: str):
+    def __init__(self, tree: PrototypeTree, train: HierarchicalDataset, coordinates: Any):
         w = widgets()
         self.tree, self.train = tree, train
         self.coordinates = coordinates
@@ -67,7 +63,7 @@ class TreeExplorer:
         true = matching_level(tree.sizes[0], train.hierarchy)
         self.level = w.Dropdown(description="true level", options=levels, value=true)
         self.nodes = [(level, node) for level, size in enumerate(tree.sizes) for node in range(size)]
-        self.figure = self._icicle(shape)
+        self.figure = self._icicle()
         self.figure.data[0].on_click(lambda trace, points, state: self._clicked(points))
         self.map = None if coordinates is None else self._map()
         self.said, self.pictures = w.HTML(), gallery()
@@ -95,8 +91,8 @@ class TreeExplorer:
         self.draw()
 
     def _clicked(self, points: Any) -> None:
-        if points.point_inds and (place := points.point_inds[0]) > 0:  # 0 is the root
-            self.select(*self.nodes[place - 1])
+        if points.point_inds:
+            self.select(*self.nodes[points.point_inds[0]])
 
     def draw(self) -> None:
         """What is known of the chosen node."""
@@ -128,27 +124,53 @@ class TreeExplorer:
             lines.append(f"{name}: {', '.join(shares)}")
         return "<br>".join(lines)
 
-    def _icicle(self, shape: str) -> Any:
-        """The tree; a node is as large as the number of its members, and the paler the less pure it is."""
+    def _icicle(self) -> Any:
+        """The tree as an icicle: below every node its children, as wide as their numbers of members; the paler a node,
+        the less pure it is. Bars, since plotly's own icicle zooms where it is clicked, and does not say so."""
         go, tree = needed("plotly.graph_objects"), self.tree
-        labels, colours, parents, values = ["all items"], ["#f4f4f4"], [""], [len(self.train)]
+        starts, trace = self._starts(), go.Bar(orientation="h", width=0.97, showlegend=False)
+        names, colours = [], []
         for level in range(tree.levels):
             true = matching_level(tree.sizes[level], self.train.hierarchy)
             purity = tree.purity(torch.as_tensor(self.train.labels_at(true)))[level].nan_to_num().tolist()
-            above = [0] * tree.sizes[0] if level == 0 else tree.parent[level].tolist()
             for node, (name, colour) in enumerate(node_labels(tree, self.train, level, true)):
-                labels.append(name)
+                names.append(name)
                 colours.append(to_hex(tint(colour, 0.25 + 0.75 * purity[node])))
-                parents.append("root" if level == 0 else f"{level - 1}.{above[node]}")
-                values.append(int(tree.counts(level)[node]))
-        ids = ["root", *(f"{level}.{node}" for level, node in self.nodes)]
-        kind = go.Icicle if shape == "icicle" else go.Sunburst
-        trace = kind(ids=ids, labels=labels, parents=parents, values=values, branchvalues="total")
-        trace.marker.colors = colours
-        trace.hovertemplate = "%{label}<br>%{value} items<extra></extra>"
-        layout = {"margin": {"l": 5, "r": 5, "t": 30, "b": 5}, "height": 420, "width": 520}
+        trace.y = [level for level, _ in self.nodes]
+        trace.x = [int(tree.counts(level)[node]) for level, node in self.nodes]
+        trace.base = [starts[node] for node in self.nodes]
+        trace.text, trace.textposition, trace.textangle = names, "inside", 0
+        trace.insidetextanchor = "middle"
+        trace.marker = {"color": colours, "line": {"color": "white", "width": 1}}
+        trace.hovertemplate = "%{text}<br>%{x} items<extra></extra>"
+        layout = {
+            "margin": {"l": 60, "r": 5, "t": 30, "b": 30},
+            "height": 320,
+            "width": 640,
+            "template": "plotly_white",
+        }
         layout["title"] = {"text": f"Learned tree: {' > '.join(map(str, tree.sizes))} prototypes", "font": {"size": 14}}
-        return go.FigureWidget([trace], layout)
+        levels = list(range(tree.levels))
+        layout["yaxis"] = {
+            "tickvals": levels,
+            "ticktext": [f"level {level}" for level in levels],
+            "autorange": "reversed",
+        }
+        layout["xaxis"] = {"title": {"text": "items", "font": {"size": 11}}, "range": [0, len(self.train)]}
+        layout["uniformtext"] = {"minsize": 8, "mode": "hide"}
+        return go.FigureWidget([trace], layout | {"dragmode": False})
+
+    def _starts(self) -> dict[tuple[int, int], int]:
+        """Where the bar of every node begins: children of a node side by side, from where it begins."""
+        tree, starts, end = self.tree, {}, 0
+        for node in range(tree.sizes[0]):
+            starts[0, node], end = end, end + int(tree.counts(0)[node])
+        for level in range(1, tree.levels):
+            free = {above: starts[level - 1, above] for above in range(tree.sizes[level - 1])}
+            for node, above in enumerate(tree.parent[level].tolist()):
+                starts[level, node] = free[above]
+                free[above] += int(tree.counts(level)[node])
+        return starts
 
     def _map(self) -> Any:
         """All items, and those of the chosen node."""
@@ -158,7 +180,7 @@ class TreeExplorer:
         )
         everyone.marker = {"size": 3, "color": "#c8c8c8"}
         chosen = go.Scattergl(mode="markers", hoverinfo="skip", name="members", marker={"size": 4, "color": "#0072B2"})
-        layout = {"margin": {"l": 5, "r": 5, "t": 30, "b": 5}, "height": 420, "width": 420, "template": "plotly_white"}
+        layout = {"margin": {"l": 5, "r": 5, "t": 30, "b": 5}, "height": 320, "width": 380, "template": "plotly_white"}
         layout["title"] = {"text": "Members in the map", "font": {"size": 14}}
         layout |= {"xaxis": {"visible": False}, "yaxis": {"visible": False}, "legend": {"orientation": "h", "y": 0}}
         return go.FigureWidget([everyone, chosen], layout)

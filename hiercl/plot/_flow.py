@@ -81,7 +81,7 @@ def _title(tree: PrototypeTree, dataset: HierarchicalDataset, depth: int, level:
     agreement = tree_agreement(tree, dataset.labels, dataset.hierarchy)
     found = agreement[(agreement["prototypes"] == depth) & (agreement["level"] == name)].iloc[0]
     return (
-        f"{tree.sizes[depth]} prototypes and the true “{name}”: AMI {100 * found['ami']:.1f} %, "
+        f"{tree.sizes[depth]} prototypes and the true “{name}”: AMI {100 * found['ami'] + 0.0:.1f} %, "
         f"purity {100 * found['purity']:.1f} %"
     )
 

@@ -155,7 +155,7 @@ def role_groups(
         ]
         notes = [""] * len(shown)
         if role in ("removed", "pushed") and keep is not None:
-            notes = [f"kept with {keep[c]:.2f}" for c in shown]
+            notes = [f"keep {keep[c]:.2f}" for c in shown]
         if role == "pulled":
             notes = ["another view" if pictures[c] == item and not is_prototype[c] else "" for c in shown]
         result.append(Group(role, pictures[shown], names, same[:count], common, notes, len(known), int(same.sum())))

@@ -1,0 +1,195 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 11 · Scaling up
+#
+# **You will be able to** say where the time of a training goes, what grows with batch, queue and prototypes, move to a
+# GPU or several, and send a sweep to a cluster.
+#
+# About three minutes of computing on two CPU cores. Before: [09, the ablation lab](09_ablation_lab.ipynb).
+
+# %%
+import os
+import tempfile
+import time
+
+import joblib
+import matplotlib.pyplot as plt
+import torch
+from accelerate import notebook_launcher
+
+import hiercl
+from hiercl.exercises import check
+
+# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
+
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+DATA, PER_CLASS = ("shapes", 10) if FAST else ("cifar100", 20)
+SETTINGS = dict(epochs=1, seed=0, monitor_every=0, progress=False)
+train, test = hiercl.load(DATA)
+train = train.per_class(PER_CLASS)
+
+# %% [markdown]
+# ## 1. This machine
+#
+# `device="auto"` takes CUDA where there is one, and the code is the same. `precision="auto"` takes bf16 where the
+# hardware has it.
+
+# %%
+print("CUDA:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
+run = hiercl.fit("moco", train, **SETTINGS)
+for name in ("torch", "device", "precision", "threads"):
+    print(f"{name}: {run.environment.get(name)}")
+
+# %% [markdown]
+# ## 2. Where the time goes
+#
+# A step is: views, forward and backward of the encoder, the loss, the optimiser. Methods differ in how many pictures
+# go through an encoder, and in what they do before an epoch (`refresh`: prototypes, neighbours, masks).
+#
+# **Predict** the order of these methods by images per second.
+
+# %%
+methods = {"simclr": {}, "moco": {}, "hcsc": {"prototypes": (5, 20), "warm_up": 0.0}, "csml": {}, "hmc": {}}
+speeds = {}
+for name, own in methods.items():
+    history = hiercl.fit(name, train, **SETTINGS | {"epochs": 2}, **own).history
+    speeds[name] = history["images_per_second"].iloc[-1]
+plt.figure(figsize=(7, 2.4))
+plt.barh(list(speeds), list(speeds.values()), color="#0072B2")
+plt.xlabel("anchors a second, second epoch (refresh apart)")
+fastest, slowest = max(speeds, key=speeds.get), min(speeds, key=speeds.get)
+print(f"{fastest} is {speeds[fastest] / speeds[slowest]:.1f} times as fast as {slowest}.")
+
+# %% [markdown]
+# ## 3. What grows
+#
+# The loss compares every anchor with every candidate: its matrix has (anchors × candidates) entries. For SimCLR with
+# batch $B$ that is $(2B)^2$ numbers of four bytes, a term each, and several such matrices are held for the backward
+# pass.
+
+
+# %%
+def seconds_of_loss(batch, candidates):
+    """Median seconds of InfoNCE, forward and backward, on random embeddings."""
+    z = torch.nn.functional.normalize(torch.randn(batch, 128), dim=1).requires_grad_()
+    keys = torch.nn.functional.normalize(torch.randn(candidates, 128), dim=1)
+    times = []
+    for _ in range(3 if FAST else 7):
+        start = time.perf_counter()
+        torch.logsumexp(z @ keys.T / 0.1, dim=1).mean().backward()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+# %%
+sizes = (256, 1024, 4096) if FAST else (256, 1024, 4096, 16384)
+curves = {f"{batch} anchors": [1000 * seconds_of_loss(batch, size) for size in sizes] for batch in (64, 256)}
+plt.figure(figsize=(7, 2.8))
+for (name, milliseconds), marker in zip(curves.items(), "os", strict=True):
+    plt.loglog(sizes, milliseconds, f"{marker}-", label=name)
+plt.xlabel("candidates (batch, queue)")
+plt.ylabel("milliseconds")
+_ = plt.legend()
+longer = curves["256 anchors"][-1] / curves["256 anchors"][0]
+print(f"{sizes[-1] // sizes[0]} times the candidates take {longer:.0f} times as long")
+
+# %% [markdown]
+# **Exercise.** How many MiB does one such matrix of float32 take for SimCLR at batch 4,096? (1 MiB is $2^{20}$ bytes;
+# both views are anchors, and both are candidates.)
+
+# %%
+check("11 memory", ...)
+
+# %% [markdown]
+# `block=` makes the similarities some anchors at a time: the same loss and the same gradient, in less memory.
+
+# %%
+whole = hiercl.fit("supcon", train, batch=256, **SETTINGS).history["loss"].iloc[-1]
+blocks = hiercl.fit("supcon", train, batch=256, block=64, **SETTINGS).history["loss"].iloc[-1]
+print(f"loss of the last epoch: {whole:.6f} whole, {blocks:.6f} in blocks of 64 anchors")
+
+# %% [markdown]
+# ## 4. Several GPUs
+#
+# On one machine with several GPUs, from a notebook: `accelerate`'s `notebook_launcher` starts a process for each, and
+# `hiercl.fit` in them is one training. Each anchor sees the candidates of all processes: loss and gradient are those
+# of one large batch. Here it is with one process, so that it runs everywhere.
+
+
+# %%
+def training():
+    hiercl.fit("moco", train, **SETTINGS, device="cpu" if not torch.cuda.is_available() else "auto")
+
+
+notebook_launcher(training, num_processes=max(1, torch.cuda.device_count()))
+
+# %% [markdown]
+# From a shell the same is `torchrun --nproc-per-node 4 train.py`, where `train.py` calls `hiercl.fit` as always.
+#
+# **Exercise.** Four GPUs with a batch of 256 each behave as one batch of 1,024. A common rule scales the learning rate
+# in proportion to the batch. If 0.003 was right for one GPU with 256, which rate does the rule give?
+
+# %%
+check("11 rate", ...)
+
+# %% [markdown]
+# ## 5. Many trainings
+#
+# A study has many independent runs, and needs no several GPUs for one of them: it needs several *runs at a time*. With
+# joblib: two processes here, or a cluster's workers with `joblib.parallel_config(backend="dask")` and not a line more.
+
+# %%
+base = {"method": "moco", "epochs": 1, "batch": 128, "queue": 256, "monitor_every": 0}
+sweep = hiercl.Study(base, {"temperature": [0.1, 0.5]}, seeds=1, out=tempfile.mkdtemp(), name="sweep")
+with joblib.parallel_config(backend="loky"):  # or "dask", after dask.distributed.Client("scheduler:8786")
+    sweep.run(train, test.per_class(5), n_jobs=2, progress=False)
+sweep.table()[["variant", "seed", "state", "seconds"]].round(1)
+
+# %% [markdown]
+# **Exercise.** A study has 60 runs of 10 minutes. Your cluster has 8 workers. How many minutes does it take at least,
+# if nothing goes wrong?
+
+# %%
+check("11 cluster", ...)
+
+# %% [markdown]
+# ## 6. Stop and go on
+#
+# Long trainings are stopped: by a time limit, by a crash, by you. With `out=` a run writes a checkpoint after every
+# epoch, and `resume=True` goes on to the very same result.
+
+# %%
+folder = tempfile.mkdtemp() + "/run"
+
+
+def stop_after_one(run):
+    if len(run.history) == 1:
+        raise KeyboardInterrupt
+
+
+three = SETTINGS | {"epochs": 3}
+straight = hiercl.fit("simclr", train, **three)
+_ = hiercl.fit("simclr", train, out=folder, callbacks=[stop_after_one], **three)
+resumed = hiercl.fit("simclr", train, out=folder, resume=True, **three)
+same = all(torch.equal(a, b) for a, b in zip(straight.method.parameters(), resumed.method.parameters(), strict=True))
+print("The same weights, bit for bit:", same)
+
+# %% [markdown]
+# ## Summary
+#
+# * Images a second differ by the passes a method needs; what it does between epochs comes on top.
+# * Batch and queue cost in proportion, pictures × pictures in memory; blocks bound that.
+# * One training on several GPUs is one call in several processes; a sweep is several runs at a time.
+#
+# **To think about.** You have eight GPUs for an hour. One training eight times as long, or eight seeds?
