@@ -39,12 +39,14 @@ class Place:
     Attributes:
         folder: of the training.
         report: of what it was judged to be.
-        features: of training and test items.
+        train_features: of the training items, whatever it is judged by.
+        features: of the test items.
         error: what went wrong, if anything did.
     """
 
     folder: Path
     report: Path
+    train_features: Path
     features: Path
     error: Path
 
@@ -52,8 +54,8 @@ class Place:
     def of(cls, configuration: Configuration, runs: Path) -> Place:
         """The place of a configuration below a folder of runs."""
         folder, judged = runs / configuration.training_hash, configuration.judged_hash
-        features = folder / f"features-{configuration.test_hash}.npz"
-        return cls(folder, folder / f"report-{judged}", features, folder / f"error-{judged}.txt")
+        features = [folder / f"features-{part}.npy" for part in ("train", configuration.test_hash)]
+        return cls(folder, folder / f"report-{judged}", *features, folder / f"error-{judged}.txt")
 
     @property
     def state(self) -> str:
@@ -79,8 +81,7 @@ class Place:
 
     def test_features(self) -> np.ndarray:
         """Features of the test items, ``[n, d]``."""
-        with np.load(self.features) as file:
-            return file["test"]
+        return np.load(self.features)
 
 
 def one(
@@ -144,7 +145,7 @@ def _made(
             draws=judged.label_draws,
             knn_k=judged.knn_k,
             knn_temperature=judged.knn_temperature,
-            features=_features(run, train, test, place.features),
+            features=(_features(run, train, place.train_features), _features(run, test, place.features)),
             progress=False,
         )
         _save(report, place.report, time.perf_counter() - start)
@@ -163,16 +164,13 @@ def _check_data(configuration: Configuration, train: HierarchicalDataset, test: 
         )
 
 
-def _features(
-    run: Run, train: HierarchicalDataset, test: HierarchicalDataset, file: Path
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of training and test set; kept, so that they are made once."""
+def _features(run: Run, dataset: HierarchicalDataset, file: Path) -> torch.Tensor:
+    """Features of a data set; kept, so that they are made once."""
     if not file.exists():
-        temporary = file.with_suffix(".partial.npz")
-        np.savez(temporary, train=embed(run, train).numpy(), test=embed(run, test).numpy())
+        temporary = file.with_suffix(".partial.npy")
+        np.save(temporary, embed(run, dataset).numpy())
         temporary.replace(file)
-    with np.load(file) as kept:
-        return torch.from_numpy(kept["train"]), torch.from_numpy(kept["test"])
+    return torch.from_numpy(np.load(file))
 
 
 def _save(report: Report, folder: Path, seconds: float) -> None:
