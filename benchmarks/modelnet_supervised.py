@@ -13,6 +13,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import tyro
@@ -26,7 +27,7 @@ from hiercl.environment import git_commit
 from hiercl.fine_tuning import FineTuneConfig, fine_tune
 
 HERE = Path(__file__).parent
-SETTINGS = ("data", "least", "epochs", "points", "batch", "lr", "head_lr", "weight_decay")
+SETTINGS = ("data", "least", "epochs", "points", "rotation", "batch", "lr", "head_lr", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Supervised:
     """Over the training shapes."""
     points: int = 512
     """Of a training view; the test has all."""
+    rotation: Literal["up", "any", "none"] = "up"
+    """Of a training view; PointNet's official training has up, DGCNN's none."""
     batch: int = 32
     """Shapes a step."""
     lr: float = 0.05
@@ -79,6 +82,7 @@ def one(settings: Supervised, encoder: str, seed: int) -> None:
         head_lr=settings.head_lr,
         weight_decay=settings.weight_decay,
         points=settings.points,
+        rotation=settings.rotation,
     )
     start, cpu = time.perf_counter(), time.process_time()
     tuned = fine_tune(model, train, config, seed)

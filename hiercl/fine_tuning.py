@@ -69,8 +69,11 @@ class FineTuneConfig:
     flip: float = 0.5
     """Probability of a left-right flip; crop and flip are the only augmentation of pictures."""
     points: int | None = None
-    """Points of a training view of a cloud; by default half of the cloud's. Clouds are turned about z, scaled, shifted
-    and jittered as in :class:`~hiercl.views.PointViewConfig`."""
+    """Points of a training view of a cloud; by default half of the cloud's. Clouds are scaled, shifted and
+    jittered as in :class:`~hiercl.views.PointViewConfig`."""
+    rotation: Literal["up", "any", "none"] = "up"
+    """Of a training view of a cloud. Test shapes are not turned: "none" lets the encoder learn how shapes are aligned,
+    as DGCNN's official training does; PointNet's turns them about the up axis."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Of the encoder; auto: bf16 where the hardware has it natively. Head and loss are float32 always."""
 
@@ -87,7 +90,9 @@ class FineTuneConfig:
             raise ValueError(f"milestones={self.milestones}: they are shares of training, between 0 and 1.")
         if self.precision not in ("auto", "float32", "bf16"):
             raise ValueError(f"precision={self.precision!r}: it is one of auto, float32, bf16.")
-        kind = "images" if self.points is None else "points"
+        if self.rotation not in ("up", "any", "none"):
+            raise ValueError(f"rotation={self.rotation!r}: it is one of up, any, none.")
+        kind = "images" if self.points is None and self.rotation == "up" else "points"
         self.views(kind, 32)  # checks what concerns them
 
     def views(self, kind: str, size: int) -> Views:
@@ -96,11 +101,12 @@ class FineTuneConfig:
         Raises:
             ValueError: a setting of the other kind was given.
         """
-        for name in ("points",) if kind == "images" else ("crop", "crop_scale", "flip"):
+        for name in ("points", "rotation") if kind == "images" else ("crop", "crop_scale", "flip"):
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(f"{name}={getattr(self, name)} says nothing of {kind}: leave it out.")
         if kind == "points":
-            return PointViews(PointViewConfig(points=max(1, size // 2) if self.points is None else self.points))
+            points = max(1, size // 2) if self.points is None else self.points
+            return PointViews(PointViewConfig(points=points, rotation=self.rotation))
         crop = max(1, round(0.75 * size)) if self.crop is None else self.crop
         no_colour = {"jitter_probability": 0.0, "grayscale": 0.0, "blur": 0.0}
         return ImageViews(ViewConfig(crop=crop, crop_scale=self.crop_scale, flip=self.flip, **no_colour))

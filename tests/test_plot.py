@@ -418,6 +418,19 @@ def test_the_matrix_of_pairs_shows_every_role_in_the_order_of_classes(step, data
         plot.pair_matrix(step, dataset, level=3)
 
 
+def test_the_matrix_shows_the_pulled_first(dataset):
+    views = Members.of(Kind.VIEW, torch.arange(4))
+    candidates = views + Members.of(Kind.QUEUE, torch.arange(50).repeat(20) % len(dataset))
+    positive = torch.zeros(4, 1004)
+    positive[torch.arange(4), torch.arange(4)] = 1
+    pairs = Pairs.from_matrices(views, candidates, positive, positive == 0)
+    figure = plot.pair_matrix(
+        Step((Term("instance", torch.zeros(4, 1004), pairs),), views.item), dataset, candidates=20
+    )
+    drawn = np.asarray(figure.axes[0].images[0].get_array())
+    assert drawn.shape == (4, 20) and (drawn == plot._matrix.ORDER.index("pulled")).sum() == 4
+
+
 def test_a_matrix_of_prototypes_is_none(dataset):
     pairs = Pairs.from_matrices(
         Members.of(Kind.VIEW, torch.tensor([0])), Members.of(Kind.PROTOTYPE, torch.arange(6)), torch.eye(6)[:1], level=1

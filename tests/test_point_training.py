@@ -85,6 +85,9 @@ def test_settings_of_the_other_kind_are_no_settings_of_a_fine_tuning():
     encoder = hiercl.fit("moco", train, epochs=0, **SETTINGS).encoder
     with pytest.raises(ValueError, match="crop=16 says nothing of points"):
         hiercl.fine_tuning.fine_tune(encoder, train, FineTuneConfig(crop=16))
+    assert FineTuneConfig(rotation="none").views("points", 64).config.rotation == "none"
+    with pytest.raises(ValueError, match="rotation=none says nothing of images"):
+        FineTuneConfig(rotation="none").views("images", 32)
     with pytest.raises(ValueError, match="points=16 says nothing of images"):
         FineTuneConfig(points=16).views("images", 32)
 

@@ -1,6 +1,28 @@
 """The exercises of the notebooks: ``hiercl.exercises.check(name, answer)`` tells right from wrong."""
 
-from hiercl.exercises import ablations, modelnet, own_data, pairs, scaling
+from hiercl.exercises import (
+    ablations,
+    cross_samples,
+    label_hierarchies,
+    modelnet,
+    own_data,
+    pairs,
+    prototypes,
+    scaling,
+    selection,
+)
 from hiercl.exercises._exercise import check, names
 
-__all__ = ["ablations", "check", "modelnet", "names", "own_data", "pairs", "scaling"]
+__all__ = [
+    "ablations",
+    "check",
+    "cross_samples",
+    "label_hierarchies",
+    "modelnet",
+    "names",
+    "own_data",
+    "pairs",
+    "prototypes",
+    "scaling",
+    "selection",
+]

@@ -41,7 +41,8 @@ def pair_matrix(
         dataset: the training set of that run.
         term: name or number of the term; by default the first that removes something, else the first.
         level: at which "own class" is meant.
-        anchors, candidates: at most so many of each are drawn, evenly from all.
+        anchors, candidates: at most so many of each are drawn, evenly from all; of the candidates first those that the
+            drawn anchors pull, as far as they fill half of the room.
 
     Raises:
         ValueError: the term or the level does not exist, or all candidates are prototypes.
@@ -57,7 +58,11 @@ def pair_matrix(
         raise ValueError(f"the candidates of {chosen.name!r} are prototypes or empty: choose another term=.")
     row_item, column_item = (members.item.cpu().numpy() for members in (pairs.anchors, pairs.candidates))
     rows = _some(np.arange(len(row_item)), row_item, dataset, anchors)
-    columns = _some(np.flatnonzero(known), column_item, dataset, candidates)
+    pulled = known & (pairs.positive.cpu().numpy()[rows] > 0).any(axis=0)
+    first = _some(np.flatnonzero(pulled), column_item, dataset, candidates // 2)
+    others = np.setdiff1d(np.flatnonzero(known), first)
+    others = _some(others, column_item, dataset, candidates - len(first)) if len(others) else others
+    columns = _in_order(np.concatenate([first, others]), column_item, dataset)
     row_label, column_label = (dataset.labels_at(level)[items] for items in (row_item[rows], column_item[columns]))
     at = np.ix_(rows, columns)
     same = row_label[:, None] == column_label[None, :]
@@ -86,8 +91,13 @@ def pair_matrix(
 
 
 def _some(places: np.ndarray, items: np.ndarray, dataset: HierarchicalDataset, most: int) -> np.ndarray:
-    """At most so many of the places, evenly, ordered by the path of their label."""
-    places = places[np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)]
+    """At most so many of the places, evenly, in order."""
+    some = np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)
+    return _in_order(places[some], items, dataset)
+
+
+def _in_order(places: np.ndarray, items: np.ndarray, dataset: HierarchicalDataset) -> np.ndarray:
+    """The places, ordered by the path of their label."""
     paths = dataset.hierarchy.ancestors[dataset.labels[items[places]]]
     return places[np.lexsort((items[places], *paths.T[::-1]))]
 
