@@ -1,0 +1,365 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · Maps of embeddings
+#
+# **You will be able to** draw a map of what an encoder has learned, at every level and over the epochs, compare
+# methods on maps, and say which part of such a picture to believe.
+#
+# About three minutes of computing on two CPU cores. Before: [06, feature
+# identification](06_feature_identification.ipynb). After: [08, the same on shapes](08_modelnet40.ipynb).
+
+# %%
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy import spatial, stats
+from sklearn import manifold, neighbors
+
+import hiercl
+from hiercl.datasets import HierarchicalDataset, cifar100
+from hiercl.exercises import check
+
+# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
+
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+DATA, PER_CLASS, MAPPED, EPOCHS = ("shapes", 10, 5, 1) if FAST else ("cifar100", 60, 10, 8)
+
+# %% [markdown]
+# ## 1. Encoders to look at
+#
+# One short training that you watch, and one encoder of every method that comes with the package, trained on the 50,000
+# training pictures of CIFAR-100. All are asked for the features of the same test pictures, ten of each class.
+
+# %%
+train, test = hiercl.load(DATA)
+train, test = train.per_class(PER_CLASS), test.per_class(MAPPED)
+print(test)
+settings = dict(batch=256, seed=0, monitor_every=0, progress=False)
+untrained = hiercl.fit("hmc", train, epochs=0, **settings)
+short = hiercl.fit("hmc", train, epochs=EPOCHS, callbacks=[hiercl.plot.live()], **settings)
+
+# %%
+methods = [name for name in hiercl.methods.names() if name in hiercl.pretrained_names()]
+methods = methods[::5] if FAST else methods
+models = {name: hiercl.pretrained(name) for name in methods}
+features = {name: hiercl.embed(model, test).numpy() for name, model in models.items()}
+features["untrained"] = hiercl.embed(untrained, test).numpy()
+features["random numbers"] = np.random.default_rng(0).normal(size=features["untrained"].shape)
+for name, model in models.items():
+    print(f"{name:7} {model.card['budget']}")
+
+# %% [markdown]
+# They were trained for unequal times, one seed each: look at them, but do not judge the methods by them.
+#
+# ## 2. From many numbers to two
+#
+# An encoder gives 256 numbers a picture. UMAP seeks two, in three steps.
+#
+# 1. Item $i$ is tied to each of its $k$ nearest items $j$, by cosine distance $d$, with a strength that falls from 1:
+#    $p_{j|i} = \exp(-(d(i, j) - \rho_i) / \sigma_i)$. Here $\rho_i$ is the distance of the very nearest, and $\sigma_i$
+#    is set so that every item has ties of the same total strength, **however far its neighbours are**.
+# 2. Read as probabilities, either tie is enough: $p_{ij} = p_{j|i} + p_{i|j} - p_{j|i}\, p_{i|j}$.
+# 3. On the map, at places $y$, ties are $q_{ij} = 1 / (1 + a \lVert y_i - y_j\rVert^{2b})$. Places are moved, from a
+#    start, to make small
+#
+# $$-\sum_{i<j} \big[\, p_{ij} \log q_{ij} + (1 - p_{ij}) \log (1 - q_{ij}) \,\big]$$
+#
+# So ties pull and all others push: a contrastive loss, of the two numbers themselves.
+#
+# **Exercise.** Item $i$ is tied to $j$ with 0.8, and $j$ to $i$ with 0.5. What is $p_{ij}$?
+
+# %%
+check("07 union", ...)
+
+# %% [markdown]
+# Here is one map, at every level: the same places, other colours. The titles say how often an item and its 10 nearest
+# *on the map* have the same label. (UMAP's first call takes half a minute, since it is compiled.)
+#
+# **Predict**: where a superclass makes an island of its own, are its classes apart inside?
+
+# %%
+maps = {name: hiercl.plot.map_2d(z) for name, z in features.items()}
+shown = "hmc"
+hiercl.plot.embedding(None, test, coordinates=maps[shown], title=shown)
+
+# %% [markdown]
+# ## 3. All side by side
+#
+# **Predict**, with a hand over the titles: which encoders have seen labels? Which is untrained? (`hce` and `hmce` are
+# the papers' form; their cards, `hiercl.pretrained("hce").card`, say how much they have learned.)
+
+# %%
+hiercl.plot.compare_embeddings(features, test, level=0, coordinates=maps)
+
+# %% [markdown]
+# Is the map that looks tidier that of the better features? Each point is an encoder. Across: how often its 10 nearest
+# *in the features* have the item's label. Up: the same on the map. On the line the map says what the features say.
+
+
+# %%
+def nearest(z, metric="cosine", count=10):
+    """The nearest others of every item, [items, count]."""
+    return neighbors.NearestNeighbors(n_neighbors=count, metric=metric).fit(z).kneighbors(return_distance=False)
+
+
+def agree(neighbours, labels):
+    """How often neighbours have the label of their item, in per cent."""
+    return 100 * (labels[neighbours] == labels[:, None]).mean()
+
+
+in_features = {name: nearest(z) for name, z in features.items()}
+on_map = {name: nearest(xy, "euclidean") for name, xy in maps.items()}
+
+# %%
+figure, axes = plt.subplots(1, test.hierarchy.levels, figsize=(9, 3.8), layout="constrained")
+for level, (axis, level_name) in enumerate(zip(axes, test.hierarchy.level_names, strict=True)):
+    labels = test.labels_at(level)
+    pairs = np.array([[agree(near[name], labels) for near in (in_features, on_map)] for name in features])
+    axis.scatter(*pairs.T, s=14)
+    for rank, number in enumerate(pairs[:, 0].argsort()):  # names now to the right, now to the left
+        side = {"xytext": (4, -6)} if rank % 2 else {"xytext": (-4, 2), "ha": "right"}
+        axis.annotate(list(features)[number], pairs[number], textcoords="offset points", size=7, **side)
+    axis.axline((0, 0), slope=1, color="#BBBBBB", zorder=0)
+    axis.set(title=f"same {level_name} (%)", xlabel="nearest in features", ylabel="nearest on the map")
+    axis.margins(x=0.25)
+    order, higher = stats.spearmanr(pairs[: len(methods)]).statistic, np.mean(pairs[:, 1] - pairs[:, 0])
+    print(f"{level_name}: on the map {higher:+.1f} points on average; rank correlation of the methods {order:.2f}")
+
+# %% [markdown]
+# ## 4. Neighbours kept
+#
+# A map of two dimensions cannot keep all neighbours. Lines lead from three items (stars) to their 10 nearest in the
+# features: short lines were kept.
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+for axis, name in zip(axes, (shown, "untrained", "random numbers"), strict=True):
+    xy = maps[name]
+    axis.scatter(*xy.T, s=3, color="#CCCCCC")
+    for item, colour in zip((0, len(xy) // 3, len(xy) // 2), ("#0072B2", "#D55E00", "#009E73"), strict=True):
+        for other in in_features[name][item]:
+            axis.plot(*xy[[item, other]].T, color=colour, linewidth=0.8)
+        axis.plot(*xy[item], "*", color=colour, markersize=10)
+    axis.set(title=name, xticks=[], yticks=[])
+
+# %% [markdown]
+# **Exercise.** First know what chance gives. The places of 1,001 items are drawn at random. Which share of an item's
+# 10 nearest in the features is among its 10 nearest on the map, on average?
+
+# %%
+check("07 chance", ...)
+
+# %% [markdown]
+# Two measures. **Kept**: the share of the 10 nearest in the features that are among the 10 nearest on the map.
+# **Trustworthiness**: 1 if everything near on the map is near in the features; what intrudes costs more the farther it
+# is in the features.
+#
+# **Predict**: which features does a map show best: of a well trained encoder, of an untrained one, or random numbers?
+
+
+# %%
+def kept(before, after):
+    """Share of the neighbours before that are among those after, in per cent."""
+    return 100 * np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(before, after, strict=True)])
+
+
+share = {name: kept(in_features[name], on_map[name]) for name in features}
+figure, axis = plt.subplots(figsize=(7, 0.25 * len(share) + 0.8), layout="constrained")
+axis.barh(list(share), list(share.values()), color="#0072B2")
+axis.axvline(100 * 10 / (len(test) - 1), color="#222222", linestyle=":", label="chance")
+axis.set(xlabel="neighbours kept (%)")
+axis.invert_yaxis()
+axis.legend(frameon=False)
+plt.show()
+
+# %%
+for name in (shown, "untrained", "random numbers"):
+    trust = manifold.trustworthiness(features[name], maps[name], n_neighbors=10, metric="cosine")
+    print(f"{name:14} kept {share[name]:4.1f} %, trustworthiness {trust:.2f}")
+best, worst = max(share, key=share.get), min(share, key=share.get)
+print(f"The map of {best} keeps the most, {share[best]:.0f} %; that of {worst} the fewest, {share[worst]:.0f} %.")
+
+# %% [markdown]
+# ## 5. Luck, and one setting
+#
+# Three seeds (across) and three numbers of neighbours $k$ (down), one and the same encoder.
+#
+# **Predict**: what stays from seed to seed: islands, what lies in them, where they lie?
+
+# %%
+part = np.arange(0, len(test), 2)  # every other item, for speed
+z, few = features[shown][part], test.take(part)
+grid = {f"k = {k}, seed {s}": hiercl.plot.map_2d(z, s, k) for k in (5, 15, 100) for s in range(2 if FAST else 3)}
+hiercl.plot.compare_embeddings(grid, few, level=0, coordinates=grid)
+
+# %%
+near, of_k = nearest(z), {}
+for name, xy in grid.items():
+    of_k.setdefault(name.split(",")[0], []).append(kept(near, nearest(xy, "euclidean")))
+for name, values in of_k.items():
+    print(f"{name:8} kept {np.mean(values):.1f} %, from {min(values):.1f} to {max(values):.1f} by the seed")
+by_k, by_seed = np.ptp([np.mean(values) for values in of_k.values()]), max(np.ptp(values) for values in of_k.values())
+same = kept(*(nearest(grid[f"k = 15, seed {s}"], "euclidean") for s in (0, 1)))
+print(f"Two maps that differ in their seed alone have {same:.1f} % of the 10 nearest in common.")
+print(f"What matters more here for the neighbours kept: {'k' if by_k > by_seed else 'the seed'}.")
+
+# %% [markdown]
+# Part of the difference between two maps says nothing: a map may be turned and mirrored, and is as good.
+#
+# **Exercise.** Turn the map $b$ onto $a$: move, turn and mirror it, without stretching it, so that the mean squared
+# distance of its items from where they are on $a$ is as small as possible. (`scipy.linalg.orthogonal_procrustes` finds
+# the turn, of maps whose centres are at 0.)
+
+
+# %%
+def turned(a, b):
+    """The map b, turned onto a; both are numpy arrays [items, 2]."""
+    return ...
+
+
+check("07 turned", turned)
+
+# %% [markdown]
+# And where there is nothing to see? Random numbers have no groups. **Predict**: does a map of them show some, and at
+# which $k$?
+
+# %%
+noise = features["random numbers"][part]
+of_noise = {f"random numbers, k = {k}": hiercl.plot.map_2d(noise, 0, k) for k in (2, 5, 40)}
+hiercl.plot.compare_embeddings(of_noise, few, level=0, coordinates=of_noise)
+
+# %% [markdown]
+# Islands alone are no evidence. Hold them against labels, another seed, another $k$, and random numbers.
+#
+# ## 6. Between and within islands
+#
+# **Predict**: of two classes that lie far apart on the map, may we say that they are far apart in the features? Of a
+# class that is spread wide on the map, that it is spread wide in the features?
+
+
+# %%
+def centres(z, labels):
+    """Mean place of every class, distances of all pairs of them, and mean distance of its items from it."""
+    means = np.stack([z[labels == c].mean(axis=0) for c in np.unique(labels)])
+    spread = [np.linalg.norm(z[labels == c] - m, axis=1).mean() for c, m in zip(np.unique(labels), means, strict=True)]
+    return spatial.distance.pdist(means), np.array(spread)
+
+
+top, unit = few.labels_at(0), z / np.linalg.norm(z, axis=1, keepdims=True)
+real, one, two = (centres(places, top) for places in (unit, grid["k = 15, seed 0"], grid["k = 15, seed 1"]))
+
+# %%
+panels = {
+    "distance of two superclasses": (real[0], one[0], "in the features", "on the map"),
+    "the same, on two maps": (one[0], two[0], "on the map of seed 0", "on the map of seed 1"),
+    "spread of a superclass": (real[1], one[1], "in the features", "on the map"),
+}
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained")
+for axis, (what, (x, y, across, up)) in zip(axes, panels.items(), strict=True):
+    axis.scatter(x, y, s=10, alpha=0.6)
+    axis.set(title=f"{what}:\nrank correlation {stats.spearmanr(x, y).statistic:.2f}", xlabel=across, ylabel=up)
+
+# %% [markdown]
+# 1 would mean that the map keeps the order, 0 that it says nothing of it.
+#
+# ## 7. How a map unfolds
+#
+# With every pretrained encoder come maps of a thousand test pictures after every epoch of its training. They are made
+# together (AlignedUMAP): every picture is held near its places in the epochs beside, so that it can be followed. What
+# moves nevertheless, moves because the features do, or by the luck of the layout.
+
+# %%
+unfolding = models[shown].unfolding()
+print(unfolding)
+places = unfolding.find(test)
+if (places >= 0).all():
+    items = test.take(places)
+else:  # these maps are of CIFAR-100's test pictures: without them, their labels alone
+    blank = np.zeros((len(places), 32, 32, 3), dtype=np.uint8)
+    items = HierarchicalDataset.from_arrays(blank, unfolding.labels, cifar100.hierarchy())
+last = len(unfolding.maps) - 1
+epochs = {f"epoch {e}": unfolding.maps[e] for e in np.unique(np.linspace(0, last, 3 if FAST else 6).astype(int))}
+hiercl.plot.compare_embeddings(epochs, items, level=0, coordinates=epochs)
+
+# %% [markdown]
+# **Predict**: which settles earlier, superclasses or classes? And the places?
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+steps = np.linalg.norm(np.diff(unfolding.maps, axis=0), axis=2).mean(axis=1)
+right.plot(range(1, last + 1), steps, "o-", color="#666666")
+right.set(title="mean way of a picture in an epoch", xlabel="epoch", ylim=(0, None))
+around = [nearest(xy, "euclidean") for xy in unfolding.maps]
+for level, name in enumerate(items.hierarchy.level_names):
+    curve = np.array([agree(near, items.labels_at(level)) for near in around])
+    left.plot(curve, "o-", label=name)
+    half = int(np.argmax(curve >= (curve[0] + curve.max()) / 2))
+    print(f"{name}: half of the gain is there after epoch {half}.")
+left.set(title="nearest on the map with the same label (%)", xlabel="epoch", ylim=(0, None))
+left.legend(frameon=False)
+plt.show()
+
+# %% [markdown]
+# The ways of the pictures of two superclasses, from the untrained encoder (where a line begins) to the last epoch
+# (dot): the one whose pictures find together best, and the one that does worst.
+
+# %%
+labels = items.labels_at(0)
+found = [(labels[around[-1]][labels == c] == c).mean() for c in range(items.hierarchy.sizes[0])]
+figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+for axis, c in zip(axes, (int(np.argmax(found)), int(np.argmin(found))), strict=True):
+    axis.scatter(*unfolding.maps[-1].T, s=3, color="#DDDDDD")
+    for way in unfolding.maps[:, labels == c].transpose(1, 0, 2):
+        axis.plot(*way.T, color="#0072B2", linewidth=0.4, alpha=0.6)
+        axis.plot(*way[-1], ".", color="#D55E00", markersize=5)
+    name = items.hierarchy.names[0][c].replace("_", " ")
+    axis.set(title=f"{name}: neighbours agree {100 * found[c]:.0f} %", xticks=[], yticks=[])
+
+# %% [markdown]
+# Now by hand. Draw a loop around an island of the last epoch: where was it before? Point at an item to see its
+# picture.
+
+# %%
+hiercl.explore.embedding(None, items, coordinates=epochs, max_items=500)
+
+# %% [markdown]
+# ## 8. Your own training
+#
+# The short training of the beginning, between the untrained encoder and the long training of the same method, at the
+# level of the leaves.
+
+# %%
+xy = hiercl.plot.map_2d(hiercl.embed(short, test))
+yours = {"untrained": maps["untrained"], f"{EPOCHS} epochs, {len(train):,} items": xy, "long": maps["hmc"]}
+hiercl.plot.compare_embeddings(yours, test, level=-1, coordinates=yours)
+
+# %% [markdown]
+# The methods on linked maps: what you select on one is selected on all.
+
+# %%
+some = [*methods[:2], shown, "untrained", "random numbers"]
+hiercl.explore.embedding(None, test, coordinates={name: maps[name] for name in some}, max_items=500)
+
+# %% [markdown]
+# ## Summary
+#
+# * A map of two dimensions cannot keep all neighbours. How many it keeps can be measured, so measure it.
+# * UMAP sets the scale of every item anew: distances between islands, and how wide they are, need not be those of the
+# features.
+# * Another seed, another number of neighbours, random numbers: three controls that cost seconds.
+# * Claims are made with numbers of the features themselves; maps tell where to look.
+#
+# **To think about.** UMAP made the ties of this map without labels. There is a form of it that ties items of one
+# class. What would its map of random numbers look like, and what would it say about an encoder?
