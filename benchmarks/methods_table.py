@@ -1,11 +1,9 @@
-"""All methods on CIFAR-100 or ModelNet10: one saved list of configurations, paired seeds, a verdict for every claim.
+"""All methods on CIFAR-100: one saved list of configurations, paired seeds, a verdict for every claim.
 
     .venv/bin/python benchmarks/methods_table.py                                  # all that is missing, then the tables
     .venv/bin/python benchmarks/methods_table.py --steps train --arms moco csml --seeds 0
     .venv/bin/python benchmarks/methods_table.py --steps table                    # from what is there
     .venv/bin/python benchmarks/methods_table.py --encoder resnet18 --per-class 500 --epochs 200 --jobs 1    # CUDA
-    .venv/bin/python benchmarks/methods_table.py --data modelnet10 --arms-file benchmarks/modelnet_arms.json \
-        --encoder pointnet_vanilla --per-class 0 --held-out 0.2 --imbalance 1 --page benchmarks/modelnet_results.md
 
 Three steps, each of which does what is missing and nothing twice. *select*: learning rate and temperature of every
 method, from one grid, judged on a fifth of the training pictures; written into methods_arms.json. *train*: every arm

@@ -18,10 +18,11 @@ from hiercl.datasets import cifar100
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.dendrograms import class_linkage
 from hiercl.plot import _dendrogram
+from hiercl.plot._canvas import shortened
 from hiercl.plot._confusion import INSIDE, OUTSIDE, RIGHT, confusion
 from hiercl.plot._curves import curves
 from hiercl.plot._dendrogram import crossings, dendrogram, untangled
-from hiercl.plot._neighbours import NOTHING, SAME, SHARED, neighbours, shortened
+from hiercl.plot._neighbours import NOTHING, SAME, SHARED, neighbours
 from hiercl.probes import knn_predict
 
 

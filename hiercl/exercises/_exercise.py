@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -85,11 +85,19 @@ def function(answer: Any) -> Callable[..., Any]:
     return answer
 
 
-def word(answer: Any, choices: tuple[str, ...]) -> str:
-    """The answer as one of several words; anything else is wrong."""
-    if answer not in choices:
-        raise Wrong(f"the answer is one of {', '.join(map(repr, choices))}, and this is {answer!r}.")
-    return answer
+def choice(answer: Any, right: str, hints: Mapping[str, str]) -> None:
+    """Whether the answer is the right one of several words; each of the others has a hint."""
+    if answer not in (right, *hints):
+        raise Wrong(f"the answer is one of {', '.join(map(repr, sorted([right, *hints])))}, and this is {answer!r}.")
+    if answer != right:
+        raise Wrong(hints[answer])
+
+
+def explain(found: float, hints: Mapping[float | int, str]) -> None:
+    """Raises :class:`Wrong` with its hint for a number that is known as a wrong one."""
+    for wrong, hint in hints.items():
+        if close(found, wrong):
+            raise Wrong(hint)
 
 
 def array(answer: Any, shape: tuple[int, ...], what: str) -> np.ndarray:

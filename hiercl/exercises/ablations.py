@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hiercl.exercises._exercise import Wrong, array, close, exercise, function, number
+from hiercl.exercises._exercise import Wrong, array, close, exercise, explain, function, number
 
 
 @exercise("09 paired")
@@ -62,7 +62,6 @@ def minutes(answer: Any) -> None:
         35: "a grid has every temperature with every queue.",
         1: "in minutes.",
     }
-    if found in hints:
-        raise Wrong(hints[int(found)])
+    explain(found, hints)
     if found != 60:
         raise Wrong("how many runs are there? Each takes two minutes, and two go at a time.")

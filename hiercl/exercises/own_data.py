@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hiercl.exercises._exercise import Wrong, exercise, word
+from hiercl.exercises._exercise import Wrong, choice, exercise
 from hiercl.hierarchy import Hierarchy
 
 
@@ -31,24 +31,20 @@ def hierarchy(answer: Any) -> None:
 @exercise("10 views")
 def views(answer: Any) -> None:
     """Which setting of the views turns some letters into others: crop, flip, jitter_probability or blur?"""
-    found = word(answer, ("crop", "flip", "jitter_probability", "blur"))
     hints = {
         "crop": "a part of a letter is a poorer letter; set to 0 there would be no picture.",
         "jitter_probability": "colour says nothing about which letter it is: changing it does no harm.",
         "blur": "a blurred letter is the same letter.",
     }
-    if found != "flip":
-        raise Wrong(hints[found])
+    choice(answer, "flip", hints)
 
 
 @exercise("10 rare")
 def rare(answer: Any) -> None:
     """Which column counts a rare class as much as a frequent one: linear, linear_balanced, flat or ami?"""
-    found = word(answer, ("linear", "linear_balanced", "flat", "ami"))
     hints = {
         "linear": "there every picture counts alike: the class of 900 is nine tenths of it.",
         "flat": "that reads the leaf's prediction at this level; every picture counts alike.",
         "ami": "that asks about clusters, not about recognising a class.",
     }
-    if found != "linear_balanced":
-        raise Wrong(hints[found])
+    choice(answer, "linear_balanced", hints)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hiercl.exercises._exercise import Wrong, close, exercise, number
+from hiercl.exercises._exercise import Wrong, close, exercise, explain, number
 
 
 @exercise("11 memory")
@@ -18,9 +18,7 @@ def memory(answer: Any) -> None:
         256 * 1.048576: "1 MiB is 2^20 bytes, not a million.",
         512: "a float32 has four bytes.",
     }
-    for wrong, hint in hints.items():
-        if close(found, wrong):
-            raise Wrong(hint)
+    explain(found, hints)
     if not close(found, 256):
         raise Wrong("how many rows, how many columns, how many bytes an entry?")
 

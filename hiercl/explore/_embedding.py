@@ -15,7 +15,7 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import data_uri, gallery, row
 from hiercl.explore._widgets import needed, widgets
 from hiercl.plot._colours import TEXT, node_colours
-from hiercl.plot._maps import LEGEND, _agreement, _name, _place
+from hiercl.plot._maps import LEGEND, agreement, name_of, place
 from hiercl.types import Float
 
 SHOWN = 24  # pictures of what is selected
@@ -82,7 +82,7 @@ class EmbeddingExplorer:
         self.coordinates: dict[str, np.ndarray] = {}
         for name, run in tqdm(runs.items(), desc="maps", leave=False, delay=1):
             given = None if coordinates is None else coordinates[name]
-            self.items, self.coordinates[name] = _place(run, dataset, seed, max_items, given)
+            self.items, self.coordinates[name] = place(run, dataset, seed, max_items, given)
             _check(name, self.coordinates[name])
         self.part = dataset.take(self.items)
         self.usual = {name: _mean_distance(xy, seed) for name, xy in self.coordinates.items()}
@@ -178,7 +178,7 @@ class EmbeddingExplorer:
         level = self.level.value
         for name, scatter in self.maps.items():
             scatter.color(map=self._palette())
-            said = _agreement(self.coordinates[name], self.part, level)
+            said = agreement(self.coordinates[name], self.part, level)
             self.titles[name].value = f"<b>{html.escape(name)}</b><br>{said}"
         self.legend.value = self._legend()
         self._show()
@@ -258,7 +258,7 @@ def _named(runs: Any, coordinates: Any) -> tuple[dict[str, Any], Mapping[str, An
     if not isinstance(runs, Mapping):
         if isinstance(coordinates, Mapping):
             return _named(dict.fromkeys(coordinates), coordinates)
-        name = _name(runs)
+        name = name_of(runs)
         return {name: runs}, None if coordinates is None else {name: coordinates}
     if not runs:
         raise ValueError("there is no run: give one, or several by name.")

@@ -49,9 +49,7 @@ def balanced_accuracy(predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, "
         0.5
     """
     _check_same_items(predicted, truth)
-    _, label = np.unique(truth, return_inverse=True)
-    right = np.bincount(label, weights=predicted == truth)
-    return float((right / np.bincount(label)).mean())
+    return float(np.nanmean(recalls(predicted, truth, int(truth.max()) + 1)))
 
 
 def recalls(

@@ -72,6 +72,15 @@ def readable(name: str) -> str:
     return name.replace("_", " ").replace("$", r"\$")
 
 
+def shortened(name: str, width: float | int, points: float | int = 7) -> str:
+    """A name, cut to a width in inches; bold letters fit too."""
+    if 1.12 * text_width(name, points) <= width:
+        return name
+    while name and 1.12 * text_width(name + "…", points) > width:
+        name = name[:-1]
+    return name.rstrip() + "…"
+
+
 def items_name(dataset: HierarchicalDataset) -> str:
     """What its items are called in titles."""
     return "pictures" if dataset.kind == "images" else "point clouds"

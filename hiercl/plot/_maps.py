@@ -91,15 +91,15 @@ def embedding(
     tree = dataset.hierarchy
     levels = range(tree.levels) if levels is None else levels
     levels = [check_level(level, tree.levels, "the hierarchy") for level in levels]
-    chosen, xy = _place(run, dataset, seed, max_items, coordinates)
+    chosen, xy = place(run, dataset, seed, max_items, coordinates)
     part = dataset.take(chosen)
     legend = any(tree.sizes[level] <= LEGEND for level in levels)
     width = max(WIDTH, 3.0 * len(levels)) if len(levels) > 1 else 5.5
     figure, axes = panels(1, len(levels), height=width / len(levels) + (1.7 if legend else 0.6), width=width)
-    headline(figure, f"{title or _name(run)}: {len(chosen):,} items of {dataset.name}")
+    headline(figure, f"{title or name_of(run)}: {len(chosen):,} items of {dataset.name}")
     for axis, level in zip(axes[0], levels, strict=True):
         _scatter(axis, xy, part, level)
-        axis.set_title(f"“{tree.level_names[level]}”\n{_agreement(xy, part, level)}", size=9, color=TEXT, loc="left")
+        axis.set_title(f"“{tree.level_names[level]}”\n{agreement(xy, part, level)}", size=9, color=TEXT, loc="left")
         if tree.sizes[level] <= LEGEND:
             _legend(axis, part, level, columns=2 if len(levels) > 1 else 3)
         else:
@@ -142,10 +142,10 @@ def compare_embeddings(
     figure, axes = panels(rows, columns, height=rows * (WIDTH / columns + 0.5) + 0.9)
     headline(figure, f"{dataset.name}, coloured by “{tree.level_names[level]}”")
     for axis, (name, run) in zip(axes.flat, runs.items(), strict=False):
-        chosen, xy = _place(run, dataset, seed, max_items, None if coordinates is None else coordinates[name])
+        chosen, xy = place(run, dataset, seed, max_items, None if coordinates is None else coordinates[name])
         part = dataset.take(chosen)
         _scatter(axis, xy, part, level)
-        axis.set_title(f"{name}\n{_agreement(xy, part, level)}", size=9, color=TEXT, loc="left")
+        axis.set_title(f"{name}\n{agreement(xy, part, level)}", size=9, color=TEXT, loc="left")
     for axis in axes.flat[len(runs) :]:
         axis.axis("off")
     if tree.sizes[level] <= LEGEND:
@@ -165,7 +165,7 @@ def compare_embeddings(
     return figure
 
 
-def _place(
+def place(
     run: Any, dataset: HierarchicalDataset, seed: int, max_items: int, coordinates: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which items are shown, and where."""
@@ -236,7 +236,7 @@ def _explain(axis: Axes, dataset: HierarchicalDataset, level: int) -> None:
     axis.set_xlabel(text, size=SMALL, color=GREY)
 
 
-def _agreement(xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> str:
+def agreement(xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> str:
     """How often neighbours on the map share their label."""
     from sklearn.neighbors import NearestNeighbors
 
@@ -248,6 +248,6 @@ def _agreement(xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> str:
     return f"neighbours agree: {100 * share:.0f} % (chance {100 * chance:.0f} %)"
 
 
-def _name(run: Any) -> str:
+def name_of(run: Any) -> str:
     name = getattr(run, "name", None)
     return name if isinstance(name, str) else "Embedding"

@@ -15,7 +15,18 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.embedding import HasEncoder, embed
 from hiercl.encoders import Encoder
 from hiercl.metrics.geometry import unit
-from hiercl.plot._canvas import SMALL, TITLE, WIDTH, check_item, check_level, draw_pictures, readable, sheet, text_width
+from hiercl.plot._canvas import (
+    SMALL,
+    TITLE,
+    WIDTH,
+    check_item,
+    check_level,
+    draw_pictures,
+    readable,
+    sheet,
+    shortened,
+    text_width,
+)
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, shades
 from hiercl.types import Float, Int
 
@@ -205,12 +216,3 @@ def _draw_row(
         centre = {"ha": "left", "x": x} if itself else {"ha": "center", "x": x + size / 2}
         axis.text(y=top + size + 0.1, s=name, size=7, weight=strong, color=TEXT, va="center", **centre)
         axis.text(y=top + size + 0.22, s=text, size=7, color=GREY, va="center", **centre)
-
-
-def shortened(name: str, width: float | int, points: float | int = 7) -> str:
-    """A name, cut to a width in inches; bold letters fit too."""
-    if 1.12 * text_width(name, points) <= width:
-        return name
-    while name and 1.12 * text_width(name + "…", points) > width:
-        name = name[:-1]
-    return name.rstrip() + "…"

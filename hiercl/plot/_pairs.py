@@ -12,7 +12,7 @@ from hiercl.datasets.base import HierarchicalDataset
 from hiercl.methods.base import Step
 from hiercl.methods.terms import Term
 from hiercl.pairs import Kind
-from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, draw_pictures, readable, sheet, text_width
+from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, draw_pictures, readable, sheet, shortened
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.prototypes import PrototypeTree
 
@@ -191,24 +191,19 @@ def _draw_group(axis: Axes, dataset: HierarchicalDataset, group: Group, top: flo
     centred = {"color": TEXT, "va": "center", "ha": "center"}
     for number, (name, same, x) in enumerate(zip(group.names, group.same, lefts, strict=True)):
         axis.add_patch(Rectangle((x, top), size, size, fill=False, edgecolor=colour, linewidth=2.2))
-        short = _fit(name, size + gap - 0.04)
+        short = shortened(name, size + gap - 0.04)
         axis.text(x + size / 2, top + size + 0.1, short, size=7, weight="bold" if same else "normal", **centred)
         lines = [lines[number] for lines in (group.common, group.notes) if any(lines)]
         for line, text in enumerate(lines):
             axis.text(
-                x + size / 2, top + size + 0.23 + 0.13 * line, _fit(text, size + gap - 0.04, 6.5), size=6.5, **centred
+                x + size / 2,
+                top + size + 0.23 + 0.13 * line,
+                shortened(text, size + gap - 0.04, 6.5),
+                size=6.5,
+                **centred,
             )
 
 
 def _share(group: Group) -> str:
     share = 100 * group.total_same / group.total
     return f"{share:.0f} % same class" if share >= 10 or share == 0 else f"{share:.1f} % same class"
-
-
-def _fit(name: str, width: float | int, points: float | int = 7) -> str:
-    """A name, cut to a width."""
-    if text_width(name, points) * 1.12 <= width:  # bold letters are wider
-        return name
-    while name and text_width(name + "…", points) * 1.12 > width:
-        name = name[:-1]
-    return name.rstrip() + "…"
