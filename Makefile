@@ -25,7 +25,17 @@ lab: .venv/ready  ## Open the quickstart notebook in JupyterLab.
 test: .venv/ready  ## All tests but the notebooks.
 	$(BIN)/python -m pytest -q -n 2
 
-test-notebooks: .venv/ready  ## Make the notebooks from their sources and run them: what is committed. NAMES="01_pairs" for some.
+test-notebooks: .venv/ready  ## Run every notebook with tiny settings.
+	HIERCL_FAST=1 HIERCL_OUT=$(CURDIR)/runs/test-notebooks $(BIN)/python -m pytest -q -n 2 -p no:cacheprovider -o addopts= --nbmake --nbmake-timeout=400 notebooks
+
+test-browser: .venv/ready  ## JupyterLab in Chromium (apt-get install chromium); screenshots go to runs/test-browser.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -o addopts= tests/browser
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+notebooks: .venv/ready  ## Make the notebooks from their sources, executed: what is committed. NAMES="01_pairs" for some.
 	$(BIN)/python notebooks/build.py $(NAMES)
 
 bench: .venv/ready  ## Speed, as ratios measured side by side.

@@ -42,16 +42,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Of each method, what differs from its default settings and those of the training: temperatures as they were chosen
 for the table of all methods; fewer epochs where the day was too short; of HCE and HMCE the paper's form, since with two
 levels their other forms are SupCon or HMC."""
-POINTS: dict[str, Any] = {"encoder": "pointnet_vanilla", "points": 128, "batch": 128, "head": "linear"}
-QUEUE: dict[str, Any] = {"queue": 1024}  # a quarter of the 3,991 shapes
-POINT_SETTINGS: dict[str, dict[str, Any]] = {
-    "moco": QUEUE,
-    "hcsc": QUEUE | {"prototypes": (5, 10, 40)},
-    "csml": QUEUE,
-    "hce": {"maximum": "pair"},
-    "hmce": {"maximum": "pair"},
-}
-"""The same for point clouds, beside POINTS, which all of them have; a linear head, as the mlp would be eight times the
+STUDY = "modelnet10"  # comes with the package; its settings are those of a table, found by modelnet10-tuning
+POINTS: dict[str, Any] = {"encoder": "pointnet_vanilla", "points": 64, "batch": 128, "head": "linear", "epochs": 20}
+"""The same for point clouds, beside the method's own in STUDY: a linear head, as the mlp would be eight times the
 encoder."""
 EPOCHS = 20
 
@@ -84,7 +77,7 @@ def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: 
     def keep(run: hiercl.Run) -> None:
         np.save(folder / "epochs" / f"{len(run.history):03d}.npy", hiercl.embed(run, shown).half().numpy())
 
-    own = SETTINGS.get(method, {}) if settings.data == "cifar100" else POINTS | POINT_SETTINGS.get(method, {})
+    own = SETTINGS.get(method, {}) if settings.data == "cifar100" else of_points(method)
     common = {"epochs": EPOCHS, "monitor_every": 0} | own | {"seed": settings.seed}
     if settings.epochs is not None:
         common["epochs"] = settings.epochs
@@ -93,6 +86,14 @@ def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: 
     if run.interrupted:
         raise SystemExit(f"{method} was stopped after {len(run.history)} epochs: the same command continues it.")
     return run
+
+
+def of_points(method: str) -> dict[str, Any]:
+    """The settings of a method on point clouds; of several variants in the study the last is the method itself."""
+    own = {settings["method.name"]: settings for settings in hiercl.Study.ready(STUDY).variants.values()}[method]
+    rooms = ("fit", "views", "method")
+    named = {name.split(".")[1]: value for name, value in own.items() if name.split(".")[0] in rooms}
+    return {name: value for name, value in named.items() if name != "name"} | POINTS
 
 
 def name_of(data: str, method: str) -> str:

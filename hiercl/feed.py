@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hiercl.allocator import keep_freed_memory
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.processes import ALONE, Processes
 
@@ -39,6 +40,8 @@ class Feed:
         processes: Processes = ALONE,
     ):
         self.device = torch.device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.items = dataset.items
         self.on_device: Tensor | None = None
         self.workers = 0
