@@ -30,7 +30,7 @@ LEVEL_METRICS = (
 )
 FRACTIONS, DRAWS = (0.01, 0.1), 3
 KNN_K, KNN_TEMPERATURE = 20, 0.07
-COMMON_COLUMNS = {"epoch", "seconds", "images_per_second", "refresh_seconds", "lr", "cpu_seconds"}
+COMMON_COLUMNS = {"epoch", "seconds", "items_per_second", "refresh_seconds", "lr", "cpu_seconds"}
 
 
 @dataclass

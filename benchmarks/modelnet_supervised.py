@@ -3,28 +3,32 @@
     .venv/bin/python benchmarks/modelnet_supervised.py --encoders pointnet_vanilla pointnet dgcnn --epochs 40
 
 Every encoder is trained from scratch with a linear head on the leaf classes (hiercl.fine_tuning.fine_tune), and judged
-on the test shapes with all points. Published, on all of ModelNet40 with 1,024 points: PointNet 89.2 %, vanilla 87.1 %,
-DGCNN 92.9 %; with classifiers of three layers and dropout, which are not here.
+on the test shapes, with all points and with as many as in training: the 20 nearest points of DGCNN's graph reach far
+in a thin cloud and not in a dense one, so that a network trained on thin ones may be lost among dense ones. Published,
+on all of ModelNet40 with 1,024 points: PointNet 89.2 %, vanilla 87.1 %, DGCNN 92.9 %; with classifiers of three layers
+and dropout, which are not here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 import tyro
 from joblib import Parallel, delayed
-from methods_arms import short_hash
 
 import hiercl
 from hiercl import metrics
+from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import make_encoder
 from hiercl.environment import git_commit
-from hiercl.fine_tuning import FineTuneConfig, fine_tune
+from hiercl.fine_tuning import FineTuneConfig, FineTuned, fine_tune
 
 HERE = Path(__file__).parent
 SETTINGS = ("data", "least", "epochs", "points", "rotation", "batch", "lr", "head_lr", "weight_decay")
@@ -65,7 +69,8 @@ class Supervised:
 def one(settings: Supervised, encoder: str, seed: int) -> None:
     """Trains and judges one encoder, unless its result is there."""
     used = {name: getattr(settings, name) for name in SETTINGS}
-    name = f"{settings.data}-{encoder}-{short_hash(used)}-seed{seed}.json"
+    code = hashlib.sha256(json.dumps(used).encode()).hexdigest()[:8]
+    name = f"{settings.data}-{encoder}-{code}-seed{seed}.json"
     if (settings.results / name).exists():
         return
     if settings.jobs > 1:
@@ -87,12 +92,11 @@ def one(settings: Supervised, encoder: str, seed: int) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     tuned = fine_tune(model, train, config, seed)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    predicted = tuned.predict_proba(test).argmax(dim=1).numpy()
     result = {
         "encoder": encoder,
         "seed": seed,
-        "accuracy": 100 * metrics.accuracy(predicted, test.labels),
-        "balanced accuracy": 100 * metrics.balanced_accuracy(predicted, test.labels),
+        "all points": judged(tuned, test),
+        "points as in training": judged(tuned, thinned(test, settings.points, seed)),
         "train": repr(train),
         "test": repr(test),
         "settings": used,
@@ -104,10 +108,23 @@ def one(settings: Supervised, encoder: str, seed: int) -> None:
     }
     settings.results.mkdir(parents=True, exist_ok=True)
     (settings.results / name).write_text(json.dumps(result, indent=1) + "\n")
-    print(
-        f"{name}: accuracy {result['accuracy']:.1f}, balanced {result['balanced accuracy']:.1f}; {seconds:.0f} s",
-        flush=True,
-    )
+    print(f"{name}: {result['all points']}, thin {result['points as in training']}; {seconds:.0f} s", flush=True)
+
+
+def judged(tuned: FineTuned, test: HierarchicalDataset) -> dict[str, float]:
+    """Of the leaf classes, in per cent."""
+    predicted = tuned.predict_proba(test).argmax(dim=1).numpy()
+    return {
+        "accuracy": 100 * metrics.accuracy(predicted, test.labels),
+        "balanced accuracy": 100 * metrics.balanced_accuracy(predicted, test.labels),
+    }
+
+
+def thinned(test: HierarchicalDataset, points: int, seed: int) -> HierarchicalDataset:
+    """The same shapes with so many of their points, drawn anew for every shape as a training view does."""
+    some = np.random.default_rng(seed).random(test.items.shape[:2]).argsort(axis=1)[:, :points]
+    items = np.take_along_axis(np.asarray(test.items), some[..., None], axis=1)
+    return HierarchicalDataset.from_arrays(items, test.labels, test.hierarchy)
 
 
 def main(settings: Supervised) -> None:

@@ -126,9 +126,9 @@ def _throughput(
         measured = {"bare step": n / seconds}
         for name, (method, settings) in arms.items():
             row = fit(method, dataset, **common, **settings).history.iloc[-1]
-            measured[name] = row["images_per_second"]
+            measured[name] = row["items_per_second"]
             if name == "HCSC" and round_:
-                refresh.append(row["refresh_seconds"] / (n / row["images_per_second"]))
+                refresh.append(row["refresh_seconds"] / (n / row["items_per_second"]))
         if round_:  # the first round compiles and warms caches
             for name, value in measured.items():
                 rates[name].append(value)

@@ -65,7 +65,7 @@ class EpochLog:
                 means[name] *= processes.count  # a number of anchors: all processes together have so many
         seconds = self.lap()
         self.row |= {"loss": means.pop("loss"), "seconds": seconds + self.refresh_seconds}
-        self.row |= {"images_per_second": images / seconds, "refresh_seconds": self.refresh_seconds, "lr": rate}
+        self.row |= {"items_per_second": images / seconds, "refresh_seconds": self.refresh_seconds, "lr": rate}
         self.row |= {"cpu_seconds": cpu * processes.count, **means}  # without those of workers that decode
 
     def monitored(self, accuracies: dict[str, float]) -> None:
@@ -77,7 +77,7 @@ def summary(row: Mapping[str, Any]) -> str:
     """A row of the history in one short line: loss, speed, mean keep rate, kNN accuracies."""
     known = {name: value for name, value in row.items() if value == value}  # NaN: not looked at in this epoch
     kept = [value for name, value in known.items() if name.startswith("keep ")]
-    parts = [f"loss {known['loss']:.3f}", f"{known['images_per_second']:,.0f} img/s"]
+    parts = [f"loss {known['loss']:.3f}", f"{known['items_per_second']:,.0f} items/s"]
     parts += [f"kept {100 * sum(kept) / len(kept):.1f} %"] if kept else []
     parts += [f"{name} {value:.1f} %" for name, value in known.items() if name.startswith("knn ")]
     return ", ".join(parts)

@@ -56,7 +56,7 @@ def test_it_trains_and_shows_what_comes(data, whole, monkeypatch):
     assert disabled(explorer) == [True, True, True] and explorer.status.value == "3 of 3 epochs: done"
     assert same(explorer.run, whole), "looking on changes nothing"
     assert explorer.error is None and explorer.run.path is None
-    for name in ("loss instance", "kNN group (%)", "kNN class (%)", "images/s", "epoch 3"):
+    for name in ("loss instance", "kNN group (%)", "kNN class (%)", "items/s", "epoch 3"):
         assert name in explorer.table.value
 
 
@@ -130,13 +130,13 @@ def test_it_waits_for_another_training(data):
 
 
 def test_the_table_is_of_the_last_epochs():
-    history = pd.DataFrame({"epoch": range(9), "loss": 2.0, "loss instance 0": 1.5, "images_per_second": 1234.5})
+    history = pd.DataFrame({"epoch": range(9), "loss": 2.0, "loss instance 0": 1.5, "items_per_second": 1234.5})
     history["keep instance 0"] = [None] * 8 + [0.875]
     history["knn class"] = [None] * 8 + [50.0]
     table = _run.last_epochs(history)
     assert list(table) == [f"epoch {number}" for number in range(4, 10)]
     assert table["epoch 9"].to_dict() == {
-        "loss": "2.000", "loss instance 0": "1.500", "images/s": "1,234", "keep instance 0 (%)": "87.5",
+        "loss": "2.000", "loss instance 0": "1.500", "items/s": "1,234", "keep instance 0 (%)": "87.5",
         "kNN class (%)": "50.0",
     }  # fmt: skip
     assert table.loc["kNN class (%)", "epoch 8"] == "–"

@@ -59,7 +59,7 @@ def step(features):
 
 
 def run_with(history: dict, name: str = "hcsc"):
-    table = pd.DataFrame(history).assign(images_per_second=1000.0)
+    table = pd.DataFrame(history).assign(items_per_second=1000.0)
     return SimpleNamespace(name=name, history=table if history else pd.DataFrame(), config={"fit": {"epochs": 3}})
 
 
@@ -284,7 +284,7 @@ def test_live_redraws_one_figure_in_a_notebook(monkeypatch):
         redraw(RUNS["A"])
     assert [what for what, _ in shown] == ["first", "update", "update"]
     assert base64.b64decode(shown[0][1]["image/png"]).startswith(b"\x89PNG")
-    assert "epoch" in shown[0][1]["text/plain"] and "img/s" in shown[0][1]["text/plain"]
+    assert "epoch" in shown[0][1]["text/plain"] and "items/s" in shown[0][1]["text/plain"]
 
 
 def test_audit_draws_rates_and_removals(step, dataset):

@@ -70,7 +70,7 @@ def test_same_seed_same_result_and_history(method):
     one, two = (fit(method, data, seed=3, **SMALL, **METHODS[method]) for _ in range(2))
     assert same(one, two)
     assert not same(one, fit(method, data, seed=4, **SMALL, **METHODS[method]))
-    assert {"epoch", "loss", "seconds", "images_per_second", "cpu_seconds", "lr"} <= set(one.history.columns)
+    assert {"epoch", "loss", "seconds", "items_per_second", "cpu_seconds", "lr"} <= set(one.history.columns)
     assert one.history["epoch"].tolist() == [0, 1, 2] and np.isfinite(one.history["loss"]).all()
     assert one.history["loss"].tolist() == two.history["loss"].tolist()
 

@@ -230,7 +230,7 @@ def last_epochs(history: pd.DataFrame) -> pd.DataFrame:
             rows[f"{name} (%)"] = [f"{100 * value:.1f}" for value in shown[name]]
         elif name.startswith("knn "):
             rows[f"kNN {name.removeprefix('knn ')} (%)"] = [f"{value:.1f}" for value in shown[name]]
-    rows["images/s"] = [f"{value:,.0f}" for value in shown["images_per_second"]]
+    rows["items/s"] = [f"{value:,.0f}" for value in shown["items_per_second"]]
     columns = [f"epoch {epoch + 1}" for epoch in shown["epoch"]]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).replace("nan", "–")
 

@@ -87,7 +87,9 @@ def pairs(
         tops.append(tops[-1] + size + (0.38 + 0.13 * (any(group.common) + any(group.notes))))
     path = " › ".join(readable(name) for name in dataset.hierarchy.path(int(dataset.labels[item])))
     own = readable(dataset.hierarchy.names[level][dataset.labels_at(level)[item]])
-    note = f"Each row: the most similar first. Bold: “{own}” like the anchor; else below, what the two are."
+    note = (
+        f"Each row: the most similar first. Bold: “{own}” like the anchor; else below, what the two are (–: nothing)."
+    )
     if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
         note += " A prototype is shown by its nearest picture and named after most of its members."
     figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)

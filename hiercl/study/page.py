@@ -24,7 +24,9 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; marg
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } img { max-width: 100%; }
 table { border-collapse: collapse; font-size: .85rem; } td, th { padding: .2rem .6rem; text-align: right; }
 th { border-bottom: 1px solid #999; } td:first-child, th:first-child { text-align: left; }
-tr:nth-child(even) td { background: #f5f5f5; } .scroll { overflow-x: auto; } pre { font-size: .8rem; }
+tr:nth-child(even) td { background: #f5f5f5; } tr:nth-child(odd) td { background: #fff; }
+td span { white-space: nowrap; } td:first-child { position: sticky; left: 0; min-width: 8rem; }
+.scroll { overflow-x: auto; } pre { font-size: .8rem; }
 .better { color: #00538a; font-weight: 600; } .worse { color: #a33d00; font-weight: 600; } .muted { color: #6e6e6e; }
 """
 
@@ -32,7 +34,7 @@ tr:nth-child(even) td { background: #f5f5f5; } .scroll { overflow-x: auto; } pre
 EXPLAINED = (
     "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. A "
     "verdict needs five seeds and an interval without 0, or differences that are all the same; with so many intervals "
-    "some verdicts come about by chance."
+    "some verdicts come about by chance. An end can lie far out, or at ∞, where the differences are nearly alike."
 )
 
 
@@ -74,7 +76,7 @@ def _markdown_table(summary: pd.DataFrame) -> str:
     for variant, own in summary.groupby("variant", sort=False):
         row = {"variant": variant, "less": own["baseline"].dropna().iloc[0] if own["baseline"].notna().any() else ""}
         for cell in own.to_dict("records"):
-            row[cell["level"] or "all"] = "; ".join(part for part, _ in _cell_parts(cell))
+            row[cell["level"] or "all"] = "; ".join(" ".join(words) for words, _ in _cell_parts(cell))
         rows.append(row)
     return _lines(pd.DataFrame(rows).fillna(""))
 
@@ -119,7 +121,7 @@ def _html(study: Study, table: pd.DataFrame) -> str:
 
 def protocol(study: Study, table: pd.DataFrame) -> str:
     """What its numbers belong to, in a few sentences."""
-    place = next(member.place for member in study.members() if member.place.state == "done")
+    place = [member.place for member in study.members() if member.place.state == "done"][-1]
     report, run = Report.load(place.report), json.loads((place.folder / "run" / "config.json").read_text())
     fit, environment = run["fit"], report.protocol["run_environment"]
     p, states = report.protocol, table["state"].value_counts()
@@ -127,7 +129,7 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
     size = run["views"].get("crop", run["views"].get("points"))
     note = f" ({p['test_note']})" if p["test_note"] else ""
     return (
-        f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. Of the first run: "
+        f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. Of the last run: "
         f"{p['train_items']:,} training and {p['test_items']:,} test items of {p['train']}{note}; {p['features']}, "
         f"{p['precision']} on {p['device']}; linear probe: L-BFGS, λ from {p['linear_penalties']} on a fifth of the "
         f"training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; {fit['encoder']}, {fit['epochs']} epochs, "
@@ -151,21 +153,22 @@ def effects_table(summary: pd.DataFrame, several: bool = False) -> str:
 
 
 def _cell(row: dict) -> str:
-    return "<br>".join(f"<span class={style}>{html.escape(text)}</span>" for text, style in _cell_parts(row))
+    lines = ((word, style) for words, style in _cell_parts(row) for word in words)
+    return "<br>".join(f"<span class={style}>{html.escape(word)}</span>" for word, style in lines)
 
 
-def _cell_parts(row: dict) -> list[tuple[str, str]]:
-    """The number and the effect of a cell, each with its style."""
+def _cell_parts(row: dict) -> list[tuple[list[str], str]]:
+    """The number and the effect of a cell, in words that stay whole, each with its style."""
     if not row["n"]:
         return []
     spread = f" ± {row['std']:.2f}" if row["n"] > 1 else ""
-    parts = [(f"{row['mean']:.2f}{spread} ({row['n']})", "number")]
+    parts = [([f"{row['mean']:.2f}{spread} ({row['n']})"], "number")]
     if not pd.isna(row.get("difference", float("nan"))):
-        interval = "" if pd.isna(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
         verdict = row["verdict"]
-        effect = f"{row['difference']:+.2f}{interval} {verdict}".replace("inf", "∞")
-        parts.append((effect, verdict if verdict in ("better", "worse") else "muted"))
-    return [(text.replace("-", "−"), style) for text, style in parts]
+        interval = [] if pd.isna(row["low"]) else [f"[{row['low']:+.2f}, {row['high']:+.2f}]".replace("inf", "∞")]
+        words = [f"{row['difference']:+.2f}", *interval, verdict]
+        parts.append((words, verdict if verdict in ("better", "worse") else "muted"))
+    return [([word.replace("-", "−") for word in words], style) for words, style in parts]
 
 
 def _configurations(study: Study) -> list[str]:

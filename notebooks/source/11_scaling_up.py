@@ -64,7 +64,7 @@ methods = {"simclr": {}, "moco": {}, "hcsc": {"prototypes": (5, 20), "warm_up": 
 speeds = {}
 for name, own in methods.items():
     history = hiercl.fit(name, train, **SETTINGS | {"epochs": 2}, **own).history
-    speeds[name] = history["images_per_second"].iloc[-1]
+    speeds[name] = history["items_per_second"].iloc[-1]
 plt.figure(figsize=(7, 2.4))
 plt.barh(list(speeds), list(speeds.values()), color="#0072B2")
 plt.xlabel("anchors a second, second epoch (refresh apart)")
