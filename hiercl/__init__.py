@@ -38,6 +38,7 @@ _MODULES = (
     "encoders",
     "exercises",
     "explore",
+    "feature_masks",
     "gates",
     "level_count",
     "masks",

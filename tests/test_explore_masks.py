@@ -10,7 +10,7 @@ from test_training import pictures
 import hiercl
 from hiercl.explore import _masks
 from hiercl.explore._masks import ALL, ON, RANDOM, masks
-from hiercl.plot._masks import feature_masks, mask_separation
+from hiercl.feature_masks import feature_masks, mask_separation
 from hiercl.plot._masks import masks as static_twin
 
 SETTINGS = {

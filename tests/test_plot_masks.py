@@ -11,9 +11,9 @@ from test_training import pictures
 from torch.nn import functional as F
 
 import hiercl
+from hiercl.feature_masks import FeatureMasks, feature_masks, mask_separation, variance_shares
 from hiercl.hierarchy import Hierarchy
-from hiercl.plot import _masks
-from hiercl.plot._masks import FeatureMasks, draw, feature_masks, mask_separation, masks, variance_shares
+from hiercl.plot._masks import draw, masks
 
 SETTINGS = {
     "epochs": 2, "batch": 32, "crop": 12, "monitor_every": 0, "precision": "float32", "progress": False, "dim": 16,
@@ -76,7 +76,7 @@ def bars(axis):
 @pytest.fixture
 def float32(monkeypatch):
     """Features to all digits, also where a processor has bf16."""
-    monkeypatch.setattr(_masks, "half_precision_is_native", lambda device: False)
+    monkeypatch.setattr("hiercl.feature_masks.half_precision_is_native", lambda device: False)
 
 
 def test_hard_masks_are_the_runs_own(runs, data, float32):

@@ -66,7 +66,7 @@ def test_imports_look_one_way():
         ("methods",),
         ("optimisation", "runs", "history"),
         ("training",),
-        ("few_labels", "fine_tuning", "zoo", "report"),
+        ("few_labels", "fine_tuning", "zoo", "report", "feature_masks"),
         ("evaluation",),
         ("plot", "bench", "demo"),
         ("study",),

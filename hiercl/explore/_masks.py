@@ -10,8 +10,9 @@ import pandas as pd
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import needed, png, widgets
+from hiercl.feature_masks import FeatureMasks, feature_masks, mask_separation
 from hiercl.plot._canvas import WIDTH, items_name, panels, readable
-from hiercl.plot._masks import DRAWS, MEASURES, FeatureMasks, draw_separation, feature_masks, legend, mask_separation
+from hiercl.plot._masks import DRAWS, MEASURES, draw_separation, legend
 from hiercl.plot._masks import percent as as_percent
 from hiercl.runs import Run
 

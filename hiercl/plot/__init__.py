@@ -18,7 +18,7 @@ from hiercl.plot._dendrogram import dendrogram
 from hiercl.plot._flow import flow
 from hiercl.plot._history import history, live
 from hiercl.plot._maps import compare_embeddings, embedding, map_2d
-from hiercl.plot._masks import mask_separation, masks
+from hiercl.plot._masks import masks
 from hiercl.plot._matrix import pair_matrix
 from hiercl.plot._neighbours import neighbours
 from hiercl.plot._pairs import pairs
@@ -42,7 +42,6 @@ __all__ = [
     "history",
     "live",
     "map_2d",
-    "mask_separation",
     "masks",
     "neighbours",
     "pair_matrix",

@@ -268,7 +268,7 @@ orders["random"] = torch.randperm(v.shape[1], generator=torch.Generator().manual
 counts, curves = [2, 4, 8, 16, 32, 64, v.shape[1]], {}
 figure, axes = plt.subplots(1, levels, figsize=(9, 3), layout="constrained")
 for colour, (name, order) in zip([*COLOURS[:levels], "#888888"], orders.items(), strict=True):
-    curves[name] = [100 * hiercl.plot.mask_separation(v[:, order[:k]], part)["knn"] for k in counts]
+    curves[name] = [100 * hiercl.feature_masks.mask_separation(v[:, order[:k]], part)["knn"] for k in counts]
     for h, axis in enumerate(axes):
         axis.plot(counts, [knn[h] for knn in curves[name]], "o-", markersize=3, color=colour, label=name)
         axis.set_xscale("log", base=2)
