@@ -120,6 +120,7 @@ class LabelContrast(WithTree, Method):
         else:
             ancestors = setting.supervision.ancestors
         self.register_buffer("ancestors", ancestors[:, self.levels_used].clone())  # [items, levels], coarse to fine
+        self.depths = tuple(range(ancestors.shape[1]))[self.levels_used]  # which levels of the hierarchy these are
         levels = self.ancestors.shape[1]
         separate = levels - 1 if config.heads == "level" else 0
         make = partial(projection_head, config.head, encoder.width, config.dim)
@@ -194,9 +195,9 @@ class LabelContrast(WithTree, Method):
 
             def rows(number: Tensor, level=level, kept=kept) -> tuple[Tensor, Pairs]:
                 logits = similar(number, level) if for_all_levels is None else for_all_levels
-                return logits, views.pairs(number, label[:, level], kept, level)
+                return logits, views.pairs(number, label[:, level], kept, self.depths[level])
 
-            terms.append(view_term(f"level {level}", rows, views, self.config.block, **more))
+            terms.append(view_term(f"level {self.depths[level]}", rows, views, self.config.block, **more))
         return tuple(terms)
 
     def one_for_all(self, anchors: Tensor) -> bool:

@@ -328,7 +328,7 @@ plt.show()
 
 # %%
 noise = 100 * 1.96 * (2 * 0.25 / len(test)) ** 0.5  # of a difference, at most, from the test set alone
-change = accuracy["CsMl, stages 2 and 3"] - accuracy["CsMl, last stage"]
+change = np.round(accuracy["CsMl, stages 2 and 3"] - accuracy["CsMl, last stage"], 1) + 0.0
 for level, (*_, before, last), values in zip((coarse, fine), change, accuracy["CsMl, last stage"], strict=True):
     print(f"{level}: a loss of its own changes stage 2 by {before:+.1f} points, and the last stage by {last:+.1f};")
     verb = "knows more" if values[-1] > values[-2] else "knows no more"

@@ -76,8 +76,8 @@ for level, share in pushed.items():
 hiercl.plot.pair_matrix(supcon.step(train, items=few), train, level=0)
 
 # %% [markdown]
-# (SupCon has one term, of the classes, whatever its number.) The dark cells are siblings: of the anchor's superclass,
-# and pushed. To SupCon's loss a rose and a bus are equally unlike a tulip.
+# Levels are numbered from the coarse end, so that the one term of SupCon, of the classes, is “level 1”. The dark cells
+# are siblings: of the anchor's superclass, and pushed. To SupCon's loss a rose and a bus are equally unlike a tulip.
 #
 # ## 2. Every level: HMC
 #

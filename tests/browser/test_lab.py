@@ -43,6 +43,7 @@ def lab(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     flags = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token="]
+    flags += ["--expose-app-in-browser"]  # so that the test can give commands
     environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings), "HIERCL_FAST": "1", "OMP_NUM_THREADS": "1"}
     environment |= {"HIERCL_OUT": str(folder / "out"), "JUPYTERLAB_WORKSPACES_DIR": str(settings / "workspaces")}
     log = open(folder / "lab.log", "w")
@@ -80,11 +81,8 @@ def opened(browser, lab, notebook):
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(f"{lab}/lab/tree/{notebook}?reset", timeout=2 * MINUTE)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=2 * MINUTE)
-    page.wait_for_function(
-        "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'", timeout=MINUTE
-    )
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=MINUTE)
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     ran = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => /\\[\\d+\\]/.test(p.textContent))"
     page.wait_for_function(f"{ran} || document.querySelector({ERROR!r})", timeout=6 * MINUTE)
     assert not (texts := page.locator(ERROR).all_inner_texts()), texts
@@ -153,7 +151,7 @@ def test_tree(explorers):
 
 def test_embedding(explorers):
     area = explorers.nth(3)
-    changes(area, "embedding-level", lambda: area.locator("select").first.select_option(index=0))
+    changes(area, "embedding-level", lambda: choose(area, "colours", "class"))
 
     def lasso():
         canvas = area.locator("canvas").first
