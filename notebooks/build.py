@@ -2,6 +2,7 @@
 
     .venv/bin/python notebooks/build.py                  # all
     .venv/bin/python notebooks/build.py 01_pairs         # one of them
+    .venv/bin/python notebooks/build.py --text 01_pairs  # its text alone: nothing is executed, what came out stays
 
 A source is notebooks/source/NAME.py (jupytext's percent form); the notebook is notebooks/NAME.ipynb.
 """
@@ -26,17 +27,37 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 def main(names: list[str]) -> None:
     """Builds the named notebooks, or all."""
+    text = "--text" in names
+    names = [name for name in names if name != "--text"]
     sources = [HERE / "source" / f"{name}.py" for name in names] or sorted((HERE / "source").glob("*.py"))
     for source in sources:
         target = HERE / f"{source.stem}.ipynb"
         start = time.perf_counter()
-        notebook = jupytext.read(source)
-        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": HERE}}).execute()
+        notebook = with_outputs_of(target, source) if text else executed(source)
         target.write_text(nbformat.writes(plain(notebook)) + "\n", encoding="utf-8")
         size = target.stat().st_size
         print(f"{target.name}: {time.perf_counter() - start:.0f} s, {size / 1e6:.2f} MB", flush=True)
         if size > MOST_BYTES:
             raise SystemExit(f"{target.name} has {size:,} bytes, more than {MOST_BYTES:,}: fewer or smaller figures.")
+
+
+def executed(source: Path) -> nbformat.NotebookNode:
+    """The notebook of a source, run to its end."""
+    notebook = jupytext.read(source)
+    NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": HERE}}).execute()
+    return notebook
+
+
+def with_outputs_of(built: Path, source: Path) -> nbformat.NotebookNode:
+    """The notebook of a source, with what came out when an earlier one of the same code was executed."""
+    notebook, earlier = jupytext.read(source), nbformat.read(built, as_version=4)
+    cells, before = ([cell for cell in of.cells if cell.cell_type == "code"] for of in (notebook, earlier))
+    if [cell.source for cell in cells] != [cell.source for cell in before]:
+        raise SystemExit(f"{source.name} has other code than {built.name}: build it without --text.")
+    for cell, old in zip(cells, before, strict=True):
+        cell.outputs, cell.execution_count = old.outputs, old.execution_count
+    notebook.metadata = earlier.metadata
+    return notebook
 
 
 def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -58,6 +79,8 @@ def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def smaller(png: str) -> str:
     """A figure in 256 colours: far fewer bytes; a few shades of a legend shift slightly."""
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
+    if image.mode == "P":
+        return png  # it is so already
     image.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 
