@@ -16,7 +16,7 @@
 # **You will be able to** say who pulls and who pushes whom in a contrastive loss, read the pictures that show it, say
 # what the temperature does, and measure how often a picture is pushed away from its own kind.
 #
-# About four minutes of computing on two CPU cores. Before: [00](00_quickstart.ipynb), or nothing. After: [02,
+# About a minute of computing on two CPU cores. Before: [00](00_quickstart.ipynb), or nothing. After: [02,
 # prototype hierarchies](02_prototype_hierarchies.ipynb).
 
 # %%

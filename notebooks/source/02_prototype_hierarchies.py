@@ -16,7 +16,7 @@
 # **You will be able to** build a tree of prototypes bottom-up, read its pictures, follow it through a training, and
 # judge it against a true hierarchy without being fooled by the number of prototypes.
 #
-# About two minutes of computing on two CPU cores. Before: [01, what is a pair?](01_pairs.ipynb). After: [03, pair
+# About a minute of computing on two CPU cores. Before: [01, what is a pair?](01_pairs.ipynb). After: [03, pair
 # selection](03_pair_selection.ipynb).
 
 # %%

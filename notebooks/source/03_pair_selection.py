@@ -16,7 +16,7 @@
 # **You will be able to** say where HCSC's keep probability comes from, see which negatives were removed and whether
 # rightly, write a selection rule of your own and see at once what it would do, and put it to the test.
 #
-# About four minutes of computing on two CPU cores. Before: [02, prototype
+# About two minutes of computing on two CPU cores. Before: [02, prototype
 # hierarchies](02_prototype_hierarchies.ipynb). After: [04, cross-sample and
 # multi-level](04_cross_sample_multi_level.ipynb).
 

@@ -16,7 +16,7 @@
 # **You will be able to** judge how good neighbours are as positives, say where a CutMix cuts and which share of it
 # counts for whom, read a loss with two positives, and find out what every stage of an encoder has learned.
 #
-# About five minutes of computing on two CPU cores. Before: [01, pairs](01_pairs.ipynb). After: [05, label
+# About three minutes of computing on two CPU cores. Before: [01, pairs](01_pairs.ipynb). After: [05, label
 # hierarchies](05_label_hierarchies.ipynb).
 
 # %%

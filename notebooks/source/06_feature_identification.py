@@ -16,7 +16,7 @@
 # **You will be able to** say which features serve which level of a hierarchy, give every level its own features with
 # G-HMLC and A-HMLC, switch features on and off, and tell whether what a mixture finds is more than chance.
 #
-# About four minutes of computing on two CPU cores. Before: [05, label hierarchies](05_label_hierarchies.ipynb). After:
+# About two minutes of computing on two CPU cores. Before: [05, label hierarchies](05_label_hierarchies.ipynb). After:
 # [07, embedding maps](07_embedding_maps.ipynb).
 #
 # Both methods are of one paper (Ott et al., 2025, arXiv 2510.00837). Neither its code nor its full text was at hand.
