@@ -5,11 +5,12 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.plot._canvas import NORMAL, SMALL, TITLE, check_item, readable, sheet, text_width
+from hiercl.plot._canvas import NORMAL, SMALL, TITLE, check_item, readable, sheet, shortened, text_width
 from hiercl.plot._colours import GREY, TEXT, from_oklab, to_oklab
 from hiercl.types import Float, Int, UInt8
 
@@ -18,6 +19,7 @@ VIEW: View = (20, -55)  # from the front and a little from above
 VIEWS: tuple[View, ...] = (VIEW, (20, 35), (80, -55))
 OUT, IN = to_rgb("#9DB4C8"), to_rgb("#C24A00")  # a pale blue and a dark orange: apart in hue and in lightness
 PANEL, GAP = 2.85, 0.15  # inches of one viewpoint of a figure, and between two
+SIDE, ACROSS = 2.1, 4  # inches of one of several clouds side by side, and how many of them
 MOST = 20  # clouds of a figure
 FINER = 2  # a picture is drawn so many times finer and then averaged, which smooths its edges
 RIM = 0.4  # how much darker the rim of a disc is than its middle
@@ -80,7 +82,7 @@ def cloud(
     views: Sequence[View] = VIEWS,
     title: str | None = None,
 ) -> Figure:
-    """One or several point clouds, large: a row for each, a column for each viewpoint.
+    """One or several point clouds, large: a row for each, a column for each viewpoint; side by side from a single one.
 
     Colour is height, dark to light, or the mask: dark orange for points that are in it, pale blue for others.
 
@@ -104,9 +106,11 @@ def cloud(
     masks = _masks(mask, clouds)
     if len(views) == 0:
         raise ValueError("no view: give at least one pair of elevation and azimuth, such as views=[(20, -55)].")
+    captions = [_caption(one, part) for one, part in zip(clouds, masks, strict=True)]
+    if len(views) == 1 and len(clouds) > 1:
+        return _side_by_side(clouds, masks, views[0], titles, captions, title)
     if title is not None:
         titles = [title] + [""] * (len(clouds) - 1)
-    captions = [_caption(one, part) for one, part in zip(clouds, masks, strict=True)]
     # bold letters are wider
     written = [1.15 * text_width(name, TITLE) for name in titles] + [text_width(text, SMALL) for text in captions]
     row, width = PANEL + 0.75, 0.2 + max(len(views) * (PANEL + GAP), *written)
@@ -115,26 +119,55 @@ def cloud(
         top = number * row + 0.1
         axis.text(0.1, top, name, size=TITLE if number == 0 else NORMAL, weight="bold", color=TEXT, va="top")
         axis.text(0.1, top + 0.22, captions[number], size=SMALL, color=GREY, va="top")
-        colours = _point_colours(one, part)
         for place, view in enumerate(views):
             left, upper = 0.1 + place * (PANEL + GAP), top + 0.45
-            seen, nearness = _project(one, view)
-            order = np.argsort(nearness, kind="stable")
-            faded = _fade(colours, nearness, part is not None)[order]
-            places = _fitted(seen)
-            radius = LARGE * PANEL * _radius(places)
-            at = radius + places[order] * (PANEL - 2 * radius)
-            axis.scatter(
-                left + at[:, 1],
-                upper + at[:, 0],
-                s=(2 * 72 * radius) ** 2,
-                c=faded,
-                edgecolors=faded * 0.72,
-                linewidths=0.4,
-            )
+            _draw(axis, one, part, view, left, upper, PANEL)
             where = f"elevation {view[0]:g}°, azimuth {view[1]:g}°"
             axis.text(left + PANEL / 2, upper + PANEL + 0.12, where, size=SMALL, color=GREY, ha="center", va="center")
     return figure
+
+
+def _side_by_side(
+    clouds: list[np.ndarray],
+    masks: list[np.ndarray | None],
+    view: View,
+    names: list[str],
+    captions: list[str],
+    title: str | None,
+) -> Figure:
+    """Several clouds from one viewpoint, each with its name and its number of points below."""
+    across = min(len(clouds), ACROSS)
+    heading = f"{len(clouds)} clouds" if title is None else title
+    note = f"elevation {view[0]:g}°, azimuth {view[1]:g}°"
+    width = 0.2 + max(across * (SIDE + GAP), 1.15 * text_width(heading, TITLE), text_width(note, SMALL))
+    figure, axis = sheet(width, 0.5 + -(-len(clouds) // across) * (SIDE + 0.5), heading, note)
+    for number, (one, part) in enumerate(zip(clouds, masks, strict=True)):
+        left, top = 0.1 + number % across * (SIDE + GAP), 0.5 + number // across * (SIDE + 0.5)
+        _draw(axis, one, part, view, left, top, SIDE)
+        for line, (text, colour) in enumerate(((names[number], TEXT), (captions[number].split(";")[0], GREY))):
+            below = {"ha": "center", "va": "center", "size": SMALL, "color": colour}
+            axis.text(left + SIDE / 2, top + SIDE + 0.12 + 0.16 * line, shortened(text, SIDE, SMALL), **below)
+    return figure
+
+
+def _draw(
+    axis: Axes,
+    points: Float[np.ndarray, "p 3"],
+    mask: np.ndarray | None,
+    view: View,
+    left: float | int,
+    top: float | int,
+    side: float | int,
+) -> None:
+    """A cloud in a square of an axis that counts in inches."""
+    seen, nearness = _project(points, view)
+    order = np.argsort(nearness, kind="stable")
+    faded = _fade(_point_colours(points, mask), nearness, mask is not None)[order]
+    places = _fitted(seen)
+    radius = LARGE * side * _radius(places)
+    at = radius + places[order] * (side - 2 * radius)
+    size = (2 * 72 * radius) ** 2
+    axis.scatter(left + at[:, 1], top + at[:, 0], s=size, c=faded, edgecolors=faded * 0.72, linewidths=0.4)
 
 
 def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -> Any:

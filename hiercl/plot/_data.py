@@ -61,7 +61,7 @@ def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, se
     held = f"{len(dataset):,} {items_name(dataset)}"
     title = f"{dataset.name}: {held}, {len(names)} classes of the level “{tree.level_names[level]}”"
     width = max(columns * column, text_width(title, TITLE) * 1.15 + 0.2)
-    figure, axis = sheet(width, height, title, note=f"{per_node} random pictures of each")
+    figure, axis = sheet(width, height, title, note=f"{per_node} random {items_name(dataset)} of each")
     rng, labels, colours = np.random.default_rng(seed), dataset.labels_at(level), node_colours(tree, level)
     siblings_together = np.lexsort(tree.ancestors[:, : level + 1].T[::-1])
     order = list(dict.fromkeys(tree.ancestors[siblings_together, level].tolist()))

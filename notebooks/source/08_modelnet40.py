@@ -63,8 +63,8 @@ hiercl.plot.hierarchy(train.hierarchy)
 # shape and four views of it.
 
 # %%
-views = hiercl.views.PointViews(hiercl.views.PointViewConfig(points=256))
-item = torch.from_numpy(np.asarray(train.items[:1])).repeat(4, 1, 1)
+views = hiercl.views.PointViews(hiercl.views.PointViewConfig(points=512))
+item = torch.from_numpy(train.items[[len(train) // 6]]).repeat(4, 1, 1)
 drawn = views(item, torch.Generator().manual_seed(0))
 four = drawn[..., 0].transpose(1, 2).numpy()
 hiercl.plot.cloud(four, views=[(20, -55)], title="Four views of one shape")
@@ -142,7 +142,7 @@ hiercl.plot.pairs(runs["a_hmlc"].step(train, batch=128), train, term=0)
 # of points that are the first one's.
 
 # %%
-pair = torch.from_numpy(np.asarray(train.items[np.array([0, len(train) // 2])])).transpose(1, 2)[..., None]
+pair = torch.from_numpy(train.items[np.array([0, len(train) // 2])]).transpose(1, 2)[..., None]
 mixture, share = plane_mix(pair[:1], pair[1:], torch.tensor([0.3, 0.5, 0.6, 0.25, 0.7]))
 cloud = mixture[0, :, :, 0].T.numpy()
 of_first = np.arange(len(cloud)) < round(float(share) * len(cloud))
