@@ -13,7 +13,7 @@ from hiercl import plot
 from hiercl.methods.base import Step
 from hiercl.methods.terms import Term
 from hiercl.pairs import Kind, Members, Pairs
-from hiercl.plot import _canvas, _clouds
+from hiercl.plot import _canvas, _cloud_picture
 from hiercl.plot._colours import to_oklab
 
 FRONT = (0, -90)  # the eye looks along y, x is to the right and z is up
@@ -58,19 +58,19 @@ def test_up_is_up_and_right_is_right():
 
 def test_height_gets_lighter_from_low_to_high():
     points = np.stack([np.zeros(9), np.zeros(9), np.linspace(-3, 5, 9)], axis=1)
-    colours = _clouds._point_colours(points, None)
+    colours = _cloud_picture.point_colours(points, None)
     assert np.all(np.diff(lightness(colours)) > 0.02) and lightness(colours)[-1] < 0.85  # readable on white
 
 
 def test_far_points_are_paler():
-    colours = _clouds._fade(np.full((5, 3), 0.2), np.linspace(0, 1, 5), False)
+    colours = _cloud_picture.fade(np.full((5, 3), 0.2), np.linspace(0, 1, 5), False)
     assert np.all(np.diff(colours[:, 0]) < 0) and colours[-1, 0] == pytest.approx(0.2)
 
 
 def test_mask_colours_differ_in_lightness_and_follow_the_value():
-    steps = _clouds._point_colours(np.zeros((5, 3)), np.linspace(0, 1, 5))
+    steps = _cloud_picture.point_colours(np.zeros((5, 3)), np.linspace(0, 1, 5))
     assert np.all(np.diff(lightness(steps)) < 0) and lightness(steps)[0] - lightness(steps)[-1] > 0.15
-    ends = _clouds._point_colours(np.zeros((2, 3)), np.array([False, True]))
+    ends = _cloud_picture.point_colours(np.zeros((2, 3)), np.array([False, True]))
     assert np.allclose(ends, steps[[0, -1]])
 
 
@@ -98,8 +98,10 @@ def test_a_cloud_without_extent_is_drawn_in_the_middle(points):
 
 def test_discs_are_larger_where_points_have_more_room():
     places = np.random.default_rng(0).uniform(size=(1000, 2))
-    assert _clouds._radius(places) == pytest.approx(2 * _clouds._radius(places * [1, 0.25]), rel=0.02)
-    assert _clouds._radius(places[:400]) > 1.3 * _clouds._radius(places)
+    assert _cloud_picture.disc_radius(places) == pytest.approx(
+        2 * _cloud_picture.disc_radius(places * [1, 0.25]), rel=0.02
+    )
+    assert _cloud_picture.disc_radius(places[:400]) > 1.3 * _cloud_picture.disc_radius(places)
 
 
 @pytest.mark.parametrize("side, count", [(48, 5000), (96, 1), (64, 20), (200, 2048)])

@@ -10,7 +10,8 @@ for each coarsest class, its descendants in shades of it.
 """
 
 from hiercl.plot._audit import audit
-from hiercl.plot._clouds import cloud, cloud_3d, cloud_picture
+from hiercl.plot._cloud_picture import cloud_picture
+from hiercl.plot._clouds import cloud, cloud_3d
 from hiercl.plot._confusion import confusion
 from hiercl.plot._curves import curves
 from hiercl.plot._data import gallery, hierarchy

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from hiercl.datasets.base import HierarchicalDataset
+from hiercl.plot._cloud_picture import cloud_picture
 from hiercl.plot._colours import GREY, TEXT
 from hiercl.types import UInt8
 
@@ -133,8 +134,6 @@ def picture(dataset: HierarchicalDataset, item: SupportsIndex) -> UInt8[np.ndarr
 @lru_cache(maxsize=512)
 def _drawn(cloud: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """A cloud drawn once: by its content, so that no data set is kept alive, and a changed cloud is drawn anew."""
-    from hiercl.plot._clouds import cloud_picture  # which needs this file itself
-
     drawn = cloud_picture(np.frombuffer(cloud, dtype=np.float32).reshape(-1, 3))
     drawn.flags.writeable = False  # the next to ask for it gets the same one
     return drawn

@@ -1,78 +1,35 @@
-"""Point clouds drawn: a small picture of one, a figure of several viewpoints, and one to turn with the mouse."""
+"""Point clouds drawn large: a figure of several viewpoints, or of several clouds, and one to turn with the mouse."""
 
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.plot._canvas import NORMAL, SMALL, TITLE, check_item, readable, sheet, shortened, text_width
-from hiercl.plot._colours import GREY, TEXT, from_oklab, to_oklab
-from hiercl.types import Float, Int, UInt8
+from hiercl.plot._cloud_picture import (
+    VIEW,
+    View,
+    as_array,
+    checked,
+    directions,
+    disc_radius,
+    fade,
+    fitted,
+    point_colours,
+    project,
+)
+from hiercl.plot._colours import GREY, TEXT
+from hiercl.types import Float
 
-View = tuple[float | int, float | int]  # elevation and azimuth in degrees
-VIEW: View = (20, -55)  # from the front and a little from above
 VIEWS: tuple[View, ...] = (VIEW, (20, 35), (80, -55))
-OUT, IN = to_rgb("#9DB4C8"), to_rgb("#C24A00")  # a pale blue and a dark orange: apart in hue and in lightness
 PANEL, GAP = 2.85, 0.15  # inches of one viewpoint of a figure, and between two
 SIDE, ACROSS = 2.1, 4  # inches of one of several clouds side by side, and how many of them
 MOST = 20  # clouds of a figure
-FINER = 2  # a picture is drawn so many times finer and then averaged, which smooths its edges
-RIM = 0.4  # how much darker the rim of a disc is than its middle
-CELLS = 16  # a side of the grid in which the area of a cloud is counted
 LARGE = 0.75  # in a large figure discs are so many times smaller than in a small picture, so that each can be seen
 SCREEN = 200  # and in one to turn so many screen pixels wide for a radius of 1
-FADED = 0.4  # how far the farthest point is mixed with white; half as far where colour is a mask, to keep it readable
-
-
-def cloud_picture(
-    points: Any, side: int = 96, colour: Any = None, view: View = VIEW
-) -> UInt8[np.ndarray, "side side 3"]:
-    r"""A picture of a point cloud on white, z up, as large as it fits.
-
-    With the eye in the direction :math:`v = (\cos e \cos a, \cos e \sin a, \sin e)`, parallel to which all is seen, a
-    point x stands at :math:`(\langle x, r\rangle, \langle x, u\rangle)` for the unit vectors r to the right and u
-    upwards that are orthogonal to v. Discs are painted from far to near, that is by :math:`\langle x, v\rangle`; far
-    ones are paler.
-
-    Args:
-        points: ``[p, 3]``, finite, in any unit.
-        side: of the picture, in pixels, from 8 to 2,048.
-        colour: None: by height, dark to light; booleans ``[p]``: in or not in a part, dark orange or pale blue;
-            numbers ``[p]`` from 0 to 1: between these two.
-        view: elevation e from −90 to 90 and azimuth a, in degrees.
-
-    Raises:
-        ValueError: points, colour, side or view of another form, or not finite.
-
-    Example:
-        >>> hiercl.plot.cloud_picture(train.items[0]).shape
-        (96, 96, 3)
-    """
-    points = _checked(points)
-    if not 8 <= side <= 2048:
-        raise ValueError(f"side={side}: a picture has from 8 to 2,048 pixels a side.")
-    colours = _point_colours(points, colour)
-    seen, nearness = _project(points, view)
-    order = np.argsort(nearness, kind="stable")
-    places, fine = _fitted(seen), side * FINER
-    radius = _radius(places) * fine
-    margin = radius + 0.02 * fine
-    centre = np.round(places[order] * (fine - 1 - 2 * margin) + margin).astype(np.int32)
-    stamp, shade = _disc(radius)
-    rows, columns = (centre[:, None] + stamp).clip(0, fine - 1).transpose(2, 0, 1)
-    # Where discs overlap the last assignment stays, that of the nearest point. Its number says whose disc a pixel
-    # shows, and which pixel of that disc.
-    shown = np.full(fine * fine, -1, dtype=np.int32)
-    shown[(rows * fine + columns).ravel()] = np.arange(rows.size, dtype=np.int32)
-    painted = _fade(colours, nearness, colour is not None)[order][:, None] * shade[:, None]
-    table = np.concatenate([painted.reshape(-1, 3), np.ones((1, 3))]).astype(np.float32)  # the last, for −1, is white
-    pixels = table[shown].reshape(side, FINER, side, FINER, 3).mean(axis=(1, 3))
-    return np.round(255 * pixels).astype(np.uint8)
 
 
 def cloud(
@@ -160,11 +117,11 @@ def _draw(
     side: float | int,
 ) -> None:
     """A cloud in a square of an axis that counts in inches."""
-    seen, nearness = _project(points, view)
+    seen, nearness = project(points, view)
     order = np.argsort(nearness, kind="stable")
-    faded = _fade(_point_colours(points, mask), nearness, mask is not None)[order]
-    places = _fitted(seen)
-    radius = LARGE * side * _radius(places)
+    faded = fade(point_colours(points, mask), nearness, mask is not None)[order]
+    places = fitted(seen)
+    radius = LARGE * side * disc_radius(places)
     at = radius + places[order] * (side - 2 * radius)
     size = (2 * 72 * radius) ** 2
     axis.scatter(left + at[:, 1], top + at[:, 0], s=size, c=faded, edgecolors=faded * 0.72, linewidths=0.4)
@@ -198,10 +155,10 @@ def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -
     if len(clouds) != 1:
         raise ValueError(f"{len(clouds)} clouds are given, and this figure shows one: choose with item=.")
     one, part = clouds[0], _masks(mask, clouds)[0]
-    colours = [f"rgb({r},{g},{b})" for r, g, b in np.round(255 * _point_colours(one, part)).astype(int).tolist()]
+    colours = [f"rgb({r},{g},{b})" for r, g, b in np.round(255 * point_colours(one, part)).astype(int).tolist()]
     hover = "x %{x:.3f}<br>y %{y:.3f}<br>z %{z:.3f}"
     hover += "" if part is None else "<br>mask %{customdata:.3g}"
-    eye = 1.7 * _directions(VIEW)[2]
+    eye = 1.7 * directions(VIEW)[2]
     hidden = {"visible": False}
     return go.Figure(
         go.Scatter3d(
@@ -211,7 +168,7 @@ def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -
             mode="markers",
             customdata=None if part is None else part.astype(float),
             hovertemplate=hover + "<extra></extra>",
-            marker={"size": SCREEN * _radius(_fitted(_project(one, VIEW)[0])), "color": colours, "opacity": 1},
+            marker={"size": SCREEN * disc_radius(fitted(project(one, VIEW)[0])), "color": colours, "opacity": 1},
         ),
         layout={
             "title": {"text": f"{titles[0]}<br><sub>{_caption(one, part)}</sub>"},
@@ -228,22 +185,6 @@ def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -
     )
 
 
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
-
-
-def _checked(points: Any) -> Float[np.ndarray, "p 3"]:
-    points = _array(points)
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or points.dtype.kind not in "fiu":
-        raise ValueError(f"a cloud is an array of numbers [points, 3], got {points.dtype} {list(points.shape)}.")
-    bad = ~np.isfinite(points).all(axis=1)
-    if bad.any():
-        raise ValueError(
-            f"{bad.sum()} of {len(points)} points are not finite (the first is row {bad.argmax()}): leave them out."
-        )
-    return points.astype(np.float64)
-
-
 def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None) -> tuple[list[np.ndarray], list[str]]:
     """The clouds that are meant, and a title for each."""
     several = points
@@ -252,18 +193,18 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
             raise ValueError(f"{points.name!r} holds pictures, and this figure shows point clouds: use plot.gallery.")
         several, item = points.items, 0 if item is None else item
     else:
-        several = _array(points)
+        several = as_array(points)
         if several.ndim == 2 and item is not None:
             raise ValueError(f"item={item!r} chooses among several clouds, and one is given: leave it out.")
         several = several[None] if several.ndim == 2 else several
-    items = np.arange(len(several)) if item is None else np.atleast_1d(_array(item))
+    items = np.arange(len(several)) if item is None else np.atleast_1d(as_array(item))
     if items.ndim != 1 or items.dtype.kind not in "iu" or len(items) == 0:
         raise ValueError(f"item must be a number or several, got {item!r}.")
     for one in items.tolist():
         check_item(one, len(several))
     if len(items) > MOST:
         raise ValueError(f"{len(items):,} clouds are too many for a figure with a row for each: choose with item=.")
-    clouds = [_checked(several[one]) for one in items]
+    clouds = [checked(several[one]) for one in items]
     if isinstance(points, HierarchicalDataset):
         paths = [points.hierarchy.path(int(points.labels[one])) for one in items]
         names = [" › ".join(readable(name) for name in path) for path in paths]
@@ -274,7 +215,7 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
 def _masks(mask: Any, clouds: list[np.ndarray]) -> list[np.ndarray | None]:
     if mask is None:
         return [None] * len(clouds)
-    mask = _array(mask)
+    mask = as_array(mask)
     masks = mask[None] if mask.ndim == 1 else mask
     if masks.ndim != 2 or len(masks) != len(clouds) or masks.dtype.kind not in "bfiu":
         raise ValueError(
@@ -291,75 +232,3 @@ def _caption(points: np.ndarray, mask: np.ndarray | None) -> str:
     if mask.dtype == bool:
         return f"{count}; {int(mask.sum()):,} in the mask: dark orange; the others: pale blue"
     return f"{count}; colour: mask, from pale blue (0) to dark orange (1), mean {mask.mean():.2f}"
-
-
-def _point_colours(points: Float[np.ndarray, "p 3"], values: Any) -> Float[np.ndarray, "p 3"]:
-    """A colour for every point: by height, or by a mask."""
-    if values is None:
-        height = points[:, 2] - points[:, 2].min()
-        share = height / max(height.max(), 1e-12)
-        return colormaps["viridis"](0.04 + 0.76 * share)[:, :3]  # beyond 0.8 it is too pale on white
-    values = _array(values)
-    if values.shape != (len(points),) or values.dtype.kind not in "bfiu":
-        raise ValueError(
-            f"a mask is one boolean or one number from 0 to 1 for each of the {len(points)} points, got "
-            f"{values.dtype} {list(values.shape)}."
-        )
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-        raise ValueError(f"a mask has values from 0 to 1, got {values.min()} to {values.max()}: rescale it.")
-    ends = to_oklab(np.array([OUT, IN]))
-    return from_oklab(ends[0] + values.astype(float)[:, None] * (ends[1] - ends[0]))
-
-
-def _directions(view: View) -> Float[np.ndarray, "3 3"]:
-    """Unit vectors to the right, upwards, and to the eye."""
-    if len(view) != 2 or not np.isfinite(view).all() or abs(view[0]) > 90:
-        raise ValueError(f"view={view!r}: give the elevation, from −90 to 90 degrees, and the azimuth.")
-    e, a = np.deg2rad(view)
-    return np.array(
-        [
-            [-np.sin(a), np.cos(a), 0],
-            [-np.sin(e) * np.cos(a), -np.sin(e) * np.sin(a), np.cos(e)],
-            [np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)],
-        ]
-    )
-
-
-def _project(points: Float[np.ndarray, "p 3"], view: View) -> tuple[Float[np.ndarray, "p 2"], Float[np.ndarray, " p"]]:
-    """Where every point is seen (downwards, to the right), and how near it is to the eye."""
-    right, up, near = _directions(view) @ (points - points.mean(axis=0)).T
-    return np.stack([-up, right], axis=1), near
-
-
-def _fitted(seen: Float[np.ndarray, "p 2"]) -> Float[np.ndarray, "p 2"]:
-    """Places brought into the unit square: its middle is theirs, and the longer side of their box fills it."""
-    low, high = seen.min(axis=0), seen.max(axis=0)
-    return 0.5 + (seen - (low + high) / 2) / max((high - low).max(), 1e-12)
-
-
-def _radius(places: Float[np.ndarray, "p 2"]) -> float:
-    """Radius of a point's disc, as a share of the picture's side, with which discs about cover what the cloud covers.
-
-    The area that it covers is counted in the cells of a coarse grid.
-    """
-    cells = np.minimum((places * CELLS).astype(np.int64), CELLS - 1)
-    covered = len(np.unique(cells[:, 0] * CELLS + cells[:, 1])) / CELLS**2
-    return float(np.clip(0.95 * np.sqrt(covered / len(places)), 0.004, 0.05))
-
-
-def _fade(
-    colours: Float[np.ndarray, "p 3"], nearness: Float[np.ndarray, " p"], masked: bool
-) -> Float[np.ndarray, "p 3"]:
-    """Colours mixed with white, the more the farther a point is."""
-    strength = FADED / 2 if masked else FADED
-    distance = (nearness.max() - nearness) / max(np.ptp(nearness), 1e-12)
-    return 1 - (1 - colours) * (1 - strength * distance)[:, None]
-
-
-def _disc(radius: float) -> tuple[Int[np.ndarray, "k 2"], Float[np.ndarray, " k"]]:
-    """The pixels of a disc around its centre, and how light each is: the rim is darker, so that neighbours part."""
-    reach = np.arange(-int(radius), int(radius) + 1, dtype=np.int32)
-    rows, columns = (grid.ravel() for grid in np.meshgrid(reach, reach, indexing="ij"))
-    away = (rows**2 + columns**2) / max(radius, 1) ** 2
-    inside = away <= 1
-    return np.stack([rows, columns], axis=1)[inside], 1 - RIM * away[inside] ** 2
