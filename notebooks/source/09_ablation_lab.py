@@ -49,7 +49,7 @@ base = {"method": "moco", "epochs": EPOCHS, "queue": 512, "batch": 128, "monitor
 variants = {"temperature 0.1": {"temperature": 0.1}, "temperature 0.5": {"temperature": 0.5}}
 question = "Is a temperature of 0.5 better or worse than 0.1?"
 study = hiercl.Study(base, variants, seeds=2 if FAST else 3, out=OUT, name="temperature", question=question)
-study.run(train, test, dry=True)
+_ = study.run(train, test, dry=True)
 
 # %% [markdown]
 # Nothing has been trained yet but a short trial, for the estimate. Now for real. Stop it whenever you like: the same
@@ -152,6 +152,7 @@ plt.figure(figsize=(7, 2.6))
 plt.hist(best, bins=30, alpha=0.8, label=f"the best of twenty: {best.mean():+.2f} points on average")
 plt.hist(again, bins=30, alpha=0.6, hatch="//", label=f"the same setting again: {again.mean():+.2f}")
 plt.xlabel("points above the baseline, although nothing helps")
+plt.ylim(0, 150)  # room for the legend
 _ = plt.legend()
 # %% [markdown]
 # So settings are chosen on one part of the data, and compared on another: `held_out=0.2, judged_on="held out"` in a
