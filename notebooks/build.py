@@ -67,13 +67,22 @@ def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"  # the same in every build
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [output for output in cell.outputs if not is_bar(output)]
+        for output in cell.outputs:
             data = output.get("data", {})
             if WIDGET in data:
                 output["data"] = {"text/plain": "An explorer: run this cell in JupyterLab to use it."}
             if "image/png" in data:
                 data["image/png"] = smaller(data["image/png"])
     return notebook
+
+
+def is_bar(output: nbformat.NotebookNode) -> bool:
+    """Whether it is a progress bar, which is of no use once it is full."""
+    data = output.get("data", {})
+    return WIDGET in data and "%|" in str(data.get("text/plain", ""))
 
 
 def smaller(png: str) -> str:

@@ -163,7 +163,7 @@ def _chances(dataset: HierarchicalDataset, level: int) -> np.ndarray:
     """The same for two different items drawn at random."""
     n = len(dataset)
     same = [(dataset.counts(at) * (dataset.counts(at) - 1.0)).sum() / (n * (n - 1)) for at in range(level + 1)]
-    return -np.diff([1.0, *same, 0.0])
+    return np.subtract([1.0, *same], [*same, 0.0])
 
 
 def _frames(level: int) -> list[tuple[Any, str]]:

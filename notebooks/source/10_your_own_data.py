@@ -129,7 +129,7 @@ for name, report in reports.items():
     print(f"{name:7} kNN, " + ", ".join(f"{level}: {row['knn']:.1f} %" for level, row in rows.iterrows()))
 
 # %%
-hiercl.plot.neighbours(runs["hmc"], test, count=9)
+hiercl.plot.neighbours(runs["hmc"], train, count=9)  # of the test set there is one picture a class
 
 # %%
 hiercl.plot.confusion(runs["hmc"], test, train=train)
