@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 MOST_BYTES = 700_000
+PLACE = re.compile(r"\S+ipykernel_\d+/\d+\.py:\d+: ")  # where a warning was raised: another file in every run
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -71,6 +73,8 @@ def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             continue
         cell.outputs = [output for output in cell.outputs if not is_bar(output)]
         for output in cell.outputs:
+            if output.output_type == "stream":
+                output.text = PLACE.sub("", output.text)
             data = output.get("data", {})
             if WIDGET in data:
                 output["data"] = {"text/plain": "An explorer: run this cell in JupyterLab to use it."}
