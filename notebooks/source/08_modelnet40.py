@@ -16,7 +16,7 @@
 # **You will be able to** train any method of this project on point clouds, say what an encoder of points must not
 # depend on, judge unequal classes fairly, and find the neighbours of shapes of classes that were never seen.
 #
-# About four minutes of computing on two CPU cores. Before: [06, feature
+# About two minutes of computing on two CPU cores. Before: [06, feature
 # identification](06_feature_identification.ipynb). After: [09, ablation lab](09_ablation_lab.ipynb).
 
 # %%

@@ -16,7 +16,7 @@
 # **You will be able to** turn a question of your own into variants and seeds, say how sure an answer is, and tell a
 # finding from luck.
 #
-# About five minutes of computing on two CPU cores. Before: any of [01](01_pairs.ipynb) to [08](08_modelnet40.ipynb).
+# About two minutes of computing on two CPU cores. Before: any of [01](01_pairs.ipynb) to [08](08_modelnet40.ipynb).
 # After: [10, your own data](10_your_own_data.ipynb).
 
 # %%

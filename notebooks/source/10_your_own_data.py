@@ -16,7 +16,7 @@
 # **You will be able to** bring pictures of your own, as a folder or as arrays, with a hierarchy or without, and train
 # and judge any method on them. The example is Omniglot: handwritten characters of several alphabets.
 #
-# About three minutes of computing on two CPU cores. Before: [01](01_pairs.ipynb). After: [11, scaling
+# About a minute of computing on two CPU cores. Before: [01](01_pairs.ipynb). After: [11, scaling
 # up](11_scaling_up.ipynb).
 
 # %%

@@ -16,7 +16,7 @@
 # **You will be able to** say where the time of a training goes, what grows with batch, queue and prototypes, move to a
 # GPU or several, and send a sweep to a cluster.
 #
-# About three minutes of computing on two CPU cores. Before: [09, the ablation lab](09_ablation_lab.ipynb).
+# About a minute of computing on two CPU cores. Before: [09, the ablation lab](09_ablation_lab.ipynb).
 
 # %%
 import os
