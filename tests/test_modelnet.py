@@ -396,7 +396,7 @@ BROKEN = [
     ("resampled", lambda p: (p / TEST).write_text("../x_1"), "'../x' is no class of ModelNet"),
     ("hdf5", lambda p: cut(p / H5_TRAIN, 300), "ply_data_train1.h5: .*truncated"),
     ("hdf5", lambda p: (p / H5_TRAIN).unlink(), "ply_data_train1.h5: there is no such file"),
-    ("hdf5", lambda p: change_hdf5(p / H5, label=None), r"test0.h5: it has no 'label', only \['data'\]"),
+    ("hdf5", lambda p: change_hdf5(p / H5, label=None), r"test0.h5: it has no data set 'label', only \['data'\]"),
     ("hdf5", lambda p: change_hdf5(p / H5, label=[[7]]), r"2 shapes need integer labels \[2\]"),
     ("hdf5", lambda p: change_hdf5(p / H5, label=[40, 1]), "'label 40' is no class of ModelNet"),
     ("hdf5", lambda p: change_hdf5(p / H5, data=np.ones((2, 9, 6))), r"must be floating \[n, p, 3\]"),
@@ -440,6 +440,40 @@ def test_all_broken_files_are_named_at_once_and_can_be_left_out(source, root):
 def test_more_points_than_a_source_has(source, root):
     with pytest.raises(ValueError, match=r"^points=65: .*shapes.npz\[0\] has 64 points; ask for fewer"):
         load("modelnet40", root=root, source=source("arrays"), points=65)
+
+
+def test_a_shape_in_both_splits(source, root):
+    folder = source("meshes") / MESHES
+    file = next(folder.rglob("train/*.off"))
+    shutil.copy(file, file.parents[1] / "test" / file.name)
+    with pytest.raises(ValueError, match=r"has \w+ twice, .* \(train\) and .* \(test\)|\(test\) and .* \(train\)"):
+        load("modelnet40", root=root, source=folder)
+
+
+def test_capital_letters_are_read_as_well(source, root):
+    path = source("meshes")
+    expected = by_id(*load("modelnet40", root=root, source=path, points=8))
+    for file in list(path.rglob("*.off")):
+        file.rename(file.with_suffix(".OFF"))
+    found = by_id(*load("modelnet40", root=root / "other", source=path, points=8))
+    assert sorted(found) == sorted(expected)
+
+
+def test_a_folder_that_holds_an_archive(source, tmp_path):
+    archive = source("meshes", zipped=True)
+    (tmp_path / "around").mkdir()
+    archive.rename(tmp_path / "around" / archive.name)
+    with pytest.raises(ValueError, match=r"but meshes.zip: give the path of an archive itself"):
+        find_shapes(tmp_path / "around")
+
+
+def test_arrays_of_another_form_are_named(tmp_path):
+    np.save(tmp_path / "single.npy", np.zeros((2, 5, 3), dtype=np.float32))
+    (tmp_path / "single.npy").rename(tmp_path / "train.npz")
+    points = {"points": np.zeros((2, 5, 3), dtype=np.float32)}
+    np.savez(tmp_path / "test.npz", names=np.array("chair_0001"), **points)
+    problems = find_shapes(tmp_path).problems
+    assert "single array" in problems["train.npz"] and "names must be a list of names" in problems["test.npz"]
 
 
 def test_a_folder_with_two_copies(source, root):
@@ -535,6 +569,27 @@ def test_an_interrupted_replacement_leaves_the_old_stores(source, root, monkeypa
         load("modelnet40", root=root, source=path, overwrite=True)
     np.testing.assert_array_equal(load("modelnet40", root=root, source=path)[0].items, before.items)
     assert [folder.name for folder in root.iterdir()] == ["modelnet40"]
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_an_error_while_the_new_stores_are_moved_puts_back_the_old(source, root, monkeypatch, after):
+    before, _ = load("modelnet40", root=root, source=source("meshes"), points=8)
+    move, moved = Path.rename, []
+
+    def interrupted(path, target):
+        if path.name.removeprefix("old ") in ("train", "test", "source.json") and path.parent.parent == root:
+            if len(moved) == after:
+                monkeypatch.setattr(Path, "rename", move)
+                raise KeyboardInterrupt
+            moved.append(path)
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load("modelnet40", root=root, source=source("arrays"), overwrite=True, points=8)
+    again, _ = load("modelnet40", root=root, source=root.parent / "meshes", points=8)
+    np.testing.assert_array_equal(again.items, before.items)
+    assert [folder.name for folder in root.iterdir()] == ["modelnet40-8-random"]
 
 
 # ---- the download ----

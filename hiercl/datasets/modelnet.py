@@ -28,6 +28,7 @@ from hiercl.types import Float
 __all__ = ["UnreadableShapes", "hierarchy", "load", "note"]
 
 SPLITS = ("train", "test")
+SOURCE = "source.json"  # beside the stores: what they were made from
 SAMPLING = ("random", "farthest")
 DENSITY = 4  # points drawn from a mesh for each that farthest point sampling keeps
 # None of these could be tried when they were written down, and their checksums are not known: see _check_archive.
@@ -144,10 +145,11 @@ def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) 
 
     tree = hierarchy(name)
     shapes, problems = _of_known_classes(find_shapes(source, name), tree)
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[str, Shape] = {}
     for shape in shapes:
-        if (other := seen.setdefault((shape.split, shape.id), shape.file)) != shape.file:
-            raise ValueError(f"{source} has {shape.id} twice, {other} and {shape.file}: give the path of one ModelNet")
+        if (other := seen.setdefault(shape.id, shape)) is not shape:
+            places = " and ".join(f"{one.file} ({one.split})" for one in (other, shape))
+            raise ValueError(f"{source} has {shape.id} twice, {places}: give the path of one ModelNet")
     clouds, kept = [], []
     for shape in tqdm(shapes, desc=f"reading {name}", unit="", leave=False):
         try:
@@ -205,25 +207,38 @@ def _cloud(shape: Shape, points: int, sampling: str) -> Float[np.ndarray, "p 3"]
 
 
 def _write(parts: dict[str, HierarchicalDataset], folder: Path, source: Path) -> None:
-    """Write both stores and the source that they were made from beside the folder, then move them into it."""
+    """Write both stores and the source that they were made from beside the folder, then move them into it.
+
+    An error on the way puts back what was there. All that is old goes before anything new comes, so that no stop of
+    any kind leaves stores of two sources.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    made = [*parts, SOURCE]
     try:
         for split, data in parts.items():
             write_store(data, temporary / split)
-        (temporary / "source.json").write_text(json.dumps({"source": str(source)}), encoding="utf-8")
+        (temporary / SOURCE).write_text(json.dumps({"source": str(source)}), encoding="utf-8")
         folder.mkdir(exist_ok=True)
-        for new in (*parts, "source.json"):
-            if (folder / new).exists():
-                (folder / new).rename(temporary / f"old {new}")
-            (temporary / new).rename(folder / new)
+        for name in reversed(made):
+            if (folder / name).exists():
+                (folder / name).rename(temporary / f"old {name}")
+        for name in made:
+            (temporary / name).rename(folder / name)
+    except BaseException:
+        for name in made:
+            if (temporary / f"old {name}").exists():
+                if (folder / name).exists():
+                    (folder / name).rename(temporary / name)
+                (temporary / f"old {name}").rename(folder / name)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_same_source(source: Path, folder: Path) -> None:
     try:
-        before = json.loads((folder / "source.json").read_text(encoding="utf-8"))["source"]
+        before = json.loads((folder / SOURCE).read_text(encoding="utf-8"))["source"]
     except (OSError, ValueError, KeyError):
         before = "another source"
     if before != str(source):

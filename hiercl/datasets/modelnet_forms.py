@@ -64,6 +64,8 @@ def find_shapes(path: str | Path, name: str = "modelnet40") -> Found:
     fitting = [form for pattern, form in FORMS.items() if any(re.search(pattern, file) for file in files.names)]
     if len(fitting) != 1:
         what = "several forms of ModelNet, give the path of one" if fitting else "no form of ModelNet that is known"
+        if not fitting and (archives := [file for file in files.names if file.lower().endswith(".zip")]):
+            what += f", but {', '.join(archives[:3])}: give the path of an archive itself. Known are"
         raise ValueError(f"{path} holds {what}:\n{KNOWN}")
     return fitting[0](files, name)
 
@@ -123,9 +125,9 @@ def _hdf5_rows(files: Files, file: str) -> tuple[np.ndarray, np.ndarray]:
     import h5py
 
     with h5py.File(io.BytesIO(files.read(file)), "r") as content:
-        missing = [key for key in ("data", "label") if key not in content]
+        missing = [key for key in ("data", "label") if not isinstance(content.get(key), h5py.Dataset)]
         if missing:
-            raise ValueError(f"it has no {missing[0]!r}, only {sorted(content)}")
+            raise ValueError(f"it has no data set {missing[0]!r}, only {sorted(content)}")
         points, labels = content["data"][()], content["label"][()]
     _check_points(points)
     _check_labels(labels.reshape(-1), len(points))
@@ -137,6 +139,8 @@ def _hdf5_ids(files: Files, file: str, count: int) -> list[str]:
     beside = re.sub(r"(\d+)\.h5$", r"_\1_id2file.json", file)
     if beside in files.names:
         names = json.loads(files.read(beside))
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{beside} is no list of names")
         if len(names) != count:
             raise ValueError(f"it has {count} shapes, but {beside} names {len(names)}")
         return [Path(name).stem for name in names]
@@ -196,10 +200,16 @@ def _arrays(files: Files, name: str) -> Found:
 
 
 def _array_shapes(files: Files, file: str) -> list[Shape]:
-    with np.load(io.BytesIO(files.read(file)), allow_pickle=False) as content:
+    content = np.load(io.BytesIO(files.read(file)), allow_pickle=False)
+    if not isinstance(content, np.lib.npyio.NpzFile):
+        raise ValueError("it is a single array, not an .npz of several")
+    with content:
         arrays = {key: content[key] for key in content.files}
     if "points" not in arrays or not ("names" in arrays or {"label", "class_names"} <= set(arrays)):
         raise ValueError(f"it needs points, and names or label and class_names; it has {sorted(arrays)}")
+    for key in ("names", "class_names", "split"):
+        if key in arrays and arrays[key].ndim != 1:
+            raise ValueError(f"{key} must be a list of names, it has the shape {list(arrays[key].shape)}")
     _check_points(arrays["points"])
     points, n, stem = arrays["points"], len(arrays["points"]), Path(file).stem
     ids = [str(i) for i in arrays.get("names", [f"{stem}_{row:04}" for row in range(n)])]
@@ -235,7 +245,7 @@ def _check_labels(labels: np.ndarray, n: int) -> None:
         raise ValueError(f"{n} shapes need integer labels [{n}], they are {labels.dtype} {list(labels.shape)}")
 
 
-MESH = r"([^/]+)/(train|test)/([^/]+)\.off$"
+MESH = r"([^/]+)/(train|test)/([^/]+)\.(?i:off)$"
 HDF5 = r"^(.*/|)ply_data_(train|test)\d*\.h5$"
 RESAMPLED = r"^(.*/|)modelnet(?:10|40)_(?:train|test)\.txt$"
 ARRAYS = r"\.npz$"

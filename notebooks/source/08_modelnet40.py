@@ -59,15 +59,15 @@ hiercl.plot.hierarchy(train.hierarchy)
 # %% [markdown]
 # ## 2. Views of a shape
 #
-# A view turns the shape about the vertical, scales, shifts and jitters it, and keeps some random points. Here are one
-# shape and four views of it.
+# A view turns the shape about the vertical, scales, shifts and jitters it, and keeps some random points. Here are a
+# shape (cloud 0) and three views of it. (Each is drawn as large as it fits: scale and shift cannot be seen.)
 
 # %%
 views = hiercl.views.PointViews(hiercl.views.PointViewConfig(points=512))
-item = torch.from_numpy(train.items[[len(train) // 6]]).repeat(4, 1, 1)
-drawn = views(item, torch.Generator().manual_seed(0))
-four = drawn[..., 0].transpose(1, 2).numpy()
-hiercl.plot.cloud(four, views=[(20, -55)], title="Four views of one shape")
+shape = train.items[[len(train) // 6]]
+drawn = views(torch.from_numpy(shape).repeat(3, 1, 1), torch.Generator().manual_seed(0))
+clouds = np.concatenate([shape[:, :512], drawn[..., 0].transpose(1, 2).numpy()])
+hiercl.plot.cloud(clouds, views=[(20, -55)], title="A shape and three views of it")
 
 # %% [markdown]
 # A cloud is a *set*: in which order its points come must not matter. PointNet looks at every point by itself, and
@@ -167,7 +167,9 @@ check("08 lambda", ...)
 # %%
 long = hiercl.pretrained("modelnet10-hmc")
 gallery, _ = hiercl.load(**DATA) if FAST else hiercl.load("modelnet40")
-rare = [int(np.flatnonzero(gallery.labels == label)[0]) for label in np.argsort(gallery.counts())[-18:-12]]
+known = () if FAST else train.hierarchy.leaf_names
+labels = [label for label in np.argsort(gallery.counts()) if gallery.hierarchy.leaf_names[label] not in known]
+rare = [int(np.flatnonzero(gallery.labels == label)[0]) for label in labels[-14:-2:2]]
 hiercl.plot.neighbours(long.encoder, gallery, items=rare, count=8)
 
 # %% [markdown]
