@@ -122,7 +122,7 @@ def plane_mix(
         The mixtures, and λ in [0, 1), float32, on the device.
 
     Raises:
-        ValueError: alpha < 1, or another number of uniform numbers.
+        ValueError: alpha < 1, another number of uniform numbers, or clouds of unequal numbers of points.
 
     Example:
         >>> low, high = torch.zeros(1, 3, 4, 1), torch.ones(1, 3, 4, 1)
@@ -130,6 +130,8 @@ def plane_mix(
         >>> cloud[0, 0, :, 0].tolist(), float(lam)
         ([0.0, 0.0, 0.0, 1.0], 0.75)
     """
+    if first.shape != second.shape:
+        raise ValueError(f"{list(first.shape)} and {list(second.shape)} cannot be mixed: they need as many points.")
     turn, height = 2 * math.pi * uniforms[-2], 2 * uniforms[-1] - 1
     flat = (1 - height**2).sqrt()
     normal = torch.stack([turn.cos() * flat, turn.sin() * flat, height])

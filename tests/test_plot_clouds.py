@@ -216,7 +216,7 @@ def test_cloud_of_several_with_masks(shapes):
     assert len(figure.axes[0].collections) == 4 and not overlapping(figure)
     assert any(f"{mask[1].sum()} in the mask" in text for text in texts(figure))
     values = plot.cloud(sphere(), mask=np.linspace(0, 1, 300), title="mine")
-    assert "mine" in texts(values) and any("mean 0.50" in text for text in texts(values))
+    assert "mine" in texts(values) and any("of the mask 0.50" in text for text in texts(values))
     assert not overlapping(
         plot.cloud(sphere(), views=[(0, 0)], title="a name that is much longer than one view is wide")
     )
@@ -241,7 +241,7 @@ def test_clouds_that_do_not_exist(show, shapes):
 
 
 def test_cloud_without_views_or_items_is_an_error(shapes):
-    with pytest.raises(ValueError, match="no view"):
+    with pytest.raises(ValueError, match="views are pairs"):
         plot.cloud(sphere(), views=[])
     with pytest.raises(ValueError, match="21 clouds are too many"):
         plot.cloud(np.stack([sphere(5)] * 21))

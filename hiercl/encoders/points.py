@@ -1,4 +1,6 @@
-"""Encoders of point clouds: PointNet and DGCNN. A cloud is a map ``[batch, 3, points, 1]``.
+"""Encoders of point clouds: PointNet (Qi et al., 2017) and DGCNN (Wang et al., 2019; arXiv 1612.00593, 1801.07829).
+
+A cloud is a map ``[batch, 3, points, 1]``.
 
 Every layer treats all points alike (a convolution of size 1), so the order of the points does not matter.
 """
@@ -101,7 +103,7 @@ class _EdgeStage(nn.Module):
 
 @torch.no_grad()
 def nearest_points(features: Float[Tensor, "batch channels points"], k: int) -> Int[Tensor, "batch points k"]:
-    """The k nearest points of every point of a cloud, itself among them, by Euclidean distance of their features.
+    """The k nearest points of every point of a cloud, itself or a copy among them, by Euclidean distance of features.
 
     In float32, and in blocks of clouds, or of the points of one cloud, so that the memory for distances grows neither
     with the batch nor with the square of the points. A cloud of fewer than k points has that many neighbours.

@@ -61,21 +61,22 @@ def cloud(
     """
     clouds, titles = _chosen(points, item)
     masks = _masks(mask, clouds)
-    if len(views) == 0:
-        raise ValueError("no view: give at least one pair of elevation and azimuth, such as views=[(20, -55)].")
+    if len(views) == 0 or any(np.ndim(view) != 1 for view in views):
+        raise ValueError("views are pairs of elevation and azimuth, at least one, such as views=[(20, -55)].")
     captions = [_caption(one, part) for one, part in zip(clouds, masks, strict=True)]
     if len(views) == 1 and len(clouds) > 1:
         return _side_by_side(clouds, masks, views[0], titles, captions, title)
+    lines = ["; ".join(caption) for caption in captions]
     if title is not None:
-        titles = [title] + [""] * (len(clouds) - 1)
+        titles = [title if len(clouds) == 1 else f"{title}: {titles[0]}", *titles[1:]]
     # bold letters are wider
-    written = [1.15 * text_width(name, TITLE) for name in titles] + [text_width(text, SMALL) for text in captions]
+    written = [1.15 * text_width(name, TITLE) for name in titles] + [text_width(line, SMALL) for line in lines]
     row, width = PANEL + 0.75, 0.2 + max(len(views) * (PANEL + GAP), *written)
     figure, axis = sheet(width, len(clouds) * row + 0.1)
     for number, (one, name, part) in enumerate(zip(clouds, titles, masks, strict=True)):
         top = number * row + 0.1
         axis.text(0.1, top, name, size=TITLE if number == 0 else NORMAL, weight="bold", color=TEXT, va="top")
-        axis.text(0.1, top + 0.22, captions[number], size=SMALL, color=GREY, va="top")
+        axis.text(0.1, top + 0.22, lines[number], size=SMALL, color=GREY, va="top")
         for place, view in enumerate(views):
             left, upper = 0.1 + place * (PANEL + GAP), top + 0.45
             _draw(axis, one, part, view, left, upper, PANEL)
@@ -89,19 +90,19 @@ def _side_by_side(
     masks: list[np.ndarray | None],
     view: View,
     names: list[str],
-    captions: list[str],
+    captions: list[tuple[str, str]],
     title: str | None,
 ) -> Figure:
     """Several clouds from one viewpoint, each with its name and its number of points below."""
     across = min(len(clouds), ACROSS)
     heading = f"{len(clouds)} clouds" if title is None else title
-    note = f"elevation {view[0]:g}°, azimuth {view[1]:g}°"
+    note = "; ".join(dict.fromkeys([f"elevation {view[0]:g}°, azimuth {view[1]:g}°", *(what for _, what in captions)]))
     width = 0.2 + max(across * (SIDE + GAP), 1.15 * text_width(heading, TITLE), text_width(note, SMALL))
     figure, axis = sheet(width, 0.5 + -(-len(clouds) // across) * (SIDE + 0.5), heading, note)
     for number, (one, part) in enumerate(zip(clouds, masks, strict=True)):
         left, top = 0.1 + number % across * (SIDE + GAP), 0.5 + number // across * (SIDE + 0.5)
         _draw(axis, one, part, view, left, top, SIDE)
-        for line, (text, colour) in enumerate(((names[number], TEXT), (captions[number].split(";")[0], GREY))):
+        for line, (text, colour) in enumerate(((names[number], TEXT), (captions[number][0], GREY))):
             below = {"ha": "center", "va": "center", "size": SMALL, "color": colour}
             axis.text(left + SIDE / 2, top + SIDE + 0.12 + 0.16 * line, shortened(text, SIDE, SMALL), **below)
     return figure
@@ -171,7 +172,7 @@ def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -
             marker={"size": SCREEN * disc_radius(fitted(project(one, VIEW)[0])), "color": colours, "opacity": 1},
         ),
         layout={
-            "title": {"text": f"{titles[0]}<br><sub>{_caption(one, part)}</sub>"},
+            "title": {"text": f"{titles[0]}<br><sub>{'; '.join(_caption(one, part))}</sub>"},
             "scene": {
                 "aspectmode": "data",
                 "xaxis": hidden,
@@ -203,7 +204,7 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
     for one in items.tolist():
         check_item(one, len(several))
     if len(items) > MOST:
-        raise ValueError(f"{len(items):,} clouds are too many for a figure with a row for each: choose with item=.")
+        raise ValueError(f"{len(items):,} clouds are too many for one figure (at most {MOST}): choose with item=.")
     clouds = [checked(several[one]) for one in items]
     if isinstance(points, HierarchicalDataset):
         paths = [points.hierarchy.path(int(points.labels[one])) for one in items]
@@ -225,10 +226,11 @@ def _masks(mask: Any, clouds: list[np.ndarray]) -> list[np.ndarray | None]:
     return list(masks)
 
 
-def _caption(points: np.ndarray, mask: np.ndarray | None) -> str:
+def _caption(points: np.ndarray, mask: np.ndarray | None) -> tuple[str, str]:
+    """What the cloud has, and what its colours mean."""
     count = f"{len(points):,} points"
     if mask is None:
-        return f"{count}; colour: height, dark is low"
+        return count, "colour: height, dark is low"
     if mask.dtype == bool:
-        return f"{count}; {int(mask.sum()):,} in the mask: dark orange; the others: pale blue"
-    return f"{count}; colour: mask, from pale blue (0) to dark orange (1), mean {mask.mean():.2f}"
+        return f"{count}, {int(mask.sum()):,} in the mask", "dark orange: in the mask; pale blue: the others"
+    return f"{count}, mean of the mask {mask.mean():.2f}", "colour: the mask, from pale blue (0) to dark orange (1)"
