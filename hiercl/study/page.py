@@ -120,21 +120,28 @@ def _html(study: Study, table: pd.DataFrame) -> str:
 
 
 def protocol(study: Study, table: pd.DataFrame) -> str:
-    """What its numbers belong to, in a few sentences."""
-    place = [member.place for member in study.members() if member.place.state == "done"][-1]
-    report, run = Report.load(place.report), json.loads((place.folder / "run" / "config.json").read_text())
-    fit, environment = run["fit"], report.protocol["run_environment"]
-    p, states = report.protocol, table["state"].value_counts()
+    """What its numbers belong to, in a few sentences; where runs differ, all that occurs."""
+    places = [member.place for member in study.members() if member.place.state == "done"]
+    runs = [json.loads((place.folder / "run" / "config.json").read_text()) for place in places]
+    p = Report.load(places[0].report).protocol
+    states = table["state"].value_counts()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
-    size = run["views"].get("crop", run["views"].get("points"))
+
+    def values(room: str, *names: str) -> str:
+        """What the runs have for a setting: for the first of these names that they know."""
+        found = (next(run[room][name] for name in names if name in run[room]) for run in runs)
+        return " or ".join(dict.fromkeys(map(str, found)))
+
     note = f" ({p['test_note']})" if p["test_note"] else ""
     return (
-        f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. Of the last run: "
-        f"{p['train_items']:,} training and {p['test_items']:,} test items of {p['train']}{note}; {p['features']}, "
-        f"{p['precision']} on {p['device']}; linear probe: L-BFGS, λ from {p['linear_penalties']} on a fifth of the "
-        f"training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; {fit['encoder']}, {fit['epochs']} epochs, "
-        f"batch {fit['batch']}, {fit['optimiser']}, views of {size}; torch "
-        f"{environment['torch']}, commit {environment['git_commit']}."
+        f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. "
+        f"{values('setting', 'items')} training and {p['test_items']} test items of {p['train']}{note}; "
+        f"{p['features']}, {p['precision']} on {p['device']}; linear probe: L-BFGS, λ from "
+        f"{p['linear_penalties']} on a fifth of the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
+        f"{values('fit', 'encoder')}, "
+        f"{values('fit', 'epochs')} epochs, batch {values('fit', 'batch')}, {values('fit', 'optimiser')}, views of "
+        f"{values('views', 'crop', 'points')}; torch {p['run_environment']['torch']}, "
+        f"commit {p['run_environment']['git_commit']}."
     )
 
 
