@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import tyro
 
@@ -47,11 +47,15 @@ class Reading:
         size = "" if self.size is None else f" --size {self.size}"
         return size + (" --skip-unreadable" if self.skip_unreadable else "")
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of hiercl.load; None where nothing is asked for."""
+        read = {"size": self.size, "skip_unreadable": self.skip_unreadable or None}
+        return read | {"source": self.source, "overwrite": self.overwrite or None}
+
     def load(self, name: str) -> tuple[HierarchicalDataset, HierarchicalDataset]:
         """Training and test set; only what differs from the default is asked for, as not every data set has it."""
-        asked = {"size": self.size, "skip_unreadable": self.skip_unreadable or None, "source": self.source}
-        asked["overwrite"] = self.overwrite or None
-        return load(name, **{option: value for option, value in asked.items() if value is not None})
+        return load(name, **{option: value for option, value in self.options.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,17 @@ class Data(Reading):
 
     name: tyro.conf.Positional[str] = tyro.MISSING
     """cifar100, omniglot, modelnet10, modelnet40, shapes, a folder of pictures or of an array store, or a CSV file."""
+    points: int | None = None
+    """That are kept of every shape of ModelNet; by default 1,024. (hiercl.load has this and the next two as well.)"""
+    sampling: Literal["random", "farthest"] | None = None
+    """How they are chosen: at random by default, or each the farthest from those before."""
+    hierarchy_file: Path | None = None
+    """Superclasses of your own for ModelNet, in JSON."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        chosen = {"points": self.points, "sampling": self.sampling, "hierarchy_file": self.hierarchy_file}
+        return super().options | chosen
 
     def run(self) -> None:
         train, test = self.load(self.name)

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from hiercl.bench import BenchConfig, SelectionCase, plain_removals, random_tree, throughput
 from hiercl.cli import main
 from hiercl.datasets import write_store
+from hiercl.datasets.modelnet import hierarchy
 
 
 def run(capsys, *arguments: str) -> str:
@@ -67,6 +69,20 @@ def test_a_folder_of_pictures_with_one_that_cannot_be_read(capsys, tmp_path, mon
         said = run(capsys, "evaluate", str(tmp_path / "run"), *reading, "--label-fractions", "0.5")
         assert "16x16" in run(capsys, "data", str(folder), "--skip-unreadable", "--size", "16")
     assert "With few labels" in said and (tmp_path / "run" / "report-mine" / "report.json").exists()
+
+
+def test_shapes_of_your_own_with_points_and_superclasses(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HIERCL_DATA", str(tmp_path / "data"))
+    names = [f"{name}_{number:04}" for name in ("chair", "sofa") for number in range(4)]
+    points = np.random.default_rng(0).normal(size=(8, 30, 3)).astype(np.float32)
+    np.savez(tmp_path / "shapes.npz", points=points, names=names, split=["train", "train", "test", "test"] * 2)
+    leaves = hierarchy("modelnet10").leaf_names
+    own = {"seats": ["chair", "sofa"], "rest": [leaf for leaf in leaves if leaf not in ("chair", "sofa")]}
+    (tmp_path / "own.json").write_text(json.dumps(own))
+    given = ["--from", str(tmp_path / "shapes.npz"), "--hierarchy-file", str(tmp_path / "own.json")]
+    text = run(capsys, "data", "modelnet10", *given, "--points", "8", "--sampling", "farthest")
+    assert "8x3" in text and "seats" in text
+    assert (tmp_path / "data" / "modelnet10-8-farthest" / "train").is_dir()
 
 
 def test_data_train_evaluate(capsys, tmp_path, store):
