@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.encoders import Encoder, half_precision_is_native
+from hiercl.encoders import Encoder, half_precision_is_native, warn_of_thin_views
 from hiercl.feed import Feed, embed_with
 from hiercl.hierarchy import Hierarchy
 from hiercl.norms import SplitBatchNorm2d
@@ -206,6 +206,8 @@ def fine_tune(
     feed, labels = Feed(dataset, device), torch.as_tensor(np.array(dataset.labels), device=device)
     size = min(dataset.items.shape[1:3]) if dataset.kind == "images" else dataset.items.shape[1]
     views = config.views(dataset.kind, size)
+    if dataset.kind == "points":
+        warn_of_thin_views(encoder, views.config.points, size)
     total = total_steps(len(dataset), config)
     losses: list[list[Tensor]] = []
     step = 0

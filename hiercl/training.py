@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from hiercl import methods
 from hiercl.checkpoint import Checkpoint, write_atomically
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.encoders import Encoder, encoder_kind, encoder_names, half_precision_is_native
+from hiercl.encoders import Encoder, encoder_kind, encoder_names, half_precision_is_native, warn_of_thin_views
 from hiercl.environment import describe_environment
 from hiercl.feed import Feed, embed_with
 from hiercl.history import EpochLog, monitor, summary
@@ -114,6 +114,8 @@ def fit(
         torch.manual_seed(stream_seed(config.seed, 0, "weights"))
         model = build(description, functions, dataset.labels if supervised else None).to(device)
         warn_of_late_starts(model, config.epochs)
+        if dataset.kind == "points":
+            warn_of_thin_views(model.encoder, view_config.points, dataset.items.shape[1])
         model.to(memory_format=torch.channels_last)
         optimiser = make_optimiser(model, config, batch)
         if config.compile:

@@ -1,5 +1,7 @@
 """Point clouds go through every method, the evaluation and the disk as pictures do."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +127,15 @@ def test_what_does_not_fit_clouds():
         hiercl.fit("moco", pictures, encoder="dgcnn")
     with pytest.raises(ValueError, match="'points' is a setting of views of points"):
         hiercl.fit("moco", pictures, points=16)
+
+
+@pytest.mark.parametrize("encoder", hiercl.encoders.encoder_names("points"))
+def test_a_graph_that_is_thinner_in_training_is_warned_of(encoder):
+    data, settings = clouds(), SETTINGS | {"encoder": encoder, "epochs": 0}
+    of = data.items.shape[1]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hiercl.fit("simclr", data, **settings | {"points": of})
+        assert not caught
+        hiercl.fit("simclr", data, **settings | {"points": of // 2})
+    assert [f"train with points={of}" in str(warning.message) for warning in caught] == [True] * (encoder == "dgcnn")

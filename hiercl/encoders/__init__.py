@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from hiercl.encoders.base import Encoder, Pool
 from hiercl.encoders.heads import projection_head
 from hiercl.encoders.images import IMAGE_ENCODERS, image_block
-from hiercl.encoders.points import POINT_ENCODERS, point_block
+from hiercl.encoders.points import POINT_ENCODERS, point_block, warn_of_thin_views
 from hiercl.encoders.precision import half_precision_is_native
 from hiercl.norms import NORMS
 
@@ -20,6 +20,7 @@ __all__ = [
     "make_encoder",
     "projection_head",
     "stage_block",
+    "warn_of_thin_views",
 ]
 
 
@@ -62,8 +63,8 @@ def make_encoder(
     over all of them; the latter with both T-Nets (0.15 M and 2.8 M parameters, width 1,024). The feature T-Net is not
     drawn towards orthogonal matrices, as the paper has it by a term beside its loss; it starts at the identity.
     ``dgcnn``: DGCNN (Wang et al., TOG 2019), whose points see their 20 nearest ones in the feature space of every layer
-    (0.62 M parameters, width 2,048: maximum and mean, as in its official code). Each is the part before the fully
-    connected layers of its classifier.
+    (0.62 M parameters, width 2,048: maximum and mean, as in its official code); train it on clouds as dense as those
+    that it will see. Each is the part before the fully connected layers of its classifier.
 
     `mean` and `std` are those of the training items, a channel each: of pictures in units of [0, 1]; of clouds 0 and 1,
     unless coordinates are to be shifted and scaled. `norm` is ``batch``, ``split`` (batch norm in 8 parts of a batch)

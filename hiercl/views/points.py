@@ -32,7 +32,8 @@ class PointViewConfig:
     """
 
     points: int = 512
-    """Points of a training view, drawn anew for each; a cloud with fewer has some twice. Test with all of them."""
+    """Points of a training view, drawn anew for each; a cloud with fewer has some twice. Test with all of them (with
+    DGCNN, whose graph depends on how dense a cloud is: as many as in training)."""
     rotation: Literal["up", "any", "none"] = "up"
     """About which axis a cloud is turned, by an angle that is uniform over the whole circle: up (z), any (uniform over
     all rotations), none."""
