@@ -26,7 +26,7 @@ test: .venv/ready  ## All tests but the notebooks.
 	$(BIN)/python -m pytest -q -n 2
 
 test-notebooks: .venv/ready  ## Run every notebook with tiny settings.
-	HIERCL_FAST=1 HIERCL_OUT=$(CURDIR)/runs/test-notebooks $(BIN)/python -m pytest -q -n 2 -p no:cacheprovider -o addopts= --nbmake --nbmake-timeout=400 notebooks
+	OMP_NUM_THREADS=1 HIERCL_FAST=1 HIERCL_OUT=$(CURDIR)/runs/test-notebooks $(BIN)/python -m pytest -q -n 2 -p no:cacheprovider -o addopts= --nbmake --nbmake-timeout=400 notebooks
 
 test-browser: .venv/ready  ## JupyterLab in Chromium (apt-get install chromium); screenshots go to runs/test-browser.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -o addopts= tests/browser

@@ -10,6 +10,7 @@ from hiercl.exercises import (
     own_data,
     pairs,
     prototypes,
+    quickstart,
     scaling,
     selection,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "own_data",
     "pairs",
     "prototypes",
+    "quickstart",
     "scaling",
     "selection",
 ]

@@ -14,6 +14,9 @@
 # %% [markdown]
 # # Hierarchical contrastive learning in three minutes
 #
+# **You will be able to** say what a contrastive method pulls, pushes and removes, read a learned tree beside the true
+# one, and tell what a table of one seed does not tell. Two to three minutes of computing on two CPU cores.
+#
 # Contrastive learning teaches an encoder without labels: two random views of one picture are **pulled** together, views
 # of other pictures are **pushed** apart. Some of those others are of the same kind, though, and should not be pushed.
 # This notebook shows how often that happens, and how a method that *learns a hierarchy* (HCSC) takes such pairs out.
@@ -28,6 +31,7 @@ from pathlib import Path
 import pandas as pd
 
 import hiercl
+from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 80, "pil_kwargs": {"optimize": True}}
 
@@ -82,6 +86,8 @@ moco = hiercl.fit("moco", train, callbacks=[hiercl.plot.live()], **settings)
 # %% [markdown]
 # **What does it push away?** One anchor, and the candidates that are most similar to it. Those in bold are of its own
 # class, yet they are pushed: *false negatives*. (The anchor was chosen because it has several; others have none.)
+#
+# **Predict**: MoCo pushes a queue of earlier pictures. Which share of them is of the anchor's own domain?
 
 # %%
 step = moco.step(train, seed=SEED)
@@ -100,6 +106,13 @@ for level, row in enumerate(moco_audit.itertuples()):
 # %% [markdown]
 # The queue is a random sample, so MoCo pushes its own kind as often as chance has it: the coarser the level, the more.
 #
+# **Exercise.** A queue holds 3,600 random pictures of 12 groups of equal size. How many of them are pushed, although
+# they are of the anchor's own group? Write a number for the dots.
+
+# %%
+check("00 chance", ...)
+
+# %% [markdown]
 # ## 3. With a learned hierarchy: HCSC
 #
 # HCSC starts as MoCo. Then, before every epoch, it clusters all pictures into a tree of prototypes (dotted line: the
@@ -197,6 +210,8 @@ keep(hiercl.plot.compare_embeddings(runs, test, level=1, coordinates=maps), "map
 # ## 7. Did HCSC remove the right ones?
 #
 # The same anchor again. Under what was removed stands the probability with which it would have been kept.
+#
+# **Predict**: is what HCSC removes of the anchor's own class more often than what it keeps?
 
 # %%
 step = hcsc.step(train, seed=SEED)
@@ -222,6 +237,18 @@ for row in leaf[leaf["removed"] > 0].itertuples():
 print(f"\nFigures and results.csv are in {os.path.relpath(OUT)}.")
 
 # %% [markdown]
+# **Exercise.** What happens to a candidate that was removed: is it `"pulled"`, `"pushed"`, or `"neither"`?
+
+# %%
+check("00 removed", ...)
+
+# %% [markdown]
+# ## Summary
+#
+# * A contrastive method pulls views of one picture together and pushes others apart, those of its own kind among them.
+# * HCSC learns a tree of prototypes and takes likely false negatives out; an audit with the labels says how rightly.
+# * Trees and embeddings can be looked at. Accuracies of one seed are no comparison.
+#
 # ## Things to try
 #
 # 1. **Which part of the selection matters?** `hiercl.fit("hcsc", train, select="none", ...)`; also `"instances"` and

@@ -1,0 +1,7 @@
+"""Answers to the exercises of notebook 00."""
+
+RIGHT, WRONG = {}, {}
+RIGHT["00 chance"] = [300, 3600 / 12]
+WRONG["00 chance"] = [12, 1 / 12, 8.333333333333334, 3300, 3600, 0, 42]
+RIGHT["00 removed"] = ["neither"]
+WRONG["00 removed"] = ["pushed", "pulled", "both", 3]
