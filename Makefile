@@ -20,7 +20,7 @@ demo: .venv/ready  ## Run the quickstart notebook without a browser; everything 
 	@$(BIN)/hiercl demo --out runs/demo
 
 lab: .venv/ready  ## Open the quickstart notebook in JupyterLab.
-	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_quickstart.ipynb
 
 test: .venv/ready  ## All tests but the notebooks.
 	$(BIN)/python -m pytest -q -n 2
