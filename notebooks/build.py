@@ -90,7 +90,7 @@ def is_bar(output: nbformat.NotebookNode) -> bool:
 
 
 def smaller(png: str) -> str:
-    """A figure in 256 colours: far fewer bytes; a few shades of a legend shift slightly."""
+    """A figure in 256 colours: far fewer bytes, but small swatches beside many pictures lose their exact colour."""
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
     if image.mode == "P":
         return png  # it is so already

@@ -12,8 +12,7 @@ SOURCES = sorted((NOTEBOOKS / "source").glob("*.py"))
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_notebook_is_that_of_its_source(source):
     built = NOTEBOOKS / f"{source.stem}.ipynb"
-    if not built.exists():
-        pytest.skip("not built yet: make notebooks")
+    assert built.exists(), f"{built.name} is not there: make notebooks NAMES={source.stem}"
     wanted, there = jupytext.read(source), jupytext.read(built)
     assert [(c.cell_type, c.source) for c in there.cells] == [(c.cell_type, c.source) for c in wanted.cells]
     assert "widgets" not in there.metadata
