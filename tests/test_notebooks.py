@@ -1,9 +1,16 @@
 """Notebooks keep to their form; those that are committed are those of their sources, and carry no widget state."""
 
+import base64
+import importlib.util
+import io
 from pathlib import Path
 
 import jupytext
+import numpy as np
 import pytest
+from PIL import Image
+
+from hiercl.plot._colours import categorical
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "source").glob("*.py"))
@@ -26,3 +33,21 @@ def test_cells_are_few_and_short(source):
     for cell in code:
         lines = [line for line in cell.splitlines() if line.strip()]
         assert len(lines) <= 15 and not any(line.startswith("class ") for line in lines), cell
+
+
+def test_figures_are_smaller_and_keep_the_colours_of_swatches():
+    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)  # more colours than fit
+    swatches = (255 * categorical(20)).round().astype(np.uint8)
+    picture[:10, :200] = np.repeat(swatches, 10, axis=0)
+    picture[10:40] = 255
+    before = io.BytesIO()
+    Image.fromarray(picture).save(before, "PNG")
+    after = build.smaller(base64.b64encode(before.getvalue()).decode())
+    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(after))).convert("RGB"))
+    assert np.array_equal(seen[:10, :200], picture[:10, :200]) and (seen[10:40] == 255).all()
+    assert len(np.unique(seen.reshape(-1, 3), axis=0)) <= 256 and len(after) < len(before.getvalue())
+    assert abs(seen.astype(int) - picture).mean() < 20
+    assert build.smaller(after) == after

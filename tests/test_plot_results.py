@@ -19,7 +19,7 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.dendrograms import class_linkage
 from hiercl.plot import _dendrogram
 from hiercl.plot._canvas import shortened
-from hiercl.plot._confusion import INSIDE, OUTSIDE, RIGHT, confusion
+from hiercl.plot._confusion import COLOURS, confusion
 from hiercl.plot._curves import curves
 from hiercl.plot._dendrogram import crossings, dendrogram, untangled
 from hiercl.plot._neighbours import NOTHING, SAME, SHARED, neighbours
@@ -68,7 +68,9 @@ def test_every_cell_has_its_share_and_the_colour_of_its_kind():
     assert (right[0, 0], inside[0, 1], outside[0, 4]) == (50, 25, 25)
     assert (inside[1, 0], inside[2, 3], right[4, 4]) == (100, 100, 100)
     assert not ((~right.mask).astype(int) + ~inside.mask + ~outside.mask > 1).any()  # no cell is of two kinds
-    assert [tuple(i.cmap(1.0)[:3]) for i in figure.axes[1].images] == [to_rgb(c) for c in (RIGHT, INSIDE, OUTSIDE)]
+    assert [tuple(i.cmap(1.0)[:3]) for i in figure.axes[1].images] == [
+        to_rgb(COLOURS[c]) for c in ("green", "blue", "orange")
+    ]
     assert {"50", "25", "100"} <= set(texts(figure))
     # Four mistakes, three to the sibling; a random one has a sibling among five wrong classes.
     assert "75 % of the mistakes stay inside the “group” (by chance 20 %)" in title(figure)

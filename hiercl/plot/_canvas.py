@@ -1,7 +1,7 @@
 """What all figures share: a sheet measured in inches, text that knows its width, pictures in a row."""
 
 from functools import lru_cache
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,6 +47,16 @@ def panels(
     figure = new_figure(width, height, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, axes
+
+
+def given(ax: Any, count: int = 1, choose: str = "") -> tuple[Figure, np.ndarray]:
+    """A caller's axis in the place of :func:`panels`; raises ValueError where it is none, or one is too few."""
+    if not isinstance(ax, Axes):
+        kind = type(ax).__name__
+        raise ValueError(f"ax is a {kind}: give one matplotlib axis, such as figure, ax = plt.subplots().")
+    if count != 1:
+        raise ValueError(f"ax is one panel, and this figure has {count}: {choose}, or leave ax out.")
+    return ax.get_figure(root=True), np.array([[ax]])
 
 
 def headline(figure: Figure, text: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy
@@ -16,13 +17,14 @@ from hiercl.embedding import HasEncoder, embed
 from hiercl.encoders import Encoder
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import ancestor_paths, check_nodes
-from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, check_level, readable, sheet, text_width
+from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, check_level, given, readable, sheet, text_width
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.plot._neighbours import name_of
 from hiercl.probes import knn_predict
 from hiercl.types import Float, Int
 
-RIGHT, INSIDE, OUTSIDE = OKABE_ITO[2], OKABE_ITO[0], OKABE_ITO[4]
+COLOURS = {"green": OKABE_ITO[2], "blue": OKABE_ITO[0], "orange": OKABE_ITO[4]}
+Role = tuple[AxesImage, str, str]  # a kind of cells: its picture, the name of its colour, what it is
 NAMED = 40  # classes beyond which only those of the coarser level are named
 WRITTEN = 20  # classes beyond which no numbers stand in the cells
 SIDE, LINE = 6.6, 0.14  # inches of the matrix, at most; that a name needs
@@ -38,6 +40,7 @@ def confusion(
     k: int = 20,
     temperature: float | int = 0.07,
     title: str | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     r"""A confusion matrix whose classes are ordered by the hierarchy, with the blocks of a coarser level framed.
 
@@ -58,6 +61,8 @@ def confusion(
         k: neighbours that vote.
         temperature: of their weights.
         title: what the predictions are of; by default the name of the run's method.
+        ax: an axis to draw on, of a figure of your own, which is returned. The shares of right and wrong predictions
+            then stand below the matrix, without their colour bars.
 
     Raises:
         ValueError: predictions that are not one node of the level for each item, a run without ``train``, data sets of
@@ -67,12 +72,20 @@ def confusion(
         >>> hiercl.plot.confusion(run, test, train=train)
         >>> hiercl.plot.confusion(probe.predict(features).numpy(), test, title="linear probe")
     """
+    own = None if ax is None else given(ax)
     tree = test.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
     within = _coarser(within, level, tree)
     nodes, how = _predictions(predicted, test, train, level, k, temperature)
     found = _Confusion.of(nodes, test.labels_at(level), tree, level, within)
-    return _draw(found, test, level, within, title or name_of(predicted, "Confusion"), how)
+    name = title or name_of(predicted, "Confusion")
+    if own is None:
+        return _draw(found, test, level, within, name, how)
+    roles = _draw_matrix(ax, found, *_names(found, tree, level, within), within)
+    ax.set_title(textwrap.fill(_title(found, tree, level, within, name), 50), size=NORMAL, color=TEXT, loc="left")
+    ax.set_ylabel("true", size=NORMAL, color=GREY)
+    ax.set_xlabel("\n".join(["predicted", *(f"{colour}: {text}" for _, colour, text in roles)]), size=SMALL, color=GREY)
+    return own[0]
 
 
 @dataclass(frozen=True)
@@ -161,8 +174,24 @@ def _draw(found: _Confusion, test: HierarchicalDataset, level: int, within: int 
     height = top + side + longest + 1.1
     figure, _ = sheet(width, height, title, "\n".join(lines))
     axis = figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
+    roles = _draw_matrix(axis, found, rows, beside, within)
+    figure.text(0.1 / width, 1 - (top + side / 2) / height, "true", rotation=90, size=NORMAL, color=GREY, va="center")
+    below = 1 - (top + side + longest + 0.2) / height
+    figure.text((left + side / 2) / width, below, "predicted", size=NORMAL, color=GREY, ha="center", va="center")
+    _colour_bars(figure, roles, width, height)
+    return figure
+
+
+def _draw_matrix(
+    axis: Axes,
+    found: _Confusion,
+    rows: list[tuple[float, str]],
+    beside: list[tuple[float, str]],
+    within: int | None,
+) -> list[Role]:
+    """The matrix with its names and frames, and what each of its colours means."""
     roles = _layers(axis, found, within)
-    if classes <= WRITTEN:
+    if len(found.order) <= WRITTEN:
         _write(axis, found.shares)
     for _, first, size in found.blocks if within is not None else ():
         frame = {"fill": False, "edgecolor": TEXT, "linewidth": 1.2, "clip_on": False, "zorder": 3}
@@ -174,11 +203,7 @@ def _draw(found: _Confusion, test: HierarchicalDataset, level: int, within: int 
     axis.spines[:].set_color("#D0D0D0")
     for place, text in beside:
         axis.text(1.015, place, text, transform=axis.get_yaxis_transform(), size=SMALL, color=GREY, va="center")
-    figure.text(0.1 / width, 1 - (top + side / 2) / height, "true", rotation=90, size=NORMAL, color=GREY, va="center")
-    below = 1 - (top + side + longest + 0.2) / height
-    figure.text((left + side / 2) / width, below, "predicted", size=NORMAL, color=GREY, ha="center", va="center")
-    _colour_bars(figure, roles, width, height)
-    return figure
+    return roles
 
 
 def _names(
@@ -201,24 +226,24 @@ def _names(
     return sorted(fitting), []
 
 
-def _layers(axis: Axes, found: _Confusion, within: int | None) -> list[tuple[Any, str]]:
-    """The matrix, each kind of cell in its colour, dark where the share is large; gives image and name of each kind."""
+def _layers(axis: Axes, found: _Confusion, within: int | None) -> list[Role]:
+    """The matrix, each kind of cell in its colour, dark where the share is large."""
     right, inside, outside = found.parts
     right_cell = np.eye(len(found.order), dtype=bool)
     same_block = found.block[:, None] == found.block
-    kinds = [(right_cell, RIGHT, f"right: {100 * right:.1f} % of the items")]
+    kinds = [(right_cell, "green", f"right: {100 * right:.1f} % of the items")]
     if within is not None:
-        kinds.append((same_block & ~right_cell, INSIDE, f"wrong, inside the frame: {100 * inside:.1f} %"))
+        kinds.append((same_block & ~right_cell, "blue", f"wrong, inside the frame: {100 * inside:.1f} %"))
     kinds.append(
-        (~same_block & ~right_cell, OUTSIDE, f"wrong{', outside' * (within is not None)}: {100 * outside:.1f} %")
+        (~same_block & ~right_cell, "orange", f"wrong{', outside' * (within is not None)}: {100 * outside:.1f} %")
     )
     axis.set_facecolor("#E8E8E8")  # seen where a class has no item
     layers = []
     for cells, colour, name in kinds:
         shown = np.ma.masked_where(~cells | np.isnan(found.shares), 100 * found.shares)
-        colours = LinearSegmentedColormap.from_list(name, ["white", colour])
+        colours = LinearSegmentedColormap.from_list(name, ["white", COLOURS[colour]])
         norm = PowerNorm(0.5, 0, 100)  # small shares are to be seen too
-        layers.append((axis.imshow(shown, cmap=colours, norm=norm, interpolation="nearest"), name))
+        layers.append((axis.imshow(shown, cmap=colours, norm=norm, interpolation="nearest"), colour, name))
     return layers
 
 
@@ -229,9 +254,9 @@ def _write(axis: Axes, shares: np.ndarray) -> None:
         axis.text(column, row, f"{100 * share:.0f}", size=7, color=colour, ha="center", va="center")
 
 
-def _colour_bars(figure: Figure, roles: list[tuple[Any, str]], width: float | int, height: float | int) -> None:
+def _colour_bars(figure: Figure, roles: list[Role], width: float | int, height: float | int) -> None:
     each = (width - 0.2) / len(roles)
-    for place, (image, name) in enumerate(roles):
+    for place, (image, _, name) in enumerate(roles):
         box = ((0.2 + place * each) / width, 0.24 / height, (each - 0.4) / width, 0.1 / height)
         bar = figure.colorbar(image, cax=figure.add_axes(box), orientation="horizontal", ticks=[1, 10, 30, 60, 100])
         bar.ax.set_title(name, size=SMALL, color=TEXT, loc="left", pad=3)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from hiercl.plot._canvas import SMALL, WIDTH, headline, light, panels, readable, text_width
+from hiercl.plot._canvas import SMALL, WIDTH, given, headline, light, panels, readable, text_width
 from hiercl.plot._colours import MARKERS, TEXT, categorical
 
 MARKED = 8  # markers on a line, about
@@ -23,6 +23,7 @@ def curves(
     columns: str | Sequence[str] | None = None,
     by: str = "variant",
     band: Literal["range", "deviation"] = "range",
+    ax: Axes | None = None,
 ) -> Figure:
     """Learning curves: one panel a column, one line a variant, the mean over its seeds, with a band around it.
 
@@ -36,10 +37,11 @@ def curves(
         columns: to show; by default the loss and the kNN accuracies.
         by: column that tells the lines apart; of runs by name it is their name.
         band: "range" (smallest to largest) or "deviation" (mean ± one standard deviation, with n − 1).
+        ax: an axis to draw on, of a figure of your own, which is returned; for a single column.
 
     Raises:
-        ValueError: no epoch, a column that is not there or holds no number, another band, or an epoch that occurs twice
-            in a run.
+        ValueError: no epoch, a column that is not there or holds no number, another band, an epoch that occurs twice
+            in a run, or several columns for one axis.
 
     Example:
         >>> hiercl.plot.curves(study.histories(), columns=["loss", "knn class"])
@@ -60,8 +62,12 @@ def curves(
     longest = max(text_width(line, SMALL) for text in names.values() for line in text.split("\n"))
     beside = int(np.clip(width // (longest + 0.7), 1, 4))
     legend = 0.17 * max(1 + text.count("\n") for text in names.values()) * -(-len(names) // beside) + 0.2
-    figure, axes = panels(down, across, height=(3.4 if across == 1 else 2.6) * down + 0.6 + legend, width=width)
-    headline(figure, _title(runs, band, "runs" if named or by != "variant" else "seeds"))
+    title = _title(runs, band, "runs" if named or by != "variant" else "seeds")
+    if ax is None:
+        figure, axes = panels(down, across, height=(3.4 if across == 1 else 2.6) * down + 0.6 + legend, width=width)
+        headline(figure, title)
+    else:
+        figure, axes = given(ax, len(shown), f"choose a column, such as columns={shown[0]!r}")
     for axis, column in zip(axes.flat, shown, strict=False):
         for place, (name, values) in enumerate(runs.items()):
             _line(axis, values[column], band, colours[name], place)
@@ -72,7 +78,11 @@ def curves(
         Line2D([], [], color=colours[name], marker=MARKERS[place % len(MARKERS)], markersize=5, label=names[name])
         for place, name in enumerate(runs)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=beside, fontsize=SMALL, frameon=False)
+    if ax is None:
+        figure.legend(handles=handles, loc="outside lower center", ncols=beside, fontsize=SMALL, frameon=False)
+    else:
+        ax.set_title("\n".join([*textwrap.wrap(title, 2 * NAME_WIDTH), ax.get_title("left")]), size=9, loc="left")
+        ax.legend(handles=handles, loc="best", fontsize=SMALL, frameon=False)
     return figure
 
 

@@ -10,12 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.plot._canvas import SMALL, WIDTH, check_level, headline, panels, readable
+from hiercl.hierarchy import Hierarchy
+from hiercl.plot._canvas import SMALL, WIDTH, check_level, given, headline, panels, readable
 from hiercl.plot._colours import GREY, TEXT, node_colours, node_markers
+from hiercl.plot._map_names import write_names
 from hiercl.types import Float
 
 NEIGHBOURS = 10  # whose agreement the titles state
-LEGEND = 12  # classes beyond which no legend is drawn
+LEGEND = 12  # classes beyond which names stand on the map instead of in a legend,
+NAMED = 40  # and beyond which there are none
 
 
 def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarray, "items 2"]:
@@ -67,6 +70,7 @@ def embedding(
     max_items: int = 2000,
     coordinates: Any = None,
     title: str | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """One map of an embedding, coloured by the labels of every level: one panel a level.
 
@@ -81,29 +85,38 @@ def embedding(
         max_items: at most so many random items are shown.
         coordinates: ``[items, 2]`` for every item of the data set, such as :func:`map_2d` gives: nothing is computed.
         title: what the map is of; by default the name of the run's method.
+        ax: an axis to draw on, of a figure of your own, which is returned; for a single level.
 
     Raises:
-        ValueError: features or coordinates for another number of items; a level that does not exist.
+        ValueError: features or coordinates for another number of items; a level that does not exist; several levels
+            for one axis.
 
     Example:
         >>> hiercl.plot.embedding(run, test)
+        >>> hiercl.plot.embedding(run, test, levels=[0], ax=ax)
     """
     tree = dataset.hierarchy
     levels = range(tree.levels) if levels is None else levels
     levels = [check_level(level, tree.levels, "the hierarchy") for level in levels]
+    own = None if ax is None else given(ax, len(levels), "choose a level, such as levels=[0]")
     chosen, xy = place(run, dataset, seed, max_items, coordinates)
     part = dataset.take(chosen)
     legend = any(tree.sizes[level] <= LEGEND for level in levels)
     width = max(WIDTH, 3.0 * len(levels)) if len(levels) > 1 else 5.5
-    figure, axes = panels(1, len(levels), height=width / len(levels) + (1.7 if legend else 0.6), width=width)
-    headline(figure, f"{title or name_of(run)}: {len(chosen):,} items of {dataset.name}")
+    what = f"{title or name_of(run)}: {len(chosen):,} items of {dataset.name}"
+    height = width / len(levels) + (1.7 if legend else 0.6)
+    figure, axes = panels(1, len(levels), height, width) if own is None else own
+    if own is None:
+        headline(figure, what)
     for axis, level in zip(axes[0], levels, strict=True):
         _scatter(axis, xy, part, level)
-        axis.set_title(f"“{tree.level_names[level]}”\n{agreement(xy, part, level)}", size=9, color=TEXT, loc="left")
+        heading = [what] * (own is not None) + [f"“{tree.level_names[level]}”", agreement(xy, part, level)]
+        axis.set_title("\n".join(heading), size=9, color=TEXT, loc="left")
         if tree.sizes[level] <= LEGEND:
             _legend(axis, part, level, columns=2 if len(levels) > 1 else 3)
         else:
-            _explain(axis, part, level)
+            axis.set_xlabel(_explanation(tree, level), size=SMALL, color=GREY)
+    _write_names(figure, [(axis, xy, part, level) for axis, level in zip(axes[0], levels, strict=True)])
     return figure
 
 
@@ -141,9 +154,11 @@ def compare_embeddings(
     rows = -(-len(runs) // columns)
     figure, axes = panels(rows, columns, height=rows * (WIDTH / columns + 0.5) + 0.9)
     headline(figure, f"{dataset.name}, coloured by “{tree.level_names[level]}”")
+    maps = []
     for axis, (name, run) in zip(axes.flat, runs.items(), strict=False):
         chosen, xy = place(run, dataset, seed, max_items, None if coordinates is None else coordinates[name])
         part = dataset.take(chosen)
+        maps.append((axis, xy, part, level))
         _scatter(axis, xy, part, level)
         axis.set_title(f"{name}\n{agreement(xy, part, level)}", size=9, color=TEXT, loc="left")
     for axis in axes.flat[len(runs) :]:
@@ -161,7 +176,8 @@ def compare_embeddings(
             handletextpad=0.2,
         )
     else:
-        _explain(axes[-1, 0], dataset, level)
+        figure.supxlabel(_explanation(tree, level), size=SMALL, color=GREY)
+    _write_names(figure, maps)
     return figure
 
 
@@ -230,10 +246,19 @@ def _legend(axis: Axes, dataset: HierarchicalDataset, level: int, columns: int) 
     )
 
 
-def _explain(axis: Axes, dataset: HierarchicalDataset, level: int) -> None:
-    tree = dataset.hierarchy
+def _explanation(tree: Hierarchy, level: int) -> str:
+    """What the colours and names of a map without a legend are."""
     text = f"{tree.sizes[level]} classes" + (f", in shades of their “{tree.level_names[0]}”" if level else "")
-    axis.set_xlabel(text, size=SMALL, color=GREY)
+    named = tree.sizes[level] <= NAMED
+    return text + "; named where at least half of the items nearby are theirs" * named
+
+
+def _write_names(figure: Figure, maps: list[tuple[Axes, np.ndarray, HierarchicalDataset, int]]) -> None:
+    """The names of the classes on the maps that are too full of them for a legend, and not too full for names."""
+    figure.draw_without_rendering()  # now every panel has its final size, which tells where names would overlap
+    for axis, xy, part, level in maps:
+        if LEGEND < part.hierarchy.sizes[level] <= NAMED:
+            write_names(axis, xy, part.labels_at(level), part.hierarchy.names[level])
 
 
 def agreement(xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> str:

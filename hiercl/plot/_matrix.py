@@ -1,14 +1,16 @@
 """All pairs of a step at once: anchors times candidates, coloured by what the method does with them."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.transforms import ScaledTranslation
 
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.methods.base import Step
 from hiercl.pairs import Kind
-from hiercl.plot._canvas import NORMAL, SMALL, WIDTH, check_level, headline, panels, readable
+from hiercl.plot._canvas import NORMAL, SMALL, WIDTH, check_level, given, headline, panels, readable
 from hiercl.plot._colours import GREY, TEXT, tint
 from hiercl.plot._pairs import ROLES, pick_term
 
@@ -29,6 +31,7 @@ def pair_matrix(
     level: int = 0,
     anchors: int = 48,
     candidates: int = 96,
+    ax: Axes | None = None,
 ) -> Figure:
     """Anchors in rows, candidates in columns, both ordered by class: who is pulled, pushed, removed, left alone.
 
@@ -43,6 +46,7 @@ def pair_matrix(
         level: at which "own class" is meant.
         anchors, candidates: at most so many of each are drawn, evenly from all; of the candidates first those that the
             drawn anchors pull, as far as they fill half of the room.
+        ax: an axis to draw on, of a figure of your own, which is returned.
 
     Raises:
         ValueError: the term or the level does not exist, or all candidates are prototypes.
@@ -74,11 +78,11 @@ def pair_matrix(
     roles[pairs.positive.cpu().numpy()[at] > 0] = ORDER.index("pulled")
 
     wide = max(len(columns) / max(len(rows), 1), 1)
-    figure, axes = panels(1, 1, height=min(6.5, WIDTH / wide * 0.8 + 1.3))
+    figure, axes = panels(1, 1, min(6.5, WIDTH / wide * 0.8 + 1.3)) if ax is None else given(ax)
     axis = axes[0, 0]
     axis.imshow(roles, cmap=ListedColormap([COLOURS[role] for role in ORDER]), vmin=0, vmax=4, interpolation="nearest")
     name = dataset.hierarchy.level_names[level]
-    headline(figure, f"Pairs of the term “{chosen.name}”, ordered by {name}")
+    title = f"Pairs of the term “{chosen.name}”, ordered by {name}"
     _mark(axis, row_label, column_label, dataset, level)
     counts = {role: int((roles == place).sum()) for place, role in enumerate(ORDER)}
     handles = [
@@ -86,7 +90,14 @@ def pair_matrix(
         for role, count in counts.items()
         if count
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=5, fontsize=SMALL, frameon=False)
+    if ax is None:
+        headline(figure, title)
+        figure.legend(handles=handles, loc="outside lower left", ncols=5, fontsize=SMALL, frameon=False)
+    else:
+        ax.set_title(title, size=NORMAL, color=TEXT, loc="left")
+        below = ax.transAxes + ScaledTranslation(0, -0.25, figure.dpi_scale_trans)  # inches: of the label that is there
+        place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "borderaxespad": 0}
+        ax.legend(handles=handles, ncols=2, fontsize=SMALL, frameon=False, **place)
     return figure
 
 

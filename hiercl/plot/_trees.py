@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
-from hiercl.plot._canvas import SMALL, WIDTH, check_level, headline, panels, readable
+from hiercl.plot._canvas import SMALL, WIDTH, check_level, given, headline, panels, readable
 from hiercl.plot._colours import GREY, TEXT
 from hiercl.plot._tree import check_tree, contingency, matching_level
 from hiercl.prototypes import PrototypeTree
@@ -16,7 +16,9 @@ from hiercl.prototypes import PrototypeTree
 NAMED = 14  # classes beyond which only the coarsest ones are written along the axis
 
 
-def trees(tree: PrototypeTree, dataset: HierarchicalDataset, levels: list[int] | None = None) -> Figure:
+def trees(
+    tree: PrototypeTree, dataset: HierarchicalDataset, levels: list[int] | None = None, ax: Axes | None = None
+) -> Figure:
     """How the learned tree and the true hierarchy agree: one heat map a level.
 
     A row is a prototype, a column a true class, dark where many of the prototype's members are of that class. Rows are
@@ -27,9 +29,11 @@ def trees(tree: PrototypeTree, dataset: HierarchicalDataset, levels: list[int] |
         tree: ``run.tree``.
         dataset: the training set of that run.
         levels: levels of the tree; by default all. Each stands against the true level whose size is nearest.
+        ax: an axis to draw on, of a figure of your own, which is returned; for a single level.
 
     Raises:
-        ValueError: there is no tree, it is of another data set, or a level does not exist.
+        ValueError: there is no tree, it is of another data set, a level does not exist, or there are several for one
+            axis.
 
     Example:
         >>> hiercl.plot.trees(run.tree, train)
@@ -37,8 +41,11 @@ def trees(tree: PrototypeTree, dataset: HierarchicalDataset, levels: list[int] |
     check_tree(tree, dataset)
     levels = list(range(tree.levels)) if levels is None else levels
     levels = [check_level(level, tree.levels, "the tree") for level in levels]
-    figure, axes = panels(1, len(levels), height=4.1, width=max(WIDTH, 3.0 * len(levels)))
-    headline(figure, "Learned prototypes (rows) against true classes (columns)")
+    if ax is None:
+        figure, axes = panels(1, len(levels), height=4.1, width=max(WIDTH, 3.0 * len(levels)))
+        headline(figure, "Learned prototypes (rows) against true classes (columns)")
+    else:
+        figure, axes = given(ax, len(levels), "choose a level, such as levels=[0]")
     tables = [_shares(tree, dataset, level) for level in levels]
     highest = max(0.2, *(float(table.max()) for table in tables))
     for axis, level, table in zip(axes[0], levels, tables, strict=True):
