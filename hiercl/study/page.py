@@ -22,7 +22,8 @@ MOST_FIGURES = 4
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } img { max-width: 100%; }
-table { border-collapse: collapse; font-size: .85rem; } td, th { padding: .2rem .6rem; text-align: right; }
+table { border-collapse: collapse; font-size: .85rem; } td, th { padding: .2rem .6rem; text-align: right;
+vertical-align: top; }
 th { border-bottom: 1px solid #999; } td:first-child, th:first-child { text-align: left; }
 tr:nth-child(even) td { background: #f5f5f5; } tr:nth-child(odd) td { background: #fff; }
 td span { white-space: nowrap; } td:first-child { position: sticky; left: 0; min-width: 8rem; }
@@ -130,12 +131,12 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
     def values(room: str, *names: str) -> str:
         """What the runs have for a setting: for the first of these names that they know."""
         found = (next(run[room][name] for name in names if name in run[room]) for run in runs)
-        return " or ".join(dict.fromkeys(map(str, found)))
+        return " or ".join(dict.fromkeys(f"{value:,}" if isinstance(value, int) else str(value) for value in found))
 
     note = f" ({p['test_note']})" if p["test_note"] else ""
     return (
         f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. "
-        f"{values('setting', 'items')} training and {p['test_items']} test items of {p['train']}{note}; "
+        f"{values('setting', 'items')} training and {p['test_items']:,} test items of {p['train']}{note}; "
         f"{p['features']}, {p['precision']} on {p['device']}; linear probe: L-BFGS, λ from "
         f"{p['linear_penalties']} on a fifth of the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
         f"{values('fit', 'encoder')}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,7 +267,10 @@ class Study:
             work = (delayed(one)(m.configuration, self.runs_folder, self.given, True, 1) for m in missing)
             as_they_end = getattr(get_active_backend()[0], "supports_return_generator", False)  # Ray's cannot
             way = "generator_unordered" if as_they_end else "list"
-            yield from Parallel(n_jobs=n_jobs, return_as=way, batch_size=1)(work)
+            with warnings.catch_warnings():
+                # joblib replaces a worker that has grown: nothing is lost by it, and there is nothing to do about it.
+                warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+                yield from Parallel(n_jobs=n_jobs, return_as=way, batch_size=1)(work)
             return
         busy = []
         for member in missing:
