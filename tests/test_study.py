@@ -523,10 +523,47 @@ def test_judged_on_items_that_were_held_out(tmp_path, data, monkeypatch):
     for settings, message in (
         ({"held_out": 1.0}, "held_out=1.0: it is a share"),
         ({"judged_on": "held out"}, "needs items that are"),
-        ({"judged_on": "train"}, "judged_on='train'"),
+        ({"judged_on": "train"}, "judged_on='train': it is 'test', 'held out', 'unseen', or the name of other data"),
     ):
         with pytest.raises(ValueError, match=message):
             made({**BASE, **settings}, data)
+
+
+def test_judged_on_classes_that_were_not_trained_on(tmp_path, data):
+    study = make(tmp_path, {"a": {}}, seeds=2, name="x").of(*data).changed(unseen=0.5, epochs=1, subset_seed=None)
+    study.run(progress=False)
+    transfer = study.changed(judged_on="unseen")
+    transfer.run(progress=False)
+    assert len(list((tmp_path / "runs").glob("*/run"))) == 2, "both ways share their trainings"
+    tops = set(data[0].hierarchy.names[0])
+    for own, other in zip(study.members(), transfer.members(), strict=True):
+        seen, judges = own.train(data).hierarchy.names[0], other.test(data).hierarchy.names[0]
+        assert len(seen) == len(judges) == 1 and set(seen) | set(judges) == tops
+        assert own.test(data).hierarchy == own.train(data).hierarchy == other.train(data).hierarchy
+        run, report = other.place.load()
+        train, test = (part.under(*judges) for part in data)
+        assert pd.DataFrame(report.rows).equals(pd.DataFrame(hiercl.evaluate(run, train, test).rows))
+        assert own.place.folder == other.place.folder and own.place.report != other.place.report
+    drawn = {made({**BASE, "unseen": 0.5, "subset_seed": None}, data, seed).facts.train for seed in range(8)}
+    assert len(drawn) == 2, "which classes they are differs from seed to seed"
+    assert ", whose classes were not trained on," in transfer.report(tmp_path / "x.md").read_text()
+    for settings, message in (
+        ({"unseen": 1.0}, "unseen=1.0: it is a share"),
+        ({"judged_on": "unseen"}, "needs classes that are: give unseen=0.5"),
+        ({"unseen": 0.1}, "unseen=0.1 of 2 coarsest classes are 0: keep some"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            made({**BASE, **settings}, data)
+
+
+def test_judged_on_other_data(tmp_path, data):
+    study = make(tmp_path, {"a": {}}, seeds=1, name="x").of(*data).changed(epochs=1, judged_on="shapes")
+    study.run(progress=False)
+    report = study.member("a").place.load()[1]
+    assert report.protocol["test"] == "shapes" and report.protocol["train_items"] == len(hiercl.load("shapes")[0])
+    assert study.member("a").train(data).fingerprint() == data[0].fingerprint()
+    with pytest.raises(ValueError, match="judged_on='shapes' holds images, and 'shapes' holds points"):
+        made({"method": "moco", "judged_on": "shapes"}, (clouds(48), clouds(20, seed=1)))
 
 
 def test_the_same_study_with_other_settings(tmp_path, data):

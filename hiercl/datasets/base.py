@@ -182,7 +182,20 @@ class HierarchicalDataset:
         """
         if not names:
             raise ValueError("under needs the name of at least one node")
-        leaves = np.concatenate([self.hierarchy.leaves_of(*self.hierarchy.node(name)) for name in names])
+        return self.with_leaves(
+            np.concatenate([self.hierarchy.leaves_of(*self.hierarchy.node(name)) for name in names])
+        )
+
+    def with_leaves(self, leaves: Int[np.ndarray, " leaves"]) -> "HierarchicalDataset":
+        """Keep the items of these leaves, and reduce the hierarchy to them.
+
+        Example::
+
+            >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
+            >>> data = HierarchicalDataset(np.zeros((3, 8, 8, 1), dtype=np.uint8), np.array([0, 1, 2]), tree)
+            >>> data.with_leaves(np.array([0, 2])).hierarchy.leaf_names
+            ('cat', 'car')
+        """
         hierarchy, old_to_new = self.hierarchy.subset(leaves)
         labels = old_to_new[self.labels]
         kept = self.take(labels >= 0)

@@ -7,14 +7,16 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
+from hiercl.hierarchy import Hierarchy
 from hiercl.optimisation import FitConfig, with_encoder
 from hiercl.settings import distribute, to_json, unknown
+from hiercl.types import Int
 from hiercl.views import VIEW_CONFIGS
 
 MACHINE = ("device", "workers")  # settings that do not change what is learned
@@ -35,8 +37,11 @@ class DataConfig:
     """Of ModelNet: classes with fewer shapes, training and test together, are left out."""
     held_out: float = 0.0
     """Share of every class's training items that is kept out of training."""
-    judged_on: Literal["test", "held out"] = "test"
-    """The test set, or those items: settings are chosen by them. Both ways share their trainings."""
+    unseen: float = 0.0
+    """Share of the coarsest classes, drawn at random, that is kept out of training."""
+    judged_on: str = "test"
+    """"test": by the test set, as far as its classes were trained on; "held out": by the items that were kept out, to
+    choose settings; "unseen": by the classes that were; or the name of other data (transfer). All share trainings."""
     imbalance: float = 1.0
     """Of the training set: largest over smallest number of items of a node of this level, falling off exponentially."""
     imbalance_level: int = 0
@@ -54,10 +59,12 @@ class DataConfig:
             raise ValueError(f"imbalance={self.imbalance}: it is the largest over the smallest number, at least 1.")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out={self.held_out}: it is a share of the training items, from 0 to below 1.")
-        if self.judged_on not in ("test", "held out"):
-            raise ValueError(f"judged_on={self.judged_on!r}: it is 'test' or 'held out'.")
+        if not 0 <= self.unseen < 1:
+            raise ValueError(f"unseen={self.unseen}: it is a share of the coarsest classes, from 0 to below 1.")
         if self.judged_on == "held out" and not self.held_out:
             raise ValueError("judged_on='held out' needs items that are: give held_out=0.2, say.")
+        if self.judged_on == "unseen" and not self.unseen:
+            raise ValueError("judged_on='unseen' needs classes that are: give unseen=0.5, say.")
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,21 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class DataFacts:
+    """What a configuration keeps of its data.
+
+    Attributes:
+        train: as the method sees it.
+        bank: the labelled items that judge beside the test set, where these are others than those of training.
+        test: the items to judge by.
+    """
+
+    train: Facts
+    bank: Facts | None
+    test: Facts
+
+
+@dataclass(frozen=True)
 class Configuration:
     """Everything that a number depends on, but the machine.
 
@@ -102,7 +124,7 @@ class Configuration:
         settings: as they are given to :func:`hiercl.fit`, seed among them.
         data: which data.
         judged: how it is judged.
-        facts: of the training set, as the method sees it, and of the test set.
+        facts: of the data.
         complete: all settings, defaults included, as JSON values.
     """
 
@@ -110,7 +132,7 @@ class Configuration:
     settings: Mapping[str, Any]
     data: DataConfig
     judged: JudgedConfig
-    facts: tuple[Facts, Facts]
+    facts: DataFacts
     complete: Mapping[str, Any]
 
     @property
@@ -118,47 +140,101 @@ class Configuration:
         """Names the folder of the training: equal for runs that differ in how they are judged alone. Data count by what
         is in them, not by their name."""
         parts = {name: self.complete[name] for name in ("method", "fit", "views", "method_settings")}
-        return _hash(parts | {"train": self.facts[0].fingerprint})
+        return _hash(parts | {"train": self.facts.train.fingerprint})
 
     @property
     def test_hash(self) -> str:
         """Names what was made of the test set."""
-        return _hash(self.facts[1].fingerprint)
+        return _hash(self.facts.test.fingerprint)
+
+    @property
+    def bank_hash(self) -> str:
+        """Names what was made of the labelled items that judge."""
+        return _hash(self.facts.bank.fingerprint) if self.facts.bank else "train"
 
     @property
     def judged_hash(self) -> str:
         """Names its report. The probe learns from the true hierarchy, whatever the training saw."""
-        return _hash([self.complete["judged"], self.test_hash, self.data.shuffled])
+        others = [self.bank_hash] if self.facts.bank else []
+        return _hash([self.complete["judged"], self.test_hash, self.data.shuffled, *others])
 
 
-def splits(data: DataConfig, given: Splits | None = None) -> Splits:
-    """What a configuration is trained on and judged by; of ``given`` sets in place of what its name stands for."""
-    train, test = given or load(data.name, **({"least": data.least} if data.least else {}))
-    if data.under:
-        train, test = train.under(*data.under), test.under(*data.under)
-    if data.held_out:
-        train, held_out = train.split(data.held_out, seed=data.subset_seed)
-        test = held_out if data.judged_on == "held out" else test
-    if data.per_class is not None:
-        train = train.per_class(data.per_class, seed=data.subset_seed)
-    if data.imbalance > 1:
-        train = train.long_tail(data.imbalance, data.imbalance_level, seed=data.subset_seed)
-    return train, test
+@dataclass(frozen=True)
+class Parts:
+    """The data of a run.
+
+    Attributes:
+        train: what it is trained on, as the method sees it: with its own hierarchy or, as a control, a shuffled one.
+        bank: the labelled items for probe and neighbours.
+        test: the items to judge by.
+        transfer: whether these two are not of the data that are trained on.
+    """
+
+    train: HierarchicalDataset
+    bank: HierarchicalDataset
+    test: HierarchicalDataset
+    transfer: bool = False
+
+    @classmethod
+    def of(cls, data: DataConfig, given: Splits | None = None) -> Parts:
+        """Those of a configuration; of ``given`` sets in place of what its name stands for."""
+        train, test = given or load(data.name, **({"least": data.least} if data.least else {}))
+        if data.under:
+            train, test = train.under(*data.under), test.under(*data.under)
+        held_out, unseen = test, (train, test)
+        if data.unseen:
+            seen, others = _classes_apart(train.hierarchy, data)
+            unseen = _fewer(train.with_leaves(others), data), test.with_leaves(others)
+            train, test = train.with_leaves(seen), test.with_leaves(seen)
+        if data.held_out:
+            train, held_out = train.split(data.held_out, seed=data.subset_seed)
+        train = _fewer(train, data)
+        if data.imbalance > 1:
+            train = train.long_tail(data.imbalance, data.imbalance_level, seed=data.subset_seed)
+        as_seen = replace(train, hierarchy=train.hierarchy.shuffle(data.subset_seed)) if data.shuffled else train
+        if data.judged_on in ("test", "held out"):
+            return cls(as_seen, train, test if data.judged_on == "test" else held_out)
+        return cls(as_seen, *(unseen if data.judged_on == "unseen" else _other_data(data, train.kind)), True)
+
+    @property
+    def facts(self) -> DataFacts:
+        """What tells these data from others."""
+        return DataFacts(Facts.of(self.train), Facts.of(self.bank) if self.transfer else None, Facts.of(self.test))
 
 
-def trained_on(data: DataConfig, train: HierarchicalDataset) -> HierarchicalDataset:
-    """The training set as the method sees it: with its own hierarchy or, as a control, a shuffled one."""
-    return replace(train, hierarchy=train.hierarchy.shuffle(data.subset_seed)) if data.shuffled else train
+def _fewer(part: HierarchicalDataset, data: DataConfig) -> HierarchicalDataset:
+    return part if data.per_class is None else part.per_class(data.per_class, seed=data.subset_seed)
 
 
-def facts_of(data: DataConfig, given: Splits | None = None) -> tuple[Facts, Facts]:
-    """Facts of training and test set; the sets are loaded for that."""
-    train, test = splits(data, given)
-    return Facts.of(trained_on(data, train)), Facts.of(test)
+def _classes_apart(hierarchy: Hierarchy, data: DataConfig) -> tuple[Int[np.ndarray, " seen"], Int[np.ndarray, " rest"]]:
+    """Leaves under the coarsest classes that are trained on, and under those that are not."""
+    count = hierarchy.sizes[0]
+    apart = round(data.unseen * count)
+    if not 0 < apart < count:
+        raise ValueError(f"unseen={data.unseen} of {count} coarsest classes are {apart}: keep some, and leave some.")
+    drawn = np.random.default_rng(data.subset_seed).permutation(count)[:apart]
+    is_unseen = np.isin(hierarchy.ancestors[:, 0], drawn)
+    return np.flatnonzero(~is_unseen), np.flatnonzero(is_unseen)
+
+
+def _other_data(data: DataConfig, kind: str) -> Splits:
+    try:
+        bank, test = load(data.judged_on)
+    except ValueError as error:
+        ways = "'test', 'held out', 'unseen', or the name of other data"
+        raise ValueError(f"judged_on={data.judged_on!r}: it is {ways}. {error}") from error
+    if test.kind != kind:
+        raise ValueError(f"judged_on={data.judged_on!r} holds {test.kind}, and {data.name!r} holds {kind}.")
+    return bank, test
+
+
+def facts_of(data: DataConfig, given: Splits | None = None) -> DataFacts:
+    """Facts of the data; they are loaded for that."""
+    return Parts.of(data, given).facts
 
 
 def configuration(
-    settings: Mapping[str, Any], seed: int, facts: Callable[[DataConfig], tuple[Facts, Facts]] = facts_of
+    settings: Mapping[str, Any], seed: int, facts: Callable[[DataConfig], DataFacts] = facts_of
 ) -> Configuration:
     """The complete configuration of :func:`canonical` settings.
 
@@ -180,8 +256,8 @@ def configuration(
         data = replace(data, subset_seed=seed)
     found = facts(data)
     own = parts["fit"] | parts["views"] | parts["method"] | {"seed": seed}
-    fit, *others = distribute(own, FitConfig, VIEW_CONFIGS[found[0].kind], kind.Config)
-    fit, views, method_settings = map(to_json, (with_encoder(fit, found[0].kind), *others))
+    fit, *others = distribute(own, FitConfig, VIEW_CONFIGS[found.train.kind], kind.Config)
+    fit, views, method_settings = map(to_json, (with_encoder(fit, found.train.kind), *others))
     for name in MACHINE:
         del fit[name]
     for name, value in method_settings.items():

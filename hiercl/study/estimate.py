@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hiercl.study.configurations import Configuration, Splits, splits, trained_on
+from hiercl.study.configurations import Configuration, Parts, Splits
 from hiercl.study.running import COMPLETE, ONE_AT_A_TIME, SECONDS, Place, history_of
 from hiercl.training import fit
 
@@ -77,7 +77,7 @@ def estimate(
         left = epochs - min(epochs, len(history_of(Place.of(made, runs).folder)))
         alike = judging.get(_way(made.complete), every)
         judged = float(np.median(alike)) if alike else 0.0
-        seconds.append(None if rate is None else rate * made.facts[0].items * left + judged)
+        seconds.append(None if rate is None else rate * made.facts.train.items * left + judged)
     return Estimate(tuple(seconds), tried, bool(every))
 
 
@@ -140,7 +140,7 @@ def _trial(made: Configuration, given: Splits | None) -> float | None:
     with ONE_AT_A_TIME, warnings.catch_warnings():  # of schedules that never begin in one epoch
         warnings.simplefilter("ignore")
         try:
-            train = trained_on(made.data, splits(made.data, given)[0])
+            train = Parts.of(made.data, given).train
             count = min(len(train), TRIAL_STEPS * made.complete["fit"]["batch"])
             train = train.take(np.arange(count) * len(train) // count)  # data may be sorted by class
             try:  # a warm-up without the method's own work tells little

@@ -32,6 +32,7 @@ td span { white-space: nowrap; } td:first-child { position: sticky; left: 0; min
 """
 
 
+JUDGES = {"held out": ", held out of training,", "unseen": ", whose classes were not trained on,"}
 EXPLAINED = (
     "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. A "
     "verdict needs five seeds and an interval without 0, or differences that are all the same; with so many intervals "
@@ -122,7 +123,9 @@ def _html(study: Study, table: pd.DataFrame) -> str:
 
 def protocol(study: Study, table: pd.DataFrame) -> str:
     """What its numbers belong to, in a few sentences; where runs differ, all that occurs."""
-    places = [member.place for member in study.members() if member.place.state == "done"]
+    done = [member for member in study.members() if member.place.state == "done"]
+    places = [member.place for member in done]
+    judges = dict.fromkeys(JUDGES.get(member.configuration.data.judged_on, "") for member in done)
     runs = [json.loads((place.folder / "run" / "config.json").read_text()) for place in places]
     p = Report.load(places[0].report).protocol
     states = table["state"].value_counts()
@@ -134,9 +137,10 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
         return " or ".join(dict.fromkeys(f"{value:,}" if isinstance(value, int) else str(value) for value in found))
 
     note = f" ({p['test_note']})" if p["test_note"] else ""
+    judged = f"{p['test_items']:,} test items{' or'.join(judges)} of {p['test']}{note}"
     return (
         f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. "
-        f"{values('setting', 'items')} training and {p['test_items']:,} test items of {p['train']}{note}; "
+        f"{values('setting', 'items')} training and {judged}; "
         f"{p['features']}, {p['precision']} on {p['device']}; linear probe: L-BFGS, λ from "
         f"{p['linear_penalties']} on a fifth of the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
         f"{values('fit', 'encoder')}, "

@@ -24,7 +24,7 @@ from hiercl.embedding import embed
 from hiercl.evaluation import evaluate
 from hiercl.report import Report
 from hiercl.runs import Run, load_run
-from hiercl.study.configurations import Configuration, Facts, Splits, splits, trained_on
+from hiercl.study.configurations import Configuration, Parts, Splits
 from hiercl.training import fit
 
 DONE, FAILED, STOPPED, MISSING, BUSY = "done", "failed", "stopped", "missing", "busy"
@@ -39,14 +39,14 @@ class Place:
     Attributes:
         folder: of the training.
         report: of what it was judged to be.
-        train_features: of the training items, whatever it is judged by.
+        bank_features: of the labelled items for probe and neighbours.
         features: of the test items.
         error: what went wrong, if anything did.
     """
 
     folder: Path
     report: Path
-    train_features: Path
+    bank_features: Path
     features: Path
     error: Path
 
@@ -54,7 +54,7 @@ class Place:
     def of(cls, configuration: Configuration, runs: Path) -> Place:
         """The place of a configuration below a folder of runs."""
         folder, judged = runs / configuration.training_hash, configuration.judged_hash
-        features = [folder / f"features-{part}.npy" for part in ("train", configuration.test_hash)]
+        features = [folder / f"features-{part}.npy" for part in (configuration.bank_hash, configuration.test_hash)]
         return cls(folder, folder / f"report-{judged}", *features, folder / f"error-{judged}.txt")
 
     @property
@@ -118,13 +118,12 @@ def _made(
     try:
         place.error.unlink(missing_ok=True)
         write_atomically(place.folder / COMPLETE, json.dumps(configuration.complete, indent=1).encode())
-        train, test = splits(configuration.data, given)
-        seen = trained_on(configuration.data, train)
-        _check_data(configuration, seen, test)
+        parts = Parts.of(configuration.data, given)
+        _check_data(configuration, parts)
         callbacks = [after_epoch] if after_epoch else []
         run = fit(
             configuration.method,
-            seen,
+            parts.train,
             out=place.folder / "run",
             resume=True,
             progress=False,
@@ -139,13 +138,13 @@ def _made(
         judged = configuration.judged
         report = evaluate(
             run,
-            train,
-            test,
+            parts.bank,
+            parts.test,
             label_fractions=judged.label_fractions,
             draws=judged.label_draws,
             knn_k=judged.knn_k,
             knn_temperature=judged.knn_temperature,
-            features=(_features(run, train, place.train_features), _features(run, test, place.features)),
+            features=(_features(run, parts.bank, place.bank_features), _features(run, parts.test, place.features)),
             progress=False,
         )
         _save(report, place.report, time.perf_counter() - start)
@@ -155,9 +154,9 @@ def _made(
     return DONE
 
 
-def _check_data(configuration: Configuration, train: HierarchicalDataset, test: HierarchicalDataset) -> None:
+def _check_data(configuration: Configuration, parts: Parts) -> None:
     """Raises ValueError for other data than those that the configuration was made for: on another machine, say."""
-    if (Facts.of(train), Facts.of(test)) != configuration.facts:
+    if parts.facts != configuration.facts:
         raise ValueError(
             f"the data {configuration.data.name!r} are not those that the study was made for: the files have changed, "
             "or this machine has others."

@@ -23,13 +23,13 @@ from hiercl.study import files, outcome
 from hiercl.study.configurations import (
     Configuration,
     DataConfig,
+    DataFacts,
     Facts,
+    Parts,
     Splits,
     canonical,
     configuration,
     facts_of,
-    splits,
-    trained_on,
 )
 from hiercl.study.estimate import Estimate, duration, estimate
 from hiercl.study.outcome import SHOWN
@@ -48,11 +48,11 @@ class Member:
 
     def train(self, given: Splits | None = None) -> HierarchicalDataset:
         """What it is trained on, as the method sees it."""
-        return trained_on(self.configuration.data, splits(self.configuration.data, given)[0])
+        return Parts.of(self.configuration.data, given).train
 
     def test(self, given: Splits | None = None) -> HierarchicalDataset:
         """What it is judged by."""
-        return splits(self.configuration.data, given)[1]
+        return Parts.of(self.configuration.data, given).test
 
 
 class Study:
@@ -128,7 +128,7 @@ class Study:
             raise ValueError(f"name={name!r}: it names files in {self.out}, so give a name without folders.")
         self.given: Splits | None = None
         self._expected: list[str] | None = None
-        self._known: dict[DataConfig, tuple[Facts, Facts]] = {}
+        self._known: dict[DataConfig, DataFacts] = {}
 
     def _baselines(self, baseline: str | Mapping[str, str] | None) -> dict[str, str]:
         if baseline is None or isinstance(baseline, str):
@@ -171,7 +171,7 @@ class Study:
                 found.append(Member(name, seed, made, Place.of(made, self.runs_folder)))
         return found
 
-    def _facts(self, data: DataConfig) -> tuple[Facts, Facts]:
+    def _facts(self, data: DataConfig) -> DataFacts:
         """Facts of the data, each looked at once."""
         if data not in self._known:
             self._known[data] = facts_of(data, self.given)
