@@ -22,6 +22,7 @@ from hiercl.few_labels import check_fractions, few_labels
 from hiercl.fine_tuning import FineTuneConfig
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.definitions import PER_LEVEL
+from hiercl.neighbours import nearest_neighbours
 from hiercl.probes import PENALTIES, LinearProbe, knn_predict
 from hiercl.report import Report
 from hiercl.runs import Run
@@ -146,7 +147,7 @@ def per_level(
     descents = metrics.top_down(scores, hierarchy)
     stopped = metrics.stop_where_unsure(descents, scores)
     largest = int(test.counts(0).max()) - 1
-    neighbours = metrics.nearest(queries, min(max(largest, knn_k), len(queries) - 1))
+    neighbours = nearest_neighbours(queries, min(max(largest, knn_k), len(queries) - 1))
     labelled = queries, test.labels, hierarchy
     rows, classes = [], []
     for level in levels:

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 import hiercl.metrics.retrieval
 from hiercl.hierarchy import Hierarchy
-from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r, nearest
+from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
+from hiercl.neighbours import nearest_neighbours
 
 
 def random_hierarchy(levels: int, seed: int) -> Hierarchy:
@@ -41,50 +41,6 @@ every_tree = pytest.mark.parametrize("tree", TREES)
 def test_the_examples_in_the_docstrings_hold():
     result = doctest.testmod(hiercl.metrics.retrieval)
     assert result.attempted > 3 and result.failed == 0
-
-
-# ---- nearest ----
-
-
-def test_nearest_by_hand():
-    angles = torch.tensor([0.0, 10.0, 30.0, 60.0]).deg2rad()
-    lengths = torch.tensor([1.0, 5.0, 0.1, 2.0])  # they do not matter
-    points = lengths[:, None] * torch.stack([angles.cos(), angles.sin()], dim=1)
-    assert nearest(points, k=3).tolist() == [[1, 2, 3], [0, 2, 3], [1, 3, 0], [2, 1, 0]]
-
-
-@pytest.mark.parametrize("block", [7, 1024])
-def test_nearest_against_a_loop_and_scikit_learn(monkeypatch, block):
-    from sklearn.neighbors import NearestNeighbors
-
-    monkeypatch.setattr(hiercl.metrics.retrieval, "BLOCK", block)
-    features = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
-    expected = []
-    for i, query in enumerate(features):
-        cosines = {j: float(F.cosine_similarity(query, z, dim=0)) for j, z in enumerate(features) if j != i}
-        expected.append(sorted(cosines, key=cosines.get, reverse=True)[:12])
-    ours = nearest(features, k=12)
-    assert ours.tolist() == expected
-    theirs = NearestNeighbors(metric="cosine").fit(features.numpy()).kneighbors(n_neighbors=12, return_distance=False)
-    assert (ours.numpy() == theirs).all()
-
-
-def test_an_item_is_left_out_by_index_and_its_copy_is_not():
-    """All items are copies of one another: each still finds all the others, and never itself."""
-    for i, others in enumerate(nearest(torch.ones(6, 3), k=5).tolist()):
-        assert sorted(others) == [j for j in range(6) if j != i]
-
-
-def test_nearest_wrong_input():
-    features = torch.randn(4, 2)
-    for k in (0, 4):
-        with pytest.raises(ValueError, match=f"k={k} neighbours of 4 items: k must be from 1 to 3"):
-            nearest(features, k)
-    with pytest.raises(ValueError, match="bfloat16"):
-        nearest(features.bfloat16(), 2)
-    features[2, 0] = torch.nan
-    with pytest.raises(ValueError, match="the first is row 2"):
-        nearest(features, 2)
 
 
 # ---- MAP@R ----
@@ -130,7 +86,7 @@ def test_map_at_r_by_hand():
 def test_map_at_r_against_a_loop(monkeypatch, tree, block):
     monkeypatch.setattr(hiercl.metrics.retrieval, "BLOCK", block)
     features, leaves = random_items(tree)
-    neighbours = nearest(features, k=59)
+    neighbours = nearest_neighbours(features, k=59)
     for level in range(tree.levels):
         labels = tree.labels_at(leaves, level)
         assert map_at_r(neighbours, labels) == pytest.approx(slow_map_at_r(neighbours, labels))
@@ -144,7 +100,7 @@ def test_map_at_r_of_random_neighbours_is_its_expected_value():
     by_chance = expected_by_chance(r, n)
     assert map_at_r(random_order(n), np.arange(n) % classes) == pytest.approx(by_chance, rel=0.03)
     noise = torch.randn(n, 64, generator=torch.Generator().manual_seed(0))
-    assert map_at_r(nearest(noise, k=r), np.arange(n) % classes) == pytest.approx(by_chance, rel=0.1)
+    assert map_at_r(nearest_neighbours(noise, k=r), np.arange(n) % classes) == pytest.approx(by_chance, rel=0.1)
     p, harmonic = r / (n - 1), sum(1 / i for i in range(1, r + 1))
     assert p**2 + p * (1 - p) * harmonic / r == pytest.approx(by_chance, rel=0.01)  # as the docstring says
 
@@ -195,7 +151,7 @@ def test_hierarchical_distance_by_hand():
 @every_tree
 def test_hierarchical_distance_against_a_loop(tree):
     features, leaves = random_items(tree)
-    neighbours = nearest(features, k=10)
+    neighbours = nearest_neighbours(features, k=10)
     for level in range(tree.levels):
         labels = tree.labels_at(leaves, level)
         for k in (1, 4, 10):
@@ -222,7 +178,7 @@ def test_hierarchical_distance_of_random_neighbours():
 def test_a_perfect_embedding(tree):
     """One-hot features of the leaf: every other item of the class comes first."""
     leaves = np.tile(np.arange(tree.n_leaves), 4)
-    neighbours = nearest(torch.eye(tree.n_leaves)[leaves], k=len(leaves) - 1)
+    neighbours = nearest_neighbours(torch.eye(tree.n_leaves)[leaves], k=len(leaves) - 1)
     assert map_at_r(neighbours, leaves) == 1.0
     for k in (1, 3):
         assert hierarchical_distance_at_k(neighbours, leaves, tree, tree.levels - 1, k) == 0.0
@@ -235,7 +191,7 @@ def test_an_embedding_that_knows_the_tree_is_perfect_at_every_level():
     tree = random_hierarchy(3, seed=4)
     leaves = np.tile(np.arange(tree.n_leaves), 3)
     features = torch.cat([torch.eye(tree.sizes[lv])[tree.labels_at(leaves, lv)] for lv in range(3)], dim=1)
-    neighbours = nearest(features, k=len(leaves) - 1)
+    neighbours = nearest_neighbours(features, k=len(leaves) - 1)
     assert [map_at_r(neighbours, tree.labels_at(leaves, level)) for level in range(3)] == [1.0, 1.0, 1.0]
 
 
@@ -243,7 +199,7 @@ def test_an_inverted_embedding():
     """Every item coincides with one item of each of the two other kinds, and is orthogonal to all of its own kind."""
     tree = Hierarchy.from_dict({kind: {"x": [f"{kind}1"], "y": [f"{kind}2"]} for kind in "abc"})
     leaves = np.repeat(np.arange(6), 3)  # three items of each, so R = 2; six of each kind
-    neighbours = nearest(torch.eye(6).repeat(3, 1), k=2)
+    neighbours = nearest_neighbours(torch.eye(6).repeat(3, 1), k=2)
     assert map_at_r(neighbours, leaves) == 0.0
     for level in range(3):
         labels = tree.labels_at(leaves, level)
@@ -257,7 +213,7 @@ def test_neither_the_order_of_items_nor_the_names_of_classes_matter():
     tree = random_hierarchy(2, seed=5)
     features, leaves = random_items(tree, n=50)
     order = np.random.default_rng(0).permutation(50)
-    before, after = nearest(features, k=49), nearest(features[order], k=49)
+    before, after = nearest_neighbours(features, k=49), nearest_neighbours(features[order], k=49)
     assert map_at_r(after, leaves[order]) == pytest.approx(map_at_r(before, leaves))
     assert map_at_r(before, 1000 - 7 * leaves) == map_at_r(before, leaves)
     distances = [
@@ -292,7 +248,7 @@ def test_wrong_neighbours_are_named(neighbours, labels, message):
 
 def test_too_few_neighbours_are_named():
     with pytest.raises(
-        ValueError, match=r"the largest class has 4 items, so R is up to 3: call nearest\(features, k=3\)"
+        ValueError, match=r"the largest class has 4 items, so R is up to 3: call nearest_neighbours\(features, k=3\)"
     ):
         map_at_r(GOOD, np.zeros(4, dtype=np.int64))
     with pytest.raises(ValueError, match=r"k=3 with 2 neighbours"):

@@ -23,7 +23,7 @@ from hiercl.metrics.mistakes import (
     stop_where_unsure,
     top_down,
 )
-from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r, nearest
+from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
 from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "hierarchical_precision_recall_f1",
     "map_at_r",
     "mistake_height",
-    "nearest",
     "parent_agreement",
     "recalls",
     "respected_edges",

@@ -3,48 +3,12 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hiercl.hierarchy import Hierarchy
-from hiercl.kmeans import check_finite
 from hiercl.metrics.mistakes import lca_height
-from hiercl.types import Float, Int
+from hiercl.types import Int
 
 BLOCK = 1024  # queries at a time: bounds the memory
-
-
-def nearest(features: Float[Tensor, "n dim"], k: int) -> Int[Tensor, "n k"]:
-    r"""Indices of the k other items with the highest cosine similarity, most similar first.
-
-    $$\text{nearest}(i) = \operatorname{argsort}_{j\ne i}\big(-\cos(z_i, z_j)\big)_{1..k}$$
-
-    The item itself is left out by its index, so an exact copy of it is a neighbour. Equal similarities come in no
-    particular order. A feature of length zero has the similarity 0 with all.
-
-    Args:
-        features: float32 or float64, on any device.
-        k: from 1 to n − 1. :func:`map_at_r` needs the size of the largest class, less one.
-
-    Raises:
-        ValueError: k < 1 or k ≥ n, features in half precision, a feature that is not finite.
-
-    Example:
-        >>> nearest(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), k=2).tolist()
-        [[1, 2], [0, 2], [1, 0]]
-    """
-    if not 1 <= k < len(features):
-        raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
-    if features.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"features are {features.dtype}; similarities need float32: call features.float() first.")
-    check_finite(features)
-    z = F.normalize(features, dim=1)
-    parts = []
-    for start in range(0, len(z), BLOCK):
-        similarity = z[start : start + BLOCK] @ z.T
-        rows = torch.arange(len(similarity), device=z.device)
-        similarity[rows, start + rows] = -torch.inf
-        parts.append(similarity.topk(k, dim=1).indices)
-    return torch.cat(parts)
 
 
 def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> float:
@@ -59,8 +23,8 @@ def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> f
     $H_R=1+\frac12+\dots+\frac1R$.
 
     Args:
-        neighbours: of every item, from :func:`nearest`; at least as many columns as the largest R. Further columns
-            change nothing.
+        neighbours: of every item, from :func:`hiercl.neighbours.nearest_neighbours`; at least as many columns as the
+            largest R. Further columns change nothing.
         labels: class of every item, at any one level.
 
     Returns:
@@ -83,7 +47,7 @@ def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> f
     if neighbours.shape[1] < largest:
         raise ValueError(
             f"{neighbours.shape[1]} neighbours each, but the largest class has {largest + 1} items, so R is up to "
-            f"{largest}: call nearest(features, k={largest})."
+            f"{largest}: call nearest_neighbours(features, k={largest})."
         )
     label = torch.from_numpy(label).to(neighbours.device)
     r = torch.from_numpy(size - 1).to(neighbours.device)[label]
@@ -110,7 +74,7 @@ def hierarchical_distance_at_k(
     reached whenever every class has more than k items, and right neighbours are counted too.
 
     Args:
-        neighbours: of every item, from :func:`nearest`; at least k columns.
+        neighbours: of every item, from :func:`hiercl.neighbours.nearest_neighbours`; at least k columns.
         labels: node of every item at the level.
         hierarchy: of the nodes.
         level: 0 is the coarsest; there it is the share of neighbours of another class.
@@ -133,7 +97,7 @@ def hierarchical_distance_at_k(
     if not 1 <= k <= neighbours.shape[1]:
         raise ValueError(
             f"k={k} with {neighbours.shape[1]} neighbours each: k must be from 1 to that; for more, call "
-            f"nearest(features, k={k})."
+            f"nearest_neighbours(features, k={k})."
         )
     others = labels[neighbours[:, :k].cpu().numpy()]
     return float(lca_height(labels[:, None], others, hierarchy, level).mean())
@@ -154,5 +118,5 @@ def check_neighbours(neighbours: Int[Tensor, "..."], labels: Int[np.ndarray, "..
     if own.any():
         raise ValueError(
             f"{int(own.sum())} items are their own neighbours (the first is item {int(own.nonzero()[0])}): leave each "
-            "item out of its own list, as nearest does."
+            "item out of its own list, as nearest_neighbours does."
         )
