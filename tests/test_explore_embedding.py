@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from test_plot_results import cifar  # noqa: F401
 from test_training import HIERARCHY, pictures
 
 import hiercl
@@ -175,3 +176,11 @@ def test_without_its_packages_it_says_what_to_install(module, package, maps, dat
     with pytest.raises(ImportError, match=f"pip install {package}"):
         embedding(None, data, coordinates=maps)
     assert hiercl.plot.compare_embeddings(maps, data, coordinates=maps).axes, "the static twin works"
+
+
+def test_twenty_classes_are_named_and_a_hundred_are_not(cifar):  # noqa: F811
+    explorer = embedding(None, cifar, coordinates={"map": np.random.default_rng(0).normal(size=(len(cifar), 2))})
+    explorer.level.value = 0
+    assert all(name.replace("_", " ") in explorer.legend.value for name in cifar.hierarchy.names[0])
+    explorer.level.value = 1
+    assert "100 classes, in shades of their “superclass”" in explorer.legend.value

@@ -15,7 +15,7 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import data_uri, gallery, row
 from hiercl.explore._widgets import needed, widgets
 from hiercl.plot._colours import TEXT, node_colours
-from hiercl.plot._maps import LEGEND, agreement, name_of, place
+from hiercl.plot._maps import NAMED, agreement, name_of, place
 from hiercl.types import Float
 
 SHOWN = 24  # pictures of what is selected
@@ -186,7 +186,7 @@ class EmbeddingExplorer:
     def _legend(self) -> str:
         tree, level = self.dataset.hierarchy, self.level.value
         what = f"{len(self.items):,} items of {html.escape(self.dataset.name)}. "
-        if tree.sizes[level] > LEGEND:
+        if tree.sizes[level] > NAMED:
             shades = f", in shades of their “{_plain(tree.level_names[0])}”" if level else ""
             return what + html.escape(f"{tree.sizes[level]} classes{shades}")
         colours, there = node_colours(tree, level), np.unique(self.part.labels_at(level))
