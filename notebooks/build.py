@@ -24,7 +24,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 MOST_BYTES = 700_000
-EXACT, SWATCH, APART = 64, 64, 12  # colours of a figure that are kept; pixels of one; steps to the others
+EXACT, SWATCH, APART = 128, 12, 8  # colours of a figure that are kept; pixels inside their areas; steps between two
 PLACE = re.compile(r"\S+ipykernel_\d+/\d+\.py:\d+: ")  # where a warning was raised: another file in every run
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -109,12 +109,15 @@ def smaller(png: str) -> str:
 
 
 def flat_colours(image: Image.Image) -> np.ndarray:
-    """The most frequent colours of a figure, sorted; of those that look alike, one."""
-    colour, count = np.unique(packed(image), return_counts=True)
-    often = np.argsort(-count, kind="stable")
+    """The colours of a figure's larger flat areas, sorted; of those that look alike, one."""
+    code = packed(image)
+    inner = code[1:-1, 1:-1]
+    around = np.lib.stride_tricks.sliding_window_view(code, (3, 3))
+    colour, count = np.unique(inner[(around == inner[:, :, None, None]).all(axis=(2, 3))], return_counts=True)
+    often = np.argsort(-count, kind="stable")[: (count >= SWATCH).sum()]
     channels = np.stack([colour >> 16, colour >> 8 & 255, colour & 255], axis=1).astype(int)
     kept: list[int] = []
-    for place in often[: (count >= SWATCH).sum()].tolist():
+    for place in often.tolist():
         if len(kept) < EXACT and (abs(channels[kept] - channels[place]).max(axis=1) >= APART).all():
             kept.append(place)
     return np.sort(colour[kept])

@@ -389,9 +389,9 @@ def test_pairs_of_a_supervised_term_are_judged_at_its_level(dataset):
     supervised = Step((Term("level 0", torch.eye(3), pairs, shared_denominator=True),), views.item)
     written = " ".join(texts(plot.pairs(supervised, dataset)))
     assert "animals › cats › lion" in written and "“animals” like the anchor" in written
-    assert "100 % same class" in written
+    assert "100 % same\nkind" in written
     at_leaves = " ".join(texts(plot.pairs(supervised, dataset, level=-1)))
-    assert "“lion” like the anchor" in at_leaves and "0 % same class" in at_leaves
+    assert "“lion” like the anchor" in at_leaves and "0 % same\nclass" in at_leaves
     with pytest.raises(ValueError, match="level=3: the hierarchy of little has the levels 0 to 2"):
         plot.pairs(supervised, dataset, level=3)
 

@@ -50,7 +50,7 @@ def share(answer: Any) -> None:
         raise Wrong("that would be so if the whole box were inside the picture: which columns does it cover?")
     if close(found, 16 * 10 / 24**2):
         raise Wrong("that is the share of the neighbour's pixels; λ is the anchor's.")
-    if not close(found, 1 - 16 * 10 / 24**2):
+    if not close(found, 1 - 16 * 10 / 24**2, 1e-3):
         raise Wrong("count the pixels that the clipped box covers: its rows times its columns, of 24 · 24.")
 
 

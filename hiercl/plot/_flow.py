@@ -81,7 +81,7 @@ def _title(tree: PrototypeTree, dataset: HierarchicalDataset, depth: int, level:
     agreement = tree_agreement(tree, dataset.labels, dataset.hierarchy)
     found = agreement[(agreement["prototypes"] == depth) & (agreement["level"] == name)].iloc[0]
     return (
-        f"{tree.sizes[depth]} prototypes and the true “{name}”: AMI {100 * found['ami'] + 0.0:.1f} %, "
+        f"{tree.sizes[depth]} prototypes and “{name}”: AMI {100 * found['ami'] + 0.0:.1f} %, "
         f"purity {100 * found['purity']:.1f} %"
     )
 
@@ -89,7 +89,8 @@ def _title(tree: PrototypeTree, dataset: HierarchicalDataset, depth: int, level:
 def _note(one: bool) -> str:
     coloured = "what the chosen one holds" if one else f"at least {MANY} times as many items as by chance"
     return (
-        f"Left: prototypes, named after most of their members, with the share of those. Coloured ribbons: {coloured}."
+        "Left: prototypes, named after the most frequent class of their members, with its share. Coloured ribbons: "
+        f"{coloured}."
     )
 
 

@@ -91,12 +91,12 @@ def pairs(
         f"Each row: the most similar first. Bold: “{own}” like the anchor; else below, what the two are (–: nothing)."
     )
     if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
-        note += " A prototype is shown by its nearest picture and named after most of its members."
+        note += " A prototype is shown by its nearest picture and named after the most frequent class of its members."
     figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)
     draw_pictures(axis, dataset, np.array([item]), 0.1, HEADER, 0.85)
     axis.text(0.525, HEADER + 0.92, "anchor", size=SMALL, color=GREY, ha="center", va="top")
     for group, top in zip(groups, tops, strict=False):
-        _draw_group(axis, dataset, group, top, size)
+        _draw_group(axis, dataset, group, readable(dataset.hierarchy.level_names[level]), top, size)
     return figure
 
 
@@ -183,11 +183,13 @@ def _candidates(term: Term, dataset: HierarchicalDataset, tree: PrototypeTree | 
     return pictures, labels
 
 
-def _draw_group(axis: Axes, dataset: HierarchicalDataset, group: Group, top: float | int, size: float | int) -> None:
+def _draw_group(
+    axis: Axes, dataset: HierarchicalDataset, group: Group, level_name: str, top: float | int, size: float | int
+) -> None:
     colour, symbol = ROLES[group.role]
     axis.text(1.15, top + 0.13, f"{symbol} {group.role}", size=TITLE, weight="bold", color=colour, va="center")
     axis.text(1.15, top + 0.36, f"{group.total:,}", size=NORMAL, color=TEXT, va="center")
-    axis.text(1.15, top + 0.54, _share(group), size=SMALL, color=GREY, va="center")
+    axis.text(1.15, top + 0.47, _share(group, level_name), size=SMALL, color=GREY, va="top")
     gap = 0.08
     lefts = draw_pictures(axis, dataset, group.items, LEFT, top, size, gap)
     centred = {"color": TEXT, "va": "center", "ha": "center"}
@@ -206,6 +208,7 @@ def _draw_group(axis: Axes, dataset: HierarchicalDataset, group: Group, top: flo
             )
 
 
-def _share(group: Group) -> str:
+def _share(group: Group, level_name: str) -> str:
     share = 100 * group.total_same / group.total
-    return f"{share:.0f} % same class" if share >= 10 or share == 0 else f"{share:.1f} % same class"
+    number = f"{share:.0f}" if share >= 10 or share == 0 else f"{share:.1f}"
+    return f"{number} % same\n{shortened(level_name, LEFT - 1.2, SMALL)}"

@@ -102,10 +102,8 @@ def _effects(
         row = rows.loc[name]
         if pd.isna(row["difference"]):
             continue
-        ends = [row["low"], row["high"]]
         if not pd.isna(row["low"]):
-            far = 1.5 * max(abs(single).max(), abs(row["difference"]))  # for an end that is infinite
-            axis.plot(np.clip(ends, -far, far), [place, place], color=TEXT, linewidth=1.6, zorder=2)
+            axis.plot([row["low"], row["high"]], [place, place], color=TEXT, linewidth=1.6, zorder=2)
         face = TEXT if row["verdict"] in ("better", "worse", "more", "less") else "white"
         axis.plot(row["difference"], place, "o", color=TEXT, markerfacecolor=face, markersize=6, zorder=3)
     axis.set_yticks(range(len(order)), [compared[name] for name in reversed(order)], size=SMALL)

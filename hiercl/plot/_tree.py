@@ -47,7 +47,7 @@ def tree(
 ) -> Figure:
     """A learned tree: for every node of the finest shown level the pictures nearest to its prototype.
 
-    Each node is named after the true class that most of its members have, with the share of those members (its
+    Each node is named after the most frequent true class of its members, with the share of those members (its
     purity), at the level of the true hierarchy whose size is nearest to that of its own. The bar at the right shows
     the mix of true coarsest classes.
 

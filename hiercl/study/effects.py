@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations_with_replacement
 from typing import Literal
 
 import numpy as np
@@ -14,8 +13,7 @@ import numpy as np
 from hiercl.types import Float, Int
 
 ENOUGH_SEEDS = 5
-RESAMPLES = 10_000
-ALL_RESAMPLES_UP_TO = 7  # values: 1,716 different resamples; of more than that they are drawn
+RESAMPLES = 20_000
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,7 @@ class Effect:
 
     Attributes:
         mean: of the differences.
-        low, high: the interval; NaN with fewer than five seeds, or where all differences are alike; infinite where too
-            many are alike for an end to be known.
+        low, high: the interval; NaN with fewer than five seeds, or where all differences are alike.
         seeds: how many.
         verdict: better, worse, undecided, the same, or too few seeds; of a number of which neither more nor less is
             better: more or less.
@@ -39,7 +36,7 @@ class Effect:
 
     def __str__(self) -> str:
         interval = "" if math.isnan(self.low) else f" [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{self.mean:+.2f}{interval} {self.verdict}".replace("-", "−").replace("inf", "∞")
+        return f"{self.mean:+.2f}{interval} {self.verdict}".replace("-", "−")
 
 
 def effect(
@@ -82,19 +79,21 @@ def effect(
 
 
 def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> tuple[float, float]:
-    r"""The studentised bootstrap interval of a mean (bootstrap-t; Efron and Tibshirani, 1993, section 12.5):
+    r"""The smoothed, studentised bootstrap interval of a mean (Polansky and Schucany, 1997):
 
     $$\Big[\bar x - t^*_{1-\alpha/2}\,\hat s,\; \bar x - t^*_{\alpha/2}\,\hat s\Big], \qquad
-      t^* = \frac{\bar x^* - \bar x}{\hat s^*}, \qquad \hat s = \frac{\text{std}(x)}{\sqrt n}$$
+      t^* = \frac{\bar x^* - \bar x}{\hat s^*}, \qquad \hat s = \frac{\text{std}(x)}{\sqrt n}, \qquad
+      x^*_i = x_{j(i)} + h\,\text{std}(x)\,\varepsilon_i$$
 
-    with $t^*$ over resamples of the values. With the handful of values that seeds give, the plain percentile interval
-    is far too narrow; this one covers about as often as it says (a test measures it). Up to seven values all different
-    resamples are used, with their probabilities, so that nothing is drawn; of more, 10,000 are drawn with a fixed seed.
-    Resamples without spread have $t^*=\\pm\\infty$: where many values are alike, an end can be infinite.
+    with $t^*$ over resamples $j$ of the values, normal $\varepsilon$, and Silverman's bandwidth $h = 0.9\,n^{-1/5}$.
+    With the handful of values that seeds give, the plain percentile interval is far too narrow, and the studentised one
+    without smoothing is erratic: a resample of few different values has hardly any spread, and an end can lie far
+    outside all values. This one covers about as often as it says (a test measures it), and with five values is hardly
+    wider than Student's. 20,000 resamples are drawn with a fixed seed; the order of the values does not matter, and the
+    interval of −x is that of x, mirrored.
 
     Returns:
-        Lower and upper end; NaN for fewer than five values, of which no interval can be trusted (of three it covered
-        0.8 in place of 0.95), or values without spread.
+        Lower and upper end; NaN for fewer than five values, or values without spread.
 
     Example:
         >>> low, high = bootstrap_interval(np.array([0.9, 1.0, 1.1, 1.2, 0.8]))
@@ -102,29 +101,20 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
         True
     """
     n = len(values)
-    error = values.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0
-    rounding = 1e-9 * abs(values).max()
-    if n < ENOUGH_SEEDS or error <= rounding:
+    deviation = values.std(ddof=1) if n > 1 else 0.0
+    if n < ENOUGH_SEEDS or deviation <= 1e-9 * abs(values).max():
         return math.nan, math.nan
-    index, weight = _resamples(n)
-    drawn = values[index]
-    away, spread = drawn.mean(axis=1) - values.mean(), drawn.std(axis=1, ddof=1) / math.sqrt(n)
-    endless = np.where(abs(away) > rounding, np.copysign(math.inf, away), 0.0)  # of those without spread
-    t = np.divide(away, spread, out=endless, where=spread > rounding)
-    order = np.argsort(t)
-    share = np.cumsum(weight[order])
-    tail = (1 - level) / 2
-    lower, upper = (t[order][min(np.searchsorted(share, q), len(t) - 1)] for q in (tail, 1 - tail))
+    index, noise = _resamples(n)
+    away = (np.sort(values) - values.mean())[index] + 0.9 * n**-0.2 * deviation * noise
+    t = away.mean(axis=1) / (away.std(axis=1, ddof=1) / math.sqrt(n))
+    lower, upper = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    error = deviation / math.sqrt(n)
     return float(values.mean() - upper * error), float(values.mean() - lower * error)
 
 
 @lru_cache(maxsize=32)
-def _resamples(n: int) -> tuple[Int[np.ndarray, "resamples n"], Float[np.ndarray, " resamples"]]:
-    """Resamples with replacement of n values, and how probable each is."""
-    if n > ALL_RESAMPLES_UP_TO:
-        drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
-        return drawn, np.full(RESAMPLES, 1 / RESAMPLES)
-    every = np.array(list(combinations_with_replacement(range(n), n)))
-    counts = (every[:, :, None] == np.arange(n)).sum(axis=1)
-    ways = math.factorial(n) / np.prod([[math.factorial(c) for c in row] for row in counts], axis=1)
-    return every, ways / n**n
+def _resamples(n: int) -> tuple[Int[np.ndarray, "resamples n"], Float[np.ndarray, "resamples n"]]:
+    """Which of n sorted values are drawn, and the noise on each; closed under reversing the values and the noise."""
+    rng = np.random.default_rng(0)
+    index, noise = rng.integers(n, size=(RESAMPLES // 4, n)), rng.standard_normal((RESAMPLES // 4, n))
+    return np.concatenate([index, index, n - 1 - index, n - 1 - index]), np.concatenate([noise, -noise, noise, -noise])

@@ -36,7 +36,7 @@ JUDGES = {"held out": ", held out of training,", "unseen": ", whose classes were
 EXPLAINED = (
     "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. A "
     "verdict needs five seeds and an interval without 0, or differences that are all the same; with so many intervals "
-    "some verdicts come about by chance. An end can lie far out, or at ∞, where the differences are nearly alike."
+    "some verdicts come about by chance."
 )
 
 
@@ -177,7 +177,7 @@ def _cell_parts(row: dict) -> list[tuple[list[str], str]]:
     parts = [([f"{row['mean']:.2f}{spread} ({row['n']})"], "number")]
     if not pd.isna(row.get("difference", float("nan"))):
         verdict = row["verdict"]
-        interval = [] if pd.isna(row["low"]) else [f"[{row['low']:+.2f}, {row['high']:+.2f}]".replace("inf", "∞")]
+        interval = [] if pd.isna(row["low"]) else [f"[{row['low']:+.2f}, {row['high']:+.2f}]"]
         words = [f"{row['difference']:+.2f}", *interval, verdict]
         parts.append((words, verdict if verdict in ("better", "worse") else "muted"))
     return [([word.replace("-", "−") for word in words], style) for words, style in parts]

@@ -75,8 +75,8 @@ keep(hiercl.plot.hierarchy(train.hierarchy), "hierarchy")
 # %% [markdown]
 # ## 2. Contrastive learning without a hierarchy: MoCo v2
 #
-# The curve grows while it trains. kNN accuracy asks how often the nearest neighbours agree on the label, at every
-# level; the labels are used for this look alone, never for training.
+# The curve grows while it trains. kNN accuracy asks how often the vote of the nearest neighbours gives the right label,
+# at every level; the labels are used for this look alone, never for training.
 
 # %%
 untrained = hiercl.fit("moco", train, epochs=0, seed=SEED, progress=False, **VIEWS)
@@ -84,8 +84,9 @@ settings = dict(epochs=EPOCHS, seed=SEED, progress=False, monitor_every=2, **VIE
 moco = hiercl.fit("moco", train, callbacks=[hiercl.plot.live()], **settings)
 
 # %% [markdown]
-# **What does it push away?** One anchor, and the candidates that are most similar to it. Those in bold are of its own
-# class, yet they are pushed: *false negatives*. (The anchor was chosen because it has several; others have none.)
+# **What does it push away?** One anchor, and the candidates that are most similar to it. In the row *pushed*, those in
+# bold are of its own class: *false negatives*. (*Left alone* are keys of the batch: MoCo pushes its queue alone. The
+# anchor was chosen because it has several false negatives; others have none.)
 #
 # **Predict**: MoCo pushes a queue of earlier pictures. Which share of them is of the anchor's own domain?
 
@@ -116,7 +117,9 @@ check("00 chance", ...)
 # ## 3. With a learned hierarchy: HCSC
 #
 # HCSC starts as MoCo. Then, before every epoch, it clusters all pictures into a tree of prototypes (dotted line: the
-# first tree), and takes candidates out of the negatives when they seem to belong to the anchor's own prototype.
+# first tree), and takes candidates out of the negatives when they seem to belong to the anchor's own prototype. Its
+# loss has two terms for every level of that tree, 0 the coarsest: *instance* pushes pictures of the queue, *prototype*
+# pushes the other prototypes.
 
 # %%
 hcsc = hiercl.fit("hcsc", train, prototypes=PROTOTYPES, warm_up=WARM_UP, callbacks=[hiercl.plot.live()], **settings)
@@ -157,11 +160,12 @@ print("This is one seed: another may turn the order round. A claim needs several
 # %% [markdown]
 # Accuracy alone does not say whether a wrong answer is a near miss. The whole report has more: how far up the tree a
 # mistake leads (`mistake_height`, in levels), whether neighbours are at least relatives (`hierarchical_distance`), and
-# whether distances in the embedding follow the tree (`distance_correlation`). `hiercl.metrics.definitions()` explains
-# every row; – means that a number does not exist at a level.
+# whether distances in the embedding follow the tree (`distance_correlation`). `reports["HCSC"]` shows all of it, and
+# `hiercl.metrics.definitions()` explains every measure; a number that does not exist at a level is empty.
 
 # %%
-reports["HCSC"]
+columns = ["mistake_height", "hierarchical_distance", "distance_correlation"]
+reports["HCSC"].table()[columns].style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # ## 5. The tree that HCSC has learned
@@ -209,7 +213,8 @@ keep(hiercl.plot.compare_embeddings(runs, test, level=1, coordinates=maps), "map
 # %% [markdown]
 # ## 7. Did HCSC remove the right ones?
 #
-# The same anchor again. Under what was removed stands the probability with which it would have been kept.
+# The same anchor again. Under the candidates stands the probability with which they are kept. A draw decides: one with
+# 0.9 may be gone, and one with 0.6 still there.
 #
 # **Predict**: is what HCSC removes of the anchor's own class more often than what it keeps?
 
@@ -246,7 +251,8 @@ check("00 removed", ...)
 # ## Summary
 #
 # * A contrastive method pulls views of one picture together and pushes others apart, those of its own kind among them.
-# * HCSC learns a tree of prototypes and takes likely false negatives out; an audit with the labels says how rightly.
+# * HCSC learns a tree of prototypes and takes out those negatives that it suspects to be of the anchor's kind; an audit
+#   with the labels says how rightly.
 # * Trees and embeddings can be looked at. Accuracies of one seed are no comparison.
 #
 # ## Things to try

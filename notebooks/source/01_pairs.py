@@ -61,7 +61,8 @@ hiercl.plot.gallery(train, level=0, per_node=12)
 simclr = hiercl.fit("simclr", train, callbacks=[hiercl.plot.live()], **SETTINGS)
 
 # %% [markdown]
-# Now take one step of this run apart. Each row is an anchor, each column a candidate, both ordered by class.
+# Now take one step of this run apart. Each row is an anchor, each column a candidate, both ordered by class. (From here
+# to section 5 "class" means the superclass: `level=0`.)
 #
 # **Predict**: where in this matrix are the positives? Where are candidates of the anchor's own class, and what does
 # the method do with them?
@@ -72,7 +73,7 @@ hiercl.plot.pair_matrix(step, train, level=0)
 
 # %% [markdown]
 # The dark blocks are **false negatives**: pushed, although they are of the anchor's own class. SimCLR cannot know
-# better, as it sees no labels.
+# better, as it sees no labels. White is the anchor itself, which is left alone.
 
 # %%
 found = simclr.audit(train, batches=4).set_index("level")["false_negative_rate"]
@@ -90,7 +91,7 @@ check("01 false negatives", ...)
 # %% [markdown]
 # ## 3. One anchor
 #
-# Here is a single anchor with its candidates, the most similar first. Bold names are of its own class.
+# Here is a single anchor with its candidates, the most similar first. Bold names are of its own superclass.
 
 # %%
 hiercl.plot.pairs(step, train, level=0)
@@ -98,8 +99,11 @@ hiercl.plot.pairs(step, train, level=0)
 # %% [markdown]
 # ## 4. Temperature
 #
-# The gradient of the loss pushes candidate $c$ with the weight $w_c = \exp(s_{ac}/\tau) / \sum \exp(s_{ac'}/\tau)$:
-# not all equally, but the similar ones harder. The temperature says how much harder.
+# The gradient of the loss pushes the similar candidates harder. Of all the push, candidate $c$ gets the share
+#
+# $$w_c = \frac{\exp(s_{ac}/\tau)}{\sum_{c'\,\text{pushed}} \exp(s_{ac'}/\tau)}$$
+#
+# The temperature says how much harder.
 #
 # **Predict**: at a low temperature, is the push spread over many candidates or over few? And do false negatives get
 # *more* or *less* than their share of it?
@@ -107,7 +111,7 @@ hiercl.plot.pairs(step, train, level=0)
 
 # %%
 def push_weights(run):
-    """Weight with which every pushed candidate is pushed, and which of them are of the anchor's own class."""
+    """Weight with which every pushed candidate is pushed, and which of them are of the anchor's own superclass."""
     pairs = (term := run.step(train).terms[0]).pairs
     weight = term.logits.masked_fill(~pairs.negative, -torch.inf).softmax(dim=1)
     label = torch.as_tensor(train.labels_at(0))
@@ -151,6 +155,9 @@ check("01 loss", loss)
 # SimCLR's negatives come from the batch alone. MoCo v2 keeps a **queue** of embeddings of earlier batches, made by a
 # second encoder that follows the first one slowly (the momentum encoder).
 #
+# In the matrix below white candidates are keys of the batch: all but the anchor's own, which is pulled, are left alone.
+# The queue alone is pushed.
+#
 # **Predict**: with more negatives, does the *share* of false negatives rise, fall, or stay?
 
 # %%
@@ -165,7 +172,8 @@ for name, run in both.items():
     print(f"{name:8} {row['negatives_left']:6.0f} negatives an anchor, {rate:.1f} % of them false")
 
 # %% [markdown]
-# What either has learned in this short training: how often an item and its nearest neighbours agree.
+# What either has learned in this short training: how often the vote of a test picture's nearest training pictures is
+# right.
 
 # %%
 for name, run in both.items():

@@ -79,8 +79,8 @@ def draw(tree, points):
 draw(PrototypeTree.fit(points, sizes=(3, 6)), points)
 
 # %% [markdown]
-# **Predict** what the tree does when it has fewer fine prototypes than there are bunches, and when it has more. Then
-# look, and try other `sizes`.
+# **Predict** what the tree does when it has more fine prototypes than there are bunches. Then look, and try fewer:
+# `sizes=(2, 4)`.
 
 # %%
 draw(PrototypeTree.fit(points, sizes=(2, 4, 12)), points)
@@ -150,8 +150,8 @@ asked = dict(prototypes=PROTOTYPES, warm_up=0.25, callbacks=[keep_tree, hiercl.p
 hcsc = hiercl.fit("hcsc", train, **asked, **SETTINGS)
 
 # %% [markdown]
-# The coarse prototypes of the last tree, each with the pictures nearest to it. It is named after the true class that
-# most of its members have, with their share: its **purity**. The labels are for us alone; HCSC has seen none.
+# The coarse prototypes of the last tree, each with the pictures nearest to it. It is named after the most frequent true
+# class of its members, with its share: the **purity**. The labels are for us alone; HCSC has seen none.
 
 # %%
 hiercl.plot.tree(hcsc.tree, train, level=0, exemplars=9)
@@ -181,7 +181,8 @@ figure.tight_layout()
 # %% [markdown]
 # ## 4. From epoch to epoch
 #
-# The encoder learns, so the tree changes. Two partitions of the same items are compared by their **adjusted mutual
+# The tree changes for two reasons: the encoder learns, and every epoch's k-means starts from another random draw, which
+# alone keeps two trees from being the same. Two partitions of the same items are compared by their **adjusted mutual
 # information** (AMI): 1 if they are the same, 0 on average if they agree by chance alone. Prototypes have no fixed
 # numbers, and AMI does not need them.
 #

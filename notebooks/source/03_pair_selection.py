@@ -50,8 +50,10 @@ SETTINGS = dict(prototypes=PROTOTYPES, epochs=EPOCHS, batch=256, monitor_every=0
 # $$\pi^l_j = \frac{e^{\langle n_j, c^l(x)\rangle/\phi^l_{c(x)}}}{\sum_i e^{\langle n_j, c^l_i\rangle/\phi^l_i}},
 #   \qquad n_j \text{ is kept as a negative with the probability } 1 - \pi^l_j$$
 #
-# There is one loss term a level, over the negatives that were kept there. Prototypes of the same level are negatives
-# too, and are selected alike, with the posterior of the parent one level up. At the right: how many were kept.
+# Each level $l$ (0 is the coarsest) has two loss terms. *instance l* is MoCo's, over the queue items that were kept. In
+# *prototype l* the anchor's own prototype is pulled and the others of its level are pushed, after a like draw with the
+# posterior of its parent one level up (at the coarsest level all are kept). At the right: how many were kept. In an
+# audit a prototype counts as the class most frequent in it.
 
 # %%
 train, test = hiercl.load(DATA)
@@ -78,6 +80,7 @@ for level, (axis, own) in enumerate(zip(axes[2:], hcsc.tree.path(int(both["ancho
     posterior = hcsc.tree.posterior(key[None], level)[0]
     axis.bar(range(len(posterior)), posterior, color=["C1" if node == own else "C0" for node in range(len(posterior))])
     axis.set_title(f"{len(posterior)} prototypes: kept with {1 - posterior[own]:.2f}", size=10)
+    axis.set(xlabel="prototype", ylabel="posterior" if level == 0 else "")
 
 # %% [markdown]
 # **Exercise.** Compute the keep probability of one queue item yourself.
@@ -177,10 +180,10 @@ axes[0].legend()
 figure.tight_layout()
 
 # %% [markdown]
-# ## 4. Paper and official code
+# ## 4. Ours and the official code
 #
-# A paper says what is meant; its code says what was done. For HCSC they differ, and so do our defaults. (The paper's
-# text was not at hand: our equations are read from the code.) Some of the differences are switches:
+# The paper's text was not at hand: our equations are read from its official code, and in some places ours does
+# something else. Some of these differences are switches:
 #
 # * `removed="zeroed"`: in the official code the logit of a removed negative becomes 0, so that it still adds $e^0 = 1$
 # to the denominator. Ours takes it out.
@@ -256,8 +259,9 @@ figure.tight_layout()
 
 # %% [markdown]
 # A rule reads the posterior alone. If it falls with the posterior, it is a mixture of thresholds, and its dot an
-# average of points of the curve. So a rule chooses *how much* to remove; *how well* the same and the others are told
-# apart is settled by the tree, that is, by the embedding.
+# average of points of the curve: nowhere above it, as long as the curve bends to the right only. So a rule chooses
+# *how much* to remove; *how well* the same and the others are told apart is settled by the tree, that is, by the
+# embedding.
 #
 # `run.changed(select=...)` puts a rule into the trained run: the same weights, queue and tree. Nothing is trained, so
 # this says what the rule would do now, not what would be learned with it.
@@ -293,9 +297,9 @@ hiercl.explore.pairs({"HCSC": hcsc}, train, rules={"mine": mine})
 # Removing the right negatives is a means. The end is an embedding, and that takes training: without selection, with
 # HCSC's, with yours, on half of the pictures, with two seeds each. (A `Study` keeps its runs in a folder; stopped and
 # run again it goes on. Here the folder is a temporary one.) Hollow dots are without a verdict; grey dots are single
-# seeds.
+# seeds; the bars below are standard deviations over seeds.
 #
-# **Predict**: how large is the difference of the variants, and how large that of two seeds?
+# **Predict**: how large is the difference of the variants, and how much does it change from one seed to the other?
 
 # %%
 part = train.per_class(PER_CLASS // 2)

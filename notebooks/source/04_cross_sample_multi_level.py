@@ -129,7 +129,8 @@ except ImportError:
 
 # %% [markdown]
 # **Exercise.** Pictures have 24 × 24 pixels and λ = 0.5 was drawn. The box has sides of 16 pixels and its centre at
-# row 12, column 22, so it is clipped at the right border. Which λ must the loss use?
+# row 12, column 22, so it is clipped at the right border. Which λ must the loss use? A fraction will
+# do, such as `1 - 3 / 4`.
 
 # %%
 check("04 lambda", ...)
@@ -144,8 +145,8 @@ check("04 lambda", ...)
 # $$\mathcal L = \tfrac13\Big[w_s\,\ell(q,k) + w_o\,\ell(q,\tilde k) + w_s\,\ell(\tilde q,\tilde k) +
 #   w_o\,\ell(\tilde q,k) + \lambda\,\ell(\hat q,k) + (1-\lambda)\,\ell(\hat q,\tilde k)\Big]$$
 #
-# with $w_s = w_o = \tfrac12$ (at first $w_s = 1$: early neighbours are poor). The two positives never compete: each
-# has a softmax of its own. Of the mixture, the anchor's key pulls with λ and the neighbour's with 1 − λ.
+# with $w_s = w_o = \tfrac12$ (at first $w_s = 1$, $w_o = 0$: early neighbours are poor). The two positives never
+# compete: each has a softmax of its own. Of the mixture, the anchor's key pulls with λ and the neighbour's with 1 − λ.
 #
 # **Exercise.** Write the loss of one mixed query.
 
@@ -247,12 +248,13 @@ hiercl.plot.pair_matrix(small, train, level=0, candidates=120)
 
 # %%
 def cosines(run, first, second, shares):
-    """Mean cosines of mixtures with what they are made of, ``[shares, 2]``."""
+    """λ in whole pixels, and mean cosines of mixtures with what they are made of, ``[shares, 2]``."""
     with torch.no_grad():
         ends = [run.method.project(whole) for whole in (first, second)]
-        boxes = [mixing.cut_box(torch.tensor([share, 0.5, 0.5]), *first.shape[2:], alpha=1)[0] for share in shares]
-        mixtures = [run.method.project(mixing.cutmix(first, second, box)) for box in boxes]
-    return np.array([[float((z * end).sum(dim=1).mean()) for end in ends] for z in mixtures])
+        cuts = [mixing.cut_box(torch.tensor([share, 0.5, 0.5]), *first.shape[2:], alpha=1) for share in shares]
+        mixtures = [run.method.project(mixing.cutmix(first, second, box)) for box, _ in cuts]
+    found = np.array([[float((z * end).sum(dim=1).mean()) for end in ends] for z in mixtures])
+    return np.array([float(kept) for _, kept in cuts]), found
 
 
 # %%
@@ -260,10 +262,10 @@ items = torch.arange(0, len(train), max(1, len(train) // 200))
 shares = np.linspace(0, 1, 9)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained")
 for axis, (name, run) in zip(axes, {"MoCo v2": moco, "CsMl": csml}.items(), strict=True):
-    found = cosines(run, pictures[items], pictures[csml.method.neighbours[items, 0]], shares)
-    axis.plot(shares, found, "o-", label=["with the anchor", "with the neighbour"])
+    kept, found = cosines(run, pictures[items], pictures[csml.method.neighbours[items, 0]], shares)
+    axis.plot(kept, found, "o-", label=["with the anchor", "with the neighbour"])
     axis.set(title=name, xlabel="λ, the anchor's share", ylabel="cosine")
-    print(f"{name}: the lines cross near λ = {np.interp(0, found[:, 0] - found[:, 1], shares):.2f}")
+    print(f"{name}: the lines cross near λ = {np.interp(0, found[:, 0] - found[:, 1], kept):.2f}")
 axes[0].legend(frameon=False)
 plt.show()
 

@@ -55,8 +55,8 @@ for leaf in range(0, tree.n_leaves, tree.n_leaves // 6):
     print(" › ".join(tree.path(leaf)))
 
 # %% [markdown]
-# SupCon pulls every view of the anchor's **class**, not only the other view of its picture. With $P(i)$ these, and
-# $A(i)$ all other views of the batch,
+# SupCon pulls every view of the anchor's **class**, not only the other view of its picture. With the embeddings $z$ of
+# the two views of each of $N$ pictures, $P(i)$ the views that are pulled, and $A(i)$ all views but $i$ itself,
 #
 # $$\mathcal L = \frac1{2N}\sum_i \frac{-1}{|P(i)|}\sum_{p\in P(i)}
 #   \log\frac{e^{\langle z_i,z_p\rangle/\tau}}{\sum_{a\in A(i)} e^{\langle z_i,z_a\rangle/\tau}}$$
@@ -214,7 +214,8 @@ plt.show()
 
 # %% [markdown]
 # What thinning does: a loss grows with the logarithm of the number of candidates, and thinning leaves the coarse level
-# few: white rows take no part, blue is removed.
+# few: white rows take no part, blue is removed. (Where nothing is replaced, the coarse loss was the larger one already:
+# more positives share its softmax. HMCE is HMC then.)
 
 # %%
 thinned = forms["HMCE, batch, thinned"].step(train)
@@ -273,21 +274,22 @@ print(f"Gaps below ±{noise:.1f} may come from the test set alone; a claim needs
 #
 # The mistakes of HMC, classes in the order of the hierarchy, superclasses framed.
 #
-# **Predict**: how many mistakes stay inside the frames, if the encoder knows the superclass better than the class?
+# **Predict**: if wrong classes were drawn at random, what share of the mistakes would stay inside the frames? (The
+# title says.)
 
 # %%
 hiercl.plot.confusion(hmc, test, train=train, title="HMC")
+
+# %% [markdown]
+# A **dendrogram** joins the most similar class centres first. Its purity asks whether the classes of a superclass are
+# joined among themselves. In the pictures below lines lead to where the labels have each class: few crossings are good.
+# Their titles say what chance would give.
 
 # %%
 names = {"SupCon": supcon, "HMC": hmc, "HMCE, batch, thinned": official, "HMCE, pair": pair, "shuffled": shuffled}
 for name, run in names.items():
     purity = hiercl.metrics.dendrogram_purity(hiercl.embed(run, test), test.labels, tree, level=-1, within=0)
     print(f"{name:20} {results[name][2]:5.1f} % of the mistakes inside, dendrogram purity {purity:.2f}")
-
-# %% [markdown]
-# A **dendrogram** joins the most similar class centres first. Its purity asks whether the classes of a superclass are
-# joined among themselves; the title says what chance would give. Lines lead to where the labels have each class: few
-# crossings are good.
 
 # %%
 hiercl.plot.dendrogram(hmc, test, title="HMC")

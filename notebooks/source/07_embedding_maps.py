@@ -87,7 +87,7 @@ check("07 union", ...)
 # Here is one map, at every level: the same places, other colours. The titles say how often an item and its 10 nearest
 # *on the map* have the same label. (UMAP's first call takes half a minute, since it is compiled.)
 #
-# **Predict**: where a superclass makes an island of its own, are its classes apart inside?
+# **Predict**: how many times chance do neighbours agree at each level? (Chance is in brackets.)
 
 # %%
 maps = {name: hiercl.plot.map_2d(z) for name, z in features.items()}
@@ -122,18 +122,30 @@ def agree(neighbours, labels):
 in_features = {name: nearest(z) for name, z in features.items()}
 on_map = {name: nearest(xy, "euclidean") for name, xy in maps.items()}
 
+
+# %%
+def beside_points(axis, points, names):
+    """Writes names beside their points, from low to high now to the right, now to the left, none over another."""
+    across, up = 0.06 * np.ptp(points[:, 0]), 0.05 * np.ptp(points[:, 1])
+    last = {-1: -np.inf, 1: -np.inf}
+    for rank, number in enumerate(points[:, 1].argsort()):
+        side, (x, y) = (-1 if rank % 2 else 1), points[number]
+        last[side] = max(y, last[side] + up)
+        style = {"ha": "left" if side > 0 else "right", "va": "center", "size": 7}
+        line = {"arrowstyle": "-", "linewidth": 0.4}
+        axis.annotate(names[number], (x, y), (x + side * across, last[side]), arrowprops=line, **style)
+
+
 # %%
 figure, axes = plt.subplots(1, test.hierarchy.levels, figsize=(9, 3.8), layout="constrained")
 for level, (axis, level_name) in enumerate(zip(axes, test.hierarchy.level_names, strict=True)):
     labels = test.labels_at(level)
     pairs = np.array([[agree(near[name], labels) for near in (in_features, on_map)] for name in features])
     axis.scatter(*pairs.T, s=14)
-    for rank, number in enumerate(pairs[:, 0].argsort()):  # names now to the right, now to the left
-        side = {"xytext": (4, -6)} if rank % 2 else {"xytext": (-4, 2), "ha": "right"}
-        axis.annotate(list(features)[number], pairs[number], textcoords="offset points", size=7, **side)
+    beside_points(axis, pairs, list(features))
     axis.axline((0, 0), slope=1, color="#BBBBBB", zorder=0)
     axis.set(title=f"same {level_name} (%)", xlabel="nearest in features", ylabel="nearest on the map")
-    axis.margins(x=0.25)
+    axis.set_xlim(0, 1.25 * pairs[:, 0].max())
     order, higher = stats.spearmanr(pairs[: len(methods)]).statistic, np.mean(pairs[:, 1] - pairs[:, 0])
     print(f"{level_name}: on the map {higher:+.1f} points on average; rank correlation of the methods {order:.2f}")
 
@@ -233,7 +245,8 @@ check("07 turned", turned)
 
 # %% [markdown]
 # And where there is nothing to see? Random numbers have no groups. **Predict**: does a map of them show some, and at
-# which $k$?
+# which $k$? (UMAP's $k$ counts the item itself. Every panel has the same number of items: at $k = 2$ a dot is a heap of
+# several.)
 
 # %%
 noise = features["random numbers"][part]
@@ -272,7 +285,8 @@ for axis, (what, (x, y, across, up)) in zip(axes, panels.items(), strict=True):
     axis.set(title=f"{what}:\nrank correlation {stats.spearmanr(x, y).statistic:.2f}", xlabel=across, ylabel=up)
 
 # %% [markdown]
-# 1 would mean that the map keeps the order, 0 that it says nothing of it.
+# 1 would mean that the map keeps the order, 0 that it says nothing of it. In between it is right on the whole, and
+# wrong for many single pairs.
 #
 # ## 7. How a map unfolds
 #
@@ -357,7 +371,7 @@ hiercl.explore.embedding(None, test, coordinates={name: maps[name] for name in s
 #
 # * A map of two dimensions cannot keep all neighbours. How many it keeps can be measured, so measure it.
 # * UMAP sets the scale of every item anew: distances between islands, and how wide they are, need not be those of the
-# features.
+# features. Part 6 measures how far they are.
 # * Another seed, another number of neighbours, random numbers: three controls that cost seconds.
 # * Claims are made with numbers of the features themselves; maps tell where to look.
 #

@@ -57,7 +57,7 @@ for name in ("torch", "device", "precision", "threads"):
 # A step is: views, forward and backward of the encoder, the loss, the optimiser. Methods differ in how many pictures
 # go through an encoder, and in what they do before an epoch (`refresh`: prototypes, neighbours, masks).
 #
-# **Predict** the order of these methods by images per second.
+# **Predict** the order of these methods by anchors a second, `refresh` not counted.
 
 # %%
 methods = {"simclr": {}, "moco": {}, "hcsc": {"prototypes": (5, 20), "warm_up": 0.0}, "csml": {}, "hmc": {}}
@@ -112,7 +112,7 @@ print(f"{sizes[-1] // sizes[0]} times the candidates take {longer:.0f} times as 
 check("11 memory", ...)
 
 # %% [markdown]
-# `block=` makes the similarities some anchors at a time: the same loss and the same gradient, in less memory.
+# `block=` makes the similarities some anchors at a time: the same loss and gradient, up to rounding, in less memory.
 
 # %%
 whole = hiercl.fit("supcon", train, batch=256, **SETTINGS).history["loss"].iloc[-1]
@@ -124,7 +124,9 @@ print(f"loss of the last epoch: {whole:.6f} whole, {blocks:.6f} in blocks of 64 
 #
 # On one machine with several GPUs, from a notebook: `accelerate`'s `notebook_launcher` starts a process for each, and
 # `hiercl.fit` in them is one training. Each anchor sees the candidates of all processes: loss and gradient are those
-# of one large batch. Here it is with one process, so that it runs everywhere.
+# of one large batch, but for batch norm, which sees each process's own part. `batch=` is the whole batch: `batch=1024`
+# on four GPUs is 256 each. Here it is with one process. With several, give `num_processes=4` in a fresh kernel, before
+# anything has used CUDA.
 
 
 # %%
@@ -132,7 +134,7 @@ def training():
     hiercl.fit("moco", train, **SETTINGS, device="cpu" if not torch.cuda.is_available() else "auto")
 
 
-notebook_launcher(training, num_processes=max(1, torch.cuda.device_count()))
+notebook_launcher(training, num_processes=1)
 
 # %% [markdown]
 # From a shell the same is `torchrun --nproc-per-node 4 train.py`, where `train.py` calls `hiercl.fit` as always.
@@ -146,8 +148,9 @@ check("11 rate", ...)
 # %% [markdown]
 # ## 5. Many trainings
 #
-# A study has many independent runs, and needs no several GPUs for one of them: it needs several *runs at a time*. With
-# joblib: two processes here, or a cluster's workers with `joblib.parallel_config(backend="dask")` and not a line more.
+# A study has many independent runs, and none of them needs several GPUs: it needs several *runs at a time*. With
+# joblib: two processes here, or the workers of a cluster, with a `Client` of it and
+# `joblib.parallel_config(backend="dask")`.
 
 # %%
 base = {"method": "moco", "epochs": 1, "batch": 128, "queue": 256, "monitor_every": 0}
@@ -167,7 +170,7 @@ check("11 cluster", ...)
 # ## 6. Stop and go on
 #
 # Long trainings are stopped: by a time limit, by a crash, by you. With `out=` a run writes a checkpoint after every
-# epoch, and `resume=True` goes on to the very same result.
+# epoch, and `resume=True` goes on to the very same result. (The warning below is of the interruption.)
 
 # %%
 folder = tempfile.mkdtemp() + "/run"
@@ -186,10 +189,21 @@ same = all(torch.equal(a, b) for a, b in zip(straight.method.parameters(), resum
 print("The same weights, bit for bit:", same)
 
 # %% [markdown]
+# ## 7. What a long training costs
+#
+# The long trainings of these notebooks took 20 epochs of all 50,000 pictures. **Predict** from the speeds in part 2 how
+# long that takes, then check. (CPU minutes count both cores.)
+
+# %%
+minutes = 20 * 50_000 / speeds["simclr"] / 60
+budget = hiercl.pretrained("simclr").card["budget"]
+print(f"At {speeds['simclr']:,.0f} anchors a second: {minutes:.0f} minutes. The card says: {budget}.")
+
+# %% [markdown]
 # ## Summary
 #
 # * Images a second differ by the passes a method needs; what it does between epochs comes on top.
-# * Batch and queue cost in proportion, pictures × pictures in memory; blocks bound that.
+# * Batch and queue multiply: memory grows with anchors × candidates, time at least about so; blocks bound the memory.
 # * One training on several GPUs is one call in several processes; a sweep is several runs at a time.
 #
 # **To think about.** You have eight GPUs for an hour. One training eight times as long, or eight seeds?
