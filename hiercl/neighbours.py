@@ -10,16 +10,18 @@ from hiercl.types import Float, Int
 
 __all__ = ["nearest_neighbours", "neighbour_agreement", "random_neighbours"]
 
+MANY = 1000  # neighbours of which a matmul finds as many sooner than faiss
+
 
 def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 4096) -> Int[Tensor, "n k"]:
     r"""Indices of the k other items with the highest cosine similarity, most similar first; the search is exact.
 
     $$\text{NN}(i) = \operatorname{argsort}_{j\ne i}\big(-\cos(z_i, z_j)\big)_{1..k}$$
 
-    Faiss searches on the CPU (a flat index of inner products), a matmul on CUDA. The item itself is left out by its
-    index, never by its rank, so an exact copy of it is a neighbour. Ties, copies among them, come in the order in which
-    the search meets them: the same every time on one machine, perhaps another on CUDA than on the CPU. A feature of
-    length zero has the similarity 0 with all.
+    Faiss searches on the CPU (a flat index of inner products); a matmul does on CUDA, and for a thousand neighbours or
+    more. The item itself is left out by its index, never by its rank, so an exact copy of it is a neighbour. Ties,
+    copies among them, come in the order in which the search meets them: the same every time on one machine, perhaps
+    another on CUDA than on the CPU. A feature of length zero has the similarity 0 with all.
 
     Args:
         features: float32, on any device; they need no length of 1.
@@ -44,7 +46,7 @@ def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 40
         raise ValueError(f"features are {features.dtype}; similarities need float32: call features.float() first.")
     check_finite(features)
     z = F.normalize(features.detach(), dim=1)
-    search = _flat_index(z) if z.device.type == "cpu" else _matmul(z)
+    search = _flat_index(z) if z.device.type == "cpu" and k < MANY else _matmul(z)
     parts = []
     for item in torch.arange(len(z), device=z.device).split(block):
         # Among k + 1 found there are k others. Where enough copies push the item itself out, the last one has to go.

@@ -92,12 +92,14 @@ def is_bar(output: nbformat.NotebookNode) -> bool:
 
 
 def smaller(png: str) -> str:
-    """A figure in 256 colours, far fewer bytes: those of text, lines and swatches exactly, those of pictures nearly."""
+    """A figure in 256 colours, far fewer bytes: those of larger flat areas exactly, the others nearly."""
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
     if image.mode == "P":
         return png  # it is so already
     image = image.convert("RGB")
     exact = flat_colours(image)
+    if len(exact) == 0:  # nothing is flat
+        exact = packed(image)[:1, 0]
     nearly = image.quantize(256 - len(exact))
     index = np.asarray(nearly, dtype=np.uint8) + len(exact)
     place = np.searchsorted(exact, packed(image)).clip(max=len(exact) - 1)
@@ -110,7 +112,7 @@ def smaller(png: str) -> str:
 
 def flat_colours(image: Image.Image) -> np.ndarray:
     """The colours of a figure's larger flat areas, sorted; of those that look alike, one."""
-    code = packed(image)
+    code = np.pad(packed(image), 1, constant_values=2**24)  # a colour that no pixel has
     inner = code[1:-1, 1:-1]
     around = np.lib.stride_tricks.sliding_window_view(code, (3, 3))
     colour, count = np.unique(inner[(around == inner[:, :, None, None]).all(axis=(2, 3))], return_counts=True)

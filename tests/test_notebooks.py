@@ -51,3 +51,7 @@ def test_figures_are_smaller_and_keep_the_colours_of_swatches():
     assert len(np.unique(seen.reshape(-1, 3), axis=0)) <= 256 and len(after) < len(before.getvalue())
     assert abs(seen.astype(int) - picture).mean() < 20
     assert build.smaller(after) == after
+    for size in ((1, 1), (20, 20)):  # nothing flat at all
+        tiny = io.BytesIO()
+        Image.fromarray(picture[100 : 100 + size[0], 100 : 100 + size[1]]).save(tiny, "PNG")
+        assert build.smaller(base64.b64encode(tiny.getvalue()).decode())

@@ -18,6 +18,7 @@ import hiercl
 from hiercl.study import Study, bootstrap_interval, effect, ready_names, variants
 from hiercl.study import running as R
 from hiercl.study.configurations import canonical, configuration, facts_of
+from hiercl.study.effects import _resamples
 
 BASE = {"method": "moco", "queue": 40, "epochs": 1, "batch": 32, "crop": 12, "monitor_every": 0, "precision": "float32"}
 TIMES = ["seconds", "cpu_seconds", "judging_seconds"]
@@ -156,7 +157,9 @@ def test_functions_are_told_apart_by_what_they_do(data):
 
 def test_what_is_drawn_can_follow_the_seed(data):
     settings = BASE | {"per_class": 4}
-    facts = [[made(settings | extra, data, seed).facts[0] for seed in (0, 1)] for extra in ({}, {"subset_seed": None})]
+    facts = [
+        [made(settings | extra, data, seed).facts.train for seed in (0, 1)] for extra in ({}, {"subset_seed": None})
+    ]
     assert facts[0][0] == facts[0][1] == facts[1][0] != facts[1][1]
 
 
@@ -546,7 +549,10 @@ def test_judged_on_classes_that_were_not_trained_on(tmp_path, data):
         assert own.place.folder == other.place.folder and own.place.report != other.place.report
     drawn = {made({**BASE, "unseen": 0.5, "subset_seed": None}, data, seed).facts.train for seed in range(8)}
     assert len(drawn) == 2, "which classes they are differs from seed to seed"
-    assert ", whose classes were not trained on," in transfer.report(tmp_path / "x.md").read_text()
+    page = transfer.report(tmp_path / "x.md").read_text()
+    counts = {len(member.test(data)) for member in transfer.members()}
+    assert ", whose classes were not trained on, of stripes" in page and "training items of stripes" in page
+    assert all(f"{count} test items" in page for count in counts) and "labelled items beside them" in page
     for settings, message in (
         ({"unseen": 1.0}, "unseen=1.0: it is a share"),
         ({"judged_on": "unseen"}, "needs classes that are: give unseen=0.5"),
@@ -560,6 +566,9 @@ def test_judged_on_other_data(tmp_path, data):
     study = make(tmp_path, {"a": {}}, seeds=1, name="x").of(*data).changed(epochs=1, judged_on="shapes")
     study.run(progress=False)
     report = study.member("a").place.load()[1]
+    assert f"64 training items of stripes; judged by {report.protocol['test_items']:,} test items of shapes" in (
+        study.report(tmp_path / "page.md").read_text()
+    )
     assert report.protocol["test"] == "shapes" and report.protocol["train_items"] == len(hiercl.load("shapes")[0])
     assert study.member("a").train(data).fingerprint() == data[0].fingerprint()
     with pytest.raises(ValueError, match="judged_on='shapes' holds images, and 'shapes' holds points"):
@@ -609,13 +618,13 @@ def test_the_interval_covers_a_known_effect_about_as_often_as_it_says(n):
 
 def test_the_interval_is_the_loop_of_its_definition():
     values = np.random.default_rng(1).normal(size=6) ** 2
-    deviation, rng, t = values.std(ddof=1), np.random.default_rng(7), []
-    for _ in range(20_000):
-        drawn = rng.choice(values, size=6) + 0.9 * 6**-0.2 * deviation * rng.standard_normal(6)
+    deviation, t = values.std(ddof=1), []
+    for index, noise in zip(*_resamples(6), strict=True):
+        drawn = np.sort(values)[index] + 0.9 * 6**-0.2 * deviation * noise
         t.append((drawn.mean() - values.mean()) / (drawn.std(ddof=1) / np.sqrt(6)))
     error = deviation / np.sqrt(6)
     expected = [values.mean() - np.quantile(t, q) * error for q in (0.975, 0.025)]
-    assert np.allclose(bootstrap_interval(values), expected, atol=0.06 * np.diff(expected)[0])
+    assert np.allclose(bootstrap_interval(values), expected)
     mixed = np.random.default_rng(2).permutation(values)
     assert np.allclose(bootstrap_interval(mixed), bootstrap_interval(values)), "in any order"
     low, high = bootstrap_interval(-values)
@@ -645,6 +654,10 @@ def test_verdicts():
     assert str(effect(base, base - 1)) == "−1.00 worse"
     with pytest.raises(ValueError, match="2 and 1 values"):
         effect([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="value 1 of 2 is not finite"):
+        effect([1.0, 2.0], [1.0, np.nan])
+    with pytest.raises(ValueError, match="level=95.0: it is a share"):
+        effect(base, base + noise, level=95.0)
 
 
 @pytest.mark.parametrize("items", [40, 60, 300, 5000])

@@ -187,7 +187,9 @@ class HierarchicalDataset:
         )
 
     def with_leaves(self, leaves: Int[np.ndarray, " leaves"]) -> "HierarchicalDataset":
-        """Keep the items of these leaves, and reduce the hierarchy to them.
+        """Keep the items of these leaves (their numbers), and reduce the hierarchy to them.
+
+        Raises ValueError for no leaf, or a number that is none.
 
         Example::
 

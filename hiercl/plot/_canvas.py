@@ -54,6 +54,8 @@ def given(ax: Any, count: int = 1, choose: str = "") -> tuple[Figure, np.ndarray
     if not isinstance(ax, Axes):
         kind = type(ax).__name__
         raise ValueError(f"ax is a {kind}: give one matplotlib axis, such as figure, ax = plt.subplots().")
+    if ax.name != "rectilinear":
+        raise ValueError(f"ax is {ax.name}: give a plain axis, without projection=.")
     if count != 1:
         raise ValueError(f"ax is one panel, and this figure has {count}: {choose}, or leave ax out.")
     return ax.get_figure(root=True), np.array([[ax]])

@@ -26,8 +26,7 @@ from hiercl.types import Float, Int
 COLOURS = {"green": OKABE_ITO[2], "blue": OKABE_ITO[0], "orange": OKABE_ITO[4]}
 Role = tuple[AxesImage, str, str]  # a kind of cells: its picture, the name of its colour, what it is
 NAMED = 40  # classes beyond which only those of the coarser level are named
-WRITTEN = 20  # classes beyond which no numbers stand in the cells
-SIDE, LINE = 6.6, 0.14  # inches of the matrix, at most; that a name needs
+SIDE, LINE, CELL = 6.6, 0.14, 0.3  # inches of the matrix, at most; that a name needs; that a number in a cell needs
 
 
 def confusion(
@@ -62,11 +61,11 @@ def confusion(
         temperature: of their weights.
         title: what the predictions are of; by default the name of the run's method.
         ax: an axis to draw on, of a figure of your own, which is returned. The shares of right and wrong predictions
-            then stand below the matrix, without their colour bars.
+            then stand below the matrix, and how these were made is left out; so are names that have no room.
 
     Raises:
         ValueError: predictions that are not one node of the level for each item, a run without ``train``, data sets of
-            two hierarchies, a level that does not exist, or ``within`` that is not coarser.
+            two hierarchies, a level that does not exist, ``within`` that is not coarser, or an ``ax`` that is no axis.
 
     Example:
         >>> hiercl.plot.confusion(run, test, train=train)
@@ -81,10 +80,15 @@ def confusion(
     name = title or name_of(predicted, "Confusion")
     if own is None:
         return _draw(found, test, level, within, name, how)
-    roles = _draw_matrix(ax, found, *_names(found, tree, level, within), within)
+    roles = _layers(ax, found, within)
     ax.set_title(textwrap.fill(_title(found, tree, level, within, name), 50), size=NORMAL, color=TEXT, loc="left")
     ax.set_ylabel("true", size=NORMAL, color=GREY)
     ax.set_xlabel("\n".join(["predicted", *(f"{colour}: {text}" for _, colour, text in roles)]), size=SMALL, color=GREY)
+    for _ in range(2):  # names take room from the matrix, so that fewer have some
+        own[0].draw_without_rendering()
+        side = ax.get_window_extent().width / own[0].dpi
+        _write_names(ax, _names(found, tree, level, within, side)[0])
+    _frame(ax, found, within, side)
     return own[0]
 
 
@@ -163,10 +167,10 @@ def _predictions(
 
 def _draw(found: _Confusion, test: HierarchicalDataset, level: int, within: int | None, name: str, how: str) -> Figure:
     tree, classes = test.hierarchy, len(found.order)
-    rows, beside = _names(found, tree, level, within)
+    side = float(np.clip(0.5 * classes, 3.0, SIDE))
+    rows, beside = _names(found, tree, level, within, side)
     longest = max((text_width(text, SMALL) for _, text in rows), default=0.0)
     left, right = longest + 0.4, max((text_width(text, SMALL) for _, text in beside), default=0.0) + 0.25
-    side = float(np.clip(0.5 * classes, 3.0, SIDE))
     title = _title(found, tree, level, within, name)
     width = max(WIDTH, left + side + right, 1.15 * text_width(title, TITLE) + 0.2)
     lines = textwrap.wrap(_note(found, test, level, within, how), int(15.5 * width))
@@ -174,7 +178,11 @@ def _draw(found: _Confusion, test: HierarchicalDataset, level: int, within: int 
     height = top + side + longest + 1.1
     figure, _ = sheet(width, height, title, "\n".join(lines))
     axis = figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
-    roles = _draw_matrix(axis, found, rows, beside, within)
+    roles = _layers(axis, found, within)
+    _write_names(axis, rows)
+    _frame(axis, found, within, side)
+    for place, text in beside:
+        axis.text(1.015, place, text, transform=axis.get_yaxis_transform(), size=SMALL, color=GREY, va="center")
     figure.text(0.1 / width, 1 - (top + side / 2) / height, "true", rotation=90, size=NORMAL, color=GREY, va="center")
     below = 1 - (top + side + longest + 0.2) / height
     figure.text((left + side / 2) / width, below, "predicted", size=NORMAL, color=GREY, ha="center", va="center")
@@ -182,45 +190,39 @@ def _draw(found: _Confusion, test: HierarchicalDataset, level: int, within: int 
     return figure
 
 
-def _draw_matrix(
-    axis: Axes,
-    found: _Confusion,
-    rows: list[tuple[float, str]],
-    beside: list[tuple[float, str]],
-    within: int | None,
-) -> list[Role]:
-    """The matrix with its names and frames, and what each of its colours means."""
-    roles = _layers(axis, found, within)
-    if len(found.order) <= WRITTEN:
-        _write(axis, found.shares)
-    for _, first, size in found.blocks if within is not None else ():
-        frame = {"fill": False, "edgecolor": TEXT, "linewidth": 1.2, "clip_on": False, "zorder": 3}
-        axis.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, **frame))
-    places, texts = [place for place, _ in rows], [text for _, text in rows]
+def _write_names(axis: Axes, names: list[tuple[float, str]]) -> None:
+    places, texts = [place for place, _ in names], [text for _, text in names]
     axis.set_xticks(places, texts, rotation=90)
     axis.set_yticks(places, texts)
     axis.tick_params(labelsize=SMALL, length=0)
     axis.spines[:].set_color("#D0D0D0")
-    for place, text in beside:
-        axis.text(1.015, place, text, transform=axis.get_yaxis_transform(), size=SMALL, color=GREY, va="center")
-    return roles
+
+
+def _frame(axis: Axes, found: _Confusion, within: int | None, side: float | int) -> None:
+    """Frames the blocks, and writes the shares into the cells where they have room."""
+    for _, first, size in found.blocks if within is not None else ():
+        frame = {"fill": False, "edgecolor": TEXT, "linewidth": 1.2, "clip_on": False, "zorder": 3}
+        axis.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, **frame))
+    if CELL * len(found.order) <= side:
+        _write(axis, found.shares)
 
 
 def _names(
-    found: _Confusion, tree: Hierarchy, level: int, within: int | None
+    found: _Confusion, tree: Hierarchy, level: int, within: int | None, side: float | int
 ) -> tuple[list[tuple[float, str]], list[tuple[float, str]]]:
-    """Place and name of what stands before the rows, and of what stands behind them."""
+    """Place and name of what stands before the rows of a matrix of so many inches, and of what stands behind them."""
+    count = len(found.order)
+    classes = [(float(row), readable(tree.names[level][node]), 1) for row, node in enumerate(found.order)]
     blocks = []
     if within is not None:
         blocks = [
             (first + (size - 1) / 2, readable(tree.names[within][node]), size) for node, first, size in found.blocks
         ]
-    if len(found.order) <= NAMED:
-        classes = [(float(row), readable(tree.names[level][node])) for row, node in enumerate(found.order)]
-        return classes, [(place, text) for place, text, _ in blocks]
-    room = LINE * len(found.order) / SIDE  # rows that a name needs
+    if count <= NAMED and LINE * count <= side:
+        return [(place, text) for place, text, _ in classes], [(place, text) for place, text, _ in blocks]
+    room = LINE * count / side  # rows that a name needs
     fitting: list[tuple[float, str]] = []
-    for place, text, _ in sorted(blocks, key=lambda block: -block[2]):  # where not all have room, the largest
+    for place, text, _ in sorted(blocks or classes, key=lambda block: -block[2]):  # if not all have room, the largest
         if all(abs(place - other) >= room for other, _ in fitting):
             fitting.append((place, text))
     return sorted(fitting), []

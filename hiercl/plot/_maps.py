@@ -98,6 +98,8 @@ def embedding(
     tree = dataset.hierarchy
     levels = range(tree.levels) if levels is None else levels
     levels = [check_level(level, tree.levels, "the hierarchy") for level in levels]
+    if not levels:
+        raise ValueError("levels is empty: choose at least one, such as levels=[0].")
     own = None if ax is None else given(ax, len(levels), "choose a level, such as levels=[0]")
     chosen, xy = place(run, dataset, seed, max_items, coordinates)
     part = dataset.take(chosen)
@@ -250,7 +252,7 @@ def _explanation(tree: Hierarchy, level: int) -> str:
     """What the colours and names of a map without a legend are."""
     text = f"{tree.sizes[level]} classes" + (f", in shades of their “{tree.level_names[0]}”" if level else "")
     named = tree.sizes[level] <= NAMED
-    return text + "; named where at least half of the items nearby are theirs" * named
+    return text + "; named where half of the items nearby are theirs, as far as there is room" * named
 
 
 def _write_names(figure: Figure, maps: list[tuple[Axes, np.ndarray, HierarchicalDataset, int]]) -> None:

@@ -49,7 +49,7 @@ def pair_matrix(
         ax: an axis to draw on, of a figure of your own, which is returned.
 
     Raises:
-        ValueError: the term or the level does not exist, or all candidates are prototypes.
+        ValueError: the term or the level does not exist, all candidates are prototypes, or an ``ax`` that is no axis.
 
     Example:
         >>> hiercl.plot.pair_matrix(run.step(train, batch=32), train)

@@ -21,6 +21,7 @@ from hiercl.views import VIEW_CONFIGS
 
 MACHINE = ("device", "workers")  # settings that do not change what is learned
 Splits = tuple[HierarchicalDataset, HierarchicalDataset]
+JUDGES = "'test', 'held out', 'unseen', or the name of other data"
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class DataConfig:
     name: str = "shapes"
     """A name that ``hiercl.load`` knows, or a path."""
     per_class: int | None = None
-    """Training items of every class; None: all."""
+    """Training items of every class; None: all. Of classes that were kept out as well, where these judge."""
     under: tuple[str, ...] = ()
-    """Names of nodes: only what lies under them, in both parts."""
+    """Names of nodes: only what lies under them, in both parts (not of other data that judge)."""
     least: int = 0
     """Of ModelNet: classes with fewer shapes, training and test together, are left out."""
     held_out: float = 0.0
@@ -49,8 +50,8 @@ class DataConfig:
     shuffled: bool = False
     """The control: in training the classes are dealt out anew among the superclasses; judged by the true hierarchy."""
     subset_seed: int | None = 0
-    """Of what is drawn: items of a class, which classes are rare, how classes are dealt out. None: that of the run, so
-    that intervals know of it."""
+    """Of what is drawn: items of a class, items and classes that are kept out, which classes are rare, how classes are
+    dealt out. None: that of the run, so that intervals know of it."""
 
     def __post_init__(self):
         if self.per_class is not None and self.per_class < 1:
@@ -59,7 +60,9 @@ class DataConfig:
             raise ValueError(f"imbalance={self.imbalance}: it is the largest over the smallest number, at least 1.")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out={self.held_out}: it is a share of the training items, from 0 to below 1.")
-        if not 0 <= self.unseen < 1:
+        if not isinstance(self.judged_on, str):
+            raise ValueError(f"judged_on={self.judged_on!r}: it is {JUDGES}.")
+        if not isinstance(self.unseen, int | float) or not 0 <= self.unseen < 1:
             raise ValueError(f"unseen={self.unseen}: it is a share of the coarsest classes, from 0 to below 1.")
         if self.judged_on == "held out" and not self.held_out:
             raise ValueError("judged_on='held out' needs items that are: give held_out=0.2, say.")
@@ -181,10 +184,9 @@ class Parts:
         train, test = given or load(data.name, **({"least": data.least} if data.least else {}))
         if data.under:
             train, test = train.under(*data.under), test.under(*data.under)
-        held_out, unseen = test, (train, test)
+        held_out, whole, others = test, (train, test), None
         if data.unseen:
             seen, others = _classes_apart(train.hierarchy, data)
-            unseen = _fewer(train.with_leaves(others), data), test.with_leaves(others)
             train, test = train.with_leaves(seen), test.with_leaves(seen)
         if data.held_out:
             train, held_out = train.split(data.held_out, seed=data.subset_seed)
@@ -194,7 +196,10 @@ class Parts:
         as_seen = replace(train, hierarchy=train.hierarchy.shuffle(data.subset_seed)) if data.shuffled else train
         if data.judged_on in ("test", "held out"):
             return cls(as_seen, train, test if data.judged_on == "test" else held_out)
-        return cls(as_seen, *(unseen if data.judged_on == "unseen" else _other_data(data, train.kind)), True)
+        if data.judged_on == "unseen":
+            bank, test = (part.with_leaves(others) for part in whole)
+            return cls(as_seen, _fewer(bank, data), test, transfer=True)
+        return cls(as_seen, *_other_data(data, train.kind), transfer=True)
 
     @property
     def facts(self) -> DataFacts:
@@ -221,8 +226,7 @@ def _other_data(data: DataConfig, kind: str) -> Splits:
     try:
         bank, test = load(data.judged_on)
     except ValueError as error:
-        ways = "'test', 'held out', 'unseen', or the name of other data"
-        raise ValueError(f"judged_on={data.judged_on!r}: it is {ways}. {error}") from error
+        raise ValueError(f"judged_on={data.judged_on!r}: it is {JUDGES}. {error}") from error
     if test.kind != kind:
         raise ValueError(f"judged_on={data.judged_on!r} holds {test.kind}, and {data.name!r} holds {kind}.")
     return bank, test

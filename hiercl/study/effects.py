@@ -52,10 +52,10 @@ def effect(
     Args:
         base, other: values of the same seeds, in the same order.
         better: of the metric, higher or lower values; empty where neither is.
-        level: of the interval.
+        level: of the interval, between 0 and 1.
 
     Raises:
-        ValueError: no seed, or another number of values.
+        ValueError: no seed, another number of values, a value that is not finite, or a level that is no share.
 
     Example:
         >>> effect([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 3.1, 3.9, 5.2, 5.9]).verdict
@@ -64,6 +64,9 @@ def effect(
     if not len(base) == len(other) > 0:
         raise ValueError(f"{len(base)} and {len(other)} values: give those of the same seeds, at least of one.")
     differences = np.asarray(other, dtype=float) - np.asarray(base, dtype=float)
+    if not np.isfinite(differences).all():
+        first = int(np.flatnonzero(~np.isfinite(differences))[0])
+        raise ValueError(f"value {first} of {len(differences)} is not finite: leave out the seeds that have no number.")
     mean, (low, high) = float(differences.mean()), bootstrap_interval(differences, level)
     if len(differences) < ENOUGH_SEEDS:
         verdict = f"too few seeds ({len(differences)} of {ENOUGH_SEEDS})"
@@ -85,12 +88,15 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
       t^* = \frac{\bar x^* - \bar x}{\hat s^*}, \qquad \hat s = \frac{\text{std}(x)}{\sqrt n}, \qquad
       x^*_i = x_{j(i)} + h\,\text{std}(x)\,\varepsilon_i$$
 
-    with $t^*$ over resamples $j$ of the values, normal $\varepsilon$, and Silverman's bandwidth $h = 0.9\,n^{-1/5}$.
-    With the handful of values that seeds give, the plain percentile interval is far too narrow, and the studentised one
-    without smoothing is erratic: a resample of few different values has hardly any spread, and an end can lie far
-    outside all values. This one covers about as often as it says (a test measures it), and with five values is hardly
-    wider than Student's. 20,000 resamples are drawn with a fixed seed; the order of the values does not matter, and the
-    interval of −x is that of x, mirrored.
+    with $t^*$ over resamples $j$ of the values, normal $\varepsilon$, and $h = 0.9\,n^{-1/5}$, the factor of
+    Silverman's rule. With the handful of values that seeds give, the plain percentile interval is far too narrow, and
+    the studentised one without smoothing is erratic: a resample of few different values has hardly any spread, and an
+    end can lie far outside all values. This one covers about as often as it says (a test measures it), and with five
+    values is hardly wider than Student's. 5,000 resamples are drawn with a fixed seed, and mirrored in both ways, which
+    makes 20,000: so the order of the values does not matter, and the interval of −x is that of x, mirrored.
+
+    Raises:
+        ValueError: a level that is not between 0 and 1.
 
     Returns:
         Lower and upper end; NaN for fewer than five values, or values without spread.
@@ -100,6 +106,8 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
         >>> low < 1.0 < high
         True
     """
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: it is a share, such as 0.95.")
     n = len(values)
     deviation = values.std(ddof=1) if n > 1 else 0.0
     if n < ENOUGH_SEEDS or deviation <= 1e-9 * abs(values).max():

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,30 +125,42 @@ def _html(study: Study, table: pd.DataFrame) -> str:
 def protocol(study: Study, table: pd.DataFrame) -> str:
     """What its numbers belong to, in a few sentences; where runs differ, all that occurs."""
     done = [member for member in study.members() if member.place.state == "done"]
-    places = [member.place for member in done]
-    judges = dict.fromkeys(JUDGES.get(member.configuration.data.judged_on, "") for member in done)
-    runs = [json.loads((place.folder / "run" / "config.json").read_text()) for place in places]
-    p = Report.load(places[0].report).protocol
+    runs = [json.loads((member.place.folder / "run" / "config.json").read_text()) for member in done]
+    protocols = [Report.load(member.place.report).protocol for member in done]
+    trained = [f"{run['setting']['items']:,} training items of {run['data']['name']}" for run in runs]
+    judged = [_judged(member.configuration.data.judged_on, p) for member, p in zip(done, protocols, strict=True)]
+    p = protocols[0]
     states = table["state"].value_counts()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
 
     def values(room: str, *names: str) -> str:
         """What the runs have for a setting: for the first of these names that they know."""
         found = (next(run[room][name] for name in names if name in run[room]) for run in runs)
-        return " or ".join(dict.fromkeys(f"{value:,}" if isinstance(value, int) else str(value) for value in found))
+        return _all_of(f"{value:,}" if isinstance(value, int) else str(value) for value in found)
 
-    note = f" ({p['test_note']})" if p["test_note"] else ""
-    judged = f"{p['test_items']:,} test items{' or'.join(judges)} of {p['test']}{note}"
     return (
         f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. "
-        f"{values('setting', 'items')} training and {judged}; "
+        f"{_all_of(trained)}; judged by {_all_of(judged)}; "
         f"{p['features']}, {p['precision']} on {p['device']}; linear probe: L-BFGS, λ from "
-        f"{p['linear_penalties']} on a fifth of the training items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
+        f"{p['linear_penalties']} on a fifth of the labelled items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
         f"{values('fit', 'encoder')}, "
         f"{values('fit', 'epochs')} epochs, batch {values('fit', 'batch')}, {values('fit', 'optimiser')}, views of "
         f"{values('views', 'crop', 'points')}; torch {p['run_environment']['torch']}, "
         f"commit {p['run_environment']['git_commit']}."
     )
+
+
+def _judged(judged_on: str, protocol: dict) -> str:
+    """What a run is judged by, in words."""
+    note = f" ({protocol['test_note']})" if protocol["test_note"] else ""
+    how = JUDGES.get(judged_on, "")
+    bank = "" if judged_on in ("test", "held out") else f", with {protocol['train_items']:,} labelled items beside them"
+    return f"{protocol['test_items']:,} test items{how} of {protocol['test']}{note}{bank}"
+
+
+def _all_of(words: Iterable[str]) -> str:
+    """All that occurs, once."""
+    return " or ".join(dict.fromkeys(words))
 
 
 def effects_table(summary: pd.DataFrame, several: bool = False) -> str:
