@@ -656,7 +656,7 @@ def test_verdicts():
         effect([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="value 1 of 2 is not finite"):
         effect([1.0, 2.0], [1.0, np.nan])
-    with pytest.raises(ValueError, match="level=95.0: it is a share"):
+    with pytest.raises(ValueError, match=r"level=95\.0: it is a share"):
         effect(base, base + noise, level=95.0)
 
 
