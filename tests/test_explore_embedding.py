@@ -178,7 +178,7 @@ def test_without_its_packages_it_says_what_to_install(module, package, maps, dat
     assert hiercl.plot.compare_embeddings(maps, data, coordinates=maps).axes, "the static twin works"
 
 
-def test_twenty_classes_are_named_and_a_hundred_are_not(cifar):  # noqa: F811
+def test_twenty_classes_are_named_and_a_hundred_are_not(cifar):
     explorer = embedding(None, cifar, coordinates={"map": np.random.default_rng(0).normal(size=(len(cifar), 2))})
     explorer.level.value = 0
     assert all(name.replace("_", " ") in explorer.legend.value for name in cifar.hierarchy.names[0])

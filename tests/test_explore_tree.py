@@ -56,6 +56,7 @@ def test_the_picture_is_the_tree(tree, data):
     bars = explore.tree(tree, data).figure.data[0]
     assert list(bars.x) == tree.counts(0).tolist() + tree.counts(1).tolist()
     assert list(bars.y) == [0] * 2 + [1] * 6
+    assert "%{customdata} items" in bars.hovertemplate and list(bars.customdata) == list(bars.x)
     spans = [(start, start + length) for start, length in zip(bars.base, bars.x, strict=True)]
     assert sorted(spans[:2])[0][0] == 0 and max(end for _, end in spans[:2]) == 64
     for node, above in enumerate(tree.parent[1].tolist()):

@@ -19,7 +19,7 @@ def grid():
 
 
 @pytest.fixture
-def drawings(dataset, step, tree):  # noqa: F811
+def drawings(dataset, step, tree):
     """Every function that takes an axis, with what it draws."""
     xy = np.random.default_rng(0).normal(size=(len(dataset), 2))
     swapped = 1 - dataset.labels_at(0)
@@ -66,7 +66,7 @@ def test_the_legend_of_a_confusion_is_below_it(drawings, grid):
 
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("width, height", [(9, 3), (9, 4), (14, 8)])
-def test_names_of_a_confusion_that_have_no_room_are_left_out(cifar, level, width, height):  # noqa: F811
+def test_names_of_a_confusion_that_have_no_room_are_left_out(cifar, level, width, height):
     figure, axes = plt.subplots(1, 2, figsize=(width, height), layout="constrained")
     plt.close(figure)
     right = cifar.labels_at(level)
@@ -74,7 +74,7 @@ def test_names_of_a_confusion_that_have_no_room_are_left_out(cifar, level, width
     assert not overlapping(figure) and len(axes[0].get_yticks()) >= 2
 
 
-def test_an_axis_of_another_kind_is_none(dataset):  # noqa: F811
+def test_an_axis_of_another_kind_is_none(dataset):
     figure = plt.figure()
     plt.close(figure)
     with pytest.raises(ValueError, match="ax is polar: give a plain axis"):
@@ -83,7 +83,7 @@ def test_an_axis_of_another_kind_is_none(dataset):  # noqa: F811
         plot.embedding(None, dataset, [], coordinates=np.zeros((60, 2)))
 
 
-def test_one_axis_is_too_few_for_several_panels(dataset, tree, grid):  # noqa: F811
+def test_one_axis_is_too_few_for_several_panels(dataset, tree, grid):
     for draw, hint in (
         (lambda ax: plot.embedding(None, dataset, ax=ax), "3: choose a level"),
         (lambda ax: plot.curves(histories(), ax=ax), "2: choose a column, such as columns='loss'"),
@@ -93,7 +93,7 @@ def test_one_axis_is_too_few_for_several_panels(dataset, tree, grid):  # noqa: F
             draw(grid[1][0])
 
 
-def test_an_array_of_axes_is_no_axis(dataset, grid, as_a_user):  # noqa: F811
+def test_an_array_of_axes_is_no_axis(dataset, grid, as_a_user):
     with pytest.raises(ValueError, match="ax is a ndarray: give one matplotlib axis"):
         plot.embedding(None, dataset, [0], coordinates=np.zeros((60, 2)), ax=grid[1])
 
@@ -107,7 +107,7 @@ def far_apart(data):
     return np.stack([np.cos(angle), np.sin(angle)], axis=1) + np.random.default_rng(0).normal(0, 0.01, (len(data), 2))
 
 
-def test_every_class_that_is_at_home_somewhere_is_named(cifar):  # noqa: F811
+def test_every_class_that_is_at_home_somewhere_is_named(cifar):
     xy = far_apart(cifar)
     shares = {cifar.labels_at(0)[item]: share for share, item in homes(xy, cifar.labels_at(0))}
     assert set(shares) == set(range(20)) and max(shares.values()) == 0.5  # ten items of a class, among twenty nearby
@@ -120,17 +120,17 @@ def test_every_class_that_is_at_home_somewhere_is_named(cifar):  # noqa: F811
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
 
 
-def test_a_class_that_is_nowhere_at_home_has_no_name(cifar):  # noqa: F811
+def test_a_class_that_is_nowhere_at_home_has_no_name(cifar):
     figure = plot.embedding(None, cifar, [0], coordinates=np.random.default_rng(0).normal(size=(len(cifar), 2)))
     assert len(figure.axes[0].texts) <= 2 and "half of the items nearby" in figure.axes[0].get_xlabel()
 
 
-def test_a_hundred_classes_have_no_names(cifar):  # noqa: F811
+def test_a_hundred_classes_have_no_names(cifar):
     figure = plot.embedding(None, cifar, [1], coordinates=far_apart(cifar))
     assert not figure.axes[0].texts and "named" not in figure.axes[0].get_xlabel()
 
 
-def test_compared_maps_have_names_each(cifar):  # noqa: F811
+def test_compared_maps_have_names_each(cifar):
     xy = far_apart(cifar)
     figure = plot.compare_embeddings({"A": None, "B": None}, cifar, coordinates={"A": xy, "B": -xy})
     assert all(len(axis.texts) >= 5 for axis in figure.axes) and not overlapping(figure)

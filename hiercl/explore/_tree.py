@@ -142,7 +142,8 @@ class TreeExplorer:
         trace.text, trace.textposition, trace.textangle = names, "inside", 0
         trace.insidetextanchor = "middle"
         trace.marker = {"color": colours, "line": {"color": "white", "width": 1}}
-        trace.hovertemplate = "%{text}<br>%{x} items<extra></extra>"
+        trace.customdata = trace.x  # of a bar with a base %{x} is where it ends
+        trace.hovertemplate = "%{text}<br>%{customdata} items<extra></extra>"
         layout = {
             "margin": {"l": 60, "r": 5, "t": 30, "b": 30},
             "height": 320,

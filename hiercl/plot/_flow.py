@@ -80,10 +80,8 @@ def _title(tree: PrototypeTree, dataset: HierarchicalDataset, depth: int, level:
     name = dataset.hierarchy.level_names[level]
     agreement = tree_agreement(tree, dataset.labels, dataset.hierarchy)
     found = agreement[(agreement["prototypes"] == depth) & (agreement["level"] == name)].iloc[0]
-    return (
-        f"{tree.sizes[depth]} prototypes and “{name}”: AMI {100 * found['ami'] + 0.0:.1f} %, "
-        f"purity {100 * found['purity']:.1f} %"
-    )
+    ami = round(100 * found["ami"], 1) + 0.0  # without the sign of a zero
+    return f"{tree.sizes[depth]} prototypes and “{name}”: AMI {ami:.1f} %, purity {100 * found['purity']:.1f} %"
 
 
 def _note(one: bool) -> str:
