@@ -24,13 +24,13 @@ def write_names(
     """
     dpi = axis.get_figure(root=True).dpi
     inches = axis.transData.transform(xy) / dpi
-    frame = axis.get_window_extent()
+    left, right = axis.get_window_extent().x0 / dpi, axis.get_window_extent().x1 / dpi
     written: list[tuple[float, float, float]] = []
     for share, item in sorted(homes(xy, labels), reverse=True):
         x, y = inches[item]
         name = readable(names[labels[item]])
         half = text_width(name, SIZE) / 2 + 0.03
-        x = float(np.clip(x, frame.x0 / dpi + half, max(frame.x1 / dpi, frame.x0 / dpi + 2 * half) - half))
+        x = max(left + half, min(x, right - half))  # within the frame
         free = all(abs(x - x2) > half + half2 or abs(y - y2) > LINE for x2, y2, half2 in written)
         if share >= HALF and free:
             written.append((x, y, half))

@@ -88,8 +88,8 @@ def embedding(
         ax: an axis to draw on, of a figure of your own, which is returned; for a single level.
 
     Raises:
-        ValueError: features or coordinates for another number of items; a level that does not exist; several levels
-            for one axis.
+        ValueError: features or coordinates for another number of items; a level that does not exist; no level, or
+            several for one axis.
 
     Example:
         >>> hiercl.plot.embedding(run, test)

@@ -21,7 +21,7 @@ from hiercl.views import VIEW_CONFIGS
 
 MACHINE = ("device", "workers")  # settings that do not change what is learned
 Splits = tuple[HierarchicalDataset, HierarchicalDataset]
-JUDGES = "'test', 'held out', 'unseen', or the name of other data"
+JUDGED_ON = "'test', 'held out', 'unseen', or the name of other data"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class DataConfig:
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out={self.held_out}: it is a share of the training items, from 0 to below 1.")
         if not isinstance(self.judged_on, str):
-            raise ValueError(f"judged_on={self.judged_on!r}: it is {JUDGES}.")
+            raise ValueError(f"judged_on={self.judged_on!r}: it is {JUDGED_ON}.")
         if not isinstance(self.unseen, int | float) or not 0 <= self.unseen < 1:
             raise ValueError(f"unseen={self.unseen}: it is a share of the coarsest classes, from 0 to below 1.")
         if self.judged_on == "held out" and not self.held_out:
@@ -226,7 +226,7 @@ def _other_data(data: DataConfig, kind: str) -> Splits:
     try:
         bank, test = load(data.judged_on)
     except ValueError as error:
-        raise ValueError(f"judged_on={data.judged_on!r}: it is {JUDGES}. {error}") from error
+        raise ValueError(f"judged_on={data.judged_on!r}: it is {JUDGED_ON}. {error}") from error
     if test.kind != kind:
         raise ValueError(f"judged_on={data.judged_on!r} holds {test.kind}, and {data.name!r} holds {kind}.")
     return bank, test

@@ -33,7 +33,7 @@ td span { white-space: nowrap; } td:first-child { position: sticky; left: 0; min
 """
 
 
-JUDGES = {"held out": ", held out of training,", "unseen": ", whose classes were not trained on,"}
+WHICH_TEST = {"held out": ", held out of training,", "unseen": ", whose classes were not trained on,"}
 EXPLAINED = (
     "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. A "
     "verdict needs five seeds and an interval without 0, or differences that are all the same; with so many intervals "
@@ -130,6 +130,7 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
     trained = [f"{run['setting']['items']:,} training items of {run['data']['name']}" for run in runs]
     judged = [_judged(member.configuration.data.judged_on, p) for member, p in zip(done, protocols, strict=True)]
     p = protocols[0]
+    votes = [f"k = {p['knn_k']}, T = {p['knn_temperature']}" for p in protocols]
     states = table["state"].value_counts()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
 
@@ -142,7 +143,7 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
         f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. "
         f"{_all_of(trained)}; judged by {_all_of(judged)}; "
         f"{p['features']}, {p['precision']} on {p['device']}; linear probe: L-BFGS, λ from "
-        f"{p['linear_penalties']} on a fifth of the labelled items; kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
+        f"{p['linear_penalties']} on a fifth of the labelled items; kNN: {_all_of(votes)}; "
         f"{values('fit', 'encoder')}, "
         f"{values('fit', 'epochs')} epochs, batch {values('fit', 'batch')}, {values('fit', 'optimiser')}, views of "
         f"{values('views', 'crop', 'points')}; torch {p['run_environment']['torch']}, "
@@ -153,9 +154,9 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
 def _judged(judged_on: str, protocol: dict) -> str:
     """What a run is judged by, in words."""
     note = f" ({protocol['test_note']})" if protocol["test_note"] else ""
-    how = JUDGES.get(judged_on, "")
+    which = WHICH_TEST.get(judged_on, "")
     bank = "" if judged_on in ("test", "held out") else f", with {protocol['train_items']:,} labelled items beside them"
-    return f"{protocol['test_items']:,} test items{how} of {protocol['test']}{note}{bank}"
+    return f"{protocol['test_items']:,} test items{which} of {protocol['test']}{note}{bank}"
 
 
 def _all_of(words: Iterable[str]) -> str:

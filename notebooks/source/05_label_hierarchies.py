@@ -17,7 +17,7 @@
 # takes it away, test whether a *true* hierarchy matters at all, and read what was learned from a confusion matrix and
 # a dendrogram.
 #
-# About two minutes of computing on two CPU cores. Before: [01, pairs](01_pairs.ipynb). After: [06, feature
+# About three minutes of computing on two CPU cores. Before: [01, pairs](01_pairs.ipynb). After: [06, feature
 # identification](06_feature_identification.ipynb).
 
 # %%

@@ -16,7 +16,7 @@
 # **You will be able to** draw a map of what an encoder has learned, at every level and over the epochs, compare
 # methods on maps, and say which part of such a picture to believe.
 #
-# About a minute of computing on two CPU cores. Before: [06, feature
+# One to two minutes of computing on two CPU cores. Before: [06, feature
 # identification](06_feature_identification.ipynb). After: [08, the same on shapes](08_modelnet40.ipynb).
 
 # %%
