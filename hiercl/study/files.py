@@ -61,7 +61,10 @@ def write(path: Path, content: dict[str, Any]) -> None:
         there = json.loads(path.read_text())
         both = there.get("variants", {}).keys() & content["variants"].keys()
         if not both or any(there["variants"][name] != content["variants"][name] for name in both):
-            raise FileExistsError(f"{path} is another study of this name, with other variants: choose another name=.")
+            raise FileExistsError(
+                f"{path} is another study of this name, with other variants: choose another name=, or remove that "
+                "file if it is not needed (its runs stay, and are shared)."
+            )
     temporary = path.with_suffix(f".{os.getpid()}.partial")
     temporary.write_text(json.dumps(content, indent=1, default=repr))
     temporary.replace(path)
