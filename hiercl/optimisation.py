@@ -71,30 +71,34 @@ class FitConfig:
             raise ValueError(f"lr={self.lr}: it must be above 0.")
 
 
-def with_encoder(config: FitConfig, kind: str) -> FitConfig:
-    """The same, with the encoder that "auto" stands for: the smallest one of "images" or of "points"."""
-    return replace(config, encoder=SMALLEST[kind]) if config.encoder == "auto" else config
+def settled(config: FitConfig, kind: str, items: int) -> FitConfig:
+    """The same, with the encoder that "auto" stands for, the smallest one of "images" or of "points", and with the
+    rates of the optimiser: a default and the same value given by hand are one configuration.
+
+    Example:
+        >>> settled(FitConfig(optimiser="sgd"), "images", items=128).lr
+        0.015
+    """
+    rate, decay = {"adamw": (1e-3, 0.05), "sgd": (0.03 * min(config.batch, items) / 256, 5e-4)}[config.optimiser]
+    return replace(
+        config,
+        encoder=SMALLEST[kind] if config.encoder == "auto" else config.encoder,
+        lr=rate if config.lr is None else config.lr,
+        weight_decay=decay if config.weight_decay is None else config.weight_decay,
+    )
 
 
-def make_optimiser(model: Method, config: FitConfig, batch: int) -> torch.optim.Optimizer:
+def make_optimiser(model: Method, config: FitConfig) -> torch.optim.Optimizer:
     """AdamW or SGD over everything that learns."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    rate, decay = base_rate(config, batch), config.weight_decay
     if config.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, rate, weight_decay=0.05 if decay is None else decay)
-    return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4 if decay is None else decay)
+        return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(parameters, config.lr, momentum=0.9, weight_decay=config.weight_decay)
 
 
-def base_rate(config: FitConfig, batch: int) -> float:
-    """The highest learning rate."""
-    if config.lr is not None:
-        return config.lr
-    return 1e-3 if config.optimiser == "adamw" else 0.03 * batch / 256
-
-
-def learning_rate(step: int, total: int, config: FitConfig, batch: int) -> float:
+def learning_rate(step: int, total: int, config: FitConfig) -> float:
     """Linear warm-up, then a cosine to 0: a function of the step alone, so that nothing has to be saved of it."""
-    highest, rising = base_rate(config, batch), round(config.lr_warm_up * total)
+    rising = round(config.lr_warm_up * total)
     if step < rising:
-        return highest * (step + 1) / rising
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+        return config.lr * (step + 1) / rising
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))

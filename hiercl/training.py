@@ -27,7 +27,7 @@ from hiercl.feed import Feed, embed_with
 from hiercl.history import EpochLog, monitor, summary
 from hiercl.methods.base import Batch, Method, Step
 from hiercl.norms import SPLITS
-from hiercl.optimisation import FitConfig, learning_rate, make_optimiser, with_encoder
+from hiercl.optimisation import FitConfig, learning_rate, make_optimiser, settled
 from hiercl.processes import Processes
 from hiercl.runs import CONFIG, Run, build, make_views
 from hiercl.settings import distribute, to_json, with_defaults
@@ -80,7 +80,7 @@ def fit(
     check_dataset(dataset)
     check_names(kind, settings, dataset.kind)
     config, view_config, method_config = distribute(settings, FitConfig, VIEW_CONFIGS[dataset.kind], kind.Config)
-    config = with_encoder(config, dataset.kind)
+    config = settled(config, dataset.kind, len(dataset))
     check_encoder(config.encoder, dataset)
     supervised = kind.needs_labels(method_config)
     if supervised:
@@ -117,7 +117,7 @@ def fit(
         if dataset.kind == "points":
             warn_of_thin_views(model.encoder, view_config.points, dataset.items.shape[1])
         model.to(memory_format=torch.channels_last)
-        optimiser = make_optimiser(model, config, batch)
+        optimiser = make_optimiser(model, config)
         if config.compile:
             for part in model.children():
                 if isinstance(part, Encoder):
@@ -167,7 +167,7 @@ def fit(
                 # Every process draws the items of the whole batch and works on its own rows of them.
                 plan = [processes.own(model.items(index, on_cpu["items"])) for index in order.split(batch)]
                 for number, (items, found) in enumerate(zip(plan, feed.batches(plan), strict=True)):
-                    rate = learning_rate(epoch * steps + number, total, config, batch)
+                    rate = learning_rate(epoch * steps + number, total, config)
                     for group in optimiser.param_groups:
                         group["lr"] = rate
                     made = make_views(model, views, found, draws["views"])

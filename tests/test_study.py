@@ -591,6 +591,14 @@ def test_one_and_one_point_zero_are_one_setting(data):
     assert len(hashes) == 1
 
 
+@pytest.mark.parametrize("optimiser, rate, decay", [("adamw", 1e-3, 0.05), ("sgd", 0.03 * 16 / 256, 5e-4)])
+def test_a_default_and_its_value_are_one_run(data, optimiser, rate, decay):
+    base = BASE | {"optimiser": optimiser, "batch": 16}
+    silent, said = made(base, data), made(base | {"lr": rate, "weight_decay": decay}, data)
+    assert silent.training_hash == said.training_hash and silent.complete["fit"]["lr"] == rate
+    assert silent.training_hash != made(base | {"lr": 2 * rate}, data).training_hash
+
+
 def test_recalls_under_the_coarsest_classes(tmp_path, data):
     study = make(tmp_path, seeds=1, metrics=("linear_recall",)).run(*data, progress=False)
     member = study.members()[0]

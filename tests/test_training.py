@@ -226,7 +226,7 @@ def test_callbacks_and_monitor():
 
 def test_learning_rate_rises_and_falls():
     config = FitConfig(lr=2.0, lr_warm_up=0.1)
-    rates = [learning_rate(step, 100, config, 256) for step in range(100)]
+    rates = [learning_rate(step, 100, config) for step in range(100)]
     assert rates[9] == 2.0 and rates[0] == pytest.approx(0.2) and all(np.diff(rates[:10]) > 0)
     assert all(np.diff(rates[10:]) < 0) and rates[-1] < 0.01
     assert rates[55] == pytest.approx(1.0, abs=0.05)

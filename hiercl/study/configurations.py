@@ -14,7 +14,7 @@ import numpy as np
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
 from hiercl.hierarchy import Hierarchy
-from hiercl.optimisation import FitConfig, with_encoder
+from hiercl.optimisation import FitConfig, settled
 from hiercl.settings import distribute, to_json, unknown
 from hiercl.types import Int
 from hiercl.views import VIEW_CONFIGS
@@ -261,7 +261,7 @@ def configuration(
     found = facts(data)
     own = parts["fit"] | parts["views"] | parts["method"] | {"seed": seed}
     fit, *others = distribute(own, FitConfig, VIEW_CONFIGS[found.train.kind], kind.Config)
-    fit, views, method_settings = map(to_json, (with_encoder(fit, found.train.kind), *others))
+    fit, views, method_settings = map(to_json, (settled(fit, found.train.kind, found.train.items), *others))
     for name in MACHINE:
         del fit[name]
     for name, value in method_settings.items():
