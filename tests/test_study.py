@@ -426,6 +426,8 @@ def test_the_page_and_the_plot(tmp_path, data):
     assert len(pd.read_csv(tmp_path / f"{study.name}.csv")) == 10
     text = study.report(tmp_path / "page.md").read_text()
     assert text.startswith(f"# {study.name}\n\nWhat of τ?") and "| <b>τ</b> & more | plain | " in text
+    assert "queue=40" in text.split("All of them: ")[1].splitlines()[0] and "![Effects on linear" in text
+    assert "| <b>τ</b> & more | method.temperature=0.5 |" in text and (tmp_path / "page.png").stat().st_size > 10_000
     number = study.summary("linear").iloc[0]
     assert f"| plain |  | {number['mean']:.2f} ± {number['std']:.2f} (5) |" in text
     with pytest.raises(ValueError, match=r"page.txt: a page is .html or .md"):

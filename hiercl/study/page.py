@@ -1,4 +1,4 @@
-"""A study as one page: self-contained HTML, or Markdown without pictures and single runs."""
+"""A study as one page: self-contained HTML, or Markdown with one picture and without single runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EXPLAINED = (
 
 def write_page(study: Study, path: Path) -> Path:
     """Question, protocol, effects, figures, all runs and all configurations of a study, in one file; and beside it
-    the table of all runs, as CSV.
+    the table of all runs, as CSV, and the picture of a page in Markdown, as PNG.
 
     Raises:
         ValueError: no run of the study is done, or the path ends in neither .html nor .md.
@@ -54,19 +54,25 @@ def write_page(study: Study, path: Path) -> Path:
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"{path}: a page is .html or .md.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text((_html if path.suffix == ".html" else _markdown)(study, table), encoding="utf-8")
+    text = _html(study, table) if path.suffix == ".html" else _markdown(study, table, path.with_suffix(".png"))
+    path.write_text(text, encoding="utf-8")
     table.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
     return path
 
 
-def _markdown(study: Study, table: pd.DataFrame) -> str:
-    """A table for every metric: a row a variant, a column a level."""
+def _markdown(study: Study, table: pd.DataFrame, picture: Path) -> str:
+    """What variants are, a picture, and a table for every metric: a row a variant, a column a level."""
+    figure = study.plot()
+    figure.savefig(picture, dpi=90)
     parts = [f"# {study.name}", study.question, protocol(study, table)]
-    parts.append(EXPLAINED.format(base="to the variant that is named"))
+    common, settings = _settings(study)
+    parts += ["## Variants", f"All of them: `{common}`; what is not said is the default.", _lines(settings)]
+    parts += ["## Effects", EXPLAINED.format(base="to the variant that is named")]
+    parts += [f"![Effects on {study.metrics[0]}, learning curves, accuracy against time]({picture.name})"]
     for metric in study.metrics:
         summary = study.summary(metric)
         if len(summary):
-            parts += [f"## {metric}", _markdown_table(summary)]
+            parts += [f"### {metric}", _markdown_table(summary)]
     if study.grid:
         parts += ["## Best points", _lines(study.best(study.metrics[0]).map(_short))]
     times = table.groupby("variant", sort=False)[["cpu_seconds", "judging_seconds"]].median().round().reset_index()
@@ -82,6 +88,20 @@ def _markdown_table(summary: pd.DataFrame) -> str:
             row[cell["level"] or "all"] = "; ".join(" ".join(words) for words, _ in _cell_parts(cell))
         rows.append(row)
     return _lines(pd.DataFrame(rows).fillna(""))
+
+
+def _settings(study: Study) -> tuple[str, pd.DataFrame]:
+    """What is given for all variants, in a line; and of every variant the settings that not all have in common."""
+    given = {name: {key: str(value) for key, value in own.items()} for name, own in study.variants.items()}
+    keys = dict.fromkeys(key for own in given.values() for key in own)
+    common = [key for key in keys if len({own.get(key) for own in given.values()}) == 1]
+
+    def words(own: dict[str, str], asked: Iterable[str]) -> str:
+        return ", ".join(f"{key}={own[key]}" for key in asked if key in own)
+
+    differing = [key for key in keys if key not in common]
+    rows = [{"variant": name, "settings": words(own, differing)} for name, own in given.items()]
+    return words(next(iter(given.values())), common), pd.DataFrame(rows)
 
 
 def _lines(table: pd.DataFrame) -> str:
@@ -129,7 +149,7 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
     protocols = [Report.load(member.place.report).protocol for member in done]
     trained = [f"{run['setting']['items']:,} training items of {run['data']['name']}" for run in runs]
     judged = [_judged(member.configuration.data.judged_on, p) for member, p in zip(done, protocols, strict=True)]
-    p = protocols[0]
+    p, machines = protocols[0], [protocol["run_environment"] for protocol in protocols]
     votes = [f"k = {p['knn_k']}, T = {p['knn_temperature']}" for p in protocols]
     states = table["state"].value_counts()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -146,8 +166,8 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
         f"{p['linear_penalties']} on a fifth of the labelled items; kNN: {_all_of(votes)}; "
         f"{values('fit', 'encoder')}, "
         f"{values('fit', 'epochs')} epochs, batch {values('fit', 'batch')}, {values('fit', 'optimiser')}, views of "
-        f"{values('views', 'crop', 'points')}; torch {p['run_environment']['torch']}, "
-        f"commit {p['run_environment']['git_commit']}."
+        f"{values('views', 'crop', 'points')}; torch {_all_of(made['torch'] for made in machines)}, "
+        f"commit {_all_of((made['git_commit'] or 'unknown')[:10] for made in machines)}."
     )
 
 
