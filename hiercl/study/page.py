@@ -62,13 +62,14 @@ def write_page(study: Study, path: Path) -> Path:
 
 def _markdown(study: Study, table: pd.DataFrame, picture: Path) -> str:
     """What variants are, a picture, and a table for every metric: a row a variant, a column a level."""
-    figure = study.plot()
-    figure.savefig(picture, dpi=90)
     parts = [f"# {study.name}", study.question, protocol(study, table)]
     common, settings = _settings(study)
-    parts += ["## Variants", f"All of them: `{common}`; what is not said is the default.", _lines(settings)]
+    grid = "".join(f"; each at every {name} of {_all_of(map(str, values))}" for name, values in study.grid.items())
+    parts += ["## Variants", f"All of them: `{common}`; what is not said is the default{grid}.", _lines(settings)]
     parts += ["## Effects", EXPLAINED.format(base="to the variant that is named")]
-    parts += [f"![Effects on {study.metrics[0]}, learning curves, accuracy against time]({picture.name})"]
+    if not study.grid:  # whose points are too many for one
+        study.plot().savefig(picture, dpi=90)
+        parts += [f"![Effects on {study.metrics[0]}, learning curves, accuracy against time]({picture.name})"]
     for metric in study.metrics:
         summary = study.summary(metric)
         if len(summary):
@@ -91,8 +92,9 @@ def _markdown_table(summary: pd.DataFrame) -> str:
 
 
 def _settings(study: Study) -> tuple[str, pd.DataFrame]:
-    """What is given for all variants, in a line; and of every variant the settings that not all have in common."""
-    given = {name: {key: str(value) for key, value in own.items()} for name, own in study.variants.items()}
+    """What is given for all variants, in a line; and of every variant the settings that not all have in common. Each is
+    tried at every point of the grid, if there is one."""
+    given = {name: {key: str(value) for key, value in own.items()} for name, own in study.tried.items()}
     keys = dict.fromkeys(key for own in given.values() for key in own)
     common = [key for key in keys if len({own.get(key) for own in given.values()}) == 1]
 
