@@ -215,6 +215,7 @@ def test_data_without_labels_have_a_page_too(tmp_path, data):
     study = make(tmp_path, seeds=1, metrics=("linear", "uniformity")).run(*plain, progress=False)
     assert study.summary()["metric"].unique().tolist() == ["uniformity"]
     assert "uniformity" in study.report().read_text()
+    assert "![Effects on uniformity" in study.report(tmp_path / "page.md").read_text()
 
 
 def test_each_variant_can_have_a_baseline_of_its_own(tmp_path, data):
@@ -225,6 +226,13 @@ def test_each_variant_can_have_a_baseline_of_its_own(tmp_path, data):
     assert pd.isna(summary["difference"]["temperature=0.1", "class"])
     for variant, base in pairs.items():
         assert summary["difference"][variant, "class"] == means[variant, "class"] - means[base, "class"]
+    other = study.summary("linear", against="temperature=0.1").set_index(["variant", "level"])["difference"]
+    assert other["temperature=0.5", "class"] == means["temperature=0.5", "class"] - means["temperature=0.1", "class"]
+    assert (
+        study.plot("linear", against="temperature=0.1").axes[0].get_title(loc="left").startswith("linear group\ntemp")
+    )
+    with pytest.raises(ValueError, match="'SupCon' is no variant"):
+        study.summary("linear", against="SupCon")
     assert "less temperature=0.2" in study.report().read_text()
     assert [t.get_text() for t in study.plot("linear").axes[0].get_yticklabels()] == [
         "temperature=0.5\nless temperature=0.2",

@@ -60,7 +60,7 @@ def _changes(variants: Mapping[str, Mapping[str, Any]], variant: str) -> dict[st
     return {short.get(name, name.partition(".")[2]): in_words(variants[variant].get(name)) for name in differing}
 
 
-def summary(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
+def summary(study: Study, metrics: Sequence[str], baselines: Mapping[str, str]) -> pd.DataFrame:
     """:meth:`hiercl.Study.summary`."""
     found = {(m.variant, m.seed): numbers(m.place) for m in study.members() if m.place.state == DONE}
     keys = list(dict.fromkeys(key for values in found.values() for key in values))
@@ -69,23 +69,26 @@ def summary(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
         for metric in metrics:
             if metric not in names and metric not in SHOWN:  # which data without labels have not
                 raise unknown("metric", metric, names)
-    rows = [_summary_row(study, variant, key, found) for variant in study.variants for key in keys if key[0] in metrics]
+    shown = [key for key in keys if key[0] in metrics]
+    rows = [_effect_row(study, name, baselines.get(name), key, found) for name in study.variants for key in shown]
     return pd.DataFrame(rows, columns=SUMMARY)
 
 
-def _summary_row(study: Study, variant: str, key: tuple[str, str], found: Mapping) -> dict[str, Any]:
+def _effect_row(
+    study: Study, variant: str, baseline: str | None, key: tuple[str, str], found: Mapping
+) -> dict[str, Any]:
     def values(name: str | None) -> pd.Series:
         own = {seed: found[name, seed].get(key) for seed in study.seeds if (name, seed) in found}
         return pd.Series(own, dtype=float).dropna()
 
-    own, base = values(variant), values(study.baselines.get(variant))
+    own, base = values(variant), values(baseline)
     row = {"variant": variant, "metric": key[0], "level": key[1]}
     row |= {"mean": own.mean(), "std": own.std(), "n": len(own)}
     both = own.index.intersection(base.index)
     if len(both):
         way = definitions()["better"].get(key[0], "higher")
         result = effect(base[both].to_numpy(), own[both].to_numpy(), way)
-        row |= {"baseline": study.baselines[variant], "difference": result.mean, "low": result.low}
+        row |= {"baseline": baseline, "difference": result.mean, "low": result.low}
         row |= {"high": result.high, "seeds": result.seeds, "verdict": result.verdict}
     return row
 
@@ -94,7 +97,7 @@ def best(study: Study, metric: str) -> pd.DataFrame:
     """:meth:`hiercl.Study.best`."""
     if not study.grid:
         raise ValueError(f"{study.name} has no grid= to find the best point of.")
-    rows = summary(study, [metric])
+    rows = summary(study, [metric], {})
     rows = rows[rows["n"] > 0]
     if rows.empty:
         raise ValueError(f"no run of {study.name} that is done has {metric!r}.")

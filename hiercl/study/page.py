@@ -68,8 +68,9 @@ def _markdown(study: Study, table: pd.DataFrame, picture: Path) -> str:
     parts += ["## Variants", f"All of them: `{common}`; what is not said is the default{grid}.", _lines(settings)]
     parts += ["## Effects", EXPLAINED.format(base="to the variant that is named")]
     if not study.grid:  # whose points are too many for one
-        study.plot().savefig(picture, dpi=90)
-        parts += [f"![Effects on {study.metrics[0]}, learning curves, accuracy against time]({picture.name})"]
+        for metric, figure in _figures(study, table, most=1).items():
+            figure.savefig(picture, dpi=90)
+            parts += [f"![Effects on {metric}, learning curves, accuracy against time]({picture.name})"]
     for metric in study.metrics:
         summary = study.summary(metric)
         if len(summary):
@@ -116,14 +117,20 @@ def _short(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
-def _html(study: Study, table: pd.DataFrame) -> str:
+def _figures(study: Study, table: pd.DataFrame, most: int) -> dict[str, Figure]:
+    """A picture for each of the first metrics that its runs have."""
     from hiercl import plot
 
     histories, figures = study.histories(), {}
-    for metric in study.metrics[:MOST_FIGURES]:
+    for metric in study.metrics:
         summary = study.summary(metric)
-        if len(summary):
+        if len(summary) and len(figures) < most:
             figures[metric] = plot.study(summary, table, histories, metric, study.baselines, study.name)
+    return figures
+
+
+def _html(study: Study, table: pd.DataFrame) -> str:
+    figures = _figures(study, table, MOST_FIGURES)
     against = set(study.baselines.values())
     base = f"to <b>{html.escape(against.pop())}</b>" if len(against) == 1 else "to the variant that is named"
     body = [

@@ -130,6 +130,9 @@ class Study:
         self._expected: list[str] | None = None
         self._known: dict[DataConfig, DataFacts] = {}
 
+    def _against(self, other: str | None) -> dict[str, str]:
+        return self.baselines if other is None else self._baselines(other)
+
     def _baselines(self, baseline: str | Mapping[str, str] | None) -> dict[str, str]:
         if baseline is None or isinstance(baseline, str):
             one_for_all = next(iter(self.variants)) if baseline is None else baseline
@@ -292,21 +295,22 @@ class Study:
         """
         return outcome.table(self)
 
-    def summary(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
+    def summary(self, metrics: str | Sequence[str] | None = None, against: str | None = None) -> pd.DataFrame:
         """Per variant and number: mean, standard deviation, n, and the paired difference to the baseline.
 
         Args:
             metrics: names, by default those of the study.
+            against: the variant that all others are compared with, in place of their own baselines.
 
         Returns:
             Columns ``variant``, ``metric``, ``level``, ``mean``, ``std``, ``n``, and against ``baseline`` over the
             seeds that both have: ``difference``, ``low``, ``high`` (95 % bootstrap interval), ``seeds``, ``verdict``.
 
         Raises:
-            ValueError: a metric that no run has (the message lists those that are there).
+            ValueError: a metric that no run has (the message lists those that are there), or no such variant.
         """
         metrics = self.metrics if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
-        return outcome.summary(self, metrics)
+        return outcome.summary(self, metrics, self._against(against))
 
     def best(self, metric: str = "linear") -> pd.DataFrame:
         """Of every variant the point of the ``grid`` where the mean of a number over levels and seeds is highest (or
@@ -367,19 +371,25 @@ class Study:
         names = ", ".join(self.variants)
         raise ValueError(f"no run {variant!r}, seed {seed}: the variants are {names}; the seeds {self.seeds}.")
 
-    def plot(self, metric: str | None = None) -> Any:
-        """Effects with intervals at every level, learning curves, accuracy against time (:func:`hiercl.plot.study`)."""
+    def plot(self, metric: str | None = None, against: str | None = None) -> Any:
+        """Effects with intervals at every level, learning curves, accuracy against time (:func:`hiercl.plot.study`).
+
+        Args:
+            metric: by default the first of the study.
+            against: the variant that all others are compared with, in place of their own baselines.
+        """
         from hiercl import plot
 
-        metric = self.metrics[0] if metric is None else metric
-        return plot.study(self.summary(metric), self.table(), self.histories(), metric, self.baselines, self.name)
+        metric, baselines = self.metrics[0] if metric is None else metric, self._against(against)
+        return plot.study(self.summary(metric, against), self.table(), self.histories(), metric, baselines, self.name)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes one self-contained page: question, protocol, tables, figures, every configuration; beside it the table
         of all runs as CSV.
 
         Args:
-            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has no figures and configurations.
+            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has one picture beside it,
+                and what variants differ in for the configurations.
 
         Raises:
             ValueError: no run is done yet, or the path ends otherwise.
