@@ -13,7 +13,7 @@ from hiercl import methods
 from hiercl.checkpoint import write_atomically
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import encoder_kind
-from hiercl.optimisation import with_encoder
+from hiercl.optimisation import settled
 from hiercl.settings import distribute, to_json, unknown, with_defaults
 from hiercl.views import VIEW_CONFIGS
 
@@ -147,7 +147,11 @@ def configuration(method: str, settings: dict[str, Any], train: HierarchicalData
     """Every setting of a training, defaults included, and the data that it is of."""
     kind = methods.get(method)
     fit, views, own = distribute(settings, hiercl.FitConfig, VIEW_CONFIGS[train.kind], kind.Config)
-    parts = {"fit": to_json(with_encoder(fit, train.kind)), "views": to_json(views), "method_settings": to_json(own)}
+    parts = {
+        "fit": to_json(settled(fit, train.kind, len(train))),
+        "views": to_json(views),
+        "method_settings": to_json(own),
+    }
     for machine in ("device", "workers"):
         del parts["fit"][machine]
     return {"method": method, **parts, "data": {"name": train.name, "fingerprint": train.fingerprint()}}

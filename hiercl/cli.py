@@ -139,7 +139,7 @@ class RunStudy:
             return
         print(f"\n{study.summary().to_string(index=False, float_format='{:.2f}'.format, na_rep='')}")
         if study.grid:
-            print(f"\n{study.best(study.metrics[0]).to_string(index=False, float_format='{:.4g}'.format)}")
+            print(f"\n{study.best().to_string(index=False, float_format='{:.4g}'.format)}")
         print(f"\nWritten to {study.report(self.page)}.")
         if failed := study.failed():
             raise RuntimeError(f"{len(failed)} runs of the study failed: see above.")

@@ -352,6 +352,8 @@ def open_folder(
         there = json.loads((folder / CONFIG).read_text())
         for part, kind in configs.items():
             there[part] = with_defaults(kind, there[part])
+        fit_there = FitConfig(**there["fit"])  # of runs that were begun before rates were written down, None
+        there["fit"] = to_json(settled(fit_there, encoder_kind(fit_there.encoder), there["setting"]["items"]))
         differing = [
             f"{name}: there {there[part].get(name)!r}, here {value!r}"
             for part in ("fit", "views", "method_settings", "data")

@@ -212,6 +212,8 @@ def test_data_without_labels_have_a_page_too(tmp_path, data):
 
     one = Hierarchy.from_dict(["unlabelled"])
     plain = [replace(part, labels=np.zeros(len(part), np.int64), hierarchy=one) for part in data]
+    study = make(tmp_path, seeds=1, metrics=("linear", "uniformity"), grid={"lr": [0.01]}).run(*plain, progress=False)
+    assert study.best()["uniformity"].notna().all() and "Best points" in study.report(tmp_path / "grid.md").read_text()
     study = make(tmp_path, seeds=1, metrics=("linear", "uniformity")).run(*plain, progress=False)
     assert study.summary()["metric"].unique().tolist() == ["uniformity"]
     assert "uniformity" in study.report().read_text()
@@ -231,7 +233,7 @@ def test_each_variant_can_have_a_baseline_of_its_own(tmp_path, data):
     assert (
         study.plot("linear", against="temperature=0.1").axes[0].get_title(loc="left").startswith("linear group\ntemp")
     )
-    with pytest.raises(ValueError, match="'SupCon' is no variant"):
+    with pytest.raises(ValueError, match="against='SupCon' is no variant"):
         study.summary("linear", against="SupCon")
     assert "less temperature=0.2" in study.report().read_text()
     assert [t.get_text() for t in study.plot("linear").axes[0].get_yticklabels()] == [
@@ -432,7 +434,10 @@ def test_the_page_and_the_plot(tmp_path, data):
     assert '"temperature": 0.5' in page.replace("&quot;", '"') and "convnet, 1 epochs, batch 32" in page
     assert not set(re.findall(r"(?:src|href)=['\"]?(\w+)", page)) - {"data"}, "self-contained"
     assert len(pd.read_csv(tmp_path / f"{study.name}.csv")) == 10
+    environment = study.members()[0].place.load()[1].protocol["environment"]
+    commit = (environment["git_commit"] or "unknown")[:10]
     text = study.report(tmp_path / "page.md").read_text()
+    assert f"trained by {commit}" in text and f"judged by {commit}" in text
     assert text.startswith(f"# {study.name}\n\nWhat of τ?") and "| <b>τ</b> & more | plain | " in text
     assert "queue=40" in text.split("All of them: ")[1].splitlines()[0] and "![Effects on linear" in text
     assert "| <b>τ</b> & more | method.temperature=0.5 |" in text and (tmp_path / "page.png").stat().st_size > 10_000
@@ -592,6 +597,11 @@ def test_the_same_study_with_other_settings(tmp_path, data):
     assert (other.name, other.question, other.seeds) == ("x-epochs=3-lr=1", "Why?", study.seeds)
     with pytest.raises(ValueError, match=r"variants of x differ in method.temperature"):
         study.changed(temperature=0.2)
+    untrained = make(tmp_path, {"untrained": {"epochs": 0}, "a": {}, "b": {"temperature": 0.5}})
+    longer = untrained.changed(epochs=3).variants
+    assert [own["fit.epochs"] for own in longer.values()] == [0, 3, 3]
+    with pytest.raises(ValueError, match=r"differ in fit.epochs"):
+        make(tmp_path, {"a": {}, "b": {"epochs": 7}}).changed(epochs=3)
     with pytest.raises(ValueError, match="Did you mean 'epochs'"):
         study.changed(epoch=3)
 

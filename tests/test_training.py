@@ -339,6 +339,12 @@ def test_a_folder_with_a_run_is_safe(tmp_path):
     with pytest.raises(ValueError, match="fingerprint"):
         fit("moco", pictures(96, seed=9), out=out, resume=True, **SMALL)
     assert same(run, fit("moco", data, out=out, resume=True, **SMALL))
+    older = json.loads((out / "config.json").read_text())
+    older["fit"] |= {"lr": None, "weight_decay": None}  # as they stood before defaults were written down
+    (out / "config.json").write_text(json.dumps(older))
+    assert same(run, fit("moco", data, out=out, resume=True, **SMALL))
+    with pytest.raises(ValueError, match=r"lr: there 0.001, here 0.1"):
+        fit("moco", data, out=out, resume=True, **SMALL, lr=0.1)
     whole = (out / "checkpoint.pt").read_bytes()
     for damaged in (b"rubbish", b"", whole[: len(whole) // 2]):
         (out / "checkpoint.pt").write_bytes(damaged)

@@ -146,7 +146,7 @@ def _against_time(
 ) -> None:
     for place, name in enumerate(variants):
         own = done[done["variant"] == name]
-        # What else a machine does can make a training longer, never shorter: so the fastest seed is what it takes.
+        # What else a machine does makes trainings longer, so the fastest seed is nearest to what one takes.
         seconds, y, marker = own["seconds"].min(), own[column], MARKERS[place % len(MARKERS)]
         spread = {"yerr": y.std()} if len(own) > 1 else {}
         axis.errorbar(seconds, y.mean(), fmt=marker, color=colours[name], label=names[name], markersize=5, **spread)

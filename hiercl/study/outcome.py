@@ -93,14 +93,16 @@ def _effect_row(
     return row
 
 
-def best(study: Study, metric: str) -> pd.DataFrame:
-    """:meth:`hiercl.Study.best`."""
+def best(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
+    """:meth:`hiercl.Study.best`, by the first of these metrics that runs have."""
     if not study.grid:
         raise ValueError(f"{study.name} has no grid= to find the best point of.")
-    rows = summary(study, [metric], {})
+    rows = summary(study, metrics, {})
     rows = rows[rows["n"] > 0]
     if rows.empty:
-        raise ValueError(f"no run of {study.name} that is done has {metric!r}.")
+        raise ValueError(f"no run of {study.name} that is done has {' or '.join(map(repr, metrics))}.")
+    metric = next(name for name in metrics if name in set(rows["metric"]))
+    rows = rows[rows["metric"] == metric]
     means = rows.groupby("variant", sort=False).agg(mean=("mean", "mean"), seeds=("n", "min"))
     lower = definitions()["better"].get(metric) == "lower"
     found = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hiercl.report import Report
+from hiercl.study.variants import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +65,12 @@ def _markdown(study: Study, table: pd.DataFrame, picture: Path) -> str:
     """What variants are, a picture, and a table for every metric: a row a variant, a column a level."""
     parts = [f"# {study.name}", study.question, protocol(study, table)]
     common, settings = _settings(study)
-    grid = "".join(f"; each at every {name} of {_all_of(map(str, values))}" for name, values in study.grid.items())
-    parts += ["## Variants", f"All of them: `{common}`; what is not said is the default{grid}.", _lines(settings)]
+    grid = "".join(
+        f"; each at every {name} of {_all_of(str(in_words(value)) for value in values)}"
+        for name, values in study.grid.items()
+    )
+    common = f"All of them: `{common}`; what" if common else "What"
+    parts += ["## Variants", f"{common} is not said is the default{grid}.", _lines(settings)]
     parts += ["## Effects", EXPLAINED.format(base="to the variant that is named")]
     if not study.grid:  # whose points are too many for one
         for metric, figure in _figures(study, table, most=1).items():
@@ -76,7 +81,7 @@ def _markdown(study: Study, table: pd.DataFrame, picture: Path) -> str:
         if len(summary):
             parts += [f"### {metric}", _markdown_table(summary)]
     if study.grid:
-        parts += ["## Best points", _lines(study.best(study.metrics[0]).map(_short))]
+        parts += ["## Best points", _lines(study.best().map(_short))]
     times = table.groupby("variant", sort=False)[["cpu_seconds", "judging_seconds"]].median().round().reset_index()
     parts += ["## Seconds", "Median CPU seconds of a training, and seconds of a judging.", _lines(times.map(_short))]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -95,7 +100,11 @@ def _markdown_table(summary: pd.DataFrame) -> str:
 def _settings(study: Study) -> tuple[str, pd.DataFrame]:
     """What is given for all variants, in a line; and of every variant the settings that not all have in common. Each is
     tried at every point of the grid, if there is one."""
-    given = {name: {key: str(value) for key, value in own.items()} for name, own in study.tried.items()}
+    of_grid = {key for _, point in study.points.values() for key in point}
+    given = {
+        name: {key: str(in_words(value)) for key, value in own.items() if key not in of_grid}
+        for name, own in study.tried.items()
+    }
     keys = dict.fromkeys(key for own in given.values() for key in own)
     common = [key for key in keys if len({own.get(key) for own in given.values()}) == 1]
 
@@ -123,8 +132,7 @@ def _figures(study: Study, table: pd.DataFrame, most: int) -> dict[str, Figure]:
 
     histories, figures = study.histories(), {}
     for metric in study.metrics:
-        summary = study.summary(metric)
-        if len(summary) and len(figures) < most:
+        if len(figures) < most and len(summary := study.summary(metric)):
             figures[metric] = plot.study(summary, table, histories, metric, study.baselines, study.name)
     return figures
 
@@ -158,7 +166,10 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
     protocols = [Report.load(member.place.report).protocol for member in done]
     trained = [f"{run['setting']['items']:,} training items of {run['data']['name']}" for run in runs]
     judged = [_judged(member.configuration.data.judged_on, p) for member, p in zip(done, protocols, strict=True)]
-    p, machines = protocols[0], [protocol["run_environment"] for protocol in protocols]
+    p = protocols[0]
+    trained_by = [environment for p in protocols for environment in _continued(p["run_environment"])]
+    judged_by = [p["environment"] for p in protocols]
+    features = [f"{p['features']}, {p['precision']} on {p['device']}" for p in protocols]
     votes = [f"k = {p['knn_k']}, T = {p['knn_temperature']}" for p in protocols]
     states = table["state"].value_counts()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -171,13 +182,25 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
     return (
         f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. "
         f"{_all_of(trained)}; judged by {_all_of(judged)}; "
-        f"{p['features']}, {p['precision']} on {p['device']}; linear probe: L-BFGS, λ from "
+        f"{_all_of(features)}; linear probe: L-BFGS, λ from "
         f"{p['linear_penalties']} on a fifth of the labelled items; kNN: {_all_of(votes)}; "
         f"{values('fit', 'encoder')}, "
         f"{values('fit', 'epochs')} epochs, batch {values('fit', 'batch')}, {values('fit', 'optimiser')}, views of "
-        f"{values('views', 'crop', 'points')}; torch {_all_of(made['torch'] for made in machines)}, "
-        f"commit {_all_of((made['git_commit'] or 'unknown')[:10] for made in machines)}."
+        f"{values('views', 'crop', 'points')}; torch {_all_of(own['torch'] for own in trained_by)}; commits of hiercl: "
+        f"trained by {_all_of(map(_commit, trained_by))}, judged by {_all_of(map(_commit, judged_by))}."
     )
+
+
+def _continued(environment: dict) -> list[dict]:
+    """The environment of a training, after those of what it was continued from."""
+    earlier = environment.get("continued")
+    return [*(_continued(earlier) if earlier else []), environment]
+
+
+def _commit(environment: dict) -> str:
+    """Short, with what follows it: " with changes"."""
+    commit = environment["git_commit"] or "unknown"
+    return commit[:10] + commit[40:]
 
 
 def _judged(judged_on: str, protocol: dict) -> str:

@@ -113,8 +113,8 @@ class Study:
         self.question, self.metrics, self.out = question, tuple(metrics), Path(out).expanduser().resolve()
         self.variants = self.tried = variants(base, vary, one_at_a_time)
         self.grid = dict(grid or {})
+        self.points = over(self.tried, grid) if grid else {}
         if grid:
-            self.points = over(self.tried, grid)
             self.variants = {name: self.tried[of] | point for name, (of, point) in self.points.items()}
             firsts = {of: name for name, (of, _) in reversed(self.points.items())}
             baseline = baseline or {name: firsts[of] for name, (of, _) in self.points.items() if name != firsts[of]}
@@ -131,6 +131,9 @@ class Study:
         self._known: dict[DataConfig, DataFacts] = {}
 
     def _against(self, other: str | None) -> dict[str, str]:
+        """Of every variant, what it is compared with."""
+        if other is not None and other not in self.variants:
+            raise ValueError(f"against={other!r} is no variant; they are {', '.join(map(repr, self.variants))}.")
         return self.baselines if other is None else self._baselines(other)
 
     def _baselines(self, baseline: str | Mapping[str, str] | None) -> dict[str, str]:
@@ -312,11 +315,14 @@ class Study:
         metrics = self.metrics if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
         return outcome.summary(self, metrics, self._against(against))
 
-    def best(self, metric: str = "linear") -> pd.DataFrame:
+    def best(self, metric: str | None = None) -> pd.DataFrame:
         """Of every variant the point of the ``grid`` where the mean of a number over levels and seeds is highest (or
         lowest, where that is better).
 
         Choose by items that were held out (``judged_on="held out"``), and compare on the test set afterwards.
+
+        Args:
+            metric: by default the first of the study's that its runs have.
 
         Returns:
             Columns ``variant``, the settings of the grid, ``metric``, ``seeds``, and ``points``: how many have
@@ -325,14 +331,15 @@ class Study:
         Raises:
             ValueError: the study has no grid, or no run has this number.
         """
-        return outcome.best(self, metric)
+        return outcome.best(self, self.metrics if metric is None else (metric,))
 
     def histories(self) -> pd.DataFrame:
         """The histories of all runs that have begun: variant, seed and the columns of ``run.history``."""
         return outcome.histories(self)
 
     def changed(self, name: str | None = None, **settings: Any) -> Study:
-        """The same study with other settings in every variant: longer, with another encoder, judged otherwise.
+        """The same study with other settings in every variant: longer, with another encoder, judged otherwise. Variants
+        that are not trained, ``epochs=0``, stay so.
 
         Args:
             name: by default that of the study with the settings after it.
@@ -347,8 +354,11 @@ class Study:
         changed = {}
         for variant, own in self.tried.items():
             new = canonical(settings, own["method.name"])
+            if own.get("fit.epochs") == 0:  # what is not trained has no training that could be longer
+                new.pop("fit.epochs", None)
             for setting in new:
-                if len({repr(other.get(setting)) for other in self.tried.values()}) > 1:
+                values = {repr(other.get(setting)) for other in self.tried.values()}
+                if len(values - {"0"} if setting == "fit.epochs" else values) > 1:
                     raise ValueError(f"variants of {self.name} differ in {setting}: change that in a file of your own.")
             changed[variant] = own | new
         words = "".join(f"-{key}={in_words(value)}" for key, value in settings.items())
@@ -388,8 +398,8 @@ class Study:
         of all runs as CSV.
 
         Args:
-            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has one picture beside it,
-                and what variants differ in for the configurations.
+            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has one picture beside it
+                (none of a grid), no single runs, and of the configurations what variants differ in.
 
         Raises:
             ValueError: no run is done yet, or the path ends otherwise.
@@ -434,7 +444,8 @@ class Study:
         """A study from its JSON file, as :meth:`save` wrote it or by your own hand.
 
         The file has ``variants`` (names and settings, beside those of ``base``) or ``vary`` (settings and lists of
-        values), and maybe ``base``, ``seeds``, ``baseline``, ``question``, ``metrics``, ``one_at_a_time`` and ``name``.
+        values), and maybe ``base``, ``seeds``, ``baseline``, ``question``, ``metrics``, ``grid``, ``one_at_a_time`` and
+        ``name``.
 
         Args:
             path: of the file.
