@@ -124,7 +124,8 @@ def _column(metric: str, level: str) -> str:
 
 
 def _curves(axis: Axes, histories: pd.DataFrame, variants: list[str], colours: dict) -> None:
-    """kNN accuracy of the finest level where it was looked at, else the loss: mean over seeds, and their range."""
+    """kNN accuracy of the finest level on training items where it was looked at, else the loss: mean over seeds, and
+    their range."""
     looked_at = [column for column in histories if column.startswith("knn ")]
     column = looked_at[-1] if looked_at else "loss"
     for name in variants:
@@ -135,8 +136,9 @@ def _curves(axis: Axes, histories: pd.DataFrame, variants: list[str], colours: d
         x, mean = np.array(list(by_epoch.groups)) + 1, by_epoch.mean().to_numpy()
         axis.fill_between(x, by_epoch.min(), by_epoch.max(), color=colours[name], alpha=0.2, linewidth=0)
         axis.plot(x, mean, color=colours[name], marker="o", markersize=2.5)
-    axis.set_title(f"{readable(column)}, mean and range over seeds", size=SMALL + 1, color=TEXT, loc="left")
-    axis.set_xlabel("epoch", size=SMALL)
+    title = f"while training: {readable(column)} of training items" if looked_at else "loss"
+    axis.set_title(title, size=SMALL + 1, color=TEXT, loc="left")
+    axis.set_xlabel("epoch (mean and range over seeds)", size=SMALL)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     light(axis)
 

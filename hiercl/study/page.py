@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from hiercl.metrics import definitions
 from hiercl.report import Report
 from hiercl.study.variants import in_words
 
@@ -36,9 +37,9 @@ td span { white-space: nowrap; } td:first-child { position: sticky; left: 0; min
 
 WHICH_TEST = {"held out": ", held out of training,", "unseen": ", whose classes were not trained on,"}
 EXPLAINED = (
-    "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. A "
-    "verdict needs five seeds and an interval without 0, or differences that are all the same; with so many intervals "
-    "some verdicts come about by chance."
+    "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. "
+    "hiercl.metrics.definitions() says what each number is. A verdict needs five seeds and an interval without 0, or "
+    "differences that are all the same; with so many intervals some verdicts come about by chance."
 )
 
 
@@ -77,9 +78,9 @@ def _markdown(study: Study, table: pd.DataFrame, picture: Path) -> str:
             figure.savefig(picture, dpi=90)
             parts += [f"![Effects on {metric}, learning curves, accuracy against time]({picture.name})"]
     for metric in study.metrics:
-        summary = study.summary(metric)
+        summary, unit = study.summary(metric), _unit(metric)
         if len(summary):
-            parts += [f"### {metric}", _markdown_table(summary)]
+            parts += [f"### {metric}{unit and f' ({unit})'}", _markdown_table(summary)]
     if study.grid:
         parts += ["## Best points", _lines(study.best().map(_short))]
     times = table.groupby("variant", sort=False)[["cpu_seconds", "judging_seconds"]].median().round().reset_index()
@@ -239,14 +240,20 @@ def _cell_parts(row: dict) -> list[tuple[list[str], str]]:
     """The number and the effect of a cell, in words that stay whole, each with its style."""
     if not row["n"]:
         return []
-    spread = f" ± {row['std']:.2f}" if row["n"] > 1 else ""
-    parts = [([f"{row['mean']:.2f}{spread} ({row['n']})"], "number")]
+    digits = 2 if _unit(row["metric"]) == "%" else 3
+    spread = f" ± {row['std']:.{digits}f}" if row["n"] > 1 else ""
+    parts = [([f"{row['mean']:.{digits}f}{spread} ({row['n']})"], "number")]
     if not pd.isna(row.get("difference", float("nan"))):
         verdict = row["verdict"]
-        interval = [] if pd.isna(row["low"]) else [f"[{row['low']:+.2f}, {row['high']:+.2f}]"]
-        words = [f"{row['difference']:+.2f}", *interval, verdict]
+        interval = [] if pd.isna(row["low"]) else [f"[{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"]
+        words = [f"{row['difference']:+.{digits}f}", *interval, verdict]
         parts.append((words, verdict if verdict in ("better", "worse") else "muted"))
     return [([word.replace("-", "−") for word in words], style) for words, style in parts]
+
+
+def _unit(metric: str) -> str:
+    """Of a metric; those that are not defined as a whole, as recalls under a class, are shares."""
+    return definitions()["unit"].get(metric, "%")
 
 
 def _configurations(study: Study) -> list[str]:
