@@ -3,7 +3,8 @@
 from hiercl.study.configurations import Configuration, DataConfig, JudgedConfig
 from hiercl.study.effects import Effect, bootstrap_interval, effect
 from hiercl.study.files import ready_names
-from hiercl.study.study import Member, Study
+from hiercl.study.plan import Member
+from hiercl.study.study import Study
 from hiercl.study.variants import variants
 
 __all__ = [

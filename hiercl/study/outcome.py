@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -11,13 +11,10 @@ from hiercl.metrics import definitions
 from hiercl.report import Report
 from hiercl.settings import unknown
 from hiercl.study.effects import effect
+from hiercl.study.plan import SHOWN, Member, Plan
 from hiercl.study.running import DONE, FAILED, Place, cost, history_of
 from hiercl.study.variants import in_words
 
-if TYPE_CHECKING:
-    from hiercl.study.study import Member, Study
-
-SHOWN = ("linear", "knn", "ami", "hierarchical_f1", "mistake_height")
 SUMMARY = (
     "variant",
     "metric",
@@ -34,10 +31,10 @@ SUMMARY = (
 )
 
 
-def table(study: Study) -> pd.DataFrame:
+def table(plan: Plan) -> pd.DataFrame:
     """:meth:`hiercl.Study.table`."""
-    changes = {name: _changes(study.variants, name) for name in study.variants}
-    return pd.DataFrame([_row(member, changes[member.variant]) for member in study.members()])
+    changes = {name: _changes(plan.variants, name) for name in plan.variants}
+    return pd.DataFrame([_row(member, changes[member.variant]) for member in plan.members()])
 
 
 def _row(member: Member, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,9 +57,11 @@ def _changes(variants: Mapping[str, Mapping[str, Any]], variant: str) -> dict[st
     return {short.get(name, name.partition(".")[2]): in_words(variants[variant].get(name)) for name in differing}
 
 
-def summary(study: Study, metrics: Sequence[str], baselines: Mapping[str, str]) -> pd.DataFrame:
+def summary(plan: Plan, metrics: str | Sequence[str] | None = None, against: str | None = None) -> pd.DataFrame:
     """:meth:`hiercl.Study.summary`."""
-    found = {(m.variant, m.seed): numbers(m.place) for m in study.members() if m.place.state == DONE}
+    metrics = plan.metrics if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    baselines = plan.against(against)
+    found = {(m.variant, m.seed): numbers(m.place) for m in plan.members() if m.place.state == DONE}
     keys = list(dict.fromkeys(key for values in found.values() for key in values))
     names = dict.fromkeys(metric for metric, _ in keys)
     if found:
@@ -70,15 +69,13 @@ def summary(study: Study, metrics: Sequence[str], baselines: Mapping[str, str]) 
             if metric not in names and metric not in SHOWN:  # which data without labels have not
                 raise unknown("metric", metric, names)
     shown = [key for key in keys if key[0] in metrics]
-    rows = [_effect_row(study, name, baselines.get(name), key, found) for name in study.variants for key in shown]
+    rows = [_effect_row(plan, name, baselines.get(name), key, found) for name in plan.variants for key in shown]
     return pd.DataFrame(rows, columns=SUMMARY)
 
 
-def _effect_row(
-    study: Study, variant: str, baseline: str | None, key: tuple[str, str], found: Mapping
-) -> dict[str, Any]:
+def _effect_row(plan: Plan, variant: str, baseline: str | None, key: tuple[str, str], found: Mapping) -> dict[str, Any]:
     def values(name: str | None) -> pd.Series:
-        own = {seed: found[name, seed].get(key) for seed in study.seeds if (name, seed) in found}
+        own = {seed: found[name, seed].get(key) for seed in plan.seeds if (name, seed) in found}
         return pd.Series(own, dtype=float).dropna()
 
     own, base = values(variant), values(baseline)
@@ -93,33 +90,34 @@ def _effect_row(
     return row
 
 
-def best(study: Study, metrics: Sequence[str]) -> pd.DataFrame:
-    """:meth:`hiercl.Study.best`, by the first of these metrics that runs have."""
-    if not study.grid:
-        raise ValueError(f"{study.name} has no grid= to find the best point of.")
-    rows = summary(study, metrics, {})
+def best(plan: Plan, metric: str | None = None) -> pd.DataFrame:
+    """:meth:`hiercl.Study.best`."""
+    if not plan.grid:
+        raise ValueError(f"{plan.name} has no grid= to find the best point of.")
+    metrics = plan.metrics if metric is None else (metric,)
+    rows = summary(plan, metrics)
     rows = rows[rows["n"] > 0]
     if rows.empty:
-        raise ValueError(f"no run of {study.name} that is done has {' or '.join(map(repr, metrics))}.")
+        raise ValueError(f"no run of {plan.name} that is done has {' or '.join(map(repr, metrics))}.")
     metric = next(name for name in metrics if name in set(rows["metric"]))
     rows = rows[rows["metric"] == metric]
     means = rows.groupby("variant", sort=False).agg(mean=("mean", "mean"), seeds=("n", "min"))
     lower = definitions()["better"].get(metric) == "lower"
     found = []
-    for name in study.tried:
-        own = means[[study.points[point][0] == name for point in means.index]]
+    for name in plan.tried:
+        own = means[[plan.points[point][0] == name for point in means.index]]
         if len(own):
             where = own["mean"].idxmin() if lower else own["mean"].idxmax()
-            point = dict(zip(study.grid, study.points[where][1].values(), strict=True))
+            point = dict(zip(plan.grid, plan.points[where][1].values(), strict=True))
             row = {"variant": name, **point, metric: own["mean"][where], "seeds": own["seeds"][where]}
             found.append(row | {"points": len(own)})
     return pd.DataFrame(found)
 
 
-def histories(study: Study) -> pd.DataFrame:
+def histories(plan: Plan) -> pd.DataFrame:
     """:meth:`hiercl.Study.histories`."""
     parts = []
-    for member in study.members():
+    for member in plan.members():
         history = history_of(member.place.folder)
         if len(history):
             parts.append(history.assign(variant=member.variant, seed=member.seed))

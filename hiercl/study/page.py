@@ -14,12 +14,12 @@ import pandas as pd
 
 from hiercl.metrics import definitions
 from hiercl.report import Report
+from hiercl.study import outcome
+from hiercl.study.plan import Plan
 from hiercl.study.variants import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from hiercl.study.study import Study
 
 MOST_FIGURES = 4
 STYLE = """
@@ -43,46 +43,46 @@ EXPLAINED = (
 )
 
 
-def write_page(study: Study, path: Path) -> Path:
+def write_page(plan: Plan, path: Path) -> Path:
     """Question, protocol, effects, figures, all runs and all configurations of a study, in one file; and beside it
     the table of all runs, as CSV, and the picture of a page in Markdown, as PNG.
 
     Raises:
         ValueError: no run of the study is done, or the path ends in neither .html nor .md.
     """
-    table = study.table()
+    table = outcome.table(plan)
     if "done" not in set(table["state"]):
-        raise ValueError(f"no run of {study.name!r} is done yet: call run() first.")
+        raise ValueError(f"no run of {plan.name!r} is done yet: call run() first.")
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"{path}: a page is .html or .md.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = _html(study, table) if path.suffix == ".html" else _markdown(study, table, path.with_suffix(".png"))
+    text = _html(plan, table) if path.suffix == ".html" else _markdown(plan, table, path.with_suffix(".png"))
     path.write_text(text, encoding="utf-8")
     table.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
     return path
 
 
-def _markdown(study: Study, table: pd.DataFrame, picture: Path) -> str:
+def _markdown(plan: Plan, table: pd.DataFrame, picture: Path) -> str:
     """What variants are, a picture, and a table for every metric: a row a variant, a column a level."""
-    parts = [f"# {study.name}", study.question, protocol(study, table)]
-    common, settings = _settings(study)
+    parts = [f"# {plan.name}", plan.question, protocol(plan, table)]
+    common, settings = _settings(plan)
     grid = "".join(
         f"; each at every {name} of {_all_of(str(in_words(value)) for value in values)}"
-        for name, values in study.grid.items()
+        for name, values in plan.grid.items()
     )
     common = f"All of them: `{common}`; what" if common else "What"
     parts += ["## Variants", f"{common} is not said is the default{grid}.", _lines(settings)]
     parts += ["## Effects", EXPLAINED.format(base="to the variant that is named")]
-    if not study.grid:  # whose points are too many for one
-        for metric, figure in _figures(study, table, most=1).items():
+    if not plan.grid:  # whose points are too many for one
+        for metric, figure in _figures(plan, table, most=1).items():
             figure.savefig(picture, dpi=90)
             parts += [f"![Effects on {metric}, learning curves, accuracy against time]({picture.name})"]
-    for metric in study.metrics:
-        summary, unit = study.summary(metric), _unit(metric)
+    for metric in plan.metrics:
+        summary, unit = outcome.summary(plan, metric), _unit(metric)
         if len(summary):
             parts += [f"### {metric}{unit and f' ({unit})'}", _markdown_table(summary)]
-    if study.grid:
-        parts += ["## Best points", _lines(study.best().map(_short))]
+    if plan.grid:
+        parts += ["## Best points", _lines(outcome.best(plan).map(_short))]
     times = table.groupby("variant", sort=False)[["cpu_seconds", "judging_seconds"]].median().round().reset_index()
     parts += ["## Seconds", "Median CPU seconds of a training, and seconds of a judging.", _lines(times.map(_short))]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -98,13 +98,13 @@ def _markdown_table(summary: pd.DataFrame) -> str:
     return _lines(pd.DataFrame(rows).fillna(""))
 
 
-def _settings(study: Study) -> tuple[str, pd.DataFrame]:
+def _settings(plan: Plan) -> tuple[str, pd.DataFrame]:
     """What is given for all variants, in a line; and of every variant the settings that not all have in common. Each is
     tried at every point of the grid, if there is one."""
-    of_grid = {key for _, point in study.points.values() for key in point}
+    of_grid = {key for _, point in plan.points.values() for key in point}
     given = {
         name: {key: str(in_words(value)) for key, value in own.items() if key not in of_grid}
-        for name, own in study.tried.items()
+        for name, own in plan.tried.items()
     }
     keys = dict.fromkeys(key for own in given.values() for key in own)
     common = [key for key in keys if len({own.get(key) for own in given.values()}) == 1]
@@ -127,42 +127,42 @@ def _short(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
-def _figures(study: Study, table: pd.DataFrame, most: int) -> dict[str, Figure]:
+def _figures(plan: Plan, table: pd.DataFrame, most: int) -> dict[str, Figure]:
     """A picture for each of the first metrics that its runs have."""
     from hiercl import plot
 
-    histories, figures = study.histories(), {}
-    for metric in study.metrics:
-        if len(figures) < most and len(summary := study.summary(metric)):
-            figures[metric] = plot.study(summary, table, histories, metric, study.baselines, study.name)
+    histories, figures = outcome.histories(plan), {}
+    for metric in plan.metrics:
+        if len(figures) < most and len(summary := outcome.summary(plan, metric)):
+            figures[metric] = plot.study(summary, table, histories, metric, plan.baselines, plan.name)
     return figures
 
 
-def _html(study: Study, table: pd.DataFrame) -> str:
-    figures = _figures(study, table, MOST_FIGURES)
-    against = set(study.baselines.values())
+def _html(plan: Plan, table: pd.DataFrame) -> str:
+    figures = _figures(plan, table, MOST_FIGURES)
+    against = set(plan.baselines.values())
     base = f"to <b>{html.escape(against.pop())}</b>" if len(against) == 1 else "to the variant that is named"
     body = [
-        f"<h1>{html.escape(study.name)}</h1>",
-        f"<p>{html.escape(study.question)}</p>" if study.question else "",
-        f"<p class=muted>{html.escape(protocol(study, table))}</p>",
+        f"<h1>{html.escape(plan.name)}</h1>",
+        f"<p>{html.escape(plan.question)}</p>" if plan.question else "",
+        f"<p class=muted>{html.escape(protocol(plan, table))}</p>",
         "<h2>Effects</h2>",
         f"<p class=muted>{EXPLAINED.format(base=base)}</p>",
-        _scrolling(effects_table(study.summary(), several=len(set(study.baselines.values())) > 1)),
+        _scrolling(effects_table(outcome.summary(plan), several=len(set(plan.baselines.values())) > 1)),
         "<h2>Pictures</h2>",
-        *(_image(figure, f"{study.name}: effects on {metric}") for metric, figure in figures.items()),
+        *(_image(figure, f"{plan.name}: effects on {metric}") for metric, figure in figures.items()),
         "<h2>Runs</h2>",
         _scrolling(table.to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")),
         "<h2>Configurations</h2>",
-        *_configurations(study),
+        *_configurations(plan),
     ]
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(study.name)}</title>"
+    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(plan.name)}</title>"
     return f"{page}<style>{STYLE}</style><body>{''.join(body)}</body></html>"
 
 
-def protocol(study: Study, table: pd.DataFrame) -> str:
+def protocol(plan: Plan, table: pd.DataFrame) -> str:
     """What its numbers belong to, in a few sentences; where runs differ, all that occurs."""
-    done = [member for member in study.members() if member.place.state == "done"]
+    done = [member for member in plan.members() if member.place.state == "done"]
     runs = [json.loads((member.place.folder / "run" / "config.json").read_text()) for member in done]
     protocols = [Report.load(member.place.report).protocol for member in done]
     trained = [f"{run['setting']['items']:,} training items of {run['data']['name']}" for run in runs]
@@ -181,7 +181,7 @@ def protocol(study: Study, table: pd.DataFrame) -> str:
         return _all_of(f"{value:,}" if isinstance(value, int) else str(value) for value in found)
 
     return (
-        f"{len(study.variants)} variants, seeds {', '.join(map(str, study.seeds))}: {counts}. "
+        f"{len(plan.variants)} variants, seeds {', '.join(map(str, plan.seeds))}: {counts}. "
         f"{_all_of(trained)}; judged by {_all_of(judged)}; "
         f"{_all_of(features)}; linear probe: L-BFGS, λ from "
         f"{p['linear_penalties']} on a fifth of the labelled items; kNN: {_all_of(votes)}; "
@@ -256,10 +256,10 @@ def _unit(metric: str) -> str:
     return definitions()["unit"].get(metric, "%")
 
 
-def _configurations(study: Study) -> list[str]:
+def _configurations(plan: Plan) -> list[str]:
     found = []
-    for name in study.variants:
-        complete = study.member(name, study.seeds[0]).configuration.complete
+    for name in plan.variants:
+        complete = plan.member(name, plan.seeds[0]).configuration.complete
         content = html.escape(json.dumps(complete, indent=1, ensure_ascii=False))
         found.append(f"<details><summary>{html.escape(name)}</summary><pre>{content}</pre></details>")
     return found
