@@ -14,6 +14,7 @@ from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
 PANELS = 3  # of effects in a row
+FAR = 3  # times what half of the variants reach: an effect beyond it would leave the others no room
 
 
 def study(
@@ -28,8 +29,9 @@ def study(
 
     Above, a panel for each level: the mean difference of every variant to its baseline over the seeds that both have,
     with its 95 % bootstrap interval; a full dot where that says better or worse, a hollow one where it does not or
-    where there are too few seeds. The grey dots are the single seeds. Below, at the right: mean and standard deviation
-    over seeds, at the seconds of the fastest.
+    where there are too few seeds. The grey dots are the single seeds. An effect far beyond the others is an arrow at
+    the border, with its numbers. Below, at the right: mean and standard deviation over seeds, at the seconds of the
+    fastest.
 
     Args:
         summary: of :meth:`hiercl.Study.summary`.
@@ -95,17 +97,21 @@ def _effects(
 ) -> None:
     column = _column(*key)
     values = {name: own.set_index("seed")[column] for name, own in done.groupby("variant")}
+    single = {name: (values[name] - values[base]).dropna() for name, base in baselines.items()}
+    far = _far_effects(rows.loc[list(compared)], single)
     axis.axvline(0, color=GREY, linewidth=1)
     order = list(compared)
     for place, name in enumerate(reversed(order)):
-        single = (values[name] - values[baselines[name]]).dropna()
-        axis.plot(single, np.full(len(single), place), "o", color="#BBBBBB", markersize=3, zorder=1)
         row = rows.loc[name]
+        face = TEXT if row["verdict"] in ("better", "worse", "more", "less") else "white"
+        if name in far:
+            _at_border(axis, row, place, face)
+            continue
+        axis.plot(single[name], np.full(len(single[name]), place), "o", color="#BBBBBB", markersize=3, zorder=1)
         if pd.isna(row["difference"]):
             continue
         if not pd.isna(row["low"]):
             axis.plot([row["low"], row["high"]], [place, place], color=TEXT, linewidth=1.6, zorder=2)
-        face = TEXT if row["verdict"] in ("better", "worse", "more", "less") else "white"
         axis.plot(row["difference"], place, "o", color=TEXT, markerfacecolor=face, markersize=6, zorder=3)
     axis.set_yticks(range(len(order)), [compared[name] for name in reversed(order)], size=SMALL)
     axis.set_ylim(-0.6, max(len(order), 1) - 0.4)
@@ -117,6 +123,43 @@ def _effects(
     axis.set_title(title, size=SMALL + 1, color=TEXT, loc="left")
     axis.set_xlabel("difference", size=SMALL)
     light(axis, grid="x")
+
+
+def _far_effects(rows: pd.DataFrame, single: dict[str, pd.Series]) -> set[str]:
+    """The variants whose effects are so large that on one scale with them the others could not be told apart."""
+    intervals = rows[["difference", "low", "high"]].abs().max(axis=1)
+    seeds = pd.Series({name: differences.abs().max() for name, differences in single.items()}, dtype=float)
+    typical = pd.concat([intervals, seeds], axis=1).max(axis=1).median()
+    return set(rows.index[rows["difference"].abs() > FAR * typical]) if typical > 0 else set()
+
+
+def _at_border(axis: Axes, row: pd.Series, place: int, face: str) -> None:
+    """An effect beyond the scale: where it lies, and its numbers."""
+    lower = row["difference"] < 0
+    beside = axis.get_yaxis_transform()  # x in shares of the panel
+    axis.plot(
+        0.02 if lower else 0.98,
+        place,
+        marker="<" if lower else ">",
+        color=TEXT,
+        markerfacecolor=face,
+        markersize=6,
+        transform=beside,
+        zorder=3,
+    )
+    text = f"{row['difference']:+.2f}"
+    text += "" if pd.isna(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+    axis.text(
+        0.05 if lower else 0.95,
+        place,
+        text.replace("-", "−"),
+        size=SMALL,
+        color=TEXT,
+        ha="left" if lower else "right",
+        va="center",
+        transform=beside,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
 
 
 def _column(metric: str, level: str) -> str:

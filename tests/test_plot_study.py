@@ -1,0 +1,55 @@
+"""The picture of a study: one scale on which effects can be told apart."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from hiercl import plot
+
+HISTORIES = pd.DataFrame({"variant": ["base"], "seed": [0], "epoch": [0], "loss": [1.0]})
+
+
+def drawn(means):
+    """The picture of five seeds of a base and of variants that are better by these means, and their intervals."""
+    noise = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
+    runs = {"base": np.full(5, 10.0)} | {f"by {mean}": 10 + mean + noise for mean in means}
+    table = pd.DataFrame(
+        {"variant": name, "seed": seed, "state": "done", "seconds": 1.0, "linear": value}
+        for name, values in runs.items()
+        for seed, value in enumerate(values)
+    )
+    rows = [{"variant": name, "metric": "linear", "level": "", "difference": np.nan} for name in runs]
+    for row, mean in zip(rows[1:], means, strict=True):
+        row |= {"difference": mean, "low": mean - 0.2, "high": mean + 0.2, "verdict": "better" if mean > 0.2 else ""}
+    return plot.study(pd.DataFrame(rows), table, HISTORIES, "linear", dict.fromkeys(list(runs)[1:], "base")).axes[0]
+
+
+def border(axis):
+    return {line.get_marker(): line.get_ydata()[0] for line in axis.lines if line.get_marker() in ("<", ">")}
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
+
+
+def test_effects_of_one_size_share_a_scale():
+    axis = drawn([0.5, -0.3, 1.0])
+    assert not border(axis) and not axis.texts
+    low, high = axis.get_xlim()
+    assert low < -0.5 and high > 1.2
+
+
+def test_an_effect_far_beyond_the_others_stands_at_the_border_with_its_numbers():
+    axis = drawn([0.5, -12.0, 0.3, 0.4, 9.0])
+    assert border(axis) == {"<": 3, ">": 0}, "rows from below"
+    assert [text.get_text() for text in axis.texts] == ["+9.00 [+8.80, +9.20]", "−12.00 [−12.20, −11.80]"]
+    low, high = axis.get_xlim()
+    assert -1 < low < 0.1 and 0.7 < high < 1, "the scale is that of the others"
+
+
+def test_of_two_effects_both_are_on_the_scale():
+    low, high = drawn([0.5, -12.0]).get_xlim()
+    assert low < -12 and high > 0.7
