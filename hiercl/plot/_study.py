@@ -14,7 +14,7 @@ from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
 PANELS = 3  # of effects in a row
-FAR = 3  # times what half of the variants reach: an effect beyond it would leave the others no room
+FAR = 2  # times as far as all smaller effects reach: an effect beyond that would leave them no room
 
 
 def study(
@@ -126,11 +126,16 @@ def _effects(
 
 
 def _far_effects(rows: pd.DataFrame, single: dict[str, pd.Series]) -> set[str]:
-    """The variants whose effects are so large that on one scale with them the others could not be told apart."""
-    intervals = rows[["difference", "low", "high"]].abs().max(axis=1)
-    seeds = pd.Series({name: differences.abs().max() for name, differences in single.items()}, dtype=float)
-    typical = pd.concat([intervals, seeds], axis=1).max(axis=1).median()
-    return set(rows.index[rows["difference"].abs() > FAR * typical]) if typical > 0 else set()
+    """The variants whose effects are so large that on one scale with them the others, at least half, could not be told
+    apart."""
+    smallest_first = rows["difference"].abs().sort_values().dropna()
+    on_scale, scale = max(2, -(-len(smallest_first) // 2)), 0.0
+    for place, (name, size) in enumerate(smallest_first.items()):
+        if place >= on_scale and size > FAR * scale:
+            return set(smallest_first.index[place:])
+        ends = rows.loc[name, ["low", "high"]].abs().max()
+        scale = max(scale, size, single[name].abs().max(), 0.0 if pd.isna(ends) else ends)
+    return set()
 
 
 def _at_border(axis: Axes, row: pd.Series, place: int, face: str) -> None:
