@@ -14,7 +14,7 @@ from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
 PANELS = 3  # of effects in a row
-FAR = 2  # times as far as all smaller effects reach: an effect beyond that would leave them no room
+FAR = 2.5  # times as far as all smaller effects reach: an effect beyond that would leave them no room
 
 
 def study(
