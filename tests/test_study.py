@@ -107,6 +107,15 @@ def test_a_wrong_setting_is_told_before_anything_is_trained(tmp_path, data, chan
     assert not (tmp_path / "runs").exists()
 
 
+def test_another_grid_is_another_study(tmp_path):
+    lr, temperature = (make(tmp_path, grid=grid) for grid in ({"lr": [0.1]}, {"temperature": [0.1]}))
+    assert lr.name != temperature.name
+    make(tmp_path, name="mine", grid={"lr": [0.1]}).save()
+    make(tmp_path, name="mine", grid={"lr": [0.1, 0.2]}).save()
+    with pytest.raises(FileExistsError, match="another study of this name"):
+        make(tmp_path, name="mine", grid={"queue": [16]}).save()
+
+
 def test_no_method_no_seeds_no_such_baseline(tmp_path):
     with pytest.raises(ValueError, match="no method: give base"):
         Study({}, {"queue": [8]}, out=tmp_path)
@@ -214,8 +223,17 @@ def test_data_without_labels_have_a_page_too(tmp_path, data):
     plain = [replace(part, labels=np.zeros(len(part), np.int64), hierarchy=one) for part in data]
     study = make(tmp_path, seeds=1, metrics=("linear", "uniformity"), grid={"lr": [0.01]}).run(*plain, progress=False)
     assert study.best()["uniformity"].notna().all() and "Best points" in study.report(tmp_path / "grid.md").read_text()
+    page = study.report(tmp_path / "grid.html").read_text()
+    assert "<h2>Best points</h2>" in page and "data:image" not in page, "its points are too many for pictures"
+    with pytest.raises(ValueError, match=r"tries fit\.lr at every point of its grid"):
+        study.changed(lr=0.1)
+    with pytest.raises(ValueError, match="is of data sets of your own"):
+        study.changed(data="cifar100")
     study = make(tmp_path, seeds=1, metrics=("linear", "uniformity")).run(*plain, progress=False)
     assert study.summary()["metric"].unique().tolist() == ["uniformity"]
+    with pytest.raises(ValueError, match="Unknown metric 'linear'"):
+        study.summary("linear")
+    assert study.plot().axes[0].get_title(loc="left").startswith("uniformity")
     assert "uniformity" in study.report().read_text()
     assert "![Effects on uniformity" in study.report(tmp_path / "page.md").read_text()
 
@@ -450,6 +468,15 @@ def test_the_page_and_the_plot(tmp_path, data):
     assert figure.axes[0].get_title(loc="left") == f"knn group\nplain: {mean:.2f}"
     with pytest.raises(ValueError, match="Unknown metric 'colour'"):
         study.plot("colour")
+
+
+def test_few_labels_are_numbers_and_their_way_is_said(tmp_path, data):
+    few = {"label_fractions": [0.5], "label_draws": 1}
+    study = make(tmp_path, {"few": few, "all": {}}, seeds=1, metrics=("linear", "50 % labels linear"))
+    text = study.run(*data, progress=False).report(tmp_path / "page.md").read_text()
+    assert "; few labels: 1 draws of each share, a frozen probe" in text and "### 50 % labels linear (%)" in text
+    mean = study.summary("50 % labels linear").set_index("variant")["mean"]
+    assert 0 < mean["few"].max() <= 100 and mean["all"].isna().all()
 
 
 def test_every_ready_made_study_is_valid(tmp_path, data):

@@ -95,6 +95,17 @@ OVERALL = (
 # fmt: on
 
 
+def decimals(metric: str) -> int:
+    """How many decimals of a metric are worth showing: two of per cents, three else. Those that are not defined as a
+    whole, as recalls under a class, are shares.
+
+    Example:
+        >>> decimals("linear"), decimals("mistake_height")
+        (2, 3)
+    """
+    return 2 if next((own.unit for own in (*PER_LEVEL, *OVERALL) if own.name == metric), "%") == "%" else 3
+
+
 def definitions() -> pd.DataFrame:
     """All metrics of a report: unit, which way is better, definition.
 

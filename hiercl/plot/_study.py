@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hiercl.metrics.definitions import decimals
 from hiercl.plot._canvas import SMALL, TITLE, WIDTH, light, new_figure, readable
 from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
 
@@ -28,8 +29,8 @@ def study(
     """Effects on a metric at every level, above; learning curves, and the metric against training time, below.
 
     Above, a panel for each level: the mean difference of every variant to its baseline over the seeds that both have,
-    with its 95 % bootstrap interval; a full dot where that says better or worse, a hollow one where it does not or
-    where there are too few seeds. The grey dots are the single seeds. An effect far beyond the others is an arrow at
+    with its 95 % bootstrap interval; a full dot where there is a verdict, a hollow one where it is undecided or
+    there are too few seeds. The grey dots are the single seeds. An effect far beyond the others is an arrow at
     the border, with its numbers. Below, at the right: mean and standard deviation over seeds, at the seconds of the
     fastest.
 
@@ -58,14 +59,14 @@ def study(
     names = {name: textwrap.fill(readable(name), NAME_WIDTH) for name in variants}
     compared = _compared(variants, baselines, names)
     columns = min(PANELS, len(levels))
-    high = -(-len(levels) // columns)
+    panel_rows = -(-len(levels) // columns)
     lines = sum(text.count("\n") + 1 for text in compared.values())
-    upper = high * (0.9 + 0.2 * max(2, lines))
+    upper = panel_rows * (0.9 + 0.2 * max(2, lines))
     lower = max(3.0, 0.16 * sum(text.count("\n") + 1 for text in names.values()) + 0.8)
     figure = new_figure(WIDTH, upper + lower + 0.5, layout="constrained")
     figure.suptitle(f"{readable(title)}: {metric}", size=TITLE, weight="bold", color=TEXT, x=0.01, ha="left")
     top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])
-    axes = top.subplots(high, columns, squeeze=False, sharey=True)
+    axes = top.subplots(panel_rows, columns, squeeze=False, sharey=True)
     for axis, level in zip(axes.flat, levels, strict=False):
         _effects(axis, rows[rows["level"] == level].set_index("variant"), done, (metric, level), baselines, compared)
     for axis in axes.flat[len(levels) :]:
@@ -105,7 +106,7 @@ def _effects(
         row = rows.loc[name]
         face = TEXT if row["verdict"] in ("better", "worse", "more", "less") else "white"
         if name in far:
-            _at_border(axis, row, place, face)
+            _at_border(axis, row, place, face, decimals(key[0]))
             continue
         axis.plot(single[name], np.full(len(single[name]), place), "o", color="#BBBBBB", markersize=3, zorder=1)
         if pd.isna(row["difference"]):
@@ -119,7 +120,8 @@ def _effects(
     title = column
     if len(against) == 1:
         base = against.pop()
-        title += "\n" + textwrap.fill(f"{readable(base)}: {values[base].mean():.2f}", NAME_WIDTH + 6)
+        mean = f"{values[base].mean():.{decimals(key[0])}f}"
+        title += "\n" + textwrap.fill(f"{readable(base)}: {mean}", NAME_WIDTH + 6)
     axis.set_title(title, size=SMALL + 1, color=TEXT, loc="left")
     axis.set_xlabel("difference", size=SMALL)
     light(axis, grid="x")
@@ -131,14 +133,14 @@ def _far_effects(rows: pd.DataFrame, single: dict[str, pd.Series]) -> set[str]:
     smallest_first = rows["difference"].abs().sort_values().dropna()
     on_scale, scale = max(2, -(-len(smallest_first) // 2)), 0.0
     for place, (name, size) in enumerate(smallest_first.items()):
-        if place >= on_scale and size > FAR * scale:
+        if place >= on_scale and size > FAR * scale > 0:
             return set(smallest_first.index[place:])
         ends = rows.loc[name, ["low", "high"]].abs().max()
         scale = max(scale, size, single[name].abs().max(), 0.0 if pd.isna(ends) else ends)
     return set()
 
 
-def _at_border(axis: Axes, row: pd.Series, place: int, face: str) -> None:
+def _at_border(axis: Axes, row: pd.Series, place: int, face: str, digits: int) -> None:
     """An effect beyond the scale: where it lies, and its numbers."""
     lower = row["difference"] < 0
     beside = axis.get_yaxis_transform()  # x in shares of the panel
@@ -152,8 +154,8 @@ def _at_border(axis: Axes, row: pd.Series, place: int, face: str) -> None:
         transform=beside,
         zorder=3,
     )
-    text = f"{row['difference']:+.2f}"
-    text += "" if pd.isna(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+    text = f"{row['difference']:+.{digits}f}"
+    text += "" if pd.isna(row["low"]) else f" [{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
     axis.text(
         0.05 if lower else 0.95,
         place,

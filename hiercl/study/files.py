@@ -60,7 +60,8 @@ def write(path: Path, content: dict[str, Any]) -> None:
     if path.exists():
         there = json.loads(path.read_text())
         both = there.get("variants", {}).keys() & content["variants"].keys()
-        if not both or any(there["variants"][name] != content["variants"][name] for name in both):
+        same_grid = there.get("grid", {}).keys() == content["grid"].keys()
+        if not both or not same_grid or any(there["variants"][name] != content["variants"][name] for name in both):
             raise FileExistsError(
                 f"{path} is another study of this name, with other variants: choose another name=, or remove that "
                 "file if it is not needed (its runs stay, and are shared)."

@@ -11,7 +11,7 @@ from hiercl.metrics import definitions
 from hiercl.report import Report
 from hiercl.settings import unknown
 from hiercl.study.effects import effect
-from hiercl.study.plan import SHOWN, Member, Plan
+from hiercl.study.plan import Member, Plan
 from hiercl.study.running import DONE, FAILED, Place, cost, history_of
 from hiercl.study.variants import in_words
 
@@ -59,14 +59,15 @@ def _changes(variants: Mapping[str, Mapping[str, Any]], variant: str) -> dict[st
 
 def summary(plan: Plan, metrics: str | Sequence[str] | None = None, against: str | None = None) -> pd.DataFrame:
     """:meth:`hiercl.Study.summary`."""
-    metrics = plan.metrics if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    asked = () if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    metrics = asked or plan.metrics
     baselines = plan.against(against)
     found = {(m.variant, m.seed): numbers(m.place) for m in plan.members() if m.place.state == DONE}
     keys = list(dict.fromkeys(key for values in found.values() for key in values))
     names = dict.fromkeys(metric for metric, _ in keys)
     if found:
         for metric in metrics:
-            if metric not in names and metric not in SHOWN:  # which data without labels have not
+            if metric not in names and (asked or metric not in definitions().index):  # data without labels have few
                 raise unknown("metric", metric, names)
     shown = [key for key in keys if key[0] in metrics]
     rows = [_effect_row(plan, name, baselines.get(name), key, found) for name in plan.variants for key in shown]
@@ -94,12 +95,12 @@ def best(plan: Plan, metric: str | None = None) -> pd.DataFrame:
     """:meth:`hiercl.Study.best`."""
     if not plan.grid:
         raise ValueError(f"{plan.name} has no grid= to find the best point of.")
-    metrics = plan.metrics if metric is None else (metric,)
-    rows = summary(plan, metrics)
+    rows = summary(plan, metric)
     rows = rows[rows["n"] > 0]
     if rows.empty:
-        raise ValueError(f"no run of {plan.name} that is done has {' or '.join(map(repr, metrics))}.")
-    metric = next(name for name in metrics if name in set(rows["metric"]))
+        asked = plan.metrics if metric is None else (metric,)
+        raise ValueError(f"no run of {plan.name} that is done has {' or '.join(map(repr, asked))}.")
+    metric = first(rows, plan.metrics) if metric is None else metric
     rows = rows[rows["metric"] == metric]
     means = rows.groupby("variant", sort=False).agg(mean=("mean", "mean"), seeds=("n", "min"))
     lower = definitions()["better"].get(metric) == "lower"
@@ -112,6 +113,11 @@ def best(plan: Plan, metric: str | None = None) -> pd.DataFrame:
             row = {"variant": name, **point, metric: own["mean"][where], "seeds": own["seeds"][where]}
             found.append(row | {"points": len(own)})
     return pd.DataFrame(found)
+
+
+def first(rows: pd.DataFrame, metrics: Sequence[str]) -> str:
+    """The first of these metrics that a summary has, else the first."""
+    return next((name for name in metrics if name in set(rows["metric"])), metrics[0])
 
 
 def histories(plan: Plan) -> pd.DataFrame:

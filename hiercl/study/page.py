@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from hiercl.metrics import definitions
+from hiercl.metrics.definitions import decimals
 from hiercl.report import Report
 from hiercl.study import outcome
+from hiercl.study.configurations import JudgedConfig
 from hiercl.study.plan import Plan
+from hiercl.study.running import DONE
 from hiercl.study.variants import in_words
 
 if TYPE_CHECKING:
@@ -32,9 +35,8 @@ tr:nth-child(even) td { background: #f5f5f5; } tr:nth-child(odd) td { background
 td span { white-space: nowrap; } td:first-child { position: sticky; left: 0; min-width: 8rem; }
 .scroll { overflow-x: auto; } pre { font-size: .8rem; }
 .better { color: #00538a; font-weight: 600; } .worse { color: #a33d00; font-weight: 600; } .muted { color: #6e6e6e; }
+.more, .less { font-weight: 600; }
 """
-
-
 WHICH_TEST = {"held out": ", held out of training,", "unseen": ", whose classes were not trained on,"}
 EXPLAINED = (
     "Mean ± standard deviation (seeds); difference {base} over the same seeds, with its 95 % bootstrap interval. "
@@ -44,25 +46,29 @@ EXPLAINED = (
 
 
 def write_page(plan: Plan, path: Path) -> Path:
-    """Question, protocol, effects, figures, all runs and all configurations of a study, in one file; and beside it
+    """Question, protocol, effects, figures, in HTML all runs and all configurations as well, in one file; and beside it
     the table of all runs, as CSV, and the picture of a page in Markdown, as PNG.
 
     Raises:
         ValueError: no run of the study is done, or the path ends in neither .html nor .md.
     """
     table = outcome.table(plan)
-    if "done" not in set(table["state"]):
+    if DONE not in set(table["state"]):
         raise ValueError(f"no run of {plan.name!r} is done yet: call run() first.")
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"{path}: a page is .html or .md.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = _html(plan, table) if path.suffix == ".html" else _markdown(plan, table, path.with_suffix(".png"))
+    summary = outcome.summary(plan)
+    if path.suffix == ".html":
+        text = _html(plan, table, summary)
+    else:
+        text = _markdown(plan, table, summary, path.with_suffix(".png"))
     path.write_text(text, encoding="utf-8")
     table.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
     return path
 
 
-def _markdown(plan: Plan, table: pd.DataFrame, picture: Path) -> str:
+def _markdown(plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, picture: Path) -> str:
     """What variants are, a picture, and a table for every metric: a row a variant, a column a level."""
     parts = [f"# {plan.name}", plan.question, protocol(plan, table)]
     common, settings = _settings(plan)
@@ -73,14 +79,12 @@ def _markdown(plan: Plan, table: pd.DataFrame, picture: Path) -> str:
     common = f"All of them: `{common}`; what" if common else "What"
     parts += ["## Variants", f"{common} is not said is the default{grid}.", _lines(settings)]
     parts += ["## Effects", EXPLAINED.format(base="to the variant that is named")]
-    if not plan.grid:  # whose points are too many for one
-        for metric, figure in _figures(plan, table, most=1).items():
-            figure.savefig(picture, dpi=90)
-            parts += [f"![Effects on {metric}, learning curves, accuracy against time]({picture.name})"]
-    for metric in plan.metrics:
-        summary, unit = outcome.summary(plan, metric), _unit(metric)
-        if len(summary):
-            parts += [f"### {metric}{unit and f' ({unit})'}", _markdown_table(summary)]
+    for metric, figure in _figures(plan, table, summary, most=1).items():
+        figure.savefig(picture, dpi=90)
+        parts += [f"![Effects on {metric}, learning curves, accuracy against time]({picture.name})"]
+    for metric, rows in _by_metric(plan, summary).items():
+        unit = definitions()["unit"].get(metric, "%")  # those that are not defined as a whole are shares
+        parts += [f"### {metric}{unit and f' ({unit})'}", _markdown_table(rows)]
     if plan.grid:
         parts += ["## Best points", _lines(outcome.best(plan).map(_short))]
     times = table.groupby("variant", sort=False)[["cpu_seconds", "judging_seconds"]].median().round().reset_index()
@@ -124,22 +128,29 @@ def _lines(table: pd.DataFrame) -> str:
 
 
 def _short(value: object) -> object:
-    return f"{value:.4g}" if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return "" if pd.isna(value) else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _figures(plan: Plan, table: pd.DataFrame, most: int) -> dict[str, Figure]:
-    """A picture for each of the first metrics that its runs have."""
+def _by_metric(plan: Plan, summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each of its metrics that its runs have."""
+    found = dict(iter(summary.groupby("metric")))
+    return {metric: found[metric] for metric in plan.metrics if metric in found}
+
+
+def _figures(plan: Plan, table: pd.DataFrame, summary: pd.DataFrame, most: int) -> dict[str, Figure]:
+    """A picture for each of the first metrics; none of a grid, whose points are too many for one."""
     from hiercl import plot
 
     histories, figures = outcome.histories(plan), {}
-    for metric in plan.metrics:
-        if len(figures) < most and len(summary := outcome.summary(plan, metric)):
-            figures[metric] = plot.study(summary, table, histories, metric, plan.baselines, plan.name)
+    for metric, rows in [] if plan.grid else list(_by_metric(plan, summary).items())[:most]:
+        figures[metric] = plot.study(rows, table, histories, metric, plan.baselines, plan.name)
     return figures
 
 
-def _html(plan: Plan, table: pd.DataFrame) -> str:
-    figures = _figures(plan, table, MOST_FIGURES)
+def _html(plan: Plan, table: pd.DataFrame, summary: pd.DataFrame) -> str:
+    figures = _figures(plan, table, summary, MOST_FIGURES)
     against = set(plan.baselines.values())
     base = f"to <b>{html.escape(against.pop())}</b>" if len(against) == 1 else "to the variant that is named"
     body = [
@@ -148,11 +159,11 @@ def _html(plan: Plan, table: pd.DataFrame) -> str:
         f"<p class=muted>{html.escape(protocol(plan, table))}</p>",
         "<h2>Effects</h2>",
         f"<p class=muted>{EXPLAINED.format(base=base)}</p>",
-        _scrolling(effects_table(outcome.summary(plan), several=len(set(plan.baselines.values())) > 1)),
-        "<h2>Pictures</h2>",
+        _scrolling(effects_table(summary, several=len(set(plan.baselines.values())) > 1)),
+        f"<h2>Best points</h2>{_scrolling(_html_table(outcome.best(plan)))}" if plan.grid else "<h2>Pictures</h2>",
         *(_image(figure, f"{plan.name}: effects on {metric}") for metric, figure in figures.items()),
         "<h2>Runs</h2>",
-        _scrolling(table.to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")),
+        _scrolling(_html_table(table)),
         "<h2>Configurations</h2>",
         *_configurations(plan),
     ]
@@ -162,16 +173,17 @@ def _html(plan: Plan, table: pd.DataFrame) -> str:
 
 def protocol(plan: Plan, table: pd.DataFrame) -> str:
     """What its numbers belong to, in a few sentences; where runs differ, all that occurs."""
-    done = [member for member in plan.members() if member.place.state == "done"]
+    done = [member for member in plan.members() if member.place.state == DONE]
     runs = [json.loads((member.place.folder / "run" / "config.json").read_text()) for member in done]
     protocols = [Report.load(member.place.report).protocol for member in done]
     trained = [f"{run['setting']['items']:,} training items of {run['data']['name']}" for run in runs]
     judged = [_judged(member.configuration.data.judged_on, p) for member, p in zip(done, protocols, strict=True)]
-    p = protocols[0]
     trained_by = [environment for p in protocols for environment in _continued(p["run_environment"])]
     judged_by = [p["environment"] for p in protocols]
     features = [f"{p['features']}, {p['precision']} on {p['device']}" for p in protocols]
+    probes = [f"λ from {p['linear_penalties']} on a fifth of the labelled items" for p in protocols]
     votes = [f"k = {p['knn_k']}, T = {p['knn_temperature']}" for p in protocols]
+    few = [_few(member.configuration.judged, p["fine_tune"]) for member, p in zip(done, protocols, strict=True)]
     states = table["state"].value_counts()
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
 
@@ -183,8 +195,8 @@ def protocol(plan: Plan, table: pd.DataFrame) -> str:
     return (
         f"{len(plan.variants)} variants, seeds {', '.join(map(str, plan.seeds))}: {counts}. "
         f"{_all_of(trained)}; judged by {_all_of(judged)}; "
-        f"{_all_of(features)}; linear probe: L-BFGS, λ from "
-        f"{p['linear_penalties']} on a fifth of the labelled items; kNN: {_all_of(votes)}; "
+        f"{_all_of(features)}; linear probe: L-BFGS, {_all_of(probes)}; kNN: {_all_of(votes)}; "
+        f"{_all_of(filter(None, few))}"
         f"{values('fit', 'encoder')}, "
         f"{values('fit', 'epochs')} epochs, batch {values('fit', 'batch')}, {values('fit', 'optimiser')}, views of "
         f"{values('views', 'crop', 'points')}; torch {_all_of(own['torch'] for own in trained_by)}; commits of hiercl: "
@@ -202,6 +214,17 @@ def _commit(environment: dict) -> str:
     """Short, with what follows it: " with changes"."""
     commit = environment["git_commit"] or "unknown"
     return commit[:10] + commit[40:]
+
+
+def _few(judged: JudgedConfig, fine_tune: dict | None) -> str:
+    """How few labels were learnt from, in words; empty where that was not asked."""
+    if fine_tune is None:
+        return ""
+    return (
+        f"few labels: {judged.label_draws} draws of each share, a frozen probe whose λ the number of labels gives "
+        f"(hiercl.few_labels), and fine-tuning of all weights, {fine_tune['epochs']} epochs and at most "
+        f"{fine_tune['most_steps']} steps; "
+    )
 
 
 def _judged(judged_on: str, protocol: dict) -> str:
@@ -240,28 +263,22 @@ def _cell_parts(row: dict) -> list[tuple[list[str], str]]:
     """The number and the effect of a cell, in words that stay whole, each with its style."""
     if not row["n"]:
         return []
-    digits = 2 if _unit(row["metric"]) == "%" else 3
+    digits = decimals(row["metric"])
     spread = f" ± {row['std']:.{digits}f}" if row["n"] > 1 else ""
     parts = [([f"{row['mean']:.{digits}f}{spread} ({row['n']})"], "number")]
     if not pd.isna(row.get("difference", float("nan"))):
         verdict = row["verdict"]
         interval = [] if pd.isna(row["low"]) else [f"[{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"]
         words = [f"{row['difference']:+.{digits}f}", *interval, verdict]
-        parts.append((words, verdict if verdict in ("better", "worse") else "muted"))
+        parts.append((words, verdict if verdict in ("better", "worse", "more", "less") else "muted"))
     return [([word.replace("-", "−") for word in words], style) for words, style in parts]
-
-
-def _unit(metric: str) -> str:
-    """Of a metric; those that are not defined as a whole, as recalls under a class, are shares."""
-    return definitions()["unit"].get(metric, "%")
 
 
 def _configurations(plan: Plan) -> list[str]:
     found = []
-    for name in plan.variants:
-        complete = plan.member(name, plan.seeds[0]).configuration.complete
-        content = html.escape(json.dumps(complete, indent=1, ensure_ascii=False))
-        found.append(f"<details><summary>{html.escape(name)}</summary><pre>{content}</pre></details>")
+    for member in plan.members()[: len(plan.variants)]:  # those of the first seed
+        content = html.escape(json.dumps(member.configuration.complete, indent=1, ensure_ascii=False))
+        found.append(f"<details><summary>{html.escape(member.variant)}</summary><pre>{content}</pre></details>")
     return found
 
 
@@ -270,6 +287,10 @@ def _image(figure: Figure, text: str) -> str:
     figure.savefig(buffer, format="png", dpi=130)
     content = base64.b64encode(buffer.getvalue()).decode()
     return f"<p><img alt='{html.escape(text, quote=True)}' src='data:image/png;base64,{content}'></p>"
+
+
+def _html_table(table: pd.DataFrame) -> str:
+    return table.to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")
 
 
 def _scrolling(table: str) -> str:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,7 +50,16 @@ class Member:
 
 
 class Plan:
-    """The variants and seeds of a :class:`~hiercl.Study`, which says what its arguments are."""
+    """The variants and seeds of a :class:`~hiercl.Study`, which says what its arguments are.
+
+    Attributes:
+        tried: name and settings of what is compared.
+        grid: settings and their values that each of these is tried with, if any.
+        points: of every point of the grid, by its name, what is tried there and the settings of the point.
+        variants: name and settings of what is run: the points of the grid, else what is tried.
+        baselines: of every variant that is compared, the name of what with.
+        given: data sets of your own (:meth:`of`).
+    """
 
     def __init__(
         self,
@@ -72,11 +82,13 @@ class Plan:
             self.variants = {name: self.tried[of] | point for name, (of, point) in self.points.items()}
             firsts = {of: name for name, (of, _) in reversed(self.points.items())}
             baseline = baseline or {name: firsts[of] for name, (of, _) in self.points.items() if name != firsts[of]}
-        self.seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(seed) for seed in seeds)
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+        self.seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+        whole = all(isinstance(seed, Integral) and seed >= 0 for seed in self.seeds)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not whole:
             raise ValueError(f"seeds={seeds!r}: give how many, at least 1, or different whole numbers of at least 0.")
         self.baselines = self._baselines(baseline)
-        asked = json.dumps([question, self._plain_variants()], sort_keys=True, default=repr)
+        parts = [question, self._plain_variants(), *([self.grid] if grid else [])]
+        asked = json.dumps(parts, sort_keys=True, default=repr)
         self.name = f"study-{hashlib.sha256(asked.encode()).hexdigest()[:8]}" if name is None else name
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"name={name!r}: it names files in {self.out}, so give a name without folders.")
@@ -142,7 +154,7 @@ class Plan:
         return self._known[data]
 
     def of(self: Own, train: HierarchicalDataset, test: HierarchicalDataset) -> Own:
-        """The study of data sets of your own, which no ``data`` names.
+        """Gives the study data sets of your own, which no ``data`` names; and gives the study itself.
 
         Raises:
             ValueError: the settings name data, or those that a saved study was made for were others.
@@ -185,7 +197,8 @@ class Plan:
             settings: as in ``base``; names with a dot as ``**{"fit.lr": 0.01}``.
 
         Raises:
-            ValueError: a setting that is not known, or one that variants differ in.
+            ValueError: a setting that is not known, one that variants differ in or that the grid tries, or other data
+                for a study of data sets of your own.
 
         Example:
             >>> study = hiercl.Study.ready("labels").changed(epochs=100, encoder="resnet18")
@@ -193,6 +206,10 @@ class Plan:
         changed = {}
         for variant, own in self.tried.items():
             new = canonical(settings, own["method.name"])
+            if tried := new.keys() & canonical(self.grid, own["method.name"]).keys():
+                raise ValueError(f"{self.name} tries {min(tried)} at every point of its grid: change the grid.")
+            if "data.name" in new and (self.given or self._expected):
+                raise ValueError(f"{self.name} is of data sets of your own: make a study with data= in its base.")
             if own.get("fit.epochs") == 0:  # what is not trained has no training that could be longer
                 new.pop("fit.epochs", None)
             for setting in new:
@@ -211,7 +228,8 @@ class Plan:
     # ---- on disk ----
 
     def save(self) -> Path:
-        """Writes ``out/NAME.json``: what was asked, so that :meth:`load` gives the study back.
+        """Writes ``out/NAME.json``: what was asked, so that :meth:`load` gives the study back. Of functions only the
+        names are written: a study of functions of your own is made again by the code that made it.
 
         Raises:
             FileExistsError: another study of this name is there, with other variants.

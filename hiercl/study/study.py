@@ -87,12 +87,17 @@ class Study(Plan):
 
         Args:
             train, test: data sets of your own (:meth:`of`).
-            n_jobs: runs at a time, one thread each. Inside ``joblib.parallel_config(backend="dask")`` (or "ray") they
-                go to that cluster, whose machines must see the same ``out``, with one thread a worker.
+            n_jobs: runs at a time. One has all threads; several have one thread each, and inside
+                ``joblib.parallel_config(backend="dask")`` (or "ray") go to that cluster, whose machines must see the
+                same ``out``.
             dry: only print what would be run and how long it would take.
             progress: whether to show a progress bar.
             after_run: is called with the study after every run.
             after_epoch: is called after every epoch, with ``n_jobs=1``; it may raise KeyboardInterrupt to stop.
+
+        Raises:
+            ValueError: one of train and test without the other, or what :meth:`of` or :meth:`members` raise.
+            FileExistsError: another study of this name is in ``out``, with other variants.
         """
         if (train is None) != (test is None):
             raise ValueError("give both train and test, or neither.")
@@ -100,7 +105,8 @@ class Study(Plan):
             self.of(train, test)
         missing = self.missing()
         if dry:
-            print(self.estimate().describe(len(self.members()), [f"{m.variant}, seed {m.seed}" for m in missing]))
+            expected = estimate([m.configuration for m in missing], self.runs_folder, self.given)
+            print(expected.describe(len(self.members()), [f"{m.variant}, seed {m.seed}" for m in missing]))
             return self
         self.save()
         bar = tqdm(total=len(missing), desc=self.name, unit="run", disable=not progress)
@@ -126,7 +132,7 @@ class Study(Plan):
         return self
 
     def _made(self, missing: list[Member], n_jobs: int, after_epoch: Callable | None) -> Iterator[str]:
-        """The states of runs as they end; those that another process makes just now come last."""
+        """The states of runs as they end. Of one at a time, those that another process makes just now come last."""
         if n_jobs != 1:
             work = (delayed(one)(m.configuration, self.runs_folder, self.given, True, 1) for m in missing)
             as_they_end = getattr(get_active_backend()[0], "supports_return_generator", False)  # Ray's cannot
@@ -182,8 +188,8 @@ class Study(Plan):
             metric: by default the first of the study's that its runs have.
 
         Returns:
-            Columns ``variant``, the settings of the grid, ``metric``, ``seeds``, and ``points``: how many have
-            runs that are done. Of equals the first.
+            Columns ``variant``, the settings of the grid, the mean under the metric's name, ``seeds``, and ``points``:
+            how many have runs that are done. Of equals the first.
 
         Raises:
             ValueError: the study has no grid, or no run has this number.
@@ -198,21 +204,26 @@ class Study(Plan):
         """Effects with intervals at every level, learning curves, accuracy against time (:func:`hiercl.plot.study`).
 
         Args:
-            metric: by default the first of the study.
+            metric: by default the first of the study's that its runs have.
             against: the variant that all others are compared with, in place of their own baselines.
+
+        Raises:
+            ValueError: a metric that no run has, no run is done yet, or no such variant.
         """
         from hiercl import plot
 
-        metric, baselines = self.metrics[0] if metric is None else metric, self.against(against)
-        return plot.study(self.summary(metric, against), self.table(), self.histories(), metric, baselines, self.name)
+        summary = self.summary(metric, against)
+        metric = outcome.first(summary, self.metrics) if metric is None else metric
+        return plot.study(summary, self.table(), self.histories(), metric, self.against(against), self.name)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes one self-contained page: question, protocol, tables, figures, every configuration; beside it the table
         of all runs as CSV.
 
         Args:
-            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has one picture beside it
-                (none of a grid), no single runs, and of the configurations what variants differ in.
+            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has one picture beside it, no
+                single runs, and of the configurations what variants differ in. A grid has too many points for pictures,
+                and a table of the best instead.
 
         Raises:
             ValueError: no run is done yet, or the path ends otherwise.
@@ -220,6 +231,4 @@ class Study(Plan):
         return write_page(self, Path(path) if path else self.out / f"{self.name}.html")
 
     def __repr__(self) -> str:
-        done = len(list(self.runs_folder.glob("*/report-*")))
-        size = f"{len(self.variants)} variants x {len(self.seeds)} seeds"
-        return f"Study({self.name!r}: {size}; {done} reports in {self.out})"
+        return f"Study({self.name!r}: {len(self.variants)} variants x {len(self.seeds)} seeds, in {self.out})"
