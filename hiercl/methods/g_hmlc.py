@@ -99,11 +99,7 @@ class GHMLC(HMC):
 
     What was found
         On CIFAR-100 (all classes, 100 pictures each, five seeds; README, "Results") the mixture does *not* beat a
-        random split of the features, nor HMC without masks. A search for a place where it would
-        (``benchmarks/mask_search.py``: 24 arms of one seed: backbone channels, a head or a linear head a level,
-        rectified features, raw, label-free and soft masks, free sizes with refits, masks for every superclass) found
-        none whose lead over its random split is beyond the noise of a seed at both levels. So the default stays what
-        the paper's words suggest, and is no recommendation.
+        random split of the features, nor HMC without masks.
     """
 
     name = "g_hmlc"
