@@ -128,9 +128,11 @@ def _lines(table: pd.DataFrame) -> str:
 
 
 def _short(value: object) -> object:
+    if value is None or pd.isna(value):
+        return ""
     if not isinstance(value, float):
         return value
-    return "" if pd.isna(value) else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _by_metric(plan: Plan, summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -290,7 +292,7 @@ def _image(figure: Figure, text: str) -> str:
 
 
 def _html_table(table: pd.DataFrame) -> str:
-    return table.to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")
+    return table.map(_short).to_html(index=False)
 
 
 def _scrolling(table: str) -> str:
