@@ -69,7 +69,7 @@ def fit_masks(
       highest responsibility for it among the dimensions of levels that can spare one.
 
     Source: the mixture and hard masks are the paper's (Ott et al., arXiv 2510.00837, abstract and summaries); the
-    matching and the sizes are ours: free sizes on raw ratios did worse than a random split.
+    matching and the sizes are ours.
 
     Args:
         descriptor: a point for every dimension, from :func:`describe`.
