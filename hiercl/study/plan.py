@@ -86,6 +86,7 @@ class Plan:
         whole = all(isinstance(seed, Integral) and seed >= 0 for seed in self.seeds)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not whole:
             raise ValueError(f"seeds={seeds!r}: give how many, at least 1, or different whole numbers of at least 0.")
+        self.seeds = tuple(map(int, self.seeds))  # numpy's integers are no JSON
         self.baselines = self._baselines(baseline)
         parts = [question, self._plain_variants(), *([self.grid] if grid else [])]
         asked = json.dumps(parts, sort_keys=True, default=repr)
