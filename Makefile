@@ -39,7 +39,7 @@ notebooks: .venv/ready  ## Make the notebooks from their sources, executed: what
 	$(BIN)/python notebooks/build.py $(NAMES)
 
 bench: .venv/ready  ## Speed, as ratios measured side by side.
-	$(BIN)/hiercl bench
+	$(BIN)/python benchmarks/speed.py
 
 clean:
 	rm -rf .venv runs

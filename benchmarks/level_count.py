@@ -22,8 +22,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from hiercl.descriptors import WITH_LABELS, WITHOUT_LABELS
-from hiercl.level_count import propose_levels
+from hiercl.methods.labels.descriptors import WITH_LABELS, WITHOUT_LABELS
+from hiercl.methods.labels.level_count import propose_levels
 
 RESULTS = Path(__file__).with_name("level_count_results.md")
 ENCODERS = Path(__file__).with_name("level_count_encoders.md")

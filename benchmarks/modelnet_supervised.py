@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/modelnet_supervised.py --encoders pointnet_vanilla pointnet dgcnn --epochs 40
 
-Every encoder is trained from scratch with a linear head on the leaf classes (hiercl.fine_tuning.fine_tune), and judged
+Every encoder is trained from scratch with a linear head on the leaf classes (hiercl.evaluation.fine_tune), and judged
 on the test shapes, with all points and with as many as in training: the 20 nearest points of DGCNN's graph reach far
 in a thin cloud and not in a dense one, so that a network trained on thin ones may be lost among dense ones. Published,
 on all of ModelNet40 with 1,024 points: PointNet 89.2 %, vanilla 87.1 %, DGCNN 92.9 %; with classifiers of three layers
@@ -27,8 +27,8 @@ import hiercl
 from hiercl import metrics
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import make_encoder
-from hiercl.environment import git_commit
-from hiercl.fine_tuning import FineTuneConfig, FineTuned, fine_tune
+from hiercl.evaluation.fine_tuning import FineTuneConfig, FineTuned, fine_tune
+from hiercl.runtime.environment import git_commit
 
 HERE = Path(__file__).parent
 SETTINGS = ("data", "least", "epochs", "points", "rotation", "batch", "lr", "head_lr", "weight_decay")

@@ -27,8 +27,9 @@ import numpy as np
 import tyro
 
 import hiercl
-from hiercl import methods, zoo
+from hiercl import methods
 from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders import zoo
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "csml": {"epochs": 5},

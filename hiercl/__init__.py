@@ -18,37 +18,37 @@ _HOME = {
     "load": "datasets",
     "Pairs": "pairs",
     "audit": "pairs",
-    "info_nce": "losses",
-    "PrototypeTree": "prototypes",
-    "Run": "runs",
-    "load_run": "runs",
-    "FitConfig": "optimisation",
+    "info_nce": "pairs",
+    "PrototypeTree": "clustering",
+    "Run": "training",
+    "load_run": "training",
+    "FitConfig": "training",
     "fit": "training",
-    "FineTuneConfig": "fine_tuning",
-    "pretrained": "zoo",
-    "pretrained_names": "zoo",
-    "Report": "report",
-    "embed": "embedding",
+    "FineTuneConfig": "evaluation",
+    "pretrained": "encoders.zoo",
+    "pretrained_names": "encoders.zoo",
+    "Report": "evaluation",
+    "embed": "encoders",
     "evaluate": "evaluation",
     "Study": "study",
 }
-_MODULES = (
-    "datasets",
-    "descriptors",
-    "encoders",
-    "exercises",
-    "explore",
-    "feature_masks",
-    "gates",
-    "level_count",
-    "masks",
-    "methods",
-    "metrics",
-    "pairs",
-    "plot",
-    "study",
-    "views",
-)
+_MODULES = {
+    "datasets": "datasets",
+    "descriptors": "methods.labels.descriptors",
+    "encoders": "encoders",
+    "exercises": "exercises",
+    "explore": "explore",
+    "feature_masks": "evaluation.feature_masks",
+    "gates": "methods.labels.gates",
+    "level_count": "methods.labels.level_count",
+    "masks": "methods.labels.masks",
+    "methods": "methods",
+    "metrics": "metrics",
+    "pairs": "pairs",
+    "plot": "plot",
+    "study": "study",
+    "views": "views",
+}
 
 __all__ = [*_HOME, *_MODULES]
 
@@ -57,7 +57,7 @@ def __getattr__(name: str):
     if name in _HOME:
         return getattr(importlib.import_module(f"hiercl.{_HOME[name]}"), name)
     if name in _MODULES:
-        return importlib.import_module(f"hiercl.{name}")
+        return importlib.import_module(f"hiercl.{_MODULES[name]}")
     raise AttributeError(f"hiercl has no {name!r}; it has {', '.join(__all__)}.")
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``hiercl data | train | evaluate | study | demo | bench``."""
+"""The command line: ``hiercl data | train | evaluate | study | demo``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import tyro
 
 from hiercl import methods
-from hiercl.bench import BenchConfig, bench
 from hiercl.datasets import HierarchicalDataset, data_root, load, names
 from hiercl.demo import demo
 from hiercl.evaluation import evaluate
-from hiercl.optimisation import FitConfig
-from hiercl.processes import Processes
-from hiercl.runs import load_run
+from hiercl.runtime.processes import Processes
 from hiercl.study import Study
-from hiercl.training import fit, pick_device
+from hiercl.training import FitConfig, fit, load_run, pick_device
 from hiercl.views import PointViewConfig, ViewConfig
 
 
@@ -167,20 +164,6 @@ class Demo:
         demo(self.out)
 
 
-@dataclass(frozen=True)
-class Bench(BenchConfig):
-    """Measure how fast the package is, as ratios, side by side in one run."""
-
-    out: Path = Path("runs/bench.json")
-    """Where the figures go."""
-
-    def run(self) -> None:
-        results = bench(self)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(json.dumps(results, indent=2, default=str))
-        print(f"\nWritten to {self.out}.")
-
-
 def one_after_the_other(device: str) -> AbstractContextManager:
     """Of several processes the first one loads, and downloads and stores, before the others."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -265,7 +248,7 @@ def commands() -> Any:
     train = dataclasses.make_dataclass("Train", [("what", trainers)], namespace={"run": lambda self: self.what.run()})
     train.__doc__ = "Train a method; hiercl train METHOD --help lists its settings."
     every = {"data": Data, "train": train, "evaluate": Evaluate, "study": RunStudy}
-    every |= {"demo": Demo, "bench": Bench}
+    every |= {"demo": Demo}
     return Union[tuple(choice(name, command) for name, command in every.items())]  # noqa: UP007
 
 

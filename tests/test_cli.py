@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from plain import plain_removals
+from speed import BenchConfig, SelectionCase, random_tree, throughput
 
-from hiercl.bench import BenchConfig, SelectionCase, plain_removals, random_tree, throughput
 from hiercl.cli import main
 from hiercl.datasets import write_store
-from hiercl.datasets.modelnet import hierarchy
+from hiercl.datasets.modelnet.reading import hierarchy
 
 
 def run(capsys, *arguments: str) -> str:
@@ -21,16 +22,14 @@ def run(capsys, *arguments: str) -> str:
     return str(capsys.readouterr())
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["study"], ["demo"], ["bench"]]
-)
+@pytest.mark.parametrize("command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["study"], ["demo"]])
 def test_help(capsys, command):
     text = run(capsys, *command, "--help")
     assert "usage: hiercl" in text
     if command == ["train", "hcsc"]:
         assert all(flag in text for flag in ("--prototypes", "--select", "--epochs", "--crop-scale", "--out"))
     if not command:
-        assert all(name in text for name in ("data", "train", "evaluate", "study", "demo", "bench"))
+        assert all(name in text for name in ("data", "train", "evaluate", "study", "demo"))
 
 
 @pytest.fixture

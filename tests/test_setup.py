@@ -1,9 +1,11 @@
 """The set-up files agree with one another, and importing the package is light."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,36 +55,70 @@ def test_every_public_name_is_there():
         _ = hiercl.fitt
 
 
-def test_imports_look_one_way():
-    """The rooms of the house in their order: a file imports only from rooms before its own."""
-    order = [
-        ("types", "settings", "processes", "streams", "environment", "allocator", "checkpoint"),
-        ("hierarchy", "hierarchy_forms"),
-        ("datasets",),
-        ("views", "norms", "encoders", "quantise", "kmeans"),
-        ("pairs", "prototypes", "probes", "metrics", "feed", "embedding"),
-        ("descriptors", "masks", "gates", "level_count", "neighbours", "mixing"),
-        ("losses",),
-        ("methods",),
-        ("optimisation", "runs", "history"),
-        ("training",),
-        ("few_labels", "fine_tuning", "zoo", "report", "feature_masks"),
-        ("evaluation",),
-        ("plot", "bench", "demo"),
-        ("study",),
-        ("explore", "exercises"),
-        ("cli", "__main__"),
+ROOMS = (
+    "runtime",
+    "hierarchy",
+    "datasets",
+    "views",
+    "encoders",
+    "pairs",
+    "clustering",
+    "metrics",
+    "methods",
+    "training",
+    "evaluation",
+    "plot",
+    "study",
+    "explore",
+    "exercises",
+    "demo",
+    "cli",
+    "__main__",
+)
+
+
+def import_graph() -> dict[str, set[str]]:
+    """For every file of the package the files that it imports, also inside functions and for type checkers."""
+    paths = {path: path.relative_to(ROOT).with_suffix("").parts for path in (ROOT / "hiercl").rglob("*.py")}
+    modules = {".".join(parts).removesuffix(".__init__"): path for path, parts in paths.items()}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        graph[module] = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute here"
+                found = {f"{node.module}.{name.name}" for name in node.names} | {node.module}
+            elif isinstance(node, ast.Import):
+                found = {name.name for name in node.names}
+            else:
+                continue
+            several = {name for name in found if name in modules}
+            graph[module] |= {name for name in several if name != node.__dict__.get("module")} or several
+    return graph
+
+
+def room_of(module: str) -> str:
+    return [*module.split("."), "hiercl"][1]
+
+
+def test_rooms_import_only_from_rooms_above_them():
+    graph = import_graph()
+    upward = [
+        f"{module} imports {other}"
+        for module, others in graph.items()
+        for other in others
+        if "hiercl" not in (room_of(module), room_of(other))
+        and ROOMS.index(room_of(other)) > ROOMS.index(room_of(module))
     ]
-    rank = {name: place for place, names in enumerate(order) for name in names}
-    for path in sorted((ROOT / "hiercl").rglob("*.py")):
-        room = path.relative_to(ROOT / "hiercl").parts[0].removesuffix(".py")
-        if room == "__init__":
-            continue
-        for imported in re.findall(r"^\s*from hiercl\.(\w+)", path.read_text(), flags=re.M):
-            assert rank[imported] <= rank[room], f"{path.name} imports hiercl.{imported}, which lies to its right"
-        for several in re.findall(r"^from hiercl import (.+)$", path.read_text(), flags=re.M):
-            for imported in several.split(", "):
-                assert rank[imported] <= rank[room], f"{path.name} imports hiercl.{imported}, which lies to its right"
+    assert not upward, upward
+    assert {room_of(module) for module in graph} - {"hiercl"} == set(ROOMS)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    try:
+        list(TopologicalSorter(import_graph()).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle: {' > '.join(error.args[1])}")
 
 
 def test_readme_defines_every_metric():

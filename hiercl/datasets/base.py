@@ -7,9 +7,10 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from hiercl.datasets.picture_files import PictureFiles
+from hiercl.datasets.pictures.files import PictureFiles
+from hiercl.datasets.store import altered, read_fields, write_store
 from hiercl.hierarchy import Hierarchy
-from hiercl.types import Bool, Float, Int, UInt8
+from hiercl.runtime.types import Bool, Float, Int, UInt8
 
 __all__ = ["HierarchicalDataset"]
 
@@ -282,15 +283,11 @@ class HierarchicalDataset:
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write the data set as an array store; see `hiercl.datasets.write_store`."""
-        from hiercl.datasets.store import write_store
-
         write_store(self, path, overwrite)
 
     @classmethod
     def load(cls, path: str | Path, mmap: bool = True, verify: bool = False) -> "HierarchicalDataset":
         """Read an array store; see `hiercl.datasets.read_store`."""
-        from hiercl.datasets.store import read_store
-
         return read_store(path, mmap, verify)
 
 
@@ -391,3 +388,21 @@ def _leaf_labels(columns: np.ndarray, hierarchy: Hierarchy) -> np.ndarray:
             f"is {hierarchy.ancestors[leaf[row], level]}, but its labels are {columns[row].tolist()}"
         )
     return leaf
+
+
+def read_store(path: str | Path, mmap: bool = True, verify: bool = False) -> HierarchicalDataset:
+    """Read an array store; the items stay on disk and are memory-mapped, unless ``mmap`` is false.
+
+    The sizes and forms of the files are always checked, their checksums only with ``verify``, which reads all of them.
+
+    Raises FileNotFoundError for a file that is missing, and RuntimeError for a file that is cut, altered or of a
+    format that this version does not know; both name the file and say what to do.
+
+    Example::
+
+        >>> train = read_store("my_data/train", verify=True)  # doctest: +SKIP
+    """
+    try:
+        return HierarchicalDataset(**read_fields(path, mmap, verify))
+    except (ValueError, TypeError) as error:
+        raise altered(Path(path), error) from error

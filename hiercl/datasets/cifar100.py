@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.datasets.store import is_store, read_store, write_store
+from hiercl.datasets.base import HierarchicalDataset, read_store
+from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
 
 __all__ = ["hierarchy", "load"]

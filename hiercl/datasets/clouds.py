@@ -5,7 +5,7 @@ Coordinates are right-handed with z up; lengths have no unit.
 
 import numpy as np
 
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 __all__ = ["area_shares", "farthest_points", "random_points", "sample_surface", "unit_sphere"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.datasets.picture_files import PictureFiles, UnreadablePictures
-from hiercl.datasets.store import is_store, read_store, write_store
+from hiercl.datasets.base import HierarchicalDataset, read_store
+from hiercl.datasets.pictures.files import PictureFiles, UnreadablePictures
+from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
 
 __all__ = ["LEVELS", "load", "read_drawings", "split"]

@@ -16,11 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.datasets.picture_files import PictureFiles
+from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.hierarchy import Hierarchy
 
-__all__ = ["FORMAT_VERSION", "is_store", "read_store", "write_store"]
+__all__ = ["FORMAT_VERSION", "is_store", "read_fields", "write_store"]
 
 FORMAT_VERSION = 1
 FILES = ("items.npy", "labels.npy", "hierarchy.json")
@@ -33,7 +32,7 @@ def is_store(path: str | Path) -> bool:
     return (Path(path) / "store.json").is_file()
 
 
-def write_store(dataset: HierarchicalDataset, path: str | Path, overwrite: bool = False) -> None:
+def write_store(dataset: Any, path: str | Path, overwrite: bool = False) -> None:
     """Write a data set as an array store, all of it or nothing.
 
     The files are written to a temporary folder beside `path`, which takes its place only when they are complete.
@@ -59,17 +58,10 @@ def write_store(dataset: HierarchicalDataset, path: str | Path, overwrite: bool 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def read_store(path: str | Path, mmap: bool = True, verify: bool = False) -> HierarchicalDataset:
-    """Read an array store; the items stay on disk and are memory-mapped, unless ``mmap`` is false.
+def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> dict[str, Any]:
+    """Read the fields of the data set in a store: items, labels, hierarchy, name, note, ids.
 
-    The sizes and forms of the files are always checked, their checksums only with ``verify``, which reads all of them.
-
-    Raises FileNotFoundError for a file that is missing, and RuntimeError for a file that is cut, altered or of a
-    format that this version does not know; both name the file and say what to do.
-
-    Example::
-
-        >>> train = read_store("my_data/train", verify=True)  # doctest: +SKIP
+    Raises FileNotFoundError and RuntimeError as `hiercl.datasets.read_store`.
     """
     path = Path(path)
     about = _read_json(path / "store.json", ("version",))
@@ -87,9 +79,17 @@ def read_store(path: str | Path, mmap: bool = True, verify: bool = False) -> Hie
     ids = _read_array(path / "ids.npy", about.get("ids"), mmap=False) if with_ids else None
     hierarchy = _read_json(path / "hierarchy.json", ("level_names", "names", "parents"))
     try:
-        return HierarchicalDataset(items, labels, Hierarchy.from_json(hierarchy), about["name"], about["note"], ids)
+        hierarchy = Hierarchy.from_json(hierarchy)
     except (ValueError, TypeError) as error:
-        raise RuntimeError(f"labels.npy, ids.npy or hierarchy.json in {path} is altered ({error}): {MEND}") from error
+        raise altered(path, error) from error
+    return {"items": items, "labels": labels, "hierarchy": hierarchy, "ids": ids} | {
+        field: about[field] for field in ("name", "note")
+    }
+
+
+def altered(path: Path, error: Exception) -> RuntimeError:
+    """The error for a store whose labels, names or hierarchy are not what was written."""
+    return RuntimeError(f"labels.npy, ids.npy or hierarchy.json in {path} is altered ({error}): {MEND}")
 
 
 # ---- writing ----
@@ -104,7 +104,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{path} exists and is no array store: it is not replaced, choose another path")
 
 
-def _write_files(dataset: HierarchicalDataset, folder: Path) -> None:
+def _write_files(dataset: Any, folder: Path) -> None:
     with _synced(folder / "items.npy") as file:
         _write_items(file, dataset.items)
     with _synced(folder / "labels.npy") as file:

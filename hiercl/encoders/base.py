@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hiercl.types import Float
+from hiercl.runtime.types import Float
 
 __all__ = ["Encoder", "Pool", "Pooling"]
 
@@ -47,8 +47,8 @@ class Encoder(nn.Module):
 
     Attributes: `width`, the size of the pooled feature; `stage_widths`, the channels of every stage, shallow to deep;
     `kind`, of the items that it takes, "images" or "points"; `norm`, what normalises its maps (a name of
-    `hiercl.norms.NORMS`); `pool`, which makes one vector of a map; buffers `mean` and `std` [channels], subtracted from
-    and divided out of pictures in [0, 1], or coordinates.
+    `hiercl.encoders.norms.NORMS`); `pool`, which makes one vector of a map; buffers `mean` and `std` [channels],
+    subtracted from and divided out of pictures in [0, 1], or coordinates.
 
     Raises: ValueError if mean and std differ in length or a std is not positive.
 

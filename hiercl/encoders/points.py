@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 __all__ = ["POINT_ENCODERS", "nearest_points", "point_block", "warn_of_thin_views"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hiercl.settings import unknown
+from hiercl.runtime.errors import unknown
 
 _CHECKS: dict[str, Callable[[Any], None]] = {}
 

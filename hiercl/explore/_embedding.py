@@ -16,7 +16,7 @@ from hiercl.explore._gallery import data_uri, gallery, row
 from hiercl.explore._widgets import needed, widgets
 from hiercl.plot._colours import TEXT, node_colours
 from hiercl.plot._maps import NAMED, agreement, name_of, place
-from hiercl.types import Float
+from hiercl.runtime.types import Float
 
 SHOWN = 24  # pictures of what is selected
 COLUMNS, HEIGHT, ALONE = 3, 320, 440  # maps in a row; pixels of each of several, and of one alone

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.evaluation import FeatureMasks, feature_masks, mask_separation
 from hiercl.explore._widgets import needed, png, widgets
-from hiercl.feature_masks import FeatureMasks, feature_masks, mask_separation
 from hiercl.plot._canvas import WIDTH, items_name, panels, readable
 from hiercl.plot._masks import DRAWS, MEASURES, draw_separation, legend
 from hiercl.plot._masks import percent as as_percent
-from hiercl.runs import Run
+from hiercl.training import Run
 
 RANKINGS = ("its mask", "what they separate")
 ON, RANDOM, ALL = "those switched on", "as many random features", "all features"

@@ -10,12 +10,11 @@ import numpy as np
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
 from hiercl.explore._widgets import widgets
-from hiercl.methods.base import Step
-from hiercl.methods.terms import Term
-from hiercl.pairs import audit
+from hiercl.methods import Step
+from hiercl.pairs import Term, audit
 from hiercl.plot._canvas import readable
 from hiercl.plot._pairs import ROLES, pick_term, role_groups
-from hiercl.runs import Run
+from hiercl.training import Run
 
 ANCHORS, SHOWN = 20, 12  # pictures to choose from; candidates in a row
 SELECTIONS = ("as trained", "none", "instances", "prototypes", "both")

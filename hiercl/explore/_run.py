@@ -15,17 +15,13 @@ from typing import Any
 import pandas as pd
 
 from hiercl import methods, plot
-from hiercl.checkpoint import CHECKPOINT
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import png, widgets
-from hiercl.history import summary
-from hiercl.methods.base import Method
-from hiercl.optimisation import FitConfig
-from hiercl.runs import Run
-from hiercl.settings import distribute
+from hiercl.methods import Method
+from hiercl.runtime.config import distribute
 from hiercl.study.estimate import duration
 from hiercl.study.running import ONE_AT_A_TIME
-from hiercl.training import check_dataset, check_names, fit
+from hiercl.training import CHECKPOINT, FitConfig, Run, check_dataset, check_names, fit, summary
 from hiercl.views import VIEW_CONFIGS
 
 EPOCHS = 6  # the last ones, in the table

@@ -9,15 +9,15 @@ import torch
 from matplotlib.colors import to_hex
 
 from hiercl import plot
+from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
 from hiercl.explore._widgets import needed, png, widgets
 from hiercl.plot._canvas import readable
 from hiercl.plot._colours import tint
 from hiercl.plot._tree import check_tree, matching_level, node_labels
-from hiercl.prototypes import PrototypeTree
-from hiercl.runs import Run
-from hiercl.types import Float
+from hiercl.runtime.types import Float
+from hiercl.training import Run
 
 PICTURES = 16  # of a node
 COUNTED = 5  # classes of a node that are named

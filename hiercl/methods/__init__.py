@@ -1,15 +1,15 @@
 """The methods, by name. A class of your own goes in with ``hiercl.fit(MyMethod, ...)``."""
 
-from hiercl.methods.a_hmlc import AHMLC
 from hiercl.methods.base import Batch, Method, Setting, Step, Supervision, View
 from hiercl.methods.csml import CsMl
-from hiercl.methods.g_hmlc import GHMLC
 from hiercl.methods.hcsc import HCSC
-from hiercl.methods.hmlc import HCE, HMC, HMCE, SupCon
+from hiercl.methods.labels.a_hmlc import AHMLC
+from hiercl.methods.labels.g_hmlc import GHMLC
+from hiercl.methods.labels.hmlc import HCE, HMC, HMCE, SupCon
 from hiercl.methods.moco import MoCo
 from hiercl.methods.simclr import SimCLR
-from hiercl.methods.terms import BlockTerm, Term
-from hiercl.settings import unknown
+from hiercl.pairs import BlockTerm, Term
+from hiercl.runtime.errors import unknown
 
 _ALL = (SimCLR, MoCo, HCSC, CsMl, SupCon, HMC, HCE, HMCE, GHMLC, AHMLC)
 METHODS: dict[str, type[Method]] = {method.name: method for method in _ALL}

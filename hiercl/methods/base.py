@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from hiercl.encoders import Encoder, projection_head
 from hiercl.hierarchy import Hierarchy
-from hiercl.methods.terms import BlockTerm, Term
-from hiercl.streams import Draws
+from hiercl.pairs import BlockTerm, Term
+from hiercl.runtime.seeds import Draws
 
 Embed = Callable[[Callable[[Tensor], Tensor]], Tensor]
 """Runs any part of a model over the training set (unaugmented, eval mode, data order): ``[items, d]``, float32."""

@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hiercl.clustering import nearest_neighbours, random_neighbours
 from hiercl.encoders import Encoder, Pool, projection_head, stage_block
 from hiercl.methods.base import Batch, Embed, Setting, Step, View, full_precision
 from hiercl.methods.local_crops import LOCAL_CROPS, check_local_crops
 from hiercl.methods.moco import MoCo, MomentumConfig, Queue
 from hiercl.methods.schedules import check_share, first_epoch
-from hiercl.methods.terms import Term
-from hiercl.mixing import mixed, numbers_needed
-from hiercl.neighbours import nearest_neighbours, random_neighbours
-from hiercl.pairs import Kind, Members, Pairs
+from hiercl.pairs import Kind, Members, Pairs, Term
+from hiercl.views import mixed, numbers_needed
 
 ANCHOR, NEIGHBOUR = 0, 1  # columns of a step's items, and of its keys
 
@@ -139,7 +138,7 @@ class CsMl(MoCo):
         (``mask_neighbours``; in a queue of a tenth of the data they are common), the own ones as in :class:`MoCo`.
         (3) $w_o$ = 0.5 from epoch 11 of 200 on; ours from a share of 0.05, epoch 10. (4) Always 3 queries. (5) The
         momentum update comes before the keys, and these are shuffled over GPUs; see :class:`MoCo`.
-        *Ours*: point clouds, and their mixture (:func:`~hiercl.mixing.plane_mix`); sizes, queue, momentum and
+        *Ours*: point clouds, and their mixture (:func:`~hiercl.views.mixing.plane_mix`); sizes, queue, momentum and
         temperature for 32-pixel data; shares of training in place of epochs;
         ``neighbour_source="labels"``, an oracle that says what right neighbours would give; ``scale="official"``
         leaves the stage weights as they are, so that the last stage alone has the loss of the official code.

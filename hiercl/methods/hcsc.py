@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hiercl.clustering import PrototypeTree
 from hiercl.methods.base import Batch, Embed, Setting, Step, View, full_precision
 from hiercl.methods.local_crops import LOCAL_CROPS, check_local_crops
 from hiercl.methods.moco import MoCo, MomentumConfig
 from hiercl.methods.schedules import check_share, warm_up_epochs
-from hiercl.methods.terms import Term
 from hiercl.methods.with_tree import WithTree, check_sizes, tree_sizes
-from hiercl.pairs import Kind, Members, Pairs
-from hiercl.prototypes import PrototypeTree
-from hiercl.streams import Draws
+from hiercl.pairs import Kind, Members, Pairs, Term
+from hiercl.runtime.seeds import Draws
 
 SELECTIONS = ("none", "instances", "prototypes", "both")
 HIGHEST_KEEP = 0.999  # of a draw, as in the official code: nothing is kept for certain
@@ -67,7 +66,7 @@ class HCSC(WithTree, MoCo):
     r"""Hierarchical Contrastive Selective Coding (Guo et al., CVPR 2022, arXiv 2202.00455).
 
     Before every epoch after a warm-up (plain MoCo v2), the whole training set is embedded by the momentum encoder and
-    clustered bottom-up into a :class:`~hiercl.prototypes.PrototypeTree`. With $c^l(x)$ the prototype of the anchor's
+    clustered bottom-up into a :class:`~hiercl.PrototypeTree`. With $c^l(x)$ the prototype of the anchor's
     item on level $l$ and $\phi$ the concentrations, a queue item $n_j$ is *kept* as a negative by a draw:
 
     $$\pi^l_j = \frac{e^{\langle n_j, c^l(x)\rangle/\phi^l_{c(x)}}}{\sum_i e^{\langle n_j, c^l_i\rangle/\phi^l_i}},

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.methods.base import Batch, Method, Setting, Step, check_temperature, full_precision
-from hiercl.methods.terms import Term
-from hiercl.pairs import Kind, Members, Pairs
+from hiercl.pairs import Kind, Members, Pairs, Term
 
 
 @dataclass(frozen=True)

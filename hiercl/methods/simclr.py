@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hiercl.methods.base import Batch, Method, Step, check_temperature, full_precision
-from hiercl.methods.batch_contrast import Views, check_block, view_term
+from hiercl.methods.in_batch import Views, check_block, view_term
 from hiercl.pairs import Pairs
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from hiercl.prototypes import PrototypeTree
+from hiercl.clustering import PrototypeTree
 
 
 class WithTree(nn.Module):
-    """A module with a :class:`~hiercl.prototypes.PrototypeTree`, which follows it to other devices and into its state.
+    """A module with a :class:`~hiercl.PrototypeTree`, which follows it to other devices and into its state.
 
     Attributes:
         tree: None before the first one is fitted.

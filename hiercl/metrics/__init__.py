@@ -23,11 +23,13 @@ from hiercl.metrics.mistakes import (
     stop_where_unsure,
     top_down,
 )
+from hiercl.metrics.probes import LinearProbe, knn_predict
 from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
 from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
 
 __all__ = [
     "ClusterScores",
+    "LinearProbe",
     "accuracy",
     "alignment",
     "balanced_accuracy",
@@ -41,6 +43,7 @@ __all__ = [
     "flat",
     "hierarchical_distance_at_k",
     "hierarchical_precision_recall_f1",
+    "knn_predict",
     "map_at_r",
     "mistake_height",
     "parent_agreement",

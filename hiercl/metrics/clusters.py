@@ -6,8 +6,8 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.kmeans import kmeans
-from hiercl.types import Float, Int
+from hiercl.clustering import kmeans
+from hiercl.runtime.types import Float, Int
 
 
 class ClusterScores(NamedTuple):
@@ -69,8 +69,8 @@ def score_clusters(assignment: Int[np.ndarray, " n"], labels: Int[np.ndarray, " 
 def cluster_scores(features: Float[Tensor, "n dim"], labels: Int[np.ndarray, " n"], seed: int = 0) -> ClusterScores:
     """Agreement (:func:`score_clusters`) of classes with as many k-means clusters of unit features as classes occur.
 
-    The clusters see no label but the number of classes. Of 3 starts of :func:`~hiercl.kmeans.kmeans`, with at most 50
-    iterations each, the one with the smallest inertia counts.
+    The clusters see no label but the number of classes. Of 3 starts of :func:`~hiercl.clustering.kmeans`, with at most
+    50 iterations each, the one with the smallest inertia counts.
 
     Args:
         features: float32, on any device.

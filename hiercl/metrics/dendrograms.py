@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.geometry import check_labels, class_numbers, unit
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 STEPS = 1_000_000  # distances are rounded to this fraction of the largest: those that differ by rounding alone are ties
 

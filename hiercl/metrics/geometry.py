@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiercl.kmeans import check_finite
-from hiercl.types import Float, Int
+from hiercl.runtime.errors import check_finite
+from hiercl.runtime.types import Float, Int
 
 NO_VARIANCE = 1e-12  # a variance of unit embeddings below this is the rounding of float32: the embedding has collapsed
 BLOCK = 1024  # rows of a similarity matrix at a time

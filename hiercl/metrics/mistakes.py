@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 
 class HierarchicalScores(NamedTuple):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import lca_height
-from hiercl.types import Int
+from hiercl.runtime.types import Int
 
 BLOCK = 1024  # queries at a time: bounds the memory
 
@@ -23,7 +23,7 @@ def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> f
     $H_R=1+\frac12+\dots+\frac1R$.
 
     Args:
-        neighbours: of every item, from :func:`hiercl.neighbours.nearest_neighbours`; at least as many columns as the
+        neighbours: of every item, from :func:`hiercl.clustering.nearest_neighbours`; at least as many columns as the
             largest R. Further columns change nothing.
         labels: class of every item, at any one level.
 
@@ -74,7 +74,7 @@ def hierarchical_distance_at_k(
     reached whenever every class has more than k items, and right neighbours are counted too.
 
     Args:
-        neighbours: of every item, from :func:`hiercl.neighbours.nearest_neighbours`; at least k columns.
+        neighbours: of every item, from :func:`hiercl.clustering.nearest_neighbours`; at least k columns.
         labels: node of every item at the level.
         hierarchy: of the nodes.
         level: 0 is the coarsest; there it is the share of neighbours of another class.

@@ -1,12 +1,12 @@
-"""A learned :class:`~hiercl.prototypes.PrototypeTree` against the true hierarchy: its nodes, and its edges."""
+"""A learned :class:`~hiercl.PrototypeTree` against the true hierarchy: its nodes, and its edges."""
 
 import numpy as np
 import pandas as pd
 import torch
 
+from hiercl.clustering import PrototypeTree
 from hiercl.hierarchy import Hierarchy
-from hiercl.prototypes import PrototypeTree
-from hiercl.types import Int
+from hiercl.runtime.types import Int
 
 
 def tree_agreement(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hierarchy: Hierarchy) -> pd.DataFrame:

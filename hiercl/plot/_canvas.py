@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets import HierarchicalDataset
 from hiercl.plot._cloud_picture import cloud_picture
 from hiercl.plot._colours import GREY, TEXT
-from hiercl.types import UInt8
+from hiercl.runtime.types import UInt8
 
 WIDTH = 9.0  # inches; with 100 dots an inch the width of a notebook
 DPI = 100

@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from hiercl.plot._colours import from_oklab, to_oklab
-from hiercl.types import Float, Int, UInt8
+from hiercl.runtime.types import Float, Int, UInt8
 
 View = tuple[float | int, float | int]  # elevation and azimuth in degrees
 VIEW: View = (20, -55)  # from the front and a little from above

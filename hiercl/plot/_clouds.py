@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets import HierarchicalDataset
 from hiercl.plot._canvas import NORMAL, SMALL, TITLE, check_item, readable, sheet, shortened, text_width
 from hiercl.plot._cloud_picture import (
     VIEW,
@@ -22,7 +22,7 @@ from hiercl.plot._cloud_picture import (
     project,
 )
 from hiercl.plot._colours import GREY, TEXT
-from hiercl.types import Float
+from hiercl.runtime.types import Float
 
 VIEWS: tuple[View, ...] = (VIEW, (20, 35), (80, -55))
 PANEL, GAP = 2.85, 0.15  # inches of one viewpoint of a figure, and between two

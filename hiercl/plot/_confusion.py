@@ -12,16 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy
-from hiercl.embedding import HasEncoder, embed
-from hiercl.encoders import Encoder
+from hiercl.datasets import HierarchicalDataset, check_same_hierarchy
+from hiercl.encoders import Encoder, HasEncoder, embed
 from hiercl.hierarchy import Hierarchy
+from hiercl.metrics import knn_predict
 from hiercl.metrics.mistakes import ancestor_paths, check_nodes
 from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, check_level, given, readable, sheet, text_width
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.plot._neighbours import name_of
-from hiercl.probes import knn_predict
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 COLOURS = {"green": OKABE_ITO[2], "blue": OKABE_ITO[0], "orange": OKABE_ITO[4]}
 Role = tuple[AxesImage, str, str]  # a kind of cells: its picture, the name of its colour, what it is
@@ -52,7 +51,7 @@ def confusion(
 
     Args:
         predicted: nodes of the level ``[n]``, one for each item of the test set; or a run, a pretrained model or an
-            encoder, whose neighbours in ``train`` vote (:func:`hiercl.probes.knn_predict` on :func:`hiercl.embed`).
+            encoder, whose neighbours in ``train`` vote (:func:`hiercl.metrics.knn_predict` on :func:`hiercl.embed`).
         test: the items and their labels.
         train: the labelled items that vote; needed for a run and for nothing else.
         level: whose nodes are the classes; −1 the leaves.

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
 from hiercl.plot._canvas import (
     NORMAL,

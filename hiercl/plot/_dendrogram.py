@@ -8,14 +8,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
-from hiercl.metrics.dendrograms import class_linkage, cophenetic_correlation, purity_of
+from hiercl.metrics import cophenetic_correlation
+from hiercl.metrics.dendrograms import class_linkage, purity_of
 from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.plot._canvas import SMALL, TITLE, WIDTH, branch, check_level, light, readable, sheet, text_width
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
 from hiercl.plot._neighbours import features_of, name_of, what_of
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 MOST = 200  # classes that can be read
 SHUFFLES = 100  # of the groups, for what chance gives

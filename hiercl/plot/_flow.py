@@ -5,13 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.clustering import PrototypeTree
+from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics import tree_agreement
 from hiercl.plot._canvas import SMALL, WIDTH, check_level, readable, sheet, text_width
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
 from hiercl.plot._tree import check_tree, contingency, matching_level, node_labels
-from hiercl.prototypes import PrototypeTree
 
 HEADER, BAR, LINE = 0.85, 0.12, 0.13  # inches: above the bars, their width, the height of a name
 MANY = 2

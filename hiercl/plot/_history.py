@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hiercl.history import summary
 from hiercl.plot._canvas import SMALL, WIDTH, headline, light, panels
 from hiercl.plot._colours import GREY, TEXT, categorical, sequence
+from hiercl.training import summary
 
 
 def history(runs: Any) -> Figure:

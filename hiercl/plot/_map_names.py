@@ -8,7 +8,7 @@ from matplotlib.patheffects import withStroke
 
 from hiercl.plot._canvas import readable, text_width
 from hiercl.plot._colours import TEXT
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 SIZE, LINE = 7, 0.13  # of the letters, in points; of a line, in inches
 NEARBY, HALF = 20, 0.5  # items that say whose a place is, and the share of them that a class needs to be at home

@@ -9,12 +9,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
 from hiercl.plot._canvas import SMALL, WIDTH, check_level, given, headline, panels, readable
 from hiercl.plot._colours import GREY, TEXT, node_colours, node_markers
 from hiercl.plot._map_names import write_names
-from hiercl.types import Float
+from hiercl.runtime.types import Float
 
 NEIGHBOURS = 10  # whose agreement the titles state
 LEGEND = 12  # classes beyond which names stand on the map instead of in a legend,
@@ -195,7 +195,7 @@ def place(
     if isinstance(run, np.ndarray | torch.Tensor) and not isinstance(run, torch.nn.Module):
         features = _of_all_items(run, dataset, "features")[chosen]
     else:
-        from hiercl.embedding import embed
+        from hiercl.encoders import embed
 
         features = embed(run, dataset.take(chosen))
     return chosen, map_2d(features, seed)

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.feature_masks import NEIGHBOURS, FeatureMasks, feature_masks, mask_separation
+from hiercl.datasets import HierarchicalDataset
+from hiercl.evaluation import NEIGHBOURS, FeatureMasks, feature_masks, mask_separation
 from hiercl.plot._canvas import NORMAL, SMALL, WIDTH, headline, items_name, light, new_figure, readable, text_width
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
-from hiercl.runs import Run
-from hiercl.types import Float
+from hiercl.runtime.types import Float
+from hiercl.training import Run
 
 DRAWS = 5  # of random features
 MEASURES = {

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.methods.base import Step
+from hiercl.datasets import HierarchicalDataset
+from hiercl.methods import Step
 from hiercl.pairs import Kind
 from hiercl.plot._canvas import NORMAL, SMALL, WIDTH, check_level, given, headline, panels, readable
 from hiercl.plot._colours import GREY, TEXT, tint

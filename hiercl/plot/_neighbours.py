@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.embedding import HasEncoder, embed
-from hiercl.encoders import Encoder
+from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders import Encoder, HasEncoder, embed
 from hiercl.metrics.geometry import unit
 from hiercl.plot._canvas import (
     SMALL,
@@ -28,7 +27,7 @@ from hiercl.plot._canvas import (
     text_width,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, shades
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 ROWS = 6  # items that are shown when none are asked for
 JUDGED = 2000  # items whose neighbours are counted, at most

@@ -8,13 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hiercl.datasets.base import HierarchicalDataset
-from hiercl.methods.base import Step
-from hiercl.methods.terms import Term
-from hiercl.pairs import Kind
+from hiercl.clustering import PrototypeTree
+from hiercl.datasets import HierarchicalDataset
+from hiercl.methods import Step
+from hiercl.pairs import Kind, Term
 from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, draw_pictures, readable, sheet, shortened
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
-from hiercl.prototypes import PrototypeTree
 
 LEFT = 2.35  # where the candidates begin: the anchor and the names of the rows stand before
 HEADER = 0.75

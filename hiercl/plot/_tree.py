@@ -9,21 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.clustering import PrototypeTree
+from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
-from hiercl.plot._canvas import (
-    NORMAL,
-    SMALL,
-    WIDTH,
-    branch,
-    check_level,
-    draw_pictures,
-    readable,
-    sheet,
-    text_width,
-)
+from hiercl.plot._canvas import NORMAL, SMALL, WIDTH, branch, check_level, draw_pictures, readable, sheet, text_width
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
-from hiercl.prototypes import PrototypeTree
 
 HEADER = 0.8
 NAMED = 8  # coarsest classes beyond which their colours are not named

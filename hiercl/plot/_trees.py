@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from scipy.optimize import linear_sum_assignment
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.clustering import PrototypeTree
+from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
 from hiercl.plot._canvas import SMALL, WIDTH, check_level, given, headline, panels, readable
 from hiercl.plot._colours import GREY, TEXT
 from hiercl.plot._tree import check_tree, contingency, matching_level
-from hiercl.prototypes import PrototypeTree
 
 NAMED = 14  # classes beyond which only the coarsest ones are written along the axis
 

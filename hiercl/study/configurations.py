@@ -14,9 +14,10 @@ import numpy as np
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
 from hiercl.hierarchy import Hierarchy
-from hiercl.optimisation import FitConfig, settled
-from hiercl.settings import distribute, to_json, unknown
-from hiercl.types import Int
+from hiercl.runtime.config import distribute, to_json
+from hiercl.runtime.errors import unknown
+from hiercl.runtime.types import Int
+from hiercl.training import FitConfig, settled
 from hiercl.views import VIEW_CONFIGS
 
 MACHINE = ("device", "workers")  # settings that do not change what is learned

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from hiercl.types import Float, Int
+from hiercl.runtime.types import Float, Int
 
 ENOUGH_SEEDS = 5
 RESAMPLES = 20_000

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hiercl.settings import unknown
+from hiercl.runtime.errors import unknown
 
 READY = Path(__file__).parent / "ready"
 PARTS = (

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from hiercl.evaluation import Report
 from hiercl.metrics import definitions
-from hiercl.report import Report
-from hiercl.settings import unknown
+from hiercl.runtime.errors import unknown
 from hiercl.study.effects import effect
 from hiercl.study.plan import Member, Plan
 from hiercl.study.running import DONE, FAILED, Place, cost, history_of

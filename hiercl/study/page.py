@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from hiercl.evaluation import Report
 from hiercl.metrics import definitions
 from hiercl.metrics.definitions import decimals
-from hiercl.report import Report
 from hiercl.study import outcome
 from hiercl.study.configurations import JudgedConfig
 from hiercl.study.plan import Plan
@@ -224,7 +224,7 @@ def _few(judged: JudgedConfig, fine_tune: dict | None) -> str:
         return ""
     return (
         f"few labels: {judged.label_draws} draws of each share, a frozen probe whose λ the number of labels gives "
-        f"(hiercl.few_labels), and fine-tuning of all weights, {fine_tune['epochs']} epochs and at most "
+        f"(hiercl.evaluation.few_labels), and fine-tuning of all weights, {fine_tune['epochs']} epochs and at most "
         f"{fine_tune['most_steps']} steps; "
     )
 

@@ -18,14 +18,11 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 
-from hiercl.checkpoint import HISTORY, write_atomically
 from hiercl.datasets import HierarchicalDataset
-from hiercl.embedding import embed
-from hiercl.evaluation import evaluate
-from hiercl.report import Report
-from hiercl.runs import Run, load_run
+from hiercl.encoders import embed
+from hiercl.evaluation import Report, evaluate
 from hiercl.study.configurations import Configuration, Parts, Splits
-from hiercl.training import fit
+from hiercl.training import HISTORY, Run, fit, load_run, write_atomically
 
 DONE, FAILED, STOPPED, MISSING, BUSY = "done", "failed", "stopped", "missing", "busy"
 COMPLETE, SECONDS = "configuration.json", "seconds.json"

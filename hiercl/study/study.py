@@ -14,12 +14,12 @@ from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.runs import Run
 from hiercl.study import outcome
 from hiercl.study.estimate import Estimate, duration, estimate
 from hiercl.study.page import write_page
 from hiercl.study.plan import Member, Plan
 from hiercl.study.running import BUSY, one
+from hiercl.training import Run
 
 
 class Study(Plan):

@@ -3,11 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hiercl.settings import from_json
+from hiercl.runtime.config import from_json
 from hiercl.views.images import ImageViews, ViewConfig
+from hiercl.views.mixing import mixed, numbers_needed
 from hiercl.views.points import PointViewConfig, PointViews
 
-__all__ = ["VIEW_CONFIGS", "ImageViews", "PointViewConfig", "PointViews", "ViewConfig", "Views", "views_of"]
+__all__ = [
+    "VIEW_CONFIGS",
+    "ImageViews",
+    "PointViewConfig",
+    "PointViews",
+    "ViewConfig",
+    "Views",
+    "mixed",
+    "numbers_needed",
+    "views_of",
+]
 
 Views = ImageViews | PointViews
 VIEW_CONFIGS = {"images": ViewConfig, "points": PointViewConfig}

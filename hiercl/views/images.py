@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hiercl.streams import Draws
-from hiercl.types import Bool, Float, Int, UInt8
+from hiercl.runtime.seeds import Draws
+from hiercl.runtime.types import Bool, Float, Int, UInt8
 
 __all__ = [
     "ImageViews",

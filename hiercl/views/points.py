@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hiercl.streams import Draws
-from hiercl.types import Float, Int
+from hiercl.runtime.seeds import Draws
+from hiercl.runtime.types import Float, Int
 
 __all__ = ["PointViewConfig", "PointViews", "draw_points", "rotation_matrices"]
 

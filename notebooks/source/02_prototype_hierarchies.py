@@ -29,8 +29,8 @@ import torch
 from scipy.stats import spearmanr
 
 import hiercl
+from hiercl.clustering.prototypes import PrototypeTree
 from hiercl.exercises import check
-from hiercl.prototypes import PrototypeTree
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"quality": 80, "optimize": True}}

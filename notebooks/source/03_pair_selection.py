@@ -30,8 +30,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import hiercl
+from hiercl.clustering.prototypes import PrototypeTree
 from hiercl.exercises import check
-from hiercl.prototypes import PrototypeTree
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 

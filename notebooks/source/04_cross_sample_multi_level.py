@@ -28,8 +28,12 @@ import numpy as np
 import torch
 
 import hiercl
-from hiercl import feed, mixing, neighbours, pairs, probes
+from hiercl.clustering import neighbours
+from hiercl.datasets import loader as feed
 from hiercl.exercises import check
+from hiercl.metrics import probes
+from hiercl.pairs import pairs
+from hiercl.views import mixing
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests

@@ -30,7 +30,7 @@ import torch
 
 import hiercl
 from hiercl.exercises import check
-from hiercl.probes import knn_predict
+from hiercl.metrics.probes import knn_predict
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests

@@ -27,7 +27,7 @@ import torch
 
 import hiercl
 from hiercl.exercises import check
-from hiercl.mixing import plane_mix
+from hiercl.views.mixing import plane_mix
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 

@@ -1,0 +1,375 @@
+"""How fast the package is, as ratios measured side by side in one run: ``make bench``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from plain import plain_prototype_pairs, plain_removals
+from torch import Tensor
+from torch.nn import functional as F
+
+from hiercl.clustering import PrototypeTree
+from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders import half_precision_is_native, make_encoder
+from hiercl.hierarchy import Hierarchy
+from hiercl.methods import Setting
+from hiercl.methods.hcsc import HCSC, HCSCConfig
+from hiercl.methods.moco import MoCo, MoCoConfig
+from hiercl.pairs import Term
+from hiercl.runtime.environment import describe_environment
+from hiercl.runtime.seeds import Draws
+from hiercl.training import fit, pick_device
+
+DIM = 128
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is measured."""
+
+    encoder: str = "convnet"
+    """Encoder of the throughput."""
+    batch: int = 256
+    """Anchors a step."""
+    queue: int = 4096
+    """Queue of the throughput."""
+    steps: int = 40
+    """Steps of one round."""
+    point_encoder: str = "pointnet_vanilla"
+    """Encoder of the throughput on clouds."""
+    points: int = 128
+    """Points of their views."""
+    rounds: int = 5
+    """Rounds; medians are reported."""
+    data: int = 50_000
+    """Embeddings that the tree is built of."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    out: Path = Path("runs/bench.json")
+    """Where the figures go."""
+
+
+def bench(config: BenchConfig, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Runs all parts, says what each found, and returns it as plain values."""
+    device = pick_device(config.device)
+    results: dict[str, Any] = {"config": asdict(config), "environment": describe_environment(device, "see (a)")}
+    parts = {
+        "(a) throughput: images a second, as a share of the bare step": throughput,
+        "(a, clouds) throughput: clouds a second, as a share of the bare step": cloud_throughput,
+        "(b) selection: loss and selection of HCSC, stored denominators against the plain form": selection,
+        "(c) tree: bottom-up k-means against scikit-learn's KMeans": tree,
+        "(d) growth": growth,
+    }
+    for title, part in parts.items():
+        say(f"\n{title}")
+        table = part(config, device)
+        say(table.to_string(index=False, float_format=lambda x: f"{x:.3g}" if abs(x) < 100 else f"{x:,.0f}"))
+        results[part.__name__] = table.to_dict("records")
+    return results
+
+
+def seconds_of(function: Callable[[], Any], device: torch.device) -> float:
+    """Wall seconds of one call, the device's work included."""
+    start = time.perf_counter()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+# -- (a) --------------------------------------------------------------------------------------------------------
+
+
+def throughput(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """Data-set images a second of whole training steps (data, views, loss, optimiser, momentum, queue), round by round
+    beside the bare step: forward and backward of one view, forward of the other by the momentum encoder, optimiser and
+    momentum update, on ready tensors of the same size and precision, without data, views or loss."""
+    images = np.random.default_rng(0).integers(0, 256, (config.steps * config.batch, 32, 32, 3), dtype=np.uint8)
+    view = torch.rand(config.batch, 3, 24, 24, device=device)
+    return _throughput(config, device, images, config.encoder, view, "images", {})
+
+
+def cloud_throughput(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """The same with clouds of 1,024 points, in fewer and longer steps."""
+    config = replace(config, steps=max(1, config.steps // 4))
+    shape = (config.steps * config.batch, 1024, 3)
+    clouds = np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
+    view = torch.rand(config.batch, 3, config.points, 1, device=device)
+    return _throughput(config, device, clouds, config.point_encoder, view, "clouds", {"points": config.points})
+
+
+def _throughput(
+    config: BenchConfig,
+    device: torch.device,
+    items: np.ndarray,
+    encoder: str,
+    view: Tensor,
+    what: str,
+    settings_of_views: dict[str, Any],
+) -> pd.DataFrame:
+    n = len(items)
+    dataset = HierarchicalDataset.from_arrays(items, np.arange(n) % 10, Hierarchy.from_dict(list("abcdefghij")))
+    bare = bare_step(config, device, encoder, view)
+    common = {"encoder": encoder, "epochs": 1, "batch": config.batch, "queue": config.queue, "monitor_every": 0}
+    common |= {"device": device.type, "progress": False} | settings_of_views
+    arms = {"MoCo v2": ("moco", {}), "HCSC": ("hcsc", {"warm_up": 0.0, "prototypes": (20, 50, 100)})}
+
+    rates: dict[str, list[float]] = {name: [] for name in ("bare step", *arms)}
+    refresh = []
+    for round_ in range(config.rounds + 1):
+        seconds = seconds_of(lambda: [bare() for _ in range(config.steps)], device)
+        measured = {"bare step": n / seconds}
+        for name, (method, settings) in arms.items():
+            row = fit(method, dataset, **common, **settings).history.iloc[-1]
+            measured[name] = row["items_per_second"]
+            if name == "HCSC" and round_:
+                refresh.append(row["refresh_seconds"] / (n / row["items_per_second"]))
+        if round_:  # the first round compiles and warms caches
+            for name, value in measured.items():
+                rates[name].append(value)
+    shares = {name: np.array(values) / np.array(rates["bare step"]) for name, values in rates.items()}
+    rows = [
+        {
+            "arm": name,
+            f"{what}/s (median)": float(np.median(values)),
+            "share of bare (median)": float(np.median(shares[name])),
+            "lowest": float(shares[name].min()),
+            "highest": float(shares[name].max()),
+            "refresh / epoch of steps": float(np.median(refresh)) if name == "HCSC" else None,
+        }
+        for name, values in rates.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def bare_step(config: BenchConfig, device: torch.device, name: str, view: Tensor) -> Callable[[], None]:
+    """The step that is left when data, views and loss are taken away."""
+    half = half_precision_is_native(device)
+    encoder = make_encoder(name, mean=[0.5] * 3, std=[0.25] * 3)
+    model = MoCo(encoder, MoCoConfig(queue=config.queue), Setting(10_000, 1, 1)).to(device).train()
+    model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
+    views = [(view * share).contiguous(memory_format=torch.channels_last) for share in (1.0, 0.9)]
+    slow = [*model.key_encoder.parameters(), *model.key_head.parameters()]
+    fast = [*model.encoder.parameters(), *model.head.parameters()]
+
+    def step():
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            query = model.project(views[0])
+            with torch.no_grad():
+                model.project_key(views[1])
+        query.sum().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        with torch.no_grad():
+            torch._foreach_lerp_(slow, fast, 0.01)
+
+    return step
+
+
+# -- (b) --------------------------------------------------------------------------------------------------------
+
+
+def random_tree(sizes: tuple[int, ...], items: int, seed: int = 0) -> PrototypeTree:
+    """A tree of random prototypes: its cost is that of a real one."""
+    g = torch.Generator().manual_seed(seed)
+    centroids = tuple(F.normalize(torch.randn(size, DIM, generator=g), dim=1) for size in sizes)
+    parents = [torch.zeros(sizes[0], dtype=torch.long)]
+    parents += [torch.randint(0, coarse, (fine,), generator=g) for coarse, fine in pairwise(sizes)]
+    path = [torch.randint(0, sizes[-1], (items,), generator=g)]
+    for parent in parents[:0:-1]:
+        path.append(parent[path[-1]])
+    concentration = tuple(torch.full((size,), 0.1) for size in sizes)
+    assignment = torch.stack(path[::-1], dim=1)
+    return PrototypeTree(centroids, concentration, tuple(parents), assignment, torch.zeros(assignment.shape))
+
+
+class SelectionCase:
+    """HCSC's loss and selection alone, on random embeddings."""
+
+    def __init__(self, batch: int, queue: int, sizes: tuple[int, ...], device: torch.device):
+        g = torch.Generator().manual_seed(0)
+        items = 20_000
+        encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3)
+        config = HCSCConfig(queue=queue, prototypes=sizes)
+        self.method = HCSC(encoder, config, Setting(items, 1, 1)).to(device)
+        self.method.use(random_tree(sizes, items))
+        embedding = F.normalize(torch.randn(2, batch, DIM, generator=g), dim=2).to(device)
+        self.query, self.key = embedding[0].clone().requires_grad_(), embedding[1]
+        self.item = torch.randperm(items, generator=g)[:batch].to(device)
+        self.device = device
+
+    def draws(self) -> Draws:
+        return Draws(torch.Generator(self.device).manual_seed(1))
+
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of a step."""
+        logits, base = self.method.instance_logits(self.query, self.key), self.method.instance_pairs(self.item)
+        return self.method.selective_terms({"": logits}, {"": self.query}, base, self.draws())
+
+    def stored(self) -> None:
+        """Our form, with the update of the queue and of its denominators."""
+        sum(term.weight * term.loss for term in self.terms()).backward()
+        with torch.no_grad():
+            self.method.enqueue(self.key, self.item)
+
+    def plain(self) -> None:
+        """The same loss and draws; every posterior is computed afresh over all prototypes, as the equations read."""
+        method, draws = self.method, self.draws()
+        logits = method.instance_logits(self.query, self.key)
+        base = method.instance_pairs(self.item)
+        weight = 1 / (2 * method.tree.levels)
+        loss = 0.0
+        with torch.no_grad():
+            removals = plain_removals(method, self.item, draws)
+        for removed in removals:
+            pairs = replace(base, negative=base.negative & ~removed, removed=removed)
+            loss = loss + weight * Term("instance", logits, pairs).loss
+        for level in range(method.tree.levels):
+            with torch.no_grad():
+                pairs = plain_prototype_pairs(method, self.item, level, draws)
+            loss = loss + weight * Term("prototype", method.tree.logits(self.query, level), pairs).loss
+        loss.backward()
+        with torch.no_grad():
+            method.queue.enqueue(self.key, self.item)
+
+
+def selection(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """Milliseconds of forward, backward and queue update, in turns, and whether both remove the same."""
+    case = SelectionCase(config.batch, 16_384, (1000, 2000, 3000), device)
+    with torch.no_grad():
+        terms = case.terms()
+        draws = case.draws()
+        plain = plain_removals(case.method, case.item, draws)
+        plain += [plain_prototype_pairs(case.method, case.item, level, draws).removed for level in range(3)]
+    differing = sum(int((term.pairs.removed != mask).sum()) for term, mask in zip(terms, plain, strict=True))
+    removed = sum(int(mask.sum()) for mask in plain)
+    times = in_turns([case.stored, case.plain], config.rounds, device)
+    ratio = np.array(times[1]) / np.array(times[0])
+    return pd.DataFrame(
+        [
+            {
+                "queue": 16_384,
+                "prototypes": "1000, 2000, 3000",
+                "stored ms": 1e3 * float(np.median(times[0])),
+                "plain ms": 1e3 * float(np.median(times[1])),
+                "plain / stored (median)": float(np.median(ratio)),
+                "lowest": float(ratio.min()),
+                "highest": float(ratio.max()),
+                "removals": removed,
+                "removals that differ": differing,
+            }
+        ]
+    )
+
+
+def in_turns(functions: list[Callable[[], Any]], rounds: int, device: torch.device) -> list[list[float]]:
+    """Seconds of each function, called one after the other in every round; a first round is not counted."""
+    times: list[list[float]] = [[] for _ in functions]
+    for round_ in range(rounds + 1):
+        for function, measured in zip(functions, times, strict=True):
+            seconds = seconds_of(function, device)
+            if round_:
+                measured.append(seconds)
+    return times
+
+
+# -- (c), (d) ---------------------------------------------------------------------------------------------------
+
+
+def embeddings(n: int, device: torch.device) -> Tensor:
+    """Unit vectors around 200 random directions, about as concentrated as a trained projection."""
+    g = torch.Generator().manual_seed(0)
+    centres = torch.randn(200, DIM, generator=g)
+    z = centres[torch.randint(0, 200, (n,), generator=g)] + torch.randn(n, DIM, generator=g)
+    return F.normalize(z, dim=1).to(device)
+
+
+def tree(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """Seconds of the whole tree, of its finest k-means alone, and of scikit-learn's KMeans with as many centres and
+    iterations and one start; inertia says that neither is fast by being worse."""
+    from sklearn.cluster import KMeans
+
+    from hiercl.clustering import kmeans
+
+    z = embeddings(config.data, device)
+    sizes = (100, 200, 300)
+    points = z.cpu().numpy()
+    found: dict[str, float] = {}
+
+    def ours():
+        found["ours"] = kmeans(z, sizes[-1], seed=0).inertia
+
+    def theirs():
+        found["theirs"] = KMeans(sizes[-1], n_init=1, max_iter=20, random_state=0).fit(points).inertia_
+
+    whole, finest, reference = in_turns(
+        [lambda: PrototypeTree.fit(z, sizes, seed=0), ours, theirs], min(config.rounds, 3), device
+    )
+    return pd.DataFrame(
+        [
+            {
+                "embeddings": config.data,
+                "prototypes": "100, 200, 300",
+                "tree s": float(np.median(whole)),
+                "finest level s": float(np.median(finest)),
+                "scikit-learn s": float(np.median(reference)),
+                "scikit-learn / ours": float(np.median(np.array(reference) / np.array(finest))),
+                "inertia ours / theirs": found["ours"] / found["theirs"],
+            }
+        ]
+    )
+
+
+def growth(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """How loss and selection (milliseconds) and the tree (seconds) grow with each size, the others held."""
+    base = {"batch": 256, "queue": 4096, "prototypes": (100, 200, 300)}
+    varied = {
+        "batch": (64, 128, 256, 512),
+        "queue": (1024, 4096, 16_384, 65_536),
+        "prototypes": ((20, 40, 60), (100, 200, 300), (500, 1000, 1500), (1000, 2000, 3000)),
+    }
+    rows = []
+    for name, values in varied.items():
+        cases = [
+            SelectionCase(
+                **{("sizes" if k == "prototypes" else k): v for k, v in (base | {name: value}).items()}, device=device
+            )
+            for value in values
+        ]
+        times = in_turns([case.stored for case in cases], min(config.rounds, 5), device)
+        for value, measured in zip(values, times, strict=True):
+            rows.append(
+                {
+                    "what": "loss and selection",
+                    "grows with": name,
+                    "size": str(value),
+                    "unit": "ms",
+                    "median": 1e3 * float(np.median(measured)),
+                }
+            )
+    for n in (config.data // 4, config.data // 2, config.data):
+        z = embeddings(n, device)
+        measured = in_turns([lambda z=z: PrototypeTree.fit(z, base["prototypes"], seed=0)], 1, device)[0]
+        rows.append(
+            {"what": "tree", "grows with": "data", "size": f"{n:,}", "unit": "s", "median": float(np.median(measured))}
+        )
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    config = tyro.cli(BenchConfig, description=__doc__)
+    results = bench(config)
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    config.out.write_text(json.dumps(results, indent=2, default=str))
+    print(f"\nWritten to {config.out}.")

@@ -1,0 +1,15 @@
+"""Groups and neighbours among embeddings: k-means, prototype trees, nearest neighbours."""
+
+from hiercl.clustering.kmeans import KMeans, kmeans, nearest
+from hiercl.clustering.neighbours import nearest_neighbours, neighbour_agreement, random_neighbours
+from hiercl.clustering.prototypes import PrototypeTree
+
+__all__ = [
+    "KMeans",
+    "PrototypeTree",
+    "kmeans",
+    "nearest",
+    "nearest_neighbours",
+    "neighbour_agreement",
+    "random_neighbours",
+]

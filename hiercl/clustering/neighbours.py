@@ -1,0 +1,138 @@
+"""Neighbours: for every item of a data set a few others, the most similar ones or random ones of its class."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hiercl.runtime.errors import check_finite
+from hiercl.runtime.types import Float, Int
+
+__all__ = ["nearest_neighbours", "neighbour_agreement", "random_neighbours"]
+
+MANY = 1000  # neighbours of which a matmul finds as many sooner than faiss
+
+
+def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 4096) -> Int[Tensor, "n k"]:
+    r"""Indices of the k other items with the highest cosine similarity, most similar first; the search is exact.
+
+    $$\text{NN}(i) = \operatorname{argsort}_{j\ne i}\big(-\cos(z_i, z_j)\big)_{1..k}$$
+
+    Faiss searches on the CPU (a flat index of inner products); a matmul does on CUDA, and for a thousand neighbours or
+    more. The item itself is left out by its index, never by its rank, so an exact copy of it is a neighbour. Ties,
+    copies among them, come in the order in which the search meets them: the same every time on one machine, perhaps
+    another on CUDA than on the CPU. A feature of length zero has the similarity 0 with all.
+
+    Args:
+        features: float32, on any device; they need no length of 1.
+        k: from 1 to n − 1.
+        block: items whose neighbours are looked for at once: bounds the memory (n · block similarities on CUDA).
+
+    Returns:
+        int64, on the device of the features.
+
+    Raises:
+        ValueError: k < 1 or k ≥ n, block < 1, features that are not float32 or not finite.
+
+    Example:
+        >>> nearest_neighbours(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), k=2).tolist()
+        [[1, 2], [0, 2], [1, 0]]
+    """
+    if not 1 <= k < len(features):
+        raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
+    if block < 1:
+        raise ValueError(f"block={block}: at least one item at a time.")
+    if features.dtype != torch.float32:
+        raise ValueError(f"features are {features.dtype}; similarities need float32: call features.float() first.")
+    check_finite(features)
+    z = F.normalize(features.detach(), dim=1)
+    search = _flat_index(z) if z.device.type == "cpu" and k < MANY else _matmul(z)
+    parts = []
+    for item in torch.arange(len(z), device=z.device).split(block):
+        # Among k + 1 found there are k others. Where enough copies push the item itself out, the last one has to go.
+        found = search(z[item], k + 1)
+        itself = found == item[:, None]
+        itself[:, -1] |= ~itself.any(dim=1)
+        parts.append(found[~itself].view(len(item), k))
+    return torch.cat(parts)
+
+
+def random_neighbours(labels: Int[Tensor, " n"], k: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
+    """For every item k random others with its label, each drawn uniformly from all of them (with replacement).
+
+    Equal labels everywhere give random items of the whole data set.
+
+    Args:
+        labels: from 0 on; on any device.
+        k: at least 1.
+        generator: on the CPU, so that every device draws alike.
+
+    Returns:
+        int64, on the device of the labels.
+
+    Raises:
+        ValueError: k < 1, or a label that only one item has.
+
+    Example:
+        >>> random_neighbours(torch.tensor([0, 1, 1, 0]), k=2, generator=torch.Generator()).tolist()
+        [[3, 3], [2, 2], [1, 1], [0, 0]]
+    """
+    if k < 1:
+        raise ValueError(f"k={k}: at least one neighbour.")
+    label = labels.cpu()
+    count = torch.bincount(label)
+    if (count == 1).any():
+        lonely = int((count == 1).nonzero()[0])
+        raise ValueError(
+            f"{int((count == 1).sum())} classes have one item only (the first is class {lonely}), so no neighbour in "
+            "their class: leave these classes out of the data set."
+        )
+    members = label.argsort(stable=True)  # class after class
+    start, size = (count.cumsum(0) - count)[label], count[label]
+    place = torch.empty_like(label)
+    place[members] = torch.arange(len(label))  # of every item among them
+    # From its own place among those of its class each goes 1 to size − 1 places on, round and round.
+    ahead = 1 + (torch.rand(len(label), k, generator=generator, dtype=torch.float64) * (size[:, None] - 1)).long()
+    return members[start[:, None] + ((place - start)[:, None] + ahead) % size[:, None]].to(labels.device)
+
+
+def neighbour_agreement(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> float:
+    r"""Share of the neighbours that have their item's label, in [0, 1].
+
+    $$\frac1{nk}\sum_i\sum_{j\in\text{NN}(i)}[y_j = y_i]$$
+
+    Args:
+        neighbours: of every item, as :func:`nearest_neighbours` gives them.
+        labels: class of every item, at any one level.
+
+    Raises:
+        ValueError: a number of labels other than n, or an index that is no item.
+
+    Example:
+        >>> neighbour_agreement(torch.tensor([[1, 2], [0, 2], [1, 0]]), np.array([0, 0, 1]))
+        0.3333333333333333
+    """
+    if len(labels) != len(neighbours):
+        raise ValueError(
+            f"{len(neighbours)} items have neighbours and {len(labels)} labels: these must be the same items."
+        )
+    others = neighbours.cpu().numpy()
+    if others.min() < 0 or others.max() >= len(labels):
+        raise ValueError(f"neighbours are from {others.min()} to {others.max()}, but items are 0 to {len(labels) - 1}.")
+    return float((labels[others] == labels[:, None]).mean())
+
+
+def _flat_index(z: Float[Tensor, "n dim"]):
+    """Searches all of z by faiss; where it is not installed, by a matmul."""
+    try:
+        import faiss  # here, so that importing hiercl stays light
+    except ImportError:
+        return _matmul(z)
+    index = faiss.IndexFlatIP(z.shape[1])
+    index.add(np.ascontiguousarray(z.numpy()))
+    return lambda queries, k: torch.from_numpy(index.search(np.ascontiguousarray(queries.numpy()), k)[1])
+
+
+def _matmul(z: Float[Tensor, "n dim"]):
+    """Searches all of z by a matmul."""
+    return lambda queries, k: (queries @ z.T).topk(k, dim=1).indices

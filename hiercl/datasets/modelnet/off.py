@@ -1,0 +1,166 @@
+"""OFF, the text format of the meshes of ModelNet: corners, then polygons as lists of the numbers of their corners."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hiercl.datasets.clouds import area_shares
+from hiercl.datasets.shapes.solids import Mesh
+from hiercl.runtime.types import Float, Int
+
+__all__ = ["parse_off", "read_off"]
+
+
+def read_off(path: str | Path) -> Mesh:
+    """Read a mesh from an OFF file; see `parse_off`.
+
+    Raises ValueError with the file and what is wrong with it, and FileNotFoundError.
+
+    Example::
+
+        >>> vertices, faces = read_off("ModelNet40/chair/test/chair_0890.off")  # doctest: +SKIP
+    """
+    try:
+        return parse_off(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def parse_off(content: bytes) -> Mesh:
+    """Read a mesh from the content of an OFF file.
+
+    The word OFF comes first, alone on its line or glued to what follows as in many files of ModelNet; then the numbers
+    of vertices, faces and (maybe) edges; a line of three coordinates for each vertex; a line for each face, with the
+    number of its corners, the corners, numbered from 0, and maybe a colour, which is passed over. Comments (#) and
+    blank lines may stand anywhere; what follows the last face is passed over.
+
+    Shapes: vertices float64 ``[v, 3]``; faces int64 ``[f, 3]``. A polygon becomes a fan of triangles around its first
+    corner, one of less than three corners becomes none.
+
+    Raises ValueError, with the line and what is wrong, for another format, a file with fewer lines than its counts
+    promise, what is no number or not finite, faces with corners that do not exist, and a mesh without any area.
+
+    Example::
+
+        >>> parse_off(b"OFF 3 1 0\\n 0 0 0\\n 1 0 0\\n 0 1 0\\n 3 0 1 2\\n").faces.tolist()
+        [[0, 1, 2]]
+    """
+    lines = _lines(_without_header(content))
+    n_vertices, n_faces = _counts(lines)
+    missing = 1 + n_vertices + n_faces - len(lines.number)
+    if missing > 0:
+        raise ValueError(
+            f"the file is cut: its counts promise {n_vertices} vertices and {n_faces} faces, but {missing} of these "
+            f"{n_vertices + n_faces} lines are missing"
+        )
+    vertices = _vertices(lines, 1, 1 + n_vertices)
+    faces = _faces(lines, 1 + n_vertices, 1 + n_vertices + n_faces, n_vertices)
+    area_shares(vertices, faces)  # raises for a mesh without any area
+    return Mesh(vertices, faces)
+
+
+class _Lines(NamedTuple):
+    """The lines that are not blank: ``tokens`` of all of them one after another, the first of line i at ``first[i]``,
+    ``size[i]`` of them, and ``number[i]``, the line's number in the file, from 1."""
+
+    tokens: list[bytes]
+    first: Int[np.ndarray, "lines"]
+    size: Int[np.ndarray, "lines"]
+    number: Int[np.ndarray, "lines"]
+
+    def numbers(self, start: int, stop: int) -> Float[np.ndarray, "k"]:
+        """Read the tokens of the lines from start to stop as numbers."""
+        begin, end = self.first[start], self.first[stop - 1] + self.size[stop - 1]
+        try:
+            return np.array(self.tokens[begin:end], dtype=np.float64)
+        except ValueError as error:
+            bad = next(i for i in range(begin, end) if not _is_number(self.tokens[i]))
+            line = self.number[np.searchsorted(self.first, bad, side="right") - 1]
+            word = self.tokens[bad][:20].decode("utf-8", "replace")
+            raise ValueError(f"line {line}: {word!r} is no number") from error
+
+
+def _without_header(content: bytes) -> bytes:
+    """Blank the comments and the word OFF out, so that the numbers of the lines stay as they are."""
+    text = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"#" in text:
+        text = re.sub(rb"#[^\n]*", b"", text)
+    header = re.match(rb"\s*OFF(?=[\s\d]|$)(?![ \t]*BINARY)", text)
+    if header is None:
+        first = text[:100].strip().split(b"\n")[0][:20].decode("utf-8", "replace")
+        found = f"begins with {first!r}" if first else "is empty"
+        raise ValueError(f"no mesh in the text format OFF: that begins with the word OFF, this file {found}")
+    return text[: header.end() - 3] + b"   " + text[header.end() :]
+
+
+def _lines(text: bytes) -> _Lines:
+    """Split the text into tokens and find the line of each, without a loop over the lines."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    space = (characters == 32) | ((characters >= 9) & (characters <= 13))  # what bytes.split() splits at
+    begins = ~space & np.concatenate([[True], space[:-1]])
+    line = np.cumsum(characters == 10)
+    size = np.bincount(line[begins], minlength=1)
+    number = np.flatnonzero(size)
+    size = size[number]
+    return _Lines(text.split(), np.cumsum(size) - size, size, number + 1)
+
+
+def _counts(lines: _Lines) -> tuple[int, int]:
+    if len(lines.number) == 0:
+        raise ValueError("the numbers of vertices and faces are missing after OFF")
+    found = lines.tokens[: lines.size[0]]
+    if len(found) not in (2, 3) or not all(token.isdigit() for token in found):
+        line = b" ".join(found)[:60].decode("utf-8", "replace")
+        raise ValueError(f"line {lines.number[0]}: expected the numbers of vertices, faces and edges, found {line!r}")
+    n_vertices, n_faces = int(found[0]), int(found[1])
+    if n_vertices == 0 or n_faces == 0:
+        raise ValueError(f"the mesh has no {'vertices' if n_vertices == 0 else 'faces'}")
+    return n_vertices, n_faces
+
+
+def _vertices(lines: _Lines, start: int, stop: int) -> Float[np.ndarray, "v 3"]:
+    wrong = lines.size[start:stop] != 3
+    if wrong.any():
+        row = start + int(wrong.argmax())
+        raise ValueError(f"line {lines.number[row]}: a vertex has three coordinates, found {lines.size[row]} values")
+    vertices = lines.numbers(start, stop).reshape(-1, 3)
+    finite = (np.abs(vertices) < 1e100).all(axis=1)  # squares of larger ones would not be
+    if not finite.all():
+        line = lines.number[start + int(finite.argmin())]
+        raise ValueError(f"line {line}: a coordinate is not finite, or above 1e100")
+    return vertices
+
+
+def _faces(lines: _Lines, start: int, stop: int, n_vertices: int) -> Int[np.ndarray, "f 3"]:
+    values = lines.numbers(start, stop)
+    first = lines.first[start:stop] - lines.first[start]
+    size, number = lines.size[start:stop], lines.number[start:stop]
+    corners = values[first]
+    wrong = ~((corners >= 1) & (corners < size) & (corners % 1 == 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(
+            f"line {number[row]}: a face begins with the number of its corners, but {corners[row]:g} is followed by "
+            f"{size[row] - 1} values"
+        )
+    owner = np.repeat(np.arange(len(size)), size)
+    place = np.arange(len(values)) - first[owner]  # in its line: 0 is the number of corners, then come the corners
+    is_corner = (place >= 1) & (place <= corners[owner])
+    wrong = is_corner & ~((values >= 0) & (values < n_vertices) & (values % 1 == 0))
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise ValueError(
+            f"line {number[owner[at]]}: the face has corner {values[at]:g}, but the vertices are 0 to {n_vertices - 1}"
+        )
+    third = np.flatnonzero(is_corner & (place >= 3))  # each ends one triangle of the fan
+    return np.stack([values[first[owner[third]] + 1], values[third - 1], values[third]], axis=1).astype(np.int64)
+
+
+def _is_number(token: bytes) -> bool:
+    try:
+        float(token)
+    except ValueError:
+        return False
+    return True

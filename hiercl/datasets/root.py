@@ -1,0 +1,18 @@
+"""Where data sets are kept."""
+
+import os
+from pathlib import Path
+
+
+def data_root() -> Path:
+    """Give the folder where data sets are kept.
+
+    It is ``$HIERCL_DATA`` if that is set, else ``data`` of the checkout that the package lies in, else
+    ``~/.cache/hiercl``.
+    """
+    if os.environ.get("HIERCL_DATA"):
+        return Path(os.environ["HIERCL_DATA"]).expanduser()
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "data"
+    return Path.home() / ".cache" / "hiercl"

@@ -1,0 +1,54 @@
+"""What normalises the maps of an encoder: batch norm, batch norm in groups, or group norm."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hiercl.runtime.types import Float
+
+SPLITS = 8  # groups of a batch in split batch norm, as in MoCo's CIFAR demo
+CHANNEL_GROUPS = 8  # of group norm
+
+
+class SplitBatchNorm2d(nn.BatchNorm2d):
+    r"""Batch norm within each of 8 parts of the batch, as if each part were on a GPU of its own.
+
+    Statistics shared by a whole batch let a network tell which key belongs to which query. MoCo shuffles its keys over
+    GPUs against that (He et al., 2020, section 3.3); on one device its CIFAR demo splits the batch, which this does.
+    Evaluated, it is batch norm with running statistics (those of the parts, averaged).
+
+    Raises: ValueError, in training, for a batch that 8 does not divide.
+
+    Example: ``SplitBatchNorm2d(32)(torch.rand(16, 32, 8, 8))``
+    """
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+        if not self.training:
+            return super().forward(x)
+        if len(x) % SPLITS:
+            raise ValueError(f"norm='split' needs batches of a multiple of {SPLITS}; this one has {len(x)} items.")
+        mean = torch.zeros(SPLITS, self.num_features, dtype=self.running_mean.dtype, device=x.device)
+        variance = torch.zeros_like(mean)
+        parts = [
+            F.batch_norm(part, mean[i], variance[i], self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
+            for i, part in enumerate(x.split(len(x) // SPLITS))
+        ]
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.mean(dim=0), self.momentum)
+            self.running_var.lerp_(variance.mean(dim=0), self.momentum)
+        return torch.cat(parts)
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(CHANNEL_GROUPS, channels)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "split": SplitBatchNorm2d,
+    "group": _group_norm,
+}
+"""From a number of channels to a layer: over the batch; over parts of the batch; within each item."""

@@ -1,0 +1,186 @@
+"""The model zoo: small trained encoders with their cards, and how their maps unfolded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders.base import Encoder
+from hiercl.encoders.heads import projection_head
+from hiercl.encoders.quantise import STORED_AS, dequantise, quantise
+from hiercl.encoders.registry import make_encoder
+from hiercl.runtime.errors import unknown
+from hiercl.runtime.types import Float, Int, UInt64
+
+WEIGHTS = Path(__file__).parent / "weights"
+FORMAT = 2
+
+
+@dataclass(frozen=True, repr=False)
+class Unfolding:
+    """A 2-D map of the same test items after every epoch, each drawn from the one before (AlignedUMAP).
+
+    Attributes:
+        maps: positions, ``[epochs + 1, items, 2]``; the first is that of the untrained encoder.
+        labels: leaf labels of the items.
+        hashes: of the items, so that they can be found in a data set: :meth:`find`.
+    """
+
+    maps: Float[np.ndarray, "epochs items 2"]
+    labels: Int[np.ndarray, " items"]
+    hashes: UInt64[np.ndarray, " items"]
+
+    def find(self, dataset: HierarchicalDataset) -> Int[np.ndarray, " items"]:
+        """Where the items are in a data set; −1 for one that is not there.
+
+        Example:
+            >>> _, test = hiercl.load("cifar100")
+            >>> pictures = test.take(hiercl.pretrained("hcsc").unfolding().find(test)).items
+        """
+        places = {int(value): place for place, value in enumerate(item_hashes(dataset.items))}
+        return np.array([places.get(int(value), -1) for value in self.hashes])
+
+    def __repr__(self) -> str:
+        epochs, items, _ = self.maps.shape
+        return f"Unfolding({items} items, untrained and after {epochs - 1} epochs)"
+
+
+@dataclass(frozen=True, repr=False)
+class Pretrained:
+    """A trained encoder and its card.
+
+    Attributes:
+        name: of the method, or of data and method.
+        encoder: items to features; :func:`hiercl.embed` and :func:`hiercl.evaluate` take this object.
+        head: features to the space of the loss.
+        card: method, data, budget, seed, numbers, commit.
+        folder: where it was read.
+    """
+
+    name: str
+    encoder: Encoder
+    head: nn.Module
+    card: dict[str, Any]
+    folder: Path
+
+    def unfolding(self) -> Unfolding:
+        """The map of a thousand test items after every epoch of the training.
+
+        Raises:
+            ValueError: maps were not made of this model's training.
+        """
+        path = maps_path(self.folder, self.name)
+        if not path.exists():
+            known = [name for name in pretrained_names(self.folder) if maps_path(self.folder, name).exists()]
+            raise ValueError(
+                f"the pretrained {self.name!r} comes without maps of its epochs; with maps: "
+                f"{', '.join(known) or 'none'}."
+            )
+        with np.load(path) as file:
+            return Unfolding(file["maps"].astype(np.float32), file["labels"].astype(np.int64), file["hashes"])
+
+    def __repr__(self) -> str:
+        card, numbers = self.card, self.card["numbers"]
+        found = ", ".join(
+            f"{level}: linear {row['linear']:.1f}, kNN {row['knn']:.1f}" for level, row in numbers.items()
+        )
+        return f"Pretrained({self.name}, {card['encoder']['name']}, {card['data']}, {card['budget']}; {found} %)"
+
+
+def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
+    """A small encoder that comes with the package, trained on the 50,000 training pictures of CIFAR-100 or, where its
+    name begins with "modelnet10-", on the training shapes of ModelNet10.
+
+    It lets notebooks show what a method learns without training it. It is no record: the card says how long it was
+    trained, and how well it does.
+
+    Args:
+        name: one that :func:`pretrained_names` lists: of a method, or of data and method.
+        folder: where the models are; by default those that come with the package.
+
+    Returns:
+        Encoder, projection head and card, on the CPU, in eval mode. The weights are kept in 8 bits
+        (:func:`quantise`) and used in float32; the card's numbers are those of the rounded weights.
+
+    Raises:
+        ValueError: an unknown name; weights that are not those of the card (another checksum); a card of another
+            version; or weights that do not fit the configuration on the card.
+
+    Example:
+        >>> model = hiercl.pretrained("hcsc")
+        >>> features = hiercl.embed(model, test)
+    """
+    from safetensors.torch import load
+
+    folder = WEIGHTS if folder is None else Path(folder)
+    if name not in pretrained_names(folder):
+        raise unknown("pretrained model", name, pretrained_names(folder))
+    card = json.loads((folder / f"{name}.json").read_text())
+    if card.get("format") != FORMAT:
+        raise ValueError(
+            f"the card of {name!r} has format {card.get('format')}, this version of hiercl reads {FORMAT}."
+        )
+    content = (folder / f"{name}.safetensors").read_bytes()
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != card["sha256"]:
+        raise ValueError(
+            f"the weights of {name!r} are not those of its card (sha256 {checksum[:12]}…, expected "
+            f"{card['sha256'][:12]}…): the file is damaged or was changed. Install hiercl again."
+        )
+    encoder, head = make_model(card)
+    model = nn.ModuleDict({"encoder": encoder, "head": head})
+    state = dequantise(load(content))
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"the weights of {name!r} do not fit the configuration on its card: {error}") from error
+    return Pretrained(name, encoder.eval(), head.eval(), card, folder)
+
+
+def pretrained_names(folder: str | Path | None = None) -> tuple[str, ...]:
+    """The names that :func:`pretrained` knows."""
+    return tuple(sorted(path.stem for path in Path(WEIGHTS if folder is None else folder).glob("*.safetensors")))
+
+
+def maps_path(folder: Path, name: str) -> Path:
+    """Where the maps of a model are, if it has any."""
+    return folder / f"{name}-epochs.npz"
+
+
+def make_model(card: dict[str, Any]) -> tuple[Encoder, nn.Module]:
+    """Encoder and projection head of a card, untrained."""
+    encoder = make_encoder(**card["encoder"])
+    return encoder, projection_head(card["head"]["kind"], encoder.width, card["head"]["dim"])
+
+
+def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], folder: Path = WEIGHTS) -> None:
+    """Writes the weights in 8 bits and the card, with the checksum; under the card's name, or that of its method.
+
+    Of a method with further modules (gates, masks, stage heads, queue, prototypes) these are not kept.
+
+    Raises:
+        ValueError: a weight that is not finite.
+    """
+    from safetensors.torch import save
+
+    content = save(quantise(nn.ModuleDict({"encoder": encoder, "head": head}).state_dict()))
+    about = {"format": FORMAT, "sha256": hashlib.sha256(content).hexdigest(), "weights": STORED_AS}
+    # First on the card, and in place of what an earlier card says of its file.
+    text = json.dumps(about | card | about, indent=2, allow_nan=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = card.get("name", card["method"])
+    (folder / f"{name}.safetensors").write_bytes(content)
+    (folder / f"{name}.json").write_text(text + "\n")
+
+
+def item_hashes(items: Any) -> UInt64[np.ndarray, " items"]:
+    """Eight bytes of every item's SHA-256."""
+    digests = (hashlib.sha256(np.ascontiguousarray(item).tobytes()).digest()[:8] for item in items)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)

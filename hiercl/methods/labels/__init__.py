@@ -1,0 +1,1 @@
+"""Methods that learn from a hierarchy of labels, and what their feature masks are made of."""

@@ -1,0 +1,115 @@
+"""The one loss: similarities and :class:`~hiercl.pairs.Pairs` in, a number out."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from hiercl.pairs.pairs import Pairs
+from hiercl.runtime.types import Float
+
+
+def info_nce(
+    logits: Float[Tensor, "anchors candidates"],
+    pairs: Pairs,
+    shared_denominator: bool = False,
+    removed_logit: float = -math.inf,
+    reduction: Literal["mean", "none", "positives"] = "mean",
+    count: Float[Tensor, ""] | None = None,
+) -> Float[Tensor, "..."]:
+    r"""InfoNCE with weighted positives and removable negatives.
+
+    For an anchor with logits $s_c$, positives $P$ with weights $w_p$, negatives $N$ and removed candidates $R$:
+
+    $$\ell = \sum_{p\in P} \frac{w_p}{\sum_{p'} w_{p'}} \Big(\log D_p - s_p\Big), \qquad
+      D_p = \underbrace{e^{s_p}}_{\text{or } \sum_{p'\in P} e^{s_{p'}}}
+            + \sum_{n\in N} e^{s_n} + |R|\, e^{\text{removed\_logit}}$$
+
+    With ``shared_denominator=False`` each positive has a denominator of its own (MoCo, HCSC, CsMl); with ``True`` all
+    positives of an anchor compete in one (SupCon's "out" form, eq. 2 of arXiv 2004.11362).
+
+    Args:
+        logits: similarities already divided by the temperature or concentration, float32.
+        pairs: the role of every pair.
+        shared_denominator: whether positives compete with one another.
+        removed_logit: −inf takes removed candidates out for good; 0 is what the official HCSC code does (each still
+            adds $e^0 = 1$).
+        reduction: ``"mean"`` over the anchors that have a positive; ``"none"``: one loss per anchor, 0 for an anchor
+            without a positive; ``"positives"``: one loss per positive, in the order of ``pairs.positive_index``.
+        count: what ``"mean"`` divides by instead of the number of these anchors that have a positive: with several
+            processes the mean of that number over them, so that the mean of their losses is that of all anchors.
+
+    Returns:
+        A scalar, ``[anchors]`` or ``[positives]``. Never NaN for finite logits: an anchor without negatives has the
+        loss 0 (with one positive), an anchor without a positive is left out of the mean; ``pairs.without_negative`` and
+        ``pairs.without_positive`` count them. Unit: nats.
+
+    Raises:
+        ValueError: shapes that differ, logits that are not float32 or float64, an unknown reduction.
+
+    Example:
+        >>> loss = info_nce(query @ candidates.T / 0.1, pairs)
+    """
+    if logits.shape != pairs.negative.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} do not fit pairs {tuple(pairs.negative.shape)}.")
+    if logits.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"logits are {logits.dtype}; similarities need float32 (bfloat16 is off by 0.1 in a logit).")
+    if reduction not in ("mean", "none", "positives"):
+        raise ValueError(f"reduction={reduction!r}; it is 'mean', 'none' or 'positives'.")
+
+    row, column = pairs.positive_index.T
+    counted = pairs.negative
+    if shared_denominator:
+        counted = counted.index_put((row, column), counted.new_ones(()))
+    positive, log_others = PickAndLogSumExp.apply(logits, row, column, counted)  # s_p, log of the rest of D
+    if removed_logit > -math.inf:
+        log_removed = removed_logit + pairs.removed.sum(dim=1).to(logits.dtype).log()  # log(|R| e^removed_logit)
+        log_others = _log_add(log_others, log_removed)
+    if shared_denominator:
+        loss_of_positive = log_others[row] - positive
+    else:
+        loss_of_positive = F.softplus(log_others[row] - positive)  # log(e^s_p + e^rest) − s_p, without overflow
+
+    if reduction == "positives":
+        return loss_of_positive
+    weight = pairs.positive_weight
+    total = weight.new_zeros(len(logits)).index_add(0, row, weight)
+    share = weight / total[row]
+    loss = logits.new_zeros(len(logits)).index_add(0, row, share * loss_of_positive)
+    if reduction == "none":
+        return loss
+    return loss.sum() / ((total > 0).sum().clamp(min=1) if count is None else count)
+
+
+def _log_add(a: Float[Tensor, " anchors"], b: Float[Tensor, " anchors"]) -> Float[Tensor, " anchors"]:
+    """log(e^a + e^b) for a constant b; where both are −inf so is the sum, and its gradient is zero (torch's is NaN)."""
+    nothing = torch.isneginf(a) & torch.isneginf(b)
+    return torch.logaddexp(a.masked_fill(nothing, 0.0), b).masked_fill(nothing, -math.inf)
+
+
+class PickAndLogSumExp(torch.autograd.Function):
+    r"""The picked entries $s_p$, and row-wise $\log\sum_{c\in\text{mask}} e^{s_c}$: −inf where the mask is empty.
+
+    Indexing, ``masked_fill`` and ``logsumexp`` say the same, but pass over the matrix three times as often, and their
+    gradient is NaN for an empty row. The gradient is the softmax within the mask, plus what flows into the picked.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, row: Tensor, column: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        shifted = logits.masked_fill(~mask, -math.inf)
+        highest = shifted.amax(dim=1, keepdim=True)
+        highest.masked_fill_(torch.isneginf(highest), 0.0)
+        exponentials = shifted.sub_(highest).exp_()
+        total = exponentials.sum(dim=1, keepdim=True)
+        ctx.save_for_backward(exponentials, total, row, column)
+        return logits[row, column], (total.log() + highest).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, into_picked: Tensor, into_sum: Tensor) -> tuple[Tensor, None, None, None]:
+        exponentials, total, row, column = ctx.saved_tensors
+        gradient = exponentials * (into_sum[:, None] / total).masked_fill(total == 0, 0.0)
+        return gradient.index_put_((row, column), into_picked, accumulate=True), None, None, None

@@ -1,0 +1,141 @@
+"""Pairs: for every anchor, which candidates are pulled, pushed, left alone or removed.
+
+This is the one question that every contrastive method answers, so every method of this package produces this one
+value, one loss (:func:`hiercl.info_nce`) reads it, and one :func:`audit` checks it against true labels.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from hiercl.runtime.types import Bool, Float, Int
+
+
+class Kind(IntEnum):
+    """What an anchor or a candidate is."""
+
+    VIEW = 0  # an augmented view, embedded with gradient
+    KEY = 1  # a view embedded by the momentum encoder in this step
+    QUEUE = 2  # a key of an earlier step
+    PROTOTYPE = 3  # the centre of a cluster
+
+
+@dataclass(frozen=True)
+class Members:
+    """Who the anchors (or the candidates) are, so that a picture can always be shown.
+
+    Attributes:
+        kind: a :class:`Kind` for each.
+        item: index in the data set; −1 for a random initial queue entry; for a prototype its number in its level.
+    """
+
+    kind: Int[Tensor, " members"]
+    item: Int[Tensor, " members"]
+
+    @classmethod
+    def of(cls, kind: Kind, item: Int[Tensor, " members"]) -> "Members":
+        """Members that are all of one kind."""
+        return cls(torch.full_like(item, int(kind)), item)
+
+    def __add__(self, other: "Members") -> "Members":
+        return Members(torch.cat([self.kind, other.kind]), torch.cat([self.item, other.item]))
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The relation of A anchors and C candidates. It holds no similarities: losses that share a selection share it.
+
+    A candidate is pulled (positive), pushed (negative), removed (taken out by selection) or, if none of these, left
+    alone by rule. The three are disjoint; making a ``Pairs`` in which they overlap is an error.
+
+    Positives are few, so they are stored as a list; :attr:`positive` gives them as a matrix.
+
+    Attributes:
+        anchors: who the anchors are.
+        candidates: who the candidates are.
+        positive_index: (anchor, candidate) of every positive.
+        positive_weight: its weight, > 0; the loss divides by the sum of an anchor's weights.
+        negative: which candidates are pushed.
+        removed: which candidates selection took out of the negatives.
+        keep_probability: the probability with which selection keeps each candidate, where there was a selection.
+        level: the level that they speak of: of the class hierarchy, or of the prototype tree that the selection used
+            and prototypes among the candidates belong to.
+
+    Example:
+        >>> two = Members.of(Kind.VIEW, torch.tensor([7, 8]))
+        >>> pairs = Pairs.from_matrices(two, two, positive=torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+        >>> int(pairs.without_negative)
+        2
+    """
+
+    anchors: Members
+    candidates: Members
+    positive_index: Int[Tensor, "positives 2"]
+    positive_weight: Float[Tensor, " positives"]
+    negative: Bool[Tensor, "anchors candidates"]
+    removed: Bool[Tensor, "anchors candidates"]
+    keep_probability: Float[Tensor, "anchors candidates"] | None = None
+    level: int | None = None
+
+    def __post_init__(self):
+        shape = (len(self.anchors), len(self.candidates))
+        if self.negative.shape != shape or self.removed.shape != shape:
+            raise ValueError(
+                f"{shape[0]} anchors and {shape[1]} candidates need masks of shape {shape}; negative has "
+                f"{tuple(self.negative.shape)}, removed {tuple(self.removed.shape)}."
+            )
+        row, column = self.positive_index.T
+        overlap = (self.negative & self.removed).any() | (self.negative[row, column] | self.removed[row, column]).any()
+        if overlap:  # one question for all, since on CUDA each waits for the device
+            raise ValueError("Some candidate is two of pulled, pushed and removed for one anchor; a pair has one role.")
+
+    @classmethod
+    def from_matrices(
+        cls,
+        anchors: Members,
+        candidates: Members,
+        positive: Float[Tensor, "anchors candidates"],
+        negative: Bool[Tensor, "anchors candidates"] | None = None,
+        removed: Bool[Tensor, "anchors candidates"] | None = None,
+        **more,
+    ) -> "Pairs":
+        """Pairs from a matrix of positive weights (0 = not pulled); masks that are not given are empty."""
+        index = positive.nonzero()
+        nothing = torch.zeros_like(positive, dtype=torch.bool)
+        return cls(
+            anchors,
+            candidates,
+            index,
+            positive[index[:, 0], index[:, 1]],
+            nothing if negative is None else negative,
+            nothing if removed is None else removed,
+            **more,
+        )
+
+    @property
+    def positive(self) -> Float[Tensor, "anchors candidates"]:
+        """Positive weights as a matrix; 0 where a candidate is not pulled."""
+        matrix = self.positive_weight.new_zeros(self.negative.shape)
+        matrix[self.positive_index[:, 0], self.positive_index[:, 1]] = self.positive_weight
+        return matrix
+
+    @property
+    def without_positive(self) -> Int[Tensor, ""]:
+        """Number of anchors that nothing pulls; the loss leaves them out of its mean."""
+        return (torch.bincount(self.positive_index[:, 0], minlength=len(self.anchors)) == 0).sum()
+
+    @property
+    def without_negative(self) -> Int[Tensor, ""]:
+        """Number of anchors that nothing pushes; with one positive their loss is 0."""
+        return (~self.negative.any(dim=1)).sum()
+
+    @property
+    def keep_rate(self) -> Float[Tensor, ""]:
+        """Share of the candidates open to selection (pushed or removed) that was kept."""
+        pushed, removed = self.negative.sum(), self.removed.sum()
+        return pushed / (pushed + removed).clamp(min=1)

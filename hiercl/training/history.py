@@ -1,0 +1,111 @@
+"""What is written down of every epoch: losses, keep rates, seconds, and how well neighbours agree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hiercl.clustering import neighbour_agreement
+from hiercl.datasets import HierarchicalDataset
+from hiercl.methods import Method, Step
+from hiercl.metrics import knn_predict
+from hiercl.runtime.processes import Processes
+from hiercl.runtime.seeds import generator
+
+MONITORED_ITEMS = 5000
+LOGGED_EVERY = 10  # steps: counting pairs is not free
+
+
+class EpochLog:
+    """Collects the history's row of one epoch."""
+
+    def __init__(self, epoch: int):
+        self.row: dict[str, Any] = {"epoch": epoch}
+        self.start = self.mark = time.perf_counter()
+        self.cpu_start = time.process_time()
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def lap(self) -> float:
+        """Seconds since the last call."""
+        now = time.perf_counter()
+        seconds, self.mark = now - self.mark, now
+        return seconds
+
+    def add(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def refreshed(self) -> None:
+        self.refresh_seconds = self.lap()
+
+    def stepped(self, step: Step, number: int) -> None:
+        self.add("loss", step.loss)
+        for term in step.terms:
+            self.add(f"loss {term.name}", term.loss)
+        if number % LOGGED_EVERY == 0:
+            for name, value in step.observe().items():
+                self.add(name, torch.as_tensor(value, dtype=torch.float32, device=step.loss.device))
+            for term in step.terms:
+                if term.selective:
+                    self.add(f"keep {term.name}", term.pairs.keep_rate)
+                    self.add(f"without negative {term.name}", term.pairs.without_negative.float())
+
+    def trained(self, images: int, rate: float, processes: Processes) -> None:
+        sums = torch.stack(list(self.sums.values())).double()
+        cpu = sums.new_tensor([time.process_time() - self.cpu_start])
+        *sums, cpu = processes.mean(torch.cat([sums, cpu])).tolist()  # waits for the device
+        means = {name: total / self.counts[name] for name, total in zip(self.sums, sums, strict=True)}
+        for name in means:
+            if name.startswith("without negative"):
+                means[name] *= processes.count  # a number of anchors: all processes together have so many
+        seconds = self.lap()
+        self.row |= {"loss": means.pop("loss"), "seconds": seconds + self.refresh_seconds}
+        self.row |= {"items_per_second": images / seconds, "refresh_seconds": self.refresh_seconds, "lr": rate}
+        self.row |= {"cpu_seconds": cpu * processes.count, **means}  # without those of workers that decode
+
+    def monitored(self, accuracies: dict[str, float]) -> None:
+        self.row |= accuracies
+        self.row["monitor_seconds"] = self.lap()
+
+
+def summary(row: Mapping[str, Any]) -> str:
+    """A row of the history in one short line: loss, speed, mean keep rate, kNN accuracies."""
+    known = {name: value for name, value in row.items() if value == value}  # NaN: not looked at in this epoch
+    kept = [value for name, value in known.items() if name.startswith("keep ")]
+    parts = [f"loss {known['loss']:.3f}", f"{known['items_per_second']:,.0f} items/s"]
+    parts += [f"kept {100 * sum(kept) / len(kept):.1f} %"] if kept else []
+    parts += [f"{name} {value:.1f} %" for name, value in known.items() if name.startswith("knn ")]
+    return ", ".join(parts)
+
+
+def monitor(
+    dataset: HierarchicalDataset, model: Method, embed: Callable[..., Tensor], seed: int
+) -> Callable[[], dict[str, float]]:
+    """Leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in per cent;
+    and of a method that mines neighbours, the share of them that are of the item's class.
+
+    ``embed(function, index=index)`` runs a part of the model over these items of the training set.
+    """
+    index = torch.randperm(len(dataset), generator=generator("cpu", seed, 0, "order"))[:MONITORED_ITEMS]
+    hierarchy = dataset.hierarchy
+
+    def look() -> dict[str, float]:
+        features = embed(model.encoder, index=index)
+        own = torch.arange(len(index), device=features.device)
+        neighbours = getattr(model, "neighbours", None)
+        result = {}
+        for level, name in enumerate(hierarchy.level_names):
+            labels = torch.as_tensor(dataset.labels_at(level)[index.numpy()], device=features.device)
+            hits = knn_predict(features, labels, features, own=own) == labels
+            result[f"knn {name}"] = 100 * hits.float().mean().item()
+            if neighbours is not None:
+                agreement = neighbour_agreement(neighbours.cpu(), dataset.labels_at(level))
+                result[f"neighbours {name}"] = 100 * agreement
+        return result
+
+    return look

@@ -1,0 +1,157 @@
+"""Mixtures of two items: a box of one picture pasted into another (CutMix); two clouds cut by a plane."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hiercl.runtime.types import Float, Int
+
+__all__ = ["cut_box", "cutmix", "mixed", "numbers_needed", "plane_mix"]
+
+
+def numbers_needed(alpha: int) -> int:
+    """How many uniform numbers a mixture takes: 2α − 1 for λ; two for the centre of a box, or the normal of a plane."""
+    return 2 * alpha + 1
+
+
+def mixed(
+    kind: str,
+    first: Float[Tensor, "batch channels height width"],
+    second: Float[Tensor, "batch channels height width"],
+    uniforms: Float[Tensor, " numbers"],
+    alpha: int = 2,
+) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, ""]]:
+    """A mixture of the first items with the second ones, and the share λ that is of the first; one λ for a batch.
+
+    Args:
+        kind: of the items: "images" (:func:`cutmix` of :func:`cut_box`) or "points" (:func:`plane_mix`).
+        first, second: the items as an encoder takes them.
+        uniforms: :func:`numbers_needed` numbers in [0, 1), float32.
+        alpha: a whole number, at least 1: λ ~ Beta(α, α), before it is rounded to whole pixels or points.
+
+    Raises:
+        ValueError: alpha < 1, or another number of uniform numbers.
+    """
+    if kind == "points":
+        return plane_mix(first, second, uniforms, alpha)
+    box, kept = cut_box(uniforms, *first.shape[2:], alpha)
+    return cutmix(first, second, box), kept
+
+
+def cut_box(
+    uniforms: Float[Tensor, " numbers"], height: int, width: int, alpha: int = 2
+) -> tuple[Int[Tensor, "4"], Float[Tensor, ""]]:
+    r"""A random box, and the share λ of a picture that is left outside it.
+
+    λ ~ Beta(α, α), which for a whole α is the α-th smallest of 2α − 1 uniform numbers (their median); the box has the
+    relative sides $\sqrt{1-\lambda}$ and a uniform centre, and is clipped at the border. The λ that is given back is
+    that of the box as it then is:
+
+    $$\lambda = 1 - \frac{\text{pasted area}}{\text{height}\cdot\text{width}}$$
+
+    CutMix of Yun et al. (2019, arXiv 1905.04899), with one λ and one box for a batch and α = 2 as in the official code
+    of CsMl. Half a side is rounded down, as there, so sides are even numbers of pixels before they are clipped.
+    Everything stays on the device: nothing waits for it.
+
+    Args:
+        uniforms: 2α + 1 numbers in [0, 1), float32.
+        height, width: of the pictures, in pixels.
+        alpha: a whole number, at least 1 (where λ is uniform); a higher one draws λ towards a half.
+
+    Returns:
+        The box (top, bottom, left, right), its ends not included, int64; and λ in [0, 1], float32.
+
+    Raises:
+        ValueError: alpha < 1, or another number of uniform numbers.
+
+    Example:
+        >>> box, lam = cut_box(torch.tensor([0.1, 0.75, 0.9, 0.5, 0.5]), height=8, width=8)
+        >>> box.tolist(), float(lam)  # λ = 0.75 before: half of either side is cut
+        ([2, 6, 2, 6], 0.75)
+    """
+    side = (1 - _share(uniforms, alpha)).sqrt()  # as a share of the picture's
+    ends = []
+    for size, place in ((height, uniforms[-2]), (width, uniforms[-1])):
+        centre, half = (size * place).long(), (size * side).long() // 2
+        ends += [(centre - half).clamp(min=0), (centre + half).clamp(max=size)]
+    top, bottom, left, right = ends
+    return torch.stack(ends), 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def cutmix(
+    first: Float[Tensor, "batch channels height width"],
+    second: Float[Tensor, "batch channels height width"],
+    box: Int[Tensor, "4"],
+) -> Float[Tensor, "batch channels height width"]:
+    """The first pictures with this box (top, bottom, left, right) of the second ones pasted in; one box for all.
+
+    Example:
+        >>> cutmix(torch.zeros(1, 1, 2, 3), torch.ones(1, 1, 2, 3), torch.tensor([0, 1, 1, 3]))[0, 0].tolist()
+        [[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+    """
+    top, bottom, left, right = box
+    row = torch.arange(first.shape[2], device=first.device)[:, None]
+    column = torch.arange(first.shape[3], device=first.device)
+    inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
+    return torch.where(inside, second, first)
+
+
+def plane_mix(
+    first: Float[Tensor, "batch 3 points 1"],
+    second: Float[Tensor, "batch 3 points 1"],
+    uniforms: Float[Tensor, " numbers"],
+    alpha: int = 2,
+) -> tuple[Float[Tensor, "batch 3 points 1"], Float[Tensor, ""]]:
+    r"""Each first cloud's points below a plane, with the second one's above another plane of the same direction.
+
+    With λ ~ Beta(α, α) and a normal u, uniform on the sphere, both one for a batch: the mixture of two clouds of p
+    points has the m = ⌊λp⌋ points of the first that lie lowest along u, and the p − m points of the second that lie
+    highest. The λ that is given back is m / p, exactly the share of the mixture's points that are the first's.
+
+    OURS: CsMl is of pictures. A box, as CutMix has it, holds another number of points in every cloud; a plane at a
+    quantile always cuts off the share that is asked for, leaves a coherent part of each shape, as the box does, and
+    keeps the number of points. The two planes need not coincide, so that parts may leave a gap, or run into each other.
+
+    Args:
+        first, second: clouds as an encoder takes them.
+        uniforms: 2α + 1 numbers in [0, 1), float32.
+        alpha: a whole number, at least 1.
+
+    Returns:
+        The mixtures, and λ in [0, 1), float32, on the device.
+
+    Raises:
+        ValueError: alpha < 1, another number of uniform numbers, or clouds of unequal numbers of points.
+
+    Example:
+        >>> low, high = torch.zeros(1, 3, 4, 1), torch.ones(1, 3, 4, 1)
+        >>> cloud, lam = plane_mix(low, high, torch.tensor([0.1, 0.75, 0.9, 0.5, 0.5]))
+        >>> cloud[0, 0, :, 0].tolist(), float(lam)
+        ([0.0, 0.0, 0.0, 1.0], 0.75)
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"{list(first.shape)} and {list(second.shape)} cannot be mixed: they need as many points.")
+    turn, height = 2 * math.pi * uniforms[-2], 2 * uniforms[-1] - 1
+    flat = (1 - height**2).sqrt()
+    normal = torch.stack([turn.cos() * flat, turn.sin() * flat, height])
+    points = first.shape[2]
+    kept = (_share(uniforms, alpha) * points).floor()
+    rank = torch.arange(points, device=first.device)[None, None, :, None]
+    return torch.where(rank < kept, _sorted_along(normal, first), _sorted_along(normal, second)), kept / points
+
+
+def _share(uniforms: Tensor, alpha: int) -> Tensor:
+    """λ ~ Beta(α, α): the median of 2α − 1 uniform numbers; the last two of those given have another use."""
+    if alpha < 1:
+        raise ValueError(f"alpha={alpha}: it is a whole number of at least 1.")
+    if len(uniforms) != numbers_needed(alpha):
+        raise ValueError(f"{len(uniforms)} numbers: alpha={alpha} needs {numbers_needed(alpha)}, two not for λ.")
+    return uniforms[:-2].sort().values[alpha - 1]
+
+
+def _sorted_along(normal: Tensor, clouds: Tensor) -> Tensor:
+    """The points of every cloud, lowest along the normal first."""
+    height = (clouds[..., 0] * normal[:, None]).sum(dim=1)  # not einsum, which autocast would run in bf16
+    order = height.argsort(dim=1)[:, None, :, None].expand(-1, 3, -1, -1)
+    return clouds.gather(2, order)

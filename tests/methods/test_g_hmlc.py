@@ -1,0 +1,200 @@
+"""G-HMLC and A-HMLC: masked losses against a loop, no gradient where a mask is 0, fits when they are due."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_methods import BATCH, batch_of, make
+from test_training import SMALL, pictures
+from torch.nn import functional as F
+
+from hiercl.training.loop import fit
+from hiercl.training.runs import load_run
+
+
+def loop(method, batch, masks_of):
+    """Σ λ_h L_h / Σ λ_h, pair by pair; ``masks_of(i, h)`` is the mask of an anchor's view."""
+    views, tau = torch.cat(batch.views), method.config.temperature
+    items = batch.items[:, 0].repeat(2)
+    v = method.projections(method.encoder(views))[:, 0].detach().double()
+    labels = method.ancestors[items]
+    total, weights = 0.0, [math.exp(1 / 2), math.exp(1)]
+    for h, weight in enumerate(weights):
+        level = 0.0
+        for i in range(len(v)):
+            z = [F.normalize(v[a] * masks_of(i, a, h), dim=0) for a in range(len(v))]
+            similarity = [math.exp(float(z[i] @ z[a]) / tau) for a in range(len(v))]
+            rest = sum(similarity[a] for a in range(len(v)) if a != i)
+            positives = [p for p in range(len(v)) if p != i and labels[p, h] == labels[i, h]]
+            level -= sum(math.log(similarity[p] / rest) for p in positives) / len(positives)
+        total += weight * level / len(v)
+    return total / sum(weights)
+
+
+@pytest.mark.parametrize("settings", [{}, {"masks": "random"}, {"rectified": True, "soft": True}, {"sizes": "free"}])
+def test_g_hmlc_against_a_loop(settings):
+    method = make("g_hmlc", **settings).eval()
+    batch = batch_of(method, torch.arange(BATCH))
+    masks = method.masks[0].double()
+    assert torch.allclose(masks.sum(dim=0), torch.ones(method.config.dim, dtype=torch.float64), atol=1e-5)
+    assert method(batch).loss.item() == pytest.approx(loop(method, batch, lambda i, a, h: masks[h]), abs=1e-4)
+
+
+def test_masks_for_every_superclass_against_a_loop():
+    """The anchor's mask is laid over it and its candidates."""
+    method = make("g_hmlc", per_superclass=True).eval()
+    for node in range(3):  # as if they had been fitted on many items: each superclass has its own
+        order = torch.randperm(128, generator=torch.Generator().manual_seed(node))
+        method.masks[node] = method.masks[node][:, order]
+    batch = batch_of(method, torch.arange(BATCH))
+    items = batch.items[:, 0].repeat(2)
+    expected = loop(method, batch, lambda i, a, h: method.masks[method.ancestors[items[i], 0], h].double())
+    assert method(batch).loss.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_hmlc_against_a_loop():
+    """Every view has a mask of its own at each level."""
+    method = make("a_hmlc").eval()
+    batch = batch_of(method, torch.arange(BATCH))
+    masks = method.gate(method.encoder(torch.cat(batch.views))).detach().double()
+    assert masks.std(dim=0).max() > 1e-4  # they do differ between views
+    assert method(batch).loss.item() == pytest.approx(loop(method, batch, lambda i, a, h: masks[a, h]), abs=1e-4)
+
+
+def test_before_the_first_fit_it_is_hmc():
+    g_hmlc, hmc = make("g_hmlc", warm_up=1.0).eval(), make("hmc").eval()
+    batch = batch_of(hmc, torch.arange(BATCH))
+    assert torch.equal(g_hmlc(batch).loss, hmc(batch).loss)
+
+
+@pytest.mark.parametrize("settings", [{}, {"place": "backbone"}, {"place": "backbone", "heads": "level"}])
+def test_masked_out_features_get_no_gradient_at_that_level(settings):
+    method = make("g_hmlc", **settings).eval()
+    features = {}
+
+    def keep(module, given, out):
+        """Stands between the features and their masks."""
+        out.retain_grad()
+        features.setdefault("seen", []).append(out)
+
+    masked = method.encoder if "place" in settings else method.head
+    masked.register_forward_hook(keep)
+    for level in range(2):
+        features.clear()
+        method(batch_of(method, torch.arange(BATCH))).terms[level].loss.backward()
+        gradient = torch.cat([out.grad for out in features["seen"]]).abs().sum(dim=0)
+        mine = method.masks[0, level] > 0
+        assert 0 < mine.sum() < len(mine)
+        assert torch.equal(gradient[~mine], torch.zeros(int((~mine).sum())))
+        assert (gradient[mine] > 0).float().mean() > 0.5  # channels behind a ReLU may be 0 for all
+
+
+def test_one_fit_after_the_warm_up_then_the_masks_stay():
+    seen = []
+    fit("g_hmlc", pictures(), **SMALL | {"epochs": 10}, callbacks=[lambda run: seen.append(run.method.masks.clone())])
+    assert torch.equal(seen[0], torch.ones_like(seen[0]))  # a tenth of training
+    assert not torch.equal(seen[1], seen[0]) and all(torch.equal(later, seen[1]) for later in seen[1:])
+    assert seen[1].sum(dim=2).flatten().tolist() == [64, 64]
+
+
+def test_refits_are_due_as_asked_and_never_in_the_last_fifth():
+    method = make("g_hmlc", refit=0.2, warm_up=0.1)
+    method.setting = type(method.setting)(items=60, epochs=20, steps_per_epoch=3)
+    method.first_fit = 2
+    assert [epoch for epoch in range(2, 20) if method.refit_due(epoch)] == [2, 6, 10, 14]
+
+
+def test_a_refit_that_changes_most_is_taken_once_but_not_twice_in_a_row():
+    method = make("g_hmlc", refit=0.1)
+    d = method.config.dim
+    first = torch.zeros(1, 2, d)
+    first[0, 0, : d // 2], first[0, 1, d // 2 :] = 1, 1
+    swapped = first.flip(1)
+    method.use(first)
+    method.unstable = 0
+    method.use(swapped)
+    assert torch.equal(method.masks, swapped) and method.changed == 1.0
+    method.use(first)
+    assert torch.equal(method.masks, swapped)  # twice in a row
+    method.use(swapped)
+    assert torch.equal(method.masks, swapped) and method.unstable == 0
+    method.use(first)
+    assert torch.equal(method.masks, first)
+
+
+def test_masks_and_their_history_are_saved():
+    method, other = make("g_hmlc", refit=0.25), make("g_hmlc", refit=0.25, warm_up=1.0, seed=1)
+    method.unstable, method.changed = 1, 0.25
+    other.load_state_dict(method.state_dict())
+    assert other.masked and (other.unstable, other.changed) == (1, 0.25)
+    assert torch.equal(other.masks, method.masks)
+
+
+def test_history_says_how_gates_and_masks_behave():
+    gates = fit("a_hmlc", pictures(), **SMALL).history
+    for level in (0, 1):
+        assert (gates[f"gate over inputs {level}"] > 0).all() and (gates[f"gate over features {level}"] > 0).all()
+    constant = fit("a_hmlc", pictures(), gate="constant", **SMALL).history
+    assert np.allclose(constant["gate over inputs 1"], 0, atol=1e-6)
+    refits = fit("g_hmlc", pictures(), refit=0.1, **SMALL | {"epochs": 5}).history
+    assert refits["mask changed"].isna().tolist() == [True, True, False, False, True]
+    assert (refits["mask changed"].dropna() > 0).any() and refits["refit taken"].dropna().isin([0, 1]).all()
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"heads": "level"}, "mask place='backbone'"),
+        ({"rectified": True, "place": "backbone"}, "positive already"),
+        ({"per_superclass": True, "masks": "random"}, "needs masks='mixture'"),
+        ({"per_superclass": True, "descriptor": "moments"}, "a descriptor with labels"),
+        ({"refit": 0.0}, "share of training"),
+        ({"masks": "random", "refit": 0.1, "soft": True}, "soft, refit: settings of the mixture"),
+        ({"source": "prototypes", "per_superclass": True}, "other ones in every epoch"),
+        ({"prototypes": (2, 4)}, "prototypes say nothing without a learned tree"),
+        ({"dim": 1}, "cannot be shared out to 2 levels"),
+        ({"level_weights": (1.0, 1.0, 1.0)}, "the hierarchy has 2 levels"),
+        ({"level_weights": (1.0, -1.0)}, "none may be negative"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make("g_hmlc", **settings)
+
+
+SHAPED = [
+    ("g_hmlc", {"per_superclass": True}),
+    ("g_hmlc", {"place": "backbone", "heads": "level"}),
+    ("hmc", {"heads": "level", "head": "linear"}),
+    ("hmce", {"source": "prototypes", "prototypes": (2, 4)}),
+    ("a_hmlc", {"gate": "attention"}),
+    ("csml", {"stages": (1, 2, 3), "queue": 40}),
+    ("csml", {"neighbour_source": "labels", "queue": 40}),
+    ("csml", {"neighbour_source": "random", "queue": 40}),
+]
+
+
+@pytest.mark.parametrize("method, settings", SHAPED)
+def test_what_was_saved_loads_whatever_its_shapes(tmp_path, method, settings):
+    data = pictures(64)
+    run = fit(method, data, out=tmp_path / "run", **SMALL, **settings)
+    again = load_run(tmp_path / "run")
+    index = torch.arange(8)
+    assert torch.equal(run.step(data, index).loss, again.step(data, index).loss)
+
+
+def test_a_feature_that_is_masked_away_has_no_gradient_and_no_nan():
+    method = make("g_hmlc", per_superclass=True, rectified=True, dim=4)
+    step = method(batch_of(method, torch.arange(BATCH)))
+    step.loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize(
+    "method, settings, setting",
+    [("g_hmlc", {"warm_up": 1.0}, "warm_up"), ("csml", {"neighbour_start": 1.0, "queue": 20}, "neighbour_start")],
+)
+def test_what_never_begins_is_said(method, settings, setting):
+    with pytest.warns(UserWarning, match=f"{setting} lasts for all 1 epochs"):
+        fit(method, pictures(64), **SMALL | {"epochs": 1} | settings)

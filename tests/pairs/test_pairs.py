@@ -1,0 +1,120 @@
+"""Pairs keep their promises; the audit counts what a loop counts."""
+
+import numpy as np
+import pytest
+import torch
+
+from hiercl.clustering.prototypes import PrototypeTree
+from hiercl.hierarchy.hierarchy import Hierarchy
+from hiercl.pairs.audit import audit
+from hiercl.pairs.pairs import Kind, Members, Pairs
+
+
+def members(n: int, kind: Kind = Kind.VIEW) -> Members:
+    return Members.of(kind, torch.arange(n))
+
+
+def random_pairs(seed: int = 0, anchors: int = 6, candidates: int = 11) -> Pairs:
+    g = torch.Generator().manual_seed(seed)
+    role = torch.randint(0, 4, (anchors, candidates), generator=g)
+    weight = torch.rand(anchors, candidates, generator=g) + 0.1
+    items = torch.randint(-1, 9, (candidates,), generator=g)
+    return Pairs.from_matrices(
+        members(anchors), Members.of(Kind.QUEUE, items), weight * (role == 0), role == 1, role == 2
+    )
+
+
+def test_matrix_and_list_of_positives_agree():
+    weights = torch.tensor([[0.0, 0.5, 0.0], [2.0, 0.0, 0.0]])
+    pairs = Pairs.from_matrices(members(2), members(3), weights)
+    assert torch.equal(pairs.positive, weights)
+    assert int(pairs.without_positive) == 0 and int(pairs.without_negative) == 2
+
+
+@pytest.mark.parametrize("first, second", [("positive", "negative"), ("positive", "removed"), ("negative", "removed")])
+def test_a_pair_has_one_role(first, second):
+    masks = {name: torch.zeros(2, 3, dtype=torch.bool) for name in ("positive", "negative", "removed")}
+    masks[first][1, 2] = masks[second][1, 2] = True
+    with pytest.raises(ValueError, match="one role"):
+        Pairs.from_matrices(members(2), members(3), masks["positive"].float(), masks["negative"], masks["removed"])
+
+
+def test_masks_of_another_shape_are_an_error():
+    pairs = random_pairs()
+    with pytest.raises((ValueError, TypeError)):  # the annotation, or the check itself
+        Pairs(members(2), pairs.candidates, pairs.positive_index, pairs.positive_weight, pairs.negative, pairs.removed)
+
+
+def test_counts_of_anchors_without_partners():
+    pairs = random_pairs(3)
+    assert int(pairs.without_positive) == int((pairs.positive.sum(dim=1) == 0).sum())
+    assert int(pairs.without_negative) == int((pairs.negative.sum(dim=1) == 0).sum())
+
+
+HIERARCHY = Hierarchy.from_dict({"a": ["a0", "a1"], "b": ["b0", "b1", "b2"]})
+LABELS = np.array([0, 0, 1, 2, 3, 4, 1, 2, 4])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_audit_against_a_loop(seed):
+    pairs = random_pairs(seed)
+    table = audit(pairs, LABELS, HIERARCHY)
+    for level in range(2):
+        seen = {"pulled": [], "pushed": [], "removed": []}
+        for a in range(len(pairs.anchors)):
+            for c in range(len(pairs.candidates)):
+                item = int(pairs.candidates.item[c])
+                if item < 0:
+                    continue
+                same = (
+                    HIERARCHY.ancestors[LABELS[int(pairs.anchors.item[a])], level]
+                    == HIERARCHY.ancestors[LABELS[item], level]
+                )
+                for role, mask in {
+                    "pulled": pairs.positive > 0,
+                    "pushed": pairs.negative,
+                    "removed": pairs.removed,
+                }.items():
+                    if mask[a, c]:
+                        seen[role].append(bool(same))
+        row = table.iloc[level]
+        assert row["pulled"] == len(seen["pulled"]) and row["pushed"] == len(seen["pushed"])
+        assert row["precision"] == pytest.approx(np.mean(seen["pulled"]))
+        assert row["false_negative_rate"] == pytest.approx(np.mean(seen["pushed"]))
+        assert row["wasted_removals"] == pytest.approx(1 - np.mean(seen["removed"]))
+        open_ = seen["pushed"] + seen["removed"]
+        assert row["same_removed"] == pytest.approx(sum(seen["removed"]) / sum(open_))
+        assert row["other_removed"] == pytest.approx(
+            (len(seen["removed"]) - sum(seen["removed"])) / (len(open_) - sum(open_))
+        )
+
+
+def test_random_queue_entries_are_never_audited():
+    queue = Members.of(Kind.QUEUE, torch.full((4,), -1))
+    pairs = Pairs.from_matrices(members(2), queue, torch.zeros(2, 4), torch.ones(2, 4, dtype=torch.bool))
+    table = audit(pairs, LABELS, HIERARCHY)
+    assert (table["pushed"] == 0).all() and table["false_negative_rate"].isna().all()
+    assert (table["negatives_left"] == 4).all()
+
+
+def test_prototypes_have_the_label_of_their_majority():
+    z = torch.nn.functional.normalize(torch.tensor([[1.0, 0.1], [1.0, 0.2], [0.9, 0.1], [-1, 0.1], [-1.0, 0.2]]), dim=1)
+    labels = np.array([0, 0, 1, 2, 3])
+    tree = PrototypeTree.fit(z, (2,), seed=0)
+    own = tree.assignment[:, 0]
+    positive = torch.nn.functional.one_hot(own, 2).float()
+    prototypes = Members.of(Kind.PROTOTYPE, torch.arange(2))
+    pairs = Pairs.from_matrices(members(5), prototypes, positive, positive == 0, level=0)
+    table = audit(pairs, labels, HIERARCHY, tree)
+    assert table["precision"].tolist() == [1.0, pytest.approx(3 / 5)]  # both clusters pure in a/b; majorities 0 and 2
+    assert table["false_negative_rate"].tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError, match="tree"):
+        audit(pairs, labels, HIERARCHY)
+
+
+def test_anchors_without_any_candidate_are_not_counted():
+    """Thinning takes them out: they have neither too few negatives nor any negatives to average."""
+    negative = torch.tensor([[False, True, True], [False, False, False]])
+    pairs = Pairs.from_matrices(members(2), members(3), torch.zeros(2, 3), negative)
+    table = audit(pairs, LABELS, HIERARCHY)
+    assert (table["negatives_left"] == 2).all() and (table["anchors_without_negative"] == 0).all()

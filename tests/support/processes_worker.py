@@ -1,0 +1,66 @@
+"""What every process of tests/test_processes.py does; `accelerate launch` starts it.
+
+Trains every method, and keeps what the processes hold in the end, so that the test can compare it with one process.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from test_training import METHODS, SMALL, pictures
+
+from hiercl import methods
+from hiercl.datasets.loader import Feed, as_maps, embed_with
+from hiercl.encoders import make_encoder
+from hiercl.methods.base import Batch, Setting, Supervision
+from hiercl.runtime.processes import Processes
+from hiercl.runtime.seeds import Draws, generator
+from hiercl.training.loop import fit
+
+# Group norm: with batch norm every process normalises its own rows, so the numbers are other ones.
+EXACT = SMALL | {"norm": "group", "optimiser": "sgd", "lr": 0.05, "device": "cpu"}
+
+
+def trained(method: str, **settings):
+    return fit(method, pictures(), **EXACT | METHODS[method] | settings)
+
+
+def one_step(method: str) -> dict[str, torch.Tensor]:
+    """Gradients, loss and queue of one step on a batch of 32, of which this process has its rows."""
+    processes, dataset = Processes.here(), pictures()
+    torch.manual_seed(0)
+    kind = methods.get(method)
+    supervision = Supervision(dataset.hierarchy, torch.from_numpy(dataset.labels))
+    setting = Setting(len(dataset), epochs=1, steps_per_epoch=3, supervision=supervision)
+    encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3, norm="group")
+    model = kind(encoder, kind.Config(**METHODS[method]), setting)
+    feed = Feed(dataset, "cpu")
+    model.warm_up_epochs = model.first_fit = 0
+    model.eval().refresh(0, lambda function: embed_with(function, feed, processes=processes))
+    items = processes.own(model.items(torch.arange(32), generator("cpu", 0, 0, "items")))
+    shown = as_maps(feed[items[:, 0]])
+    views = tuple(shown.roll(number, dims=2) for number, _ in enumerate(model.plan))
+    prepared = Accelerator(cpu=True).prepare(model.train())
+    step = prepared(Batch(items, views, Draws(generator("cpu", 0, 0, "draws"), processes)))
+    step.loss.backward()
+    model.after_step(step)
+    gradients = {f"gradient {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    return gradients | buffers | {"loss": processes.mean(step.loss.detach())}
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    for method in METHODS:
+        run = trained(method, out=folder / method)
+        rank = Processes.here().rank
+        torch.save(run.method.state_dict(), folder / f"{method}-state-{rank}.pt")
+        torch.save(one_step(method), folder / f"{method}-step-{rank}.pt")
+    run = trained("moco", norm="batch", epochs=1)
+    torch.save(run.method.state_dict(), folder / f"batch-norm-state-{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
