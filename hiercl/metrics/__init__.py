@@ -1,8 +1,9 @@
-"""Metrics on plain features, labels and predictions; :func:`hiercl.evaluate` calls them at every level."""
+"""Metrics of features, labels and predictions. :func:`hiercl.evaluate` computes them at every level."""
 
 from hiercl.metrics.clusters import ClusterScores, cluster_scores, score_clusters
 from hiercl.metrics.definitions import definitions
 from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation
+from hiercl.metrics.findings import Findings, LevelFindings
 from hiercl.metrics.geometry import (
     alignment,
     class_alignment,
@@ -29,6 +30,8 @@ from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
 
 __all__ = [
     "ClusterScores",
+    "Findings",
+    "LevelFindings",
     "LinearProbe",
     "accuracy",
     "alignment",

@@ -1,12 +1,32 @@
-"""Every number of a report in one line: what it is, its unit, which way is better."""
+"""All metrics of a report: each with its name, unit, better direction, definition and function.
+
+To add a metric, add it to ``PER_LEVEL`` or ``OVERALL``. :func:`hiercl.evaluate`, the table of a report, and
+``hiercl.metrics.definitions()`` go over these two.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
+from torch import Tensor
+from torch.nn import functional as F
+
+from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation
+from hiercl.metrics.geometry import (
+    alignment,
+    class_alignment,
+    effective_rank,
+    total_variance,
+    uniformity,
+    variance_between,
+    variance_outside,
+)
+from hiercl.metrics.mistakes import accuracy, balanced_accuracy, mistake_height, parent_agreement, rare_recall
+from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
 
 
 @dataclass(frozen=True)
@@ -14,90 +34,144 @@ class Metric:
     """A column of :meth:`hiercl.Report.table`, or an entry of ``report.overall``.
 
     Attributes:
-        name: as it stands in the report.
+        name: its name in the report.
         unit: ``%``, ``levels`` (of the tree), or empty for a plain number.
-        better: ``higher``, ``lower``, or empty where neither is better in itself.
+        better: ``higher``, ``lower``, or empty if neither is better.
         definition: one line.
+        compute: function of :class:`~hiercl.metrics.findings.LevelFindings` (a metric of a level) or of
+            :class:`~hiercl.metrics.findings.Findings` (a metric of the embedding). A per cent is computed as a share.
     """
 
     name: str
-    unit: str
-    better: str
+    unit: Literal["%", "levels", ""]
+    better: Literal["higher", "lower", ""]
     definition: str
+    compute: Callable[[Any], float]
+
+    def of(self, findings: Any) -> float:
+        """Returns the metric of these findings, in its unit."""
+        return 100 * self.compute(findings) if self.unit == "%" else self.compute(findings)
+
+
+def of_directions(metric: Callable[..., float], *arguments: Any, **settings: Any) -> float:
+    """Returns a metric that needs the direction of every feature; NaN if a feature has length zero."""
+    if any(bool((value.norm(dim=1) == 0).any()) for value in arguments if isinstance(value, Tensor)):
+        return math.nan
+    return metric(*arguments, **settings)
+
+
+def of_tree(metric: Callable[..., float], at: Any, *arguments: Any, **settings: Any) -> float:
+    """Returns a metric of the features of the test items and of the label tree, cut at a level."""
+    found = at.whole
+    return of_directions(metric, found.queries, found.labels, found.hierarchy, at.level, *arguments, **settings)
 
 
 # fmt: off
 PER_LEVEL = (
     Metric("linear", "%", "higher",
-           "accuracy of a linear probe of this level on frozen features"),
+           "accuracy of a linear probe of this level on frozen features",
+           lambda at: accuracy(at.linear, at.truth)),
     Metric("linear_balanced", "%", "higher",
-           "mean recall over classes of that probe: rare classes count as much as frequent ones"),
+           "mean recall of the classes by that probe: a rare class counts as much as a frequent one",
+           lambda at: balanced_accuracy(at.linear, at.truth)),
     Metric("knn", "%", "higher",
-           "accuracy of the weighted vote of the k nearest training items (cosine)"),
+           "accuracy of the weighted vote of the k nearest training items (cosine)",
+           lambda at: accuracy(at.knn, at.truth)),
     Metric("knn_balanced", "%", "higher",
-           "mean recall over classes of that vote"),
+           "mean recall of the classes by that vote",
+           lambda at: balanced_accuracy(at.knn, at.truth)),
     Metric("linear_rare", "%", "higher",
-           "mean recall, by that probe, of the third of the classes with the fewest training items"),
+           "mean recall, by that probe, of the third of the classes with the fewest training items",
+           lambda at: rare_recall(at.linear_recall, at.train_counts)),
     Metric("knn_rare", "%", "higher",
-           "mean recall of those classes by that vote"),
+           "mean recall of these classes by that vote",
+           lambda at: rare_recall(at.knn_recall, at.train_counts)),
     Metric("flat", "%", "higher",
-           "accuracy of the leaf probe's prediction, read at this level"),
+           "accuracy of the leaf probe: its predicted leaf is replaced by its ancestor at this level",
+           lambda at: accuracy(at.whole.flat[:, at.level], at.truth)),
     Metric("top_down", "%", "higher",
-           "accuracy when each level's probe chooses among the children of the level above's choice"),
+           "accuracy if each level's probe chooses among the children of the class chosen one level above",
+           lambda at: accuracy(at.whole.top_down[:, at.level], at.truth)),
     Metric("parent_agreement", "%", "higher",
-           "items whose linear prediction one level up is the parent of the one here"),
+           "share of items whose linear prediction one level above is the parent of the prediction here",
+           lambda at: parent_agreement(at.whole.linear[:, at.level - 1], at.linear, at.whole.hierarchy, at.level)
+           if at.level else math.nan),
     Metric("hierarchical_precision", "%", "higher",
-           "right nodes among all predicted down to here, by descents that stop where the probe gives its choice less "
-           "than a half"),
+           "share of the predicted nodes, down to this level, that are right; top-down predictions stop where the "
+           "probability of the node is below 0.5",
+           lambda at: at.hierarchical.precision),
     Metric("hierarchical_recall", "%", "higher",
-           "right nodes of those descents among all true nodes down to here"),
+           "share of the true nodes, down to this level, that these predictions find",
+           lambda at: at.hierarchical.recall),
     Metric("hierarchical_f1", "%", "higher",
-           "harmonic mean of the two"),
+           "harmonic mean of the two",
+           lambda at: at.hierarchical.f1),
     Metric("mistake_height", "levels", "lower",
-           "mean climb from a wrong linear prediction to its lowest common ancestor with the truth; read it beside the "
-           "accuracy"),
+           "mean height of the lowest common ancestor of a wrong linear prediction and the truth; read it beside the "
+           "accuracy",
+           lambda at: mistake_height(at.linear, at.truth, at.whole.hierarchy, at.level)),
     Metric("map_at_r", "%", "higher",
-           "mean average precision among the R nearest test items, R the number of others of the class"),
+           "mean average precision among the R nearest test items, where R other items share the class",
+           lambda at: map_at_r(at.whole.neighbours, at.truth)),
     Metric("hierarchical_distance", "levels", "lower",
-           "mean climb to the lowest common ancestor with each of the k nearest test items"),
+           "mean height of the lowest common ancestor of an item and each of its k nearest test items",
+           lambda at: hierarchical_distance_at_k(
+               at.whole.neighbours, at.truth, at.whole.hierarchy, at.level,
+               min(at.whole.knn_k, at.whole.neighbours.shape[1]))),
     Metric("ami", "%", "higher",
-           "adjusted mutual information of classes and as many k-means clusters; 0: chance"),
+           "adjusted mutual information of the classes and as many k-means clusters; 0: chance",
+           lambda at: at.clusters.ami),
     Metric("nmi", "%", "higher",
-           "normalised mutual information of the same clusters; grows with the number of classes alone"),
+           "normalised mutual information of the same clusters; it grows with the number of classes",
+           lambda at: at.clusters.nmi),
     Metric("ari", "%", "higher",
-           "adjusted Rand index of the same clusters; 0: chance"),
+           "adjusted Rand index of the same clusters; 0: chance",
+           lambda at: at.clusters.ari),
     Metric("class_alignment", "", "lower",
-           "mean squared distance of two unit features of one class, 0 to 4"),
+           "mean squared distance of two unit features of one class, 0 to 4",
+           lambda at: of_directions(class_alignment, at.whole.queries, at.truth)),
     Metric("variance_between", "%", "higher",
-           "share of the unit features' variance that lies between class means"),
+           "share of the variance of the unit features that lies between class means",
+           lambda at: of_directions(variance_between, at.whole.queries, at.truth)),
     Metric("distance_correlation", "", "higher",
-           "Spearman correlation of tree distance (down to here) and feature distance, over pairs of test items"),
+           "Spearman correlation of tree distance (down to this level) and feature distance, over pairs of test items",
+           lambda at: of_tree(distance_correlation, at, seed=at.whole.seed)),
     Metric("cophenetic_correlation", "", "higher",
-           "correlation of the average-linkage dendrogram of class centroids with the true tree"),
+           "correlation of the average-linkage dendrogram of the class centroids with the true tree",
+           lambda at: of_tree(cophenetic_correlation, at)),
     Metric("dendrogram_purity", "%", "higher",
            "purity, in true parents, of the smallest branches of that dendrogram that join two siblings; chance is "
-           "well above 0"),
+           "well above 0",
+           lambda at: of_tree(dendrogram_purity, at, at.level - 1) if at.level else math.nan),
 )
 OVERALL = (
     Metric("alignment", "", "lower",
-           "mean squared distance of the unit features of an item's two views, drawn as in training"),
+           "mean squared distance of the unit features of two views of an item, drawn as in training",
+           lambda found: of_directions(alignment, *found.views) if found.views else math.nan),
     Metric("uniformity", "", "lower",
-           "log of the mean of exp(−2 squared distance) over pairs of unit features; 0: all in one point"),
+           "log of the mean of exp(−2 squared distance) over pairs of unit features; 0: all in one point",
+           lambda found: of_directions(uniformity, found.queries)),
     Metric("effective_rank", "", "",
-           "exponential of the entropy of the unit features' normalised singular values"),
+           "exponential of the entropy of the normalised singular values of the unit features",
+           lambda found: of_directions(effective_rank, F.normalize(found.queries, dim=1))),
     Metric("total_variance", "", "",
-           "1 − squared length of the mean unit feature; 0: all in one point"),
+           "1 − squared length of the mean unit feature; 0: all in one point",
+           lambda found: of_directions(total_variance, found.queries)),
     Metric("outside_pc1", "%", "",
-           "share of the variance outside the first principal component"),
+           "share of the variance outside the first principal component",
+           lambda found: of_directions(variance_outside, found.queries, 1)),
     Metric("outside_pc2", "%", "",
-           "share of the variance outside the first two"),
+           "share of the variance outside the first two principal components",
+           lambda found: of_directions(variance_outside, found.queries, 2)),
 )
 # fmt: on
 
 
 def decimals(metric: str) -> int:
-    """How many decimals of a metric are worth showing: two of per cents, three else. Those that are not defined as a
-    whole, as recalls under a class, are shares.
+    """Returns how many decimals of a metric to show: two of per cents, three of other numbers.
+
+    Args:
+        metric: name of a metric. An unknown name, such as the recall under a class, is a per cent.
 
     Example:
         >>> decimals("linear"), decimals("mistake_height")
@@ -107,20 +181,18 @@ def decimals(metric: str) -> int:
 
 
 def definitions() -> pd.DataFrame:
-    """All metrics of a report: unit, which way is better, definition.
+    """Returns all metrics of a report with their unit, better direction and definition.
+
+    Returns:
+        One row for each metric, with the columns ``of`` ("level" or "embedding"), ``unit``, ``better``, ``definition``.
 
     Example:
-        >>> print(hiercl.metrics.definitions().loc["map_at_r", "definition"])
+        >>> hiercl.metrics.definitions().loc["ari", "definition"]
+        'adjusted Rand index of the same clusters; 0: chance'
     """
-    import pandas as pd
-
-    metrics = [*PER_LEVEL, *OVERALL]
-    return pd.DataFrame(
-        {
-            "of": ["level"] * len(PER_LEVEL) + ["embedding"] * len(OVERALL),
-            "unit": [metric.unit for metric in metrics],
-            "better": [metric.better for metric in metrics],
-            "definition": [metric.definition for metric in metrics],
-        },
-        index=pd.Index([metric.name for metric in metrics], name="metric"),
-    )
+    rows = [
+        {"metric": metric.name, "of": of, "unit": metric.unit, "better": metric.better, "definition": metric.definition}
+        for of, metrics in (("level", PER_LEVEL), ("embedding", OVERALL))
+        for metric in metrics
+    ]
+    return pd.DataFrame(rows).set_index("metric")

@@ -1,7 +1,7 @@
-"""The tree of the labels against distances in the embedding: of items, and in a dendrogram of the classes.
+"""Distances between embeddings against the label tree: for pairs of items, and in a dendrogram of the classes.
 
-In every function ``labels`` are leaf ids of the hierarchy, as a data set has them, and ``level`` is where the hierarchy
-is cut: the nodes of that level are the classes. Embeddings are brought to unit length first.
+In every function ``labels`` are leaf ids of the hierarchy, and ``level`` says where the hierarchy is cut: the nodes of
+that level are the classes. Embeddings are first scaled to unit length.
 """
 
 import math
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
-from hiercl.metrics.geometry import check_labels, class_numbers, unit
+from hiercl.metrics.geometry import check_labels, numbered, unit
+from hiercl.metrics.mistakes import ancestor_paths, lca_height
 from hiercl.runtime.types import Float, Int
 
-STEPS = 1_000_000  # distances are rounded to this fraction of the largest: those that differ by rounding alone are ties
+STEPS = 1_000_000  # distances are rounded to this fraction of the largest one, so that equal distances are ties
 
 
 def distance_correlation(
@@ -26,28 +27,29 @@ def distance_correlation(
     items: int = 2000,
     seed: int = 0,
 ) -> float:
-    r"""Whether items that are far apart in the tree are far apart in the embedding: Spearman's rank correlation.
+    r"""Returns Spearman's rank correlation of tree distances and embedding distances, over pairs of items.
 
     $$\rho = \text{Pearson}\big(\text{rank}\,d_{ij},\ \text{rank}\,\lVert z_i-z_j\rVert\big), \qquad i<j$$
 
     with d the tree distance of the classes at ``level`` (0 for two items of one class), z the unit embeddings, and the
-    mean rank for ties. Distances are rounded to a millionth of the largest one.
+    mean rank for ties. Embedding distances are rounded to a millionth of the largest one.
 
-    Tree distances have many ties and those of an embedding have few, so that even an embedding that orders all pairs
-    as the tree does reaches only $\sqrt{1-\sum_k (m_k^3-m_k)/(N^3-N)}$, for N pairs of which $m_k$ have the k-th tree
-    distance. It reaches 1 if its distances are tied in the same way.
+    Tree distances have many ties, and embedding distances have few. So an embedding that orders all pairs as the tree
+    does reaches only $\sqrt{1-\sum_k (m_k^3-m_k)/(N^3-N)}$, for N pairs of which $m_k$ have the k-th tree distance. It
+    reaches 1 if its distances have the same ties.
 
     Args:
         features: embeddings.
-        labels: leaf ids.
-        hierarchy: their tree.
-        level: where to cut it.
-        items: of more than these, so many are drawn, every class at ``level`` with its share.
-        seed: of the draw. It picks places: with fewer items than in the data set, the order of the items matters.
+        labels: leaf id of every item.
+        hierarchy: tree of the labels.
+        level: level of the classes.
+        items: largest number of items to compare. From more items a random sample is drawn, in which every class keeps
+            its share.
+        seed: seed of this sample. The sample also depends on the order of the items.
 
     Returns:
-        A number in [−1, 1], about 0 for random features. NaN if all tree distances are equal, or all distances in the
-        embedding.
+        A number in [−1, 1]. Random features give about 0. NaN if all tree distances or all embedding distances are
+        equal.
 
     Raises:
         ValueError: labels that are not one leaf for each item, no such level, fewer than two ``items``, an embedding
@@ -59,34 +61,33 @@ def distance_correlation(
         >>> round(distance_correlation(features, np.array([0, 1, 2]), tree, level=1), 3)
         0.866
     """
-    tree, classes = _cut(features, labels, hierarchy, level)
+    check_labels(features, labels)
+    classes = hierarchy.labels_at(labels, level)
     if items < 2:
         raise ValueError(f"items={items}: a distance needs at least two.")
     drawn = _draw(classes, items, seed)
     z, classes = unit(features[torch.from_numpy(drawn).to(features.device)]), classes[drawn]
     first, second = np.triu_indices(len(drawn), k=1)
-    centred = z - z.mean(dim=0)  # cdist subtracts squares; near the origin they are small, and so is their rounding
+    centred = z - z.mean(dim=0)  # cdist subtracts squares: near the origin they are small, and so is their rounding
     distance = torch.cdist(centred, centred).cpu().numpy()[first, second]
     largest = distance.max(initial=0)
     if largest < 1 / STEPS:
         return math.nan
-    return _pearson(
-        _ranks(tree.tree_distance(classes[first], classes[second])),
-        _ranks(np.rint(distance / largest * STEPS).astype(np.int64)),
-    )
+    height = lca_height(classes[first], classes[second], hierarchy, level % hierarchy.levels)  # half of the distance
+    return _pearson(_ranks(height), _ranks(np.rint(distance / largest * STEPS).astype(np.int64)))
 
 
 def centroids(
     features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"]
 ) -> tuple[Float[Tensor, "classes dim"], Int[np.ndarray, " classes"]]:
-    """Mean of the unit embeddings of every class, brought to unit length, in float64.
+    """Returns the mean unit embedding of every class, scaled to unit length, in float64.
 
     Args:
         features: embeddings.
-        labels: of one level, one for each item.
+        labels: class of every item, at one level.
 
     Returns:
-        The centroids, and the labels that they belong to: those that occur, in sorted order.
+        The centroids, and their classes: those that occur, in sorted order.
 
     Raises:
         ValueError: labels that are not one integer for each item, a class whose embeddings cancel out, an embedding
@@ -97,32 +98,30 @@ def centroids(
         >>> means.tolist(), present.tolist()
         ([[0.0, 1.0], [1.0, 0.0]], [3, 7])
     """
-    z, label = unit(features), class_numbers(features, labels)
+    z, label = unit(features), numbered(features, labels)
     present = np.unique(labels)
     total = z.new_zeros(len(present), z.shape[1]).index_add_(0, label, z)
     length = total.norm(dim=1, keepdim=True)
-    nowhere = (length[:, 0] < 1e-9).nonzero()[:, 0].tolist()
-    if nowhere:
-        raise ValueError(
-            f"The embeddings of class {present[nowhere[0]]} cancel out: their mean has length zero and no direction."
-        )
+    if (length < 1e-9).any():
+        first = present[int((length[:, 0] < 1e-9).nonzero()[0])]
+        raise ValueError(f"the embeddings of class {first} cancel out: their mean is the origin and has no direction.")
     return total / length, present
 
 
 def class_linkage(
     features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"], hierarchy: Hierarchy, level: int
 ) -> tuple[Float[np.ndarray, "merges 4"], Int[np.ndarray, " classes"]]:
-    """Average-linkage dendrogram of the class centroids at a level, by Euclidean distance.
+    """Makes the average-linkage dendrogram of the class centroids, with Euclidean distances.
 
     Args:
         features: embeddings.
-        labels: leaf ids.
-        hierarchy: their tree.
-        level: whose nodes are the classes.
+        labels: leaf id of every item.
+        hierarchy: tree of the labels.
+        level: level of the classes.
 
     Returns:
-        SciPy's linkage matrix, one merge a row (none for a single class), and the node at ``level`` that each of its
-        leaves stands for. Of equal distances the first is merged first, so there the order of the classes matters.
+        SciPy's linkage matrix, with one merge in each row (no row for a single class), and the class of each leaf of
+        the dendrogram. Among equal distances the first one is merged first, so the order of the classes matters there.
 
     Raises:
         ValueError: labels that are not one leaf for each item, no such level, a class whose embeddings cancel out, an
@@ -130,14 +129,14 @@ def class_linkage(
 
     Example:
         >>> from scipy.cluster.hierarchy import dendrogram
-        >>> linkage, classes = class_linkage(features, dataset.labels, dataset.hierarchy, level=1)
-        >>> dendrogram(linkage, labels=[dataset.hierarchy.names[1][c] for c in classes])
+        >>> linkage, classes = class_linkage(features, test.labels, test.hierarchy, level=1)
+        >>> drawing = dendrogram(linkage, labels=[test.hierarchy.names[1][c] for c in classes])
     """
-    from scipy.cluster.hierarchy import linkage  # here, so that importing hiercl stays light
+    from scipy.cluster.hierarchy import linkage  # imported here, so that `import hiercl` stays fast
     from scipy.spatial.distance import pdist
 
-    _, classes = _cut(features, labels, hierarchy, level)
-    means, present = centroids(features, classes)
+    check_labels(features, labels)
+    means, present = centroids(features, hierarchy.labels_at(labels, level))
     if len(present) == 1:
         return np.zeros((0, 4)), present
     return linkage(pdist(means.cpu().numpy()), method="average"), present
@@ -146,43 +145,42 @@ def class_linkage(
 def cophenetic_correlation(
     features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"], hierarchy: Hierarchy, level: int
 ) -> float:
-    r"""Whether the dendrogram of the classes has the heights of the true tree: Pearson's correlation.
+    r"""Returns Pearson's correlation of the heights in the dendrogram of the classes and in the true tree.
 
     $$\text{Pearson}\big(h_{ab},\ t_{ab}\big), \qquad a<b \text{ classes at the level}$$
 
     with h the height at which the dendrogram of :func:`class_linkage` first has a and b in one cluster, and t the
-    height of their lowest common ancestor in the hierarchy, cut at ``level``: 1 for siblings.
-
-    The usual "cophenetic correlation" (Sokal & Rohlf 1962) compares a dendrogram with the distances that it was made
-    of. Here the true tree takes their place.
+    height of their lowest common ancestor in the hierarchy, cut at ``level`` (1 for siblings). The usual "cophenetic
+    correlation" (Sokal & Rohlf 1962) compares a dendrogram with the distances that it was made of. Here the true tree
+    takes their place.
 
     Args:
         features: embeddings.
-        labels: leaf ids.
-        hierarchy: their tree.
-        level: whose nodes are the classes.
+        labels: leaf id of every item.
+        hierarchy: tree of the labels.
+        level: level of the classes.
 
     Returns:
-        A number in [−1, 1]. NaN with fewer than three classes, and if all true heights are equal (always at level 0)
-        or all those of the dendrogram.
+        A number in [−1, 1]. NaN with fewer than three classes, if all true heights are equal (always at level 0), or if
+        all heights of the dendrogram are equal.
 
     Raises:
-        ValueError: as :func:`class_linkage`.
+        ValueError: the same errors as :func:`class_linkage`.
 
     Example:
-        >>> cophenetic_correlation(features, dataset.labels, dataset.hierarchy, level=1)
+        >>> -1 <= cophenetic_correlation(features, test.labels, test.hierarchy, level=1) <= 1
+        True
     """
     from scipy.cluster.hierarchy import cophenet
 
     linkage, present = class_linkage(features, labels, hierarchy, level)
     if len(present) < 3:
         return math.nan
-    tree, _ = _cut(features, labels, hierarchy, level)
     first, second = np.triu_indices(len(present), k=1)
     height = cophenet(linkage)
     if np.ptp(height) < 1 / STEPS:
         return math.nan
-    return _pearson(height, tree.tree_distance(present[first], present[second]) / 2)
+    return _pearson(height, lca_height(present[first], present[second], hierarchy, level % hierarchy.levels))
 
 
 def dendrogram_purity(
@@ -192,53 +190,52 @@ def dendrogram_purity(
     level: int,
     within: int,
 ) -> float:
-    """Whether the classes of one parent stand together in the dendrogram of the classes.
+    """Returns whether the classes of one parent stand together in the dendrogram of the classes.
 
-    :func:`purity_of` the dendrogram of :func:`class_linkage`, with the ancestors of the classes at the coarser level
-    ``within`` as true groups.
+    This is :func:`purity_of` the dendrogram of :func:`class_linkage`. Its true groups are the ancestors of the classes
+    at the coarser level ``within``.
 
     Args:
         features: embeddings.
-        labels: leaf ids.
-        hierarchy: their tree.
-        level: whose nodes are the classes.
-        within: the coarser level whose nodes are the groups.
+        labels: leaf id of every item.
+        hierarchy: tree of the labels.
+        level: level of the classes.
+        within: level of the groups; it must be coarser than ``level``.
 
     Returns:
-        A number in (0, 1], 1 if every group has a branch of its own. A random dendrogram does not give 0: shuffle the
-        groups and call :func:`purity_of` to see what it gives. NaN if no group has two classes.
+        A number in (0, 1]. It is 1 if every group has a branch of its own, and NaN if no group has two classes. A
+        random dendrogram gives more than 0: call :func:`purity_of` with shuffled groups to see how much.
 
     Raises:
-        ValueError: ``within`` is not coarser than ``level``; else as :func:`class_linkage`.
+        ValueError: ``within`` is not coarser than ``level``, or an error of :func:`class_linkage`.
 
     Example:
-        >>> dendrogram_purity(features, dataset.labels, dataset.hierarchy, level=1, within=0)
+        >>> 0 < dendrogram_purity(features, test.labels, test.hierarchy, level=1, within=0) <= 1
+        True
     """
     linkage, present = class_linkage(features, labels, hierarchy, level)
-    hierarchy.labels_at(labels, within)  # raises if there is no such level
-    within, finest = within % hierarchy.levels, level % hierarchy.levels
-    if within >= finest:
-        raise ValueError(f"within={within} and level={finest}: the groups need a coarser level than the classes.")
-    tree, _ = _cut(features, labels, hierarchy, level)
-    return purity_of(linkage, tree.labels_at(present, within))
+    hierarchy.labels_at(labels, within)  # an error if there is no such level
+    coarse, fine = within % hierarchy.levels, level % hierarchy.levels
+    if coarse >= fine:
+        raise ValueError(f"within={within} and level={level}: the groups need a coarser level than the classes.")
+    return purity_of(linkage, ancestor_paths(hierarchy, fine)[present, coarse])
 
 
 def purity_of(linkage: Float[np.ndarray, "merges 4"], groups: Int[np.ndarray, " leaves"]) -> float:
-    r"""Dendrogram purity: how much of the branch that joins two leaves of one group belongs to that group.
+    r"""Returns dendrogram purity: the share that a group has of the branch which joins two of its leaves.
 
     $$\frac1{|P|}\sum_{(a,b)\in P}\frac{|\text{leaves}(\text{lca}(a,b))\cap g_a|}{|\text{leaves}(\text{lca}(a,b))|},
       \qquad P=\{a<b : g_a=g_b\}$$
 
     Source: Heller & Ghahramani 2005; Kobren et al. 2017 (arXiv 1704.01858). A merge of two branches is the lowest
-    common ancestor of the pairs with one leaf in each, so one walk over the merges, with the number of leaves of every
-    group in every branch, counts all pairs.
+    common ancestor of all pairs with one leaf in each branch. So one walk over the merges counts all pairs.
 
     Args:
-        linkage: SciPy's linkage matrix, one merge a row.
-        groups: the true group of every leaf; only which are equal matters.
+        linkage: SciPy's linkage matrix.
+        groups: true group of every leaf of the dendrogram.
 
     Returns:
-        A number in (0, 1]; NaN if no group has two leaves.
+        A number in (0, 1]. NaN if no group has two leaves.
 
     Raises:
         ValueError: a matrix that is no linkage, or one of another number of leaves.
@@ -253,14 +250,12 @@ def purity_of(linkage: Float[np.ndarray, "merges 4"], groups: Int[np.ndarray, " 
     linkage, groups = np.asarray(linkage), np.asarray(groups)
     leaves = len(groups)
     if groups.ndim != 1 or linkage.shape != (leaves - 1, 4):
-        raise ValueError(
-            f"linkage is {list(linkage.shape)} and groups {list(groups.shape)}: a dendrogram of n leaves has n − 1 "
-            "merges [n − 1, 4], and groups must be [n]."
-        )
+        shapes = f"linkage is {list(linkage.shape)} and groups {list(groups.shape)}"
+        raise ValueError(f"{shapes}: a dendrogram of n leaves has n − 1 merges [n − 1, 4] and groups [n].")
     if leaves > 1:
         is_valid_linkage(linkage, throw=True)
     _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
-    counts = np.zeros((2 * leaves - 1, len(size)))  # leaves of every group in every branch
+    counts = np.zeros((2 * leaves - 1, len(size)))  # how many leaves of every group each branch has
     counts[np.arange(leaves), group] = 1
     total = 0.0
     for merge, (left, right) in enumerate(linkage[:, :2].astype(np.int64)):
@@ -271,31 +266,24 @@ def purity_of(linkage: Float[np.ndarray, "merges 4"], groups: Int[np.ndarray, " 
     return float(total / pairs) if pairs else math.nan
 
 
-def _cut(features: Tensor, labels: np.ndarray, hierarchy: Hierarchy, level: int) -> tuple[Hierarchy, np.ndarray]:
-    """The hierarchy down to a level, and the node of every item there."""
-    check_labels(features, labels)
-    classes = hierarchy.labels_at(labels, level)
-    return hierarchy.coarsen(range(level % hierarchy.levels + 1))[0], classes
-
-
 def _draw(classes: Int[np.ndarray, " items"], most: int, seed: int) -> Int[np.ndarray, " drawn"]:
-    """Places of at most so many items: the first of a random order in which all classes run out at the same pace."""
+    """Draws at most so many items at random, so that every class keeps its share."""
     if len(classes) <= most:
         return np.arange(len(classes))
     shuffled = pd.Series(classes).sample(frac=1, random_state=seed)
     of_class = shuffled.groupby(shuffled)
-    progress = (of_class.cumcount() + 0.5) / of_class.transform("size")
+    progress = (of_class.cumcount() + 0.5) / of_class.transform("size")  # sorted by it, all classes end together
     return np.array(progress.sort_values(kind="stable").index[:most])
 
 
 def _ranks(values: Int[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
-    """Rank of every value, the mean rank for ties; counted, not sorted: the values are small whole numbers."""
+    """Ranks small whole numbers, with the mean rank for ties. Counting is faster than scipy's sorting."""
     count = np.bincount(values)
     return (np.cumsum(count) - (count - 1) / 2)[values]
 
 
-def _pearson(a: Float[np.ndarray, " pairs"], b: Float[np.ndarray, " pairs"]) -> float:
-    """Pearson's correlation; NaN, without a warning, where one of the two is constant."""
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation; NaN, without NumPy's warning, if one of the two is constant."""
     if len(a) == 0 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
     return float(np.corrcoef(a, b)[0, 1])

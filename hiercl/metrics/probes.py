@@ -1,4 +1,4 @@
-"""What frozen features know: weighted k-nearest neighbours, a linear probe, clusters. On plain tensors."""
+"""Two classifiers of frozen features: a weighted vote of nearest neighbours, and a linear probe."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from hiercl.runtime.types import Float, Int
 
-PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)  # of the linear probe, strong to weak
+PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)  # penalties λ of the linear probe, from strong to weak
+BLOCK = 1024  # queries that are compared with the bank at once
 
 
 def knn_predict(
@@ -20,20 +21,30 @@ def knn_predict(
     temperature: float = 0.07,
     own: Int[Tensor, " queries"] | None = None,
 ) -> Int[Tensor, " queries"]:
-    r"""Weighted k-nearest-neighbour vote on cosine similarity (Wu et al., 2018, section 3.4).
+    r"""Predicts classes by a weighted vote of the k nearest neighbours, by cosine similarity.
 
     $$\hat y(q) = \arg\max_y \sum_{i \in \text{kNN}(q)} e^{\cos(q, z_i)/T}\,[y_i = y]$$
 
+    Source: Wu et al. 2018, section 3.4.
+
     Args:
         bank: labelled features, of any length.
-        labels: of the bank.
-        queries: features to label.
-        k: neighbours; all of the bank if it has fewer.
+        labels: class of every feature in the bank.
+        queries: features to classify.
+        k: number of neighbours; the whole bank if it has fewer.
         temperature: T.
-        own: place of every query in the bank, if it is there; it is then no neighbour of itself.
+        own: position of every query in the bank, if it is there. A query is then no neighbour of itself.
+
+    Returns:
+        Predicted class of every query.
 
     Raises:
         ValueError: k < 1 or temperature ≤ 0.
+
+    Example:
+        >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> knn_predict(bank, torch.tensor([3, 5]), torch.tensor([[0.9, 0.1]]), k=1)
+        tensor([3])
     """
     if k < 1 or temperature <= 0:
         raise ValueError(f"k={k}, temperature={temperature}: k must be at least 1 and the temperature above 0.")
@@ -41,11 +52,11 @@ def knn_predict(
     k = min(k, len(bank) - (own is not None))
     classes = int(labels.max()) + 1
     predictions = []
-    for start in range(0, len(queries), 1024):
-        similarity = queries[start : start + 1024] @ bank.T
+    for start in range(0, len(queries), BLOCK):
+        similarity = queries[start : start + BLOCK] @ bank.T
         if own is not None:
             rows = torch.arange(len(similarity), device=bank.device)
-            similarity[rows, own[start : start + 1024]] = -torch.inf
+            similarity[rows, own[start : start + BLOCK]] = -torch.inf
         closest, index = similarity.topk(k, dim=1)
         votes = similarity.new_zeros(len(similarity), classes)
         votes.scatter_add_(1, labels[index], ((closest - 1) / temperature).exp())  # − 1: no overflow at a small T
@@ -58,8 +69,10 @@ class LinearProbe:
     """Multinomial logistic regression on standardised features.
 
     Attributes:
-        weight, bias: of the standardised features.
-        mean, std: of the training features.
+        weight: weights of the standardised features.
+        bias: one number for each class.
+        mean: mean of the training features.
+        std: standard deviation of the training features.
         penalty: the chosen λ.
     """
 
@@ -70,11 +83,11 @@ class LinearProbe:
     penalty: float
 
     def predict(self, features: Float[Tensor, "n dim"]) -> Int[Tensor, " n"]:
-        """Most probable class of every item."""
+        """Returns the most probable class of every item."""
         return self.scores(features).argmax(dim=1)
 
     def scores(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n classes"]:
-        """Logit of every class; their softmax is the probe's probability."""
+        """Returns the logit of every class; their softmax is the probability."""
         return (features - self.mean) / self.std @ self.weight.T + self.bias
 
     @classmethod
@@ -87,33 +100,41 @@ class LinearProbe:
         iterations: int = 60,
         classes: int | None = None,
     ) -> "LinearProbe":
-        r"""Full-batch L-BFGS on
+        r"""Fits a probe by L-BFGS on all items at once. It minimises
 
         $$\frac1n\sum_i -\log \text{softmax}_{y_i}(W x_i + b) + \frac{\lambda}{2}\lVert W\rVert^2$$
 
-        With several penalties λ, each is tried on four fifths of the training items and scored on the last fifth
-        (drawn class by class); the best (the strongest of equals) is then fitted to all of them.
+        Several penalties λ are first fitted to four fifths of the items of every class, and scored on the last fifth.
+        The best one (the strongest of equals) is then fitted to all items.
 
         Args:
             features: training features.
-            labels: their classes.
-            penalties: values of λ to try.
-            seed: of the split.
-            iterations: most L-BFGS iterations for each fit.
-            classes: how many there are, if some may have no item; by default the highest label says.
+            labels: class of every item.
+            penalties: values of λ to try, from strong to weak.
+            seed: seed of the split.
+            iterations: largest number of L-BFGS iterations for each fit.
+            classes: number of classes; by default the largest label + 1.
+
+        Returns:
+            The fitted probe.
+
+        Example:
+            >>> probe = LinearProbe.fit(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+            >>> probe.predict(torch.eye(4))
+            tensor([0, 0, 1, 1])
         """
         classes = int(labels.max()) + 1 if classes is None else classes
         if len(penalties) > 1:
             held_out = _stratified_fifth(labels, seed)
-            scored = held_out if held_out.any() else ~held_out  # of fewer than five items a class none can be spared
-            probes = _path(features[~held_out], labels[~held_out], classes, penalties, iterations)
+            scored = held_out if held_out.any() else ~held_out  # classes of fewer than five items cannot spare any
+            probes = _fit_path(features[~held_out], labels[~held_out], classes, penalties, iterations)
             scores = [(p.predict(features[scored]) == labels[scored]).float().mean().item() for p in probes]
             penalties = penalties[: 1 + int(np.argmax(scores))]
-        return _path(features, labels, classes, penalties, iterations)[-1]
+        return _fit_path(features, labels, classes, penalties, iterations)[-1]
 
 
 def _stratified_fifth(labels: Int[Tensor, " n"], seed: int) -> Tensor:
-    """Mask of one fifth of every class; a class of fewer than five keeps all its items for training."""
+    """Mask of one fifth of every class, rounded down."""
     rng = np.random.default_rng(seed)
     of_class = labels.cpu().numpy()
     held_out = np.zeros(len(of_class), dtype=bool)
@@ -123,8 +144,8 @@ def _stratified_fifth(labels: Int[Tensor, " n"], seed: int) -> Tensor:
     return torch.from_numpy(held_out).to(labels.device)
 
 
-def _path(features, labels, classes: int, penalties: tuple[float, ...], iterations: int) -> list[LinearProbe]:
-    """One probe for each penalty, strong to weak; each starts where the one before ended."""
+def _fit_path(features, labels, classes: int, penalties: tuple[float, ...], iterations: int) -> list[LinearProbe]:
+    """One probe for each penalty, from strong to weak; each starts at the weights of the probe before."""
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
     x = (features - mean) / std
     weight = torch.zeros(classes, x.shape[1], device=x.device, requires_grad=True)

@@ -1,4 +1,6 @@
-"""Retrieval: whether the most similar items share a query's class, and how far away the others are in the tree."""
+"""Retrieval: whether the most similar items share the query's class, and how far away the others are in the tree."""
+
+import math
 
 import numpy as np
 import torch
@@ -8,27 +10,27 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import lca_height
 from hiercl.runtime.types import Int
 
-BLOCK = 1024  # queries at a time: bounds the memory
+BLOCK = 1024  # queries that are scored at once
 
 
 def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> float:
-    r"""Mean average precision at R, in [0, 1]: are all items of a query's class among its neighbours, and first?
+    r"""Returns the mean average precision at R: it is 1 if all items of a query's class are its first neighbours.
 
     $$\text{MAP@R} = \frac1{|Q|}\sum_{q\in Q}\frac1{R_q}\sum_{i=1}^{R_q} P_q(i)\,[y_{q,i} = y_q],\qquad
       P_q(i) = \frac1i\sum_{j\le i}[y_{q,j} = y_q]$$
 
     with $y_{q,i}$ the label of the i-th neighbour, $R_q$ the number of other items of the query's class, and Q the
-    queries with $R_q > 0$ (Musgrave, Belongie & Lim, 2020, "A Metric Learning Reality Check"). It is 1 for perfect
-    features and, for random ones and classes of one size, about $p^2+p\,(1-p)\,H_R/R$, with $p=R/(n-1)$ and
+    queries with $R_q > 0$. Source: Musgrave, Belongie & Lim 2020 ("A Metric Learning Reality Check"). Random features
+    and n items in classes of one size give about $p^2+p\,(1-p)\,H_R/R$, with $p=R/(n-1)$ and
     $H_R=1+\frac12+\dots+\frac1R$.
 
     Args:
-        neighbours: of every item, from :func:`hiercl.clustering.nearest_neighbours`; at least as many columns as the
-            largest R. Further columns change nothing.
-        labels: class of every item, at any one level.
+        neighbours: neighbours of every item, most similar first, from :func:`hiercl.clustering.nearest_neighbours`. At
+            least as many columns as the largest R; further columns change nothing.
+        labels: class of every item, at one level.
 
     Returns:
-        NaN when no class has two items.
+        A number in [0, 1]. NaN if no class has two items.
 
     Raises:
         ValueError: a number of labels other than n, fewer columns than the largest R, an item that is its own
@@ -43,11 +45,11 @@ def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> f
     _, label, size = np.unique(labels, return_inverse=True, return_counts=True)
     largest = int(size.max()) - 1
     if largest == 0:
-        return float("nan")
+        return math.nan
     if neighbours.shape[1] < largest:
         raise ValueError(
-            f"{neighbours.shape[1]} neighbours each, but the largest class has {largest + 1} items, so R is up to "
-            f"{largest}: call nearest_neighbours(features, k={largest})."
+            f"there are {neighbours.shape[1]} neighbours for each item, but the largest class has {largest + 1} items: "
+            f"call nearest_neighbours(features, k={largest})."
         )
     label = torch.from_numpy(label).to(neighbours.device)
     r = torch.from_numpy(size - 1).to(neighbours.device)[label]
@@ -64,28 +66,28 @@ def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> f
 def hierarchical_distance_at_k(
     neighbours: Int[Tensor, "n columns"], labels: Int[np.ndarray, " n"], hierarchy: Hierarchy, level: int, k: int
 ) -> float:
-    r"""Mean height of the lowest common ancestor of a query and each of its k nearest neighbours.
+    r"""Returns the mean height of the lowest common ancestor of a query and each of its k nearest neighbours.
 
     $$\text{HD@k} = \frac1{nk}\sum_q\sum_{i=1}^{k}\big(\text{level} - lca(y_q, y_{q,i})\big)$$
 
-    with heights as in :func:`~hiercl.metrics.mistakes.lca_height`: 0 for the same class, 1 for a sibling, ..., level +
-    1 where only the root is common. Bertinetto et al., 2020 ("Making Better Mistakes") average it over the k most
-    probable *classes* of a classifier; here it is averaged over the k nearest *items* of an embedding, so 0 can be
-    reached whenever every class has more than k items, and right neighbours are counted too.
+    with the heights of :func:`~hiercl.metrics.mistakes.lca_height`: 0 for the same class, 1 for a sibling, …, level + 1
+    if only the root is common. Bertinetto et al. 2020 ("Making Better Mistakes") average over the k most probable
+    *classes* of a classifier. Ours averages over the k nearest *items* and counts right neighbours too, so it can reach
+    0 if every class has more than k items.
 
     Args:
-        neighbours: of every item, from :func:`hiercl.clustering.nearest_neighbours`; at least k columns.
-        labels: node of every item at the level.
-        hierarchy: of the nodes.
-        level: 0 is the coarsest; there it is the share of neighbours of another class.
-        k: number of neighbours, from the first on.
+        neighbours: neighbours of every item, from :func:`hiercl.clustering.nearest_neighbours`, at least k columns.
+        labels: class of every item at the level.
+        hierarchy: tree of the classes.
+        level: level of the classes; 0 is the coarsest, where the result is the share of neighbours of another class.
+        k: number of neighbours.
 
     Returns:
-        Levels, in [0, level + 1].
+        Mean number of levels, in [0, level + 1].
 
     Raises:
-        ValueError: a number of labels other than n, k < 1 or more than the columns, no such level, an id that is no
-            node of it, an item that is its own neighbour, an index that is no item.
+        ValueError: a number of labels other than n, k < 1 or more than the columns, a level or class that does not
+            exist, an item that is its own neighbour, an index that is no item.
 
     Example:
         >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
@@ -95,10 +97,7 @@ def hierarchical_distance_at_k(
     """
     check_neighbours(neighbours, labels)
     if not 1 <= k <= neighbours.shape[1]:
-        raise ValueError(
-            f"k={k} with {neighbours.shape[1]} neighbours each: k must be from 1 to that; for more, call "
-            f"nearest_neighbours(features, k={k})."
-        )
+        raise ValueError(f"k={k} with {neighbours.shape[1]} neighbours for each item: k must be from 1 to that number.")
     others = labels[neighbours[:, :k].cpu().numpy()]
     return float(lca_height(labels[:, None], others, hierarchy, level).mean())
 
@@ -106,17 +105,12 @@ def hierarchical_distance_at_k(
 def check_neighbours(neighbours: Int[Tensor, "..."], labels: Int[np.ndarray, "..."]) -> None:
     """Raises ValueError for neighbours that do not fit the labels, are no items, or are the query itself."""
     if neighbours.ndim != 2 or neighbours.numel() == 0 or labels.shape != (len(neighbours),):
-        raise ValueError(
-            f"neighbours {tuple(neighbours.shape)} and labels {labels.shape}: they must be [n, k], not empty, and [n]."
-        )
+        shapes = f"neighbours are {tuple(neighbours.shape)} and labels {labels.shape}"
+        raise ValueError(f"{shapes}: they must be [n, k], not empty, and [n].")
     if neighbours.min() < 0 or neighbours.max() >= len(labels):
-        raise ValueError(
-            f"neighbours are from {int(neighbours.min())} to {int(neighbours.max())}, but the items are 0 to "
-            f"{len(labels) - 1}: all neighbours must be among the labelled items themselves."
-        )
+        found = f"neighbours are from {int(neighbours.min())} to {int(neighbours.max())}"
+        raise ValueError(f"{found}, but the items are 0 to {len(labels) - 1}: neighbours must be labelled items.")
     own = (neighbours == torch.arange(len(labels), device=neighbours.device)[:, None]).any(dim=1)
     if own.any():
-        raise ValueError(
-            f"{int(own.sum())} items are their own neighbours (the first is item {int(own.nonzero()[0])}): leave each "
-            "item out of its own list, as nearest_neighbours does."
-        )
+        first = f"{int(own.sum())} items are their own neighbours (the first is item {int(own.nonzero()[0])})"
+        raise ValueError(f"{first}: leave each item out of its own list, as nearest_neighbours does.")

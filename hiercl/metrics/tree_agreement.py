@@ -1,4 +1,4 @@
-"""A learned :class:`~hiercl.PrototypeTree` against the true hierarchy: its nodes, and its edges."""
+"""A learned :class:`~hiercl.PrototypeTree` against the true hierarchy: its nodes and its edges."""
 
 import numpy as np
 import pandas as pd
@@ -6,91 +6,88 @@ import torch
 
 from hiercl.clustering import PrototypeTree
 from hiercl.hierarchy import Hierarchy
+from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.runtime.types import Int
+
+EDGE_COLUMNS = ["prototypes", "level", "parent_level", "edges", "respected", "weighted"]
 
 
 def tree_agreement(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
     r"""Compares every level of prototypes with every level of the true hierarchy, as two partitions of the items.
 
     Args:
-        tree: prototypes and who belongs to them.
-        labels: leaf id of every clustered item, in the order of the training set.
-        hierarchy: the true one.
+        tree: learned tree.
+        labels: leaf id of every item that the tree was fitted to, in the order of the training set.
+        hierarchy: true tree of the labels.
 
     Returns:
-        One row for every pair of levels, coarse first:
+        One row for every pair of levels, coarse levels first, with the columns
 
-        * ``prototypes``, ``size``: level of the prototypes and how many it has;
-        * ``level``, ``classes``: name of the true level and how many classes it has;
+        * ``prototypes``, ``size``: level of the prototypes, and their number;
+        * ``level``, ``classes``: name of the true level, and its number of classes;
         * ``ami``: adjusted mutual information (Vinh et al. 2010), 1 for equal partitions, about 0 for independent ones;
-        * ``purity``: share of the items that have the majority label of their prototype,
+        * ``purity``: share of the items with the majority label of their prototype,
           $\frac1n\sum_c\max_y n_{cy}$, in (0, 1]. It grows with the number of prototypes; ``ami`` does not.
 
     Raises:
-        ValueError: labels of other items than the tree's, or ids that are no leaves.
+        ValueError: labels of another number of items, or ids that are no leaves.
 
     Example:
-        >>> tree_agreement(run.tree, train.labels, train.hierarchy)
+        >>> agreement = tree_agreement(run.tree, train.labels, train.hierarchy)
+        >>> agreement["size"].tolist()
+        [2, 2, 2, 4, 4, 4]
     """
-    from sklearn.metrics import adjusted_mutual_info_score  # here, so that importing hiercl stays light
+    from sklearn.metrics import adjusted_mutual_info_score  # imported here, so that `import hiercl` stays fast
 
-    _check(tree, labels)
+    _check_items(tree, labels)
     assignment = tree.assignment.cpu().numpy()
     rows = []
     for prototypes, size in enumerate(tree.sizes):
         for level, name in enumerate(hierarchy.level_names):
             truth, node = hierarchy.labels_at(labels, level), assignment[:, prototypes]
             majority = tree.majority(torch.as_tensor(truth))[prototypes].cpu().numpy()
-            rows.append(
-                {
-                    "prototypes": prototypes,
-                    "size": size,
-                    "level": name,
-                    "classes": hierarchy.sizes[level],
-                    "ami": float(adjusted_mutual_info_score(truth, node)),
-                    "purity": float(np.mean(majority[node] == truth)),
-                }
-            )
+            row = {"prototypes": prototypes, "size": size, "level": name, "classes": hierarchy.sizes[level]}
+            row["ami"] = float(adjusted_mutual_info_score(truth, node))
+            rows.append(row | {"purity": float(np.mean(majority[node] == truth))})
     return pd.DataFrame(rows)
 
 
 def respected_edges(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
-    r"""Share of the tree's edges that go along with the true hierarchy.
+    r"""Returns the share of the tree's edges that agree with the true hierarchy.
 
-    An edge joins a prototype to its parent. It is respected if the child's majority label at the true ``level`` lies
-    under, or is, the parent's majority label at ``parent_level``:
+    An edge joins a prototype (the child) to its parent. It is respected if the child's majority label at ``level`` has
+    the parent's majority label at ``parent_level`` as its ancestor, or is this label:
 
     $$\text{ancestor}(y_\text{child}, \text{parent\_level}) = y_\text{parent}$$
 
-    Where both levels are the same, this asks for the same majority label.
-
     Args:
-        tree: prototypes, their parents, and who belongs to them.
-        labels: leaf id of every clustered item, in the order of the training set.
-        hierarchy: the true one.
+        tree: learned tree.
+        labels: leaf id of every item that the tree was fitted to, in the order of the training set.
+        hierarchy: true tree of the labels.
 
     Returns:
-        For every level of prototypes below the first, one row for every true level of the children with itself and
-        with every coarser one; none for a tree of one level:
+        One row for every level of children and every pair of a true level with itself or a coarser one (no row for a
+        tree of one level), with the columns
 
-        * ``prototypes``: level of the children; their parents are one level up;
+        * ``prototypes``: level of the children; their parents are one level above;
         * ``level``: name of the true level of the child's majority label;
-        * ``parent_level``: name of the true level of the parent's majority label, the same or a coarser one;
-        * ``edges``: prototypes that have a parent; those without members have no label and are left out;
-        * ``respected``: share of these edges, in [0, 1];
-        * ``weighted``: the same, each edge counted with the members of its child.
+        * ``parent_level``: name of the true level of the parent's majority label;
+        * ``edges``: number of children with members; children without members have no label;
+        * ``respected``: share of these edges that are respected, in [0, 1];
+        * ``weighted``: the same share, where each edge counts with the number of members of its child.
 
-        Of labels that are equally frequent the lowest is the majority, as in :meth:`PrototypeTree.majority`. Edges are
-        respected by chance too, the more so the fewer classes there are: ``hierarchy.shuffle(seed)`` shows how many.
+        Among equally frequent labels the lowest is the majority. Some edges are respected by chance, more of them if
+        there are fewer classes: the labels of ``hierarchy.shuffle(seed)`` show how many.
 
     Raises:
-        ValueError: labels of other items than the tree's, or ids that are no leaves.
+        ValueError: labels of another number of items, or ids that are no leaves.
 
     Example:
         >>> edges = respected_edges(run.tree, train.labels, train.hierarchy)
-        >>> edges[edges["level"] == edges["parent_level"]]
+        >>> edges[edges["level"] == edges["parent_level"]]["level"].tolist()
+        ['domain', 'group', 'class']
     """
-    _check(tree, labels)
+    _check_items(tree, labels)
     majority = [  # [true level][level of prototypes]: the majority label of every prototype
         [node.cpu().numpy() for node in tree.majority(torch.as_tensor(hierarchy.labels_at(labels, level)))]
         for level in range(hierarchy.levels)
@@ -100,34 +97,17 @@ def respected_edges(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hier
         members = tree.counts(child).cpu().numpy()
         used = np.flatnonzero(members)
         parent = tree.parent[child].cpu().numpy()[used]
-        for level in range(hierarchy.levels):
+        for level, name in enumerate(hierarchy.level_names):
+            ancestors = ancestor_paths(hierarchy, level)[majority[level][child][used]]
             for above in range(level + 1):
-                ancestor = _ancestors(hierarchy, level, above)[majority[level][child][used]]
-                respected = ancestor == majority[above][child - 1][parent]
-                rows.append(
-                    {
-                        "prototypes": child,
-                        "level": hierarchy.level_names[level],
-                        "parent_level": hierarchy.level_names[above],
-                        "edges": len(used),
-                        "respected": float(respected.mean()),
-                        "weighted": float(np.average(respected, weights=members[used])),
-                    }
-                )
-    return pd.DataFrame(rows, columns=["prototypes", "level", "parent_level", "edges", "respected", "weighted"])
+                respected = ancestors[:, above] == majority[above][child - 1][parent]
+                weighted = float(np.average(respected, weights=members[used]))
+                above_name, share = hierarchy.level_names[above], float(respected.mean())
+                rows.append((child, name, above_name, len(used), share, weighted))
+    return pd.DataFrame(rows, columns=EDGE_COLUMNS)
 
 
-def _ancestors(hierarchy: Hierarchy, level: int, above: int) -> Int[np.ndarray, " nodes"]:
-    """Ancestor, at the level above, of every node of a level."""
-    node = np.arange(hierarchy.sizes[level])
-    for step in range(level, above, -1):
-        node = hierarchy.parent(step)[node]
-    return node
-
-
-def _check(tree: PrototypeTree, labels: np.ndarray) -> None:
+def _check_items(tree: PrototypeTree, labels: np.ndarray) -> None:
     if np.shape(labels) != (len(tree.assignment),):
-        raise ValueError(
-            f"labels are {list(np.shape(labels))}, but the tree was made of {len(tree.assignment)} items: pass the "
-            "training set that it was fitted to, one leaf id for each item."
-        )
+        counts = f"labels are {list(np.shape(labels))}, but the tree was made of {len(tree.assignment)} items"
+        raise ValueError(f"{counts}: pass the labels of the training set that it was fitted to.")

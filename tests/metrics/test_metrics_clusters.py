@@ -1,6 +1,5 @@
 """Cluster scores: loops from the equations, the mean over all permutations, and what known features must give."""
 
-import doctest
 import inspect
 import itertools
 import math
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import hiercl.metrics.clusters
 from hiercl.metrics.clusters import cluster_scores, score_clusters
 
 
@@ -39,11 +37,6 @@ def random_clusters(n: int, clusters: int, classes: int, seed: int) -> tuple[np.
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=n)
     return np.where(rng.random(n) < 0.5, labels % clusters, rng.integers(clusters, size=n)), labels
-
-
-def test_the_examples_in_the_docstrings_hold():
-    result = doctest.testmod(hiercl.metrics.clusters)
-    assert result.attempted > 2 and result.failed == 0
 
 
 def test_scores_by_hand():
@@ -173,13 +166,13 @@ def test_features_of_one_class_and_of_single_items():
 def test_wrong_input_is_named():
     labels = np.arange(4)
     plain_scores, plain_features = inspect.unwrap(score_clusters), inspect.unwrap(cluster_scores)
-    with pytest.raises(ValueError, match=r"assignment \(4,\) and labels \(3,\)"):
+    with pytest.raises(ValueError, match=r"labels of shapes \(4,\) and \(3,\)"):
         plain_scores(labels, labels[:3])
-    with pytest.raises(ValueError, match="at least one item"):
+    with pytest.raises(ValueError, match="at least 1"):
         plain_scores(labels[:0], labels[:0])
-    with pytest.raises(ValueError, match=r"features \(5, 2\) and labels \(4,\)"):
+    with pytest.raises(ValueError, match=r"\[4\] for 5 items"):
         plain_features(torch.randn(5, 2), labels)
-    with pytest.raises(ValueError, match="one label to each feature"):
+    with pytest.raises(ValueError, match="at least one item"):
         plain_features(torch.randn(0, 2), labels[:0])
     with pytest.raises(ValueError, match="not finite"):
         cluster_scores(torch.full((4, 2), torch.nan), labels)

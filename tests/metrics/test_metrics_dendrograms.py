@@ -1,6 +1,5 @@
 """The tree of labels against distances in the embedding: loops, numbers worked out by hand, SciPy; best and worst."""
 
-import doctest
 import math
 import warnings
 from itertools import combinations
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-import hiercl.metrics.dendrograms as module
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.metrics.dendrograms import (
     _draw,
@@ -104,13 +102,6 @@ def slow_purity(linkage, groups):
             branch = next(branch for branch in branches if {a, b} <= branch)
             shares.append(sum(groups[leaf] == groups[a] for leaf in branch) / len(branch))
     return np.mean(shares)
-
-
-@pytest.mark.parametrize("name", ["distance_correlation", "centroids", "purity_of"])
-def test_the_examples_in_the_docstrings_hold(name):
-    (example,) = (e for e in doctest.DocTestFinder().find(module, globs=vars(module).copy()) if e.name.endswith(name))
-    result = doctest.DocTestRunner().run(example)
-    assert result.attempted >= 2 and result.failed == 0
 
 
 # ---- against loops ----

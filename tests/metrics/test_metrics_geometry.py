@@ -1,6 +1,5 @@
 """How an embedding fills the sphere: every measure against a loop, numbers worked out by hand, and scikit-learn."""
 
-import doctest
 import math
 import warnings
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import hiercl.metrics.geometry
 from hiercl.metrics.geometry import (
     alignment,
     class_alignment,
@@ -35,11 +33,6 @@ def some(items: int = 40, dim: int = 6, seed: int = 0):
 def rows(features):
     """Unit embeddings as NumPy rows, for the loops."""
     return [row / math.sqrt((row**2).sum()) for row in features.double().numpy()]
-
-
-def test_the_examples_in_the_docstrings_hold():
-    result = doctest.testmod(hiercl.metrics.geometry)
-    assert result.attempted == 7 and result.failed == 0
 
 
 # ---- against loops written from the equations ----

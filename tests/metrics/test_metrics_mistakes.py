@@ -1,6 +1,5 @@
 """Predictions against the hierarchy: loops from the equations, numbers worked out by hand, scikit-learn, hiclass."""
 
-import doctest
 import inspect
 import math
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-import hiercl.metrics.mistakes
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import (
     accuracy,
@@ -19,6 +17,7 @@ from hiercl.metrics.mistakes import (
     lca_height,
     mistake_height,
     parent_agreement,
+    rare_recall,
     stop_where_unsure,
     top_down,
 )
@@ -69,11 +68,6 @@ def climb(tree: Hierarchy, level: int, a: int, b: int) -> int:
 TREES = [random_hierarchy(levels, seed) for levels in (1, 2, 3) for seed in (0, 1)]
 every_tree = pytest.mark.parametrize("tree", TREES)
 hP = hierarchical_precision_recall_f1
-
-
-def test_the_examples_in_the_docstrings_hold():
-    result = doctest.testmod(hiercl.metrics.mistakes)
-    assert result.attempted > 10 and result.failed == 0
 
 
 # ---- accuracy and balanced accuracy ----
@@ -358,10 +352,10 @@ ids = np.arange(4)
     ("function", "arguments", "message"),
     [
         (accuracy, (ids, ids[:3]), r"\(4,\) and \(3,\)"),
-        (accuracy, (ids[:0], ids[:0]), "no item"),
-        (balanced_accuracy, (ids[None], ids[None]), "one label an item"),
+        (accuracy, (ids[:0], ids[:0]), "at least 1"),
+        (balanced_accuracy, (ids[None], ids[None]), r"both must be \[n\]"),
         (hP, (ids[None], ids[None, :3]), r"\(1, 4\) and truth \(1, 3\)"),
-        (hP, (ids, ids), "must both be"),
+        (hP, (ids, ids), "both must be"),
         (mistake_height, (ids, ids[:2], TREE, 2), r"\(4,\) and \(2,\)"),
         (mistake_height, (ids, ids, TREE, 3), "no level 3"),
         (mistake_height, (ids, ids, TREE, -1), "no level -1"),
@@ -410,3 +404,26 @@ def test_stopping_saves_precision_and_costs_recall():
 def test_stop_where_unsure_needs_a_table_a_level():
     with pytest.raises(ValueError, match="1 tables of probabilities for 2 levels"):
         stop_where_unsure(np.array([[0, 1]]), [np.array([[0.6, 0.4]])])
+
+
+# -- rare_recall --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("items", "rare"),
+    [
+        ([9, 8, 7, 6, 5, 4], [4, 5]),
+        ([9, 8, 7, 6, 5, 5], [4, 5]),
+        ([9, 5, 5, 5, 5, 5], [1, 2, 3, 4, 5]),  # as few items as the last of the third
+        ([3, 2], [1]),
+    ],
+)
+def test_rare_recall_is_of_the_third_with_the_fewest_items(items, rare):
+    recall = np.random.default_rng(0).random(len(items))
+    assert rare_recall(recall, np.array(items)) == pytest.approx(np.mean(recall[rare]))
+
+
+def test_rare_recall_of_classes_that_the_test_set_does_not_have():
+    items = np.array([9, 1, 1])
+    assert rare_recall(np.array([0.5, np.nan, 0.25]), items) == 0.25
+    assert math.isnan(rare_recall(np.array([0.5, np.nan, np.nan]), items))

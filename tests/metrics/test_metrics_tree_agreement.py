@@ -245,7 +245,9 @@ def test_labels_that_may_not_be_written_to(recwarn):
 @pytest.mark.parametrize("measure", [tree_agreement, respected_edges])
 def test_wrong_labels(as_a_user, measure):
     tree = made_of([0, 1, 1, 0], [0, 0])
-    with pytest.raises(ValueError, match=r"\[3\], but the tree was made of 4 items: pass the training set"):
+    with pytest.raises(
+        ValueError, match=r"\[3\], but the tree was made of 4 items: pass the labels of the training set"
+    ):
         measure(tree, np.array([0, 1, 2]), ANIMALS)
     with pytest.raises(ValueError, match="training set"):
         measure(tree, np.zeros((4, 2), dtype=np.int64), ANIMALS)
