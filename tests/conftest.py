@@ -1,7 +1,10 @@
 """Set-up of the tests: the real data where they are there, and one thread for each pytest-xdist worker."""
 
 import pytest
-from real_data import prepare
+from support.real_data import prepare
+
+# These hold no tests and no examples.
+collect_ignore_glob = ["support/*.py", "exercises/answers_*.py", "browser/explorers.py"]
 
 
 def pytest_sessionstart(session):

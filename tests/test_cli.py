@@ -34,7 +34,7 @@ def test_help(capsys, command):
 
 @pytest.fixture
 def store(tmp_path):
-    from test_training import pictures
+    from support.data import pictures
 
     write_store(pictures(96), tmp_path / "stripes" / "train")
     write_store(pictures(40, seed=1), tmp_path / "stripes" / "test")
@@ -50,7 +50,7 @@ def test_selection_has_a_flag(capsys, tmp_path, store, select):
 
 def test_a_folder_of_pictures_with_one_that_cannot_be_read(capsys, tmp_path, monkeypatch):
     from PIL import Image
-    from test_training import pictures
+    from support.data import pictures
 
     monkeypatch.setenv("HIERCL_DATA", str(tmp_path / "data"))
     data, folder = pictures(60), tmp_path / "mine"

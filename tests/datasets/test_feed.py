@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_training import SMALL, pictures
+from support.data import SMALL, pictures
 
 from hiercl.datasets import UnreadablePictures, folder
 from hiercl.datasets.loader import Feed

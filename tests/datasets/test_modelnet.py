@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from real_data import SHARED
+from support.real_data import SHARED
 
 from hiercl.datasets import load
 from hiercl.datasets.clouds import sample_surface, unit_sphere

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_data import SHARED
+from support.real_data import SHARED
 
 from hiercl.datasets.modelnet import off
 from hiercl.datasets.modelnet.off import parse_off, read_off

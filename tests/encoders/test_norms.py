@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from test_methods import batch_of, make
-from test_training import METHODS, SMALL, pictures
+from support.data import METHODS, SMALL, pictures
+from support.methods import batch_of, make
 from torch import nn
 
 from hiercl.encoders import make_encoder

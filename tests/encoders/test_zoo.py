@@ -1,14 +1,13 @@
 """hiercl.pretrained: checked weights, honest cards, maps that belong to pictures that can be found."""
 
-import importlib.util
 import json
 import shutil
 import sys
 import types
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pretrain
 import pytest
 import torch
 
@@ -23,7 +22,6 @@ from hiercl.methods import SimCLR
 
 MOST_BYTES, MOST_BYTES_A_FILE = 11_000_000, 800_000
 WITH_MAPS = [name for name in pretrained_names() if maps_path(zoo.WEIGHTS, name).exists()]
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "pretrain.py"
 
 
 def test_there_is_one_for_every_method_and_kind_of_items():
@@ -223,10 +221,6 @@ class OneUMAP:
 @pytest.fixture
 def script(monkeypatch):
     """The script, on a few noisy pictures in place of CIFAR-100."""
-    spec = importlib.util.spec_from_file_location("pretrain", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "pretrain", module)
-    spec.loader.exec_module(module)
     hierarchy = Hierarchy.from_dict({"a": ["a0", "a1"], "b": ["b0", "b1"]}, level_names=("superclass", "class"))
 
     def load(name):
@@ -237,8 +231,9 @@ def script(monkeypatch):
     monkeypatch.setattr(hiercl, "load", load)
     monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(AlignedUMAP=OneUMAP))
     small = {"batch": 32, "crop": 12, "precision": "float32", "epochs": 2}
-    module.SETTINGS |= {"simclr": small | {"lr": 3e-3, "temperature": 0.3}, "moco": small | {"queue": 64}}
-    return module
+    own = {"simclr": small | {"lr": 3e-3, "temperature": 0.3}, "moco": small | {"queue": 64}}
+    monkeypatch.setattr(pretrain, "SETTINGS", pretrain.SETTINGS | own)
+    return pretrain
 
 
 def test_the_script_from_training_to_the_maps(script, tmp_path, capsys):

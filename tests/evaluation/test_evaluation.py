@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_training import METHODS, SMALL, pictures
+from support.data import METHODS, SMALL, pictures
 from torch import nn
 
 from hiercl import metrics

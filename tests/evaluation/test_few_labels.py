@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_training import HIERARCHY, pictures
+from support.data import HIERARCHY, pictures
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.datasets.loader import as_maps

@@ -6,8 +6,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from test_explore_tree import click
-from test_point_training import SETTINGS, clouds
+from support.data import CLOUD_SETTINGS, clouds
+from support.explorers import click
 
 import hiercl
 from hiercl import explore, plot
@@ -21,7 +21,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def hcsc(data):
-    return hiercl.fit("hcsc", data, epochs=2, queue=32, prototypes=(2, 4), warm_up=0.0, **SETTINGS)
+    return hiercl.fit("hcsc", data, epochs=2, queue=32, prototypes=(2, 4), warm_up=0.0, **CLOUD_SETTINGS)
 
 
 def is_cloud(entry, data):
@@ -63,7 +63,7 @@ def test_embedding(data):
 
 
 def test_masks(data):
-    run = hiercl.fit("g_hmlc", data, epochs=2, dim=16, **SETTINGS)
+    run = hiercl.fit("g_hmlc", data, epochs=2, dim=16, **CLOUD_SETTINGS)
     explorer = explore.masks(run, data)
     before, on = explorer.picture.value, [True] * 16
     on[5] = False
@@ -73,7 +73,7 @@ def test_masks(data):
 
 
 def test_run(data):
-    explorer = explore.run("hcsc", data, epochs=1, prototypes=(2, 4), warm_up=0.0, **SETTINGS)
+    explorer = explore.run("hcsc", data, epochs=1, prototypes=(2, 4), warm_up=0.0, **CLOUD_SETTINGS)
     explorer.start_button.click()
     explorer.thread.join()
     assert explorer.error is None and len(explorer.run.history) == 1 and explorer.picture.value

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from test_plot_results import cifar  # noqa: F401
-from test_training import HIERARCHY, pictures
+from support.data import HIERARCHY, pictures
+from support.figures import hundred_classes
 
 import hiercl
 from hiercl.explore import _embedding
@@ -178,7 +178,8 @@ def test_without_its_packages_it_says_what_to_install(module, package, maps, dat
     assert hiercl.plot.compare_embeddings(maps, data, coordinates=maps).axes, "the static twin works"
 
 
-def test_twenty_classes_are_named_and_a_hundred_are_not(cifar):
+def test_twenty_classes_are_named_and_a_hundred_are_not():
+    cifar = hundred_classes()
     explorer = embedding(None, cifar, coordinates={"map": np.random.default_rng(0).normal(size=(len(cifar), 2))})
     explorer.level.value = 0
     assert all(name.replace("_", " ") in explorer.legend.value for name in cifar.hierarchy.names[0])

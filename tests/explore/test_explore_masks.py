@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from test_training import pictures
+from support.data import pictures
 
 import hiercl
 from hiercl.evaluation.feature_masks import feature_masks, mask_separation

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_training import pictures
+from support.data import pictures
 
 import hiercl
 from hiercl import explore

@@ -4,7 +4,8 @@ import sys
 
 import pandas as pd
 import pytest
-from test_training import pictures, same
+from support.data import pictures
+from support.runs import same
 
 import hiercl
 from hiercl.explore import _run

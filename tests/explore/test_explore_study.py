@@ -3,8 +3,8 @@
 import sys
 
 import pytest
-from test_study import BASE
-from test_training import pictures
+from support.data import pictures
+from support.studies import BASE
 
 from hiercl import explore
 

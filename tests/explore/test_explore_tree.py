@@ -2,12 +2,12 @@
 
 import sys
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from test_training import pictures
+from support.data import pictures
+from support.explorers import click
 
 from hiercl import explore, plot
 from hiercl.clustering.prototypes import PrototypeTree
@@ -24,13 +24,6 @@ def tree(data):
     torch.manual_seed(0)
     classes = torch.nn.functional.one_hot(torch.as_tensor(data.labels), 4).float()
     return PrototypeTree.fit(torch.nn.functional.normalize(classes + 0.3 * torch.randn(64, 4), dim=1), (2, 6))
-
-
-def click(explorer, place):
-    """As plotly reports a click on a bar: the nodes, level by level."""
-    trace = explorer.figure.data[0]
-    for callback in trace._click_callbacks:
-        callback(trace, SimpleNamespace(point_inds=[place]), None)
 
 
 def test_a_click_shows_the_node(tree, data):

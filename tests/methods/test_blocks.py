@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 import torch
-from test_supcon import BATCH, DIM, HIERARCHIES, ITEMS, long_tailed, planted, random_batch, with_gradient
+from support.planted import BATCH, DIM, HIERARCHIES, ITEMS, long_tailed, planted, random_batch, with_gradient
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 

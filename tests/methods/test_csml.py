@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from test_methods import BATCH, ITEMS, batch_of
-from test_training import SMALL, pictures, same, state_of
+from support.data import SMALL, pictures
+from support.methods import BATCH, ITEMS, batch_of
+from support.runs import same, state_of
 from torch.nn import functional as F
 
 from hiercl.clustering.neighbours import nearest_neighbours, neighbour_agreement

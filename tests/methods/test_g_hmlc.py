@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_methods import BATCH, batch_of, make
-from test_training import SMALL, pictures
+from support.data import SMALL, pictures
+from support.methods import BATCH, batch_of, make
 from torch.nn import functional as F
 
 from hiercl.training.loop import fit

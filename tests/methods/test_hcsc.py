@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from plain import plain_prototype_pairs, plain_removals
-from test_methods import BATCH, ITEMS, batch_of, make
+from support.methods import BATCH, ITEMS, batch_of, make
 from torch.nn import functional as F
 
 from hiercl.clustering.prototypes import PrototypeTree

@@ -8,23 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from test_methods import make
-from test_supcon import (
+from support.data import SMALL, pictures
+from support.loops import mean_over_anchors, pair_losses, paths
+from support.methods import make
+from support.planted import (
     BATCH,
     DIM,
     HIERARCHIES,
     ITEMS,
     batch_of,
     long_tailed,
-    mean_over_anchors,
-    pair_losses,
-    paths,
     planted,
     random_batch,
     unit,
     with_gradient,
 )
-from test_training import SMALL, pictures, same
+from support.runs import same
 from torch.nn import functional as F
 
 from hiercl.datasets import HierarchicalDataset

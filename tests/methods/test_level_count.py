@@ -1,27 +1,14 @@
 """The number of levels: clear groups are counted; on planted features labels are needed, as the docstring says."""
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
+import level_count as benchmark
 import numpy as np
 import pytest
 import torch
 
 from hiercl.methods.labels.descriptors import WITHOUT_LABELS
 from hiercl.methods.labels.level_count import propose_levels
-
-
-@pytest.fixture(scope="module")
-def benchmark():
-    path = Path(__file__).parents[2] / "benchmarks" / "level_count.py"
-    spec = importlib.util.spec_from_file_location("level_count_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
 
 
 def groups_of_moments(groups, d=60, items=400, seed=0):
@@ -80,7 +67,7 @@ def test_equal_features_are_one_level(descriptor):
     assert found.levels == 1 and found.weights[0] == 1 and (found.assignment == 0).all()
 
 
-def test_planted_features_are_what_they_say(benchmark):
+def test_planted_features_are_what_they_say():
     """A feature of a level varies between the nodes of that level, and no further between those below them."""
     v, ancestors, level_of = benchmark.planted_features(3, 3000, 30, seed=0, noise=0.1)
     assert ancestors.shape == (3000, 4) and torch.equal(ancestors[:, 3] // 3, ancestors[:, 2])
@@ -90,7 +77,7 @@ def test_planted_features_are_what_they_say(benchmark):
     assert torch.bincount(level_of).tolist() == [10, 10, 10]
 
 
-def test_labels_tell_the_number_of_levels_and_features_alone_do_not(benchmark):
+def test_labels_tell_the_number_of_levels_and_features_alone_do_not():
     """What the docstring claims, on a small part of the benchmark."""
     settings = benchmark.LevelCount(draws=3, items=1500, priors=(0.1,))
     found = benchmark.planted_part(settings)

@@ -1,111 +1,35 @@
 """SupCon: against a slow loop, against pytorch-metric-learning, and what may never be taken for labels."""
 
 import math
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning.losses import SupConLoss
-from test_losses import by_loop
-from test_pairs import members
-from test_training import pictures
-from torch import nn
+from support.data import pictures
+from support.loops import by_loop, mean_over_anchors, pair_losses, paths
+from support.pairs import members
+from support.planted import (
+    BATCH,
+    DIM,
+    HIERARCHIES,
+    ITEMS,
+    batch_of,
+    long_tailed,
+    planted,
+    random_batch,
+    unit,
+    with_gradient,
+)
 from torch.nn import functional as F
 
-from hiercl import methods
 from hiercl.datasets import HierarchicalDataset
-from hiercl.encoders import make_encoder
 from hiercl.hierarchy.hierarchy import Hierarchy
-from hiercl.methods.base import Batch, Setting, Supervision
+from hiercl.methods.base import Setting, Supervision
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Pairs
 from hiercl.pairs.terms import Term
-from hiercl.runtime.processes import ALONE
-from hiercl.runtime.seeds import Draws
 from hiercl.training.loop import fit
-
-ITEMS, BATCH, DIM = 40, 9, 5
-
-HIERARCHIES = {
-    "one level": Hierarchy.from_dict(["a", "b", "c"]),
-    "two levels": Hierarchy.from_dict({"a": ["a0", "a1", "a2"], "b": ["b0", "b1"]}),
-    "three levels": Hierarchy.from_dict({"a": {"x": ["0", "1"], "y": ["2", "3"]}, "b": {"x": ["0"], "z": ["1", "2"]}}),
-    "uneven": Hierarchy.from_dict({"a": {"x": ["0", "1", "2"], "y": None}, "b": None, "c": {"z": ["0", "1"]}}),
-}
-
-
-def long_tailed(hierarchy: Hierarchy, items: int = ITEMS, seed: int = 0) -> np.ndarray:
-    """Leaf labels of which each is about two thirds as frequent as the one before."""
-    share = 0.65 ** np.arange(hierarchy.n_leaves)
-    return np.random.default_rng(seed).choice(hierarchy.n_leaves, items, p=share / share.sum())
-
-
-def planted(name: str, hierarchy: Hierarchy | None, labels=None, **settings):
-    """A method whose views are its embeddings before normalising: nothing of it is left but the loss."""
-    torch.manual_seed(0)
-    kind = methods.get(name)
-    supervision = None if hierarchy is None else Supervision(hierarchy, torch.as_tensor(labels))
-    setting = Setting(ITEMS if labels is None else len(labels), epochs=4, steps_per_epoch=7, supervision=supervision)
-    method = kind(make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3), kind.Config(**settings), setting)
-    method.encoder, method.head = nn.Identity(), nn.Identity()
-    method.register_parameter("unused", nn.Parameter(torch.zeros(())))  # a module without any has no device
-    if hasattr(method, "coarse_heads"):
-        method.coarse_heads = nn.ModuleList(nn.Linear(DIM, DIM) for _ in method.coarse_heads)
-    return method
-
-
-def random_batch(seed: int = 0, items: int = ITEMS, batch: int = BATCH, dim: int = DIM) -> Batch:
-    """Items in random order, and two random views of each."""
-    g = torch.Generator().manual_seed(seed)
-    return batch_of(torch.randperm(items, generator=g)[:batch], torch.randn(2, batch, dim, generator=g))
-
-
-def batch_of(items: torch.Tensor, views: torch.Tensor, processes=ALONE) -> Batch:
-    return Batch(items[:, None], tuple(views), Draws(torch.Generator().manual_seed(0), processes))
-
-
-def with_gradient(method, batch: Batch) -> tuple[float, torch.Tensor]:
-    """The loss, and its gradient with respect to the views."""
-    views = torch.stack(batch.views).requires_grad_()
-    loss = method(Batch(batch.items, tuple(views), batch.draws)).loss
-    loss.backward()
-    return loss.item(), views.grad
-
-
-def pair_losses(z: torch.Tensor, path_of: list[tuple], taking_part: list[int], temperature: float) -> dict:
-    """−log softmax of every positive of every anchor, one number at a time: ``{anchor: {positive: loss}}``.
-
-    ``z``: the views of n items, first views first. ``path_of``: of every item, the names down to the level.
-    """
-    n = len(path_of)
-    views = [v for v in range(2 * n) if v % n in taking_part]
-    similar = (z.double() @ z.double().T / temperature).tolist()
-    losses = {}
-    for i in views:
-        total = sum(math.exp(similar[i][a]) for a in views if a != i)
-        positives = [p for p in views if p != i and path_of[p % n] == path_of[i % n]]
-        losses[i] = {p: math.log(total) - similar[i][p] for p in positives}
-    return losses
-
-
-def mean_over_anchors(losses: dict) -> float:
-    return sum(sum(of_anchor.values()) / len(of_anchor) for of_anchor in losses.values()) / len(losses)
-
-
-@cache
-def leaf_paths(hierarchy: Hierarchy) -> list[tuple]:
-    return [hierarchy.path(leaf) for leaf in range(hierarchy.n_leaves)]
-
-
-def paths(hierarchy: Hierarchy, labels, batch: Batch, level: int) -> list[tuple]:
-    """The names from the top down to this level, of every item of a batch."""
-    return [leaf_paths(hierarchy)[labels[item]][: level + 1] for item in batch.items[:, 0].tolist()]
-
-
-def unit(batch: Batch) -> torch.Tensor:
-    return F.normalize(torch.cat(batch.views), dim=1)
-
 
 # -- the loss ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from support.trees import code, random_hierarchy
 
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.metrics.dendrograms import (
@@ -19,19 +20,6 @@ from hiercl.metrics.dendrograms import (
     purity_of,
 )
 
-SIZES = {1: (7,), 2: (3, 9), 3: (2, 5, 12)}  # nodes per level of the random hierarchies
-
-
-def random_hierarchy(levels: int, seed: int = 0, sizes: tuple[int, ...] | None = None) -> Hierarchy:
-    """Every parent has a child, the other children go to parents at random: unequal branching, ids in no order."""
-    rng = np.random.default_rng(seed)
-    sizes = sizes or SIZES[levels]
-    columns = [np.arange(sizes[-1])]
-    for above, below in zip(sizes[-2::-1], sizes[:0:-1], strict=True):
-        parent = rng.permutation(np.concatenate([np.arange(above), rng.integers(above, size=below - above)]))
-        columns.insert(0, parent[columns[0]])
-    return Hierarchy.from_ancestors(np.stack(columns, axis=1))
-
 
 def some(hierarchy: Hierarchy, items: int = 24, dim: int = 5, seed: int = 0):
     """Random features with the tree showing through, of any length, and leaf labels; one leaf has no item."""
@@ -41,15 +29,6 @@ def some(hierarchy: Hierarchy, items: int = 24, dim: int = 5, seed: int = 0):
     for level in range(hierarchy.levels):
         features += rng.normal(size=(hierarchy.sizes[level], dim))[hierarchy.ancestors[labels, level]]
     return torch.tensor(features, dtype=torch.float32), labels
-
-
-def code(hierarchy: Hierarchy, labels: np.ndarray, scales=(2.0, 1.0, 0.5)):
-    """A perfect embedding: one-hot codes of all levels side by side, so that distances grow with tree distances."""
-    parts = [
-        scale * np.eye(hierarchy.sizes[level])[hierarchy.ancestors[labels, level]]
-        for level, scale in zip(range(hierarchy.levels), scales, strict=False)
-    ]
-    return torch.tensor(np.concatenate(parts, axis=1), dtype=torch.float32)
 
 
 def climb(hierarchy: Hierarchy, a: int, b: int, level: int) -> int:

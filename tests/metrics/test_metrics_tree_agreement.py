@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from test_metrics_dendrograms import code, random_hierarchy
+from support.trees import code, random_hierarchy
 
 from hiercl.clustering.prototypes import PrototypeTree
 from hiercl.hierarchy.hierarchy import Hierarchy

@@ -4,32 +4,12 @@ import math
 
 import pytest
 import torch
-from test_pairs import members, random_pairs
+from support.loops import by_loop
+from support.pairs import members, random_pairs
 from torch.nn import functional as F
 
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Kind, Members, Pairs
-
-
-def by_loop(logits, pairs, shared_denominator, removed_logit):
-    """The docstring's equation, one number at a time."""
-    losses = []
-    weights = pairs.positive
-    for a in range(len(logits)):
-        positives = [c for c in range(logits.shape[1]) if weights[a, c] > 0]
-        if not positives:
-            continue
-        rest = sum(math.exp(logits[a, c]) for c in range(logits.shape[1]) if pairs.negative[a, c])
-        if removed_logit > -math.inf:
-            rest += int(pairs.removed[a].sum()) * math.exp(removed_logit)
-        together = sum(math.exp(logits[a, p]) for p in positives)
-        total = sum(float(weights[a, p]) for p in positives)
-        loss = 0.0
-        for p in positives:
-            denominator = rest + (together if shared_denominator else math.exp(logits[a, p]))
-            loss += float(weights[a, p]) / total * (math.log(denominator) - float(logits[a, p]))
-        losses.append(loss)
-    return sum(losses) / len(losses)
 
 
 @pytest.mark.parametrize("seed", range(6))

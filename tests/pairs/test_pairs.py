@@ -3,25 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from support.pairs import members, random_pairs
 
 from hiercl.clustering.prototypes import PrototypeTree
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.pairs.audit import audit
 from hiercl.pairs.pairs import Kind, Members, Pairs
-
-
-def members(n: int, kind: Kind = Kind.VIEW) -> Members:
-    return Members.of(kind, torch.arange(n))
-
-
-def random_pairs(seed: int = 0, anchors: int = 6, candidates: int = 11) -> Pairs:
-    g = torch.Generator().manual_seed(seed)
-    role = torch.randint(0, 4, (anchors, candidates), generator=g)
-    weight = torch.rand(anchors, candidates, generator=g) + 0.1
-    items = torch.randint(-1, 9, (candidates,), generator=g)
-    return Pairs.from_matrices(
-        members(anchors), Members.of(Kind.QUEUE, items), weight * (role == 0), role == 1, role == 2
-    )
 
 
 def test_matrix_and_list_of_positives_agree():

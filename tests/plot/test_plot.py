@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.figures import HIERARCHY, overlapping, texts
 
 import hiercl
 from hiercl import plot
@@ -18,46 +19,6 @@ from hiercl.pairs.pairs import Kind, Members, Pairs
 from hiercl.pairs.terms import Term
 from hiercl.plot import _colours, _history, _trees
 
-HIERARCHY = Hierarchy.from_dict(
-    {"animals": {"cats": ["lion", "tiger"], "dogs": ["wolf", "poodle"]}, "vehicles": {"road": ["car", "pickup_truck"]}},
-    level_names=("kind", "group", "class"),
-)
-
-
-@pytest.fixture(scope="module")
-def dataset():
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(6), 10)
-    return hiercl.HierarchicalDataset(rng.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8), labels, HIERARCHY, "little")
-
-
-@pytest.fixture(scope="module")
-def features(dataset):
-    """Features in which the classes are clusters, near one another when they are of one kind."""
-    rng = np.random.default_rng(1)
-    kind, leaf = rng.normal(size=(2, 16)) * 3, rng.normal(size=(6, 16))
-    z = kind[dataset.labels_at(0)] + leaf[dataset.labels] + 0.1 * rng.normal(size=(60, 16))
-    return torch.as_tensor(z, dtype=torch.float32)
-
-
-@pytest.fixture(scope="module")
-def tree(features):
-    return PrototypeTree.fit(features, (2, 6), seed=0, restarts=3)
-
-
-@pytest.fixture(scope="module")
-def step(features):
-    """One anchor of class 0 and the items 1 to 59: own key, pushed, removed, left alone, and a random queue entry."""
-    items = torch.cat([torch.arange(60), torch.tensor([-1])])
-    role = torch.arange(61) % 3  # 0: pushed, 1: removed, 2: left alone
-    role[0], role[60] = 3, 0
-    pairs = Pairs.from_matrices(
-        Members.of(Kind.VIEW, torch.tensor([0])), Members.of(Kind.QUEUE, items), (role == 3).float()[None],
-        (role == 0)[None], (role == 1)[None], keep_probability=torch.full((1, 61), 0.25),
-    )  # fmt: skip
-    z = torch.cat([features, torch.zeros(1, 16)])
-    return Step((Term("instance", z[:1] @ z.T, pairs),), torch.tensor([0]))
-
 
 def run_with(history: dict, name: str = "hcsc"):
     table = pd.DataFrame(history).assign(items_per_second=1000.0)
@@ -68,45 +29,6 @@ RUNS = {
     "A": run_with({"epoch": [0, 1, 2], "loss": [3.0, 2.0, 1.0], "knn kind": [np.nan, 50.0, 60.0]}),
     "B": run_with({"epoch": [0, 1, 2], "loss": [3.0, 2.5, 2.0], "keep instance 0": [np.nan, 0.5, 0.7]}),
 }
-
-
-def texts(figure) -> list[str]:
-    """Everything written in a figure."""
-    import matplotlib.text
-
-    return [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible()]
-
-
-def overlapping(figure) -> list[tuple[str, str]]:
-    """Pairs of texts whose boxes overlap by more than a pixel, and texts that leave the figure."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.text import Text
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    shown = [
-        t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible() and t.get_window_extent().width
-    ]
-    hidden = {id(label) for axis in figure.axes for label in hidden_labels(axis)}
-    boxes = [(t.get_text(), t.get_window_extent().padded(-1)) for t in shown if id(t) not in hidden]
-    page = figure.bbox
-    found = [(text, "the edge") for text, b in boxes if b.x0 < page.x0 - 1 or b.x1 > page.x1 + 1 or b.y0 < page.y0 - 1]
-    for i, (first, box) in enumerate(boxes):
-        found += [(first, second) for second, other in boxes[i + 1 :] if box.overlaps(other)]
-    return found
-
-
-def hidden_labels(axis):
-    """Tick labels that are not drawn: of axes that are off, of shared axes, and beyond the limits."""
-    for side, limits in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
-        low, high = min(limits), max(limits)
-        for tick in side.get_major_ticks():
-            for label, on in (
-                (tick.label1, tick._major_on if hasattr(tick, "_major_on") else True),
-                (tick.label2, False),
-            ):
-                if not axis.axison or not on or not low <= tick.get_loc() <= high:
-                    yield label
 
 
 def test_gallery_has_a_row_of_pictures_for_every_class(dataset):

@@ -4,8 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from test_plot import dataset, features, overlapping, step, texts, tree  # noqa: F401  (fixtures)
-from test_plot_results import cifar, histories  # noqa: F401
+from support.figures import histories, overlapping, texts
 
 from hiercl import plot
 from hiercl.plot._map_names import homes

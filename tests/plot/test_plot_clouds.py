@@ -6,7 +6,7 @@ import matplotlib.text
 import numpy as np
 import pytest
 import torch
-from test_plot import HIERARCHY, overlapping, texts
+from support.figures import HIERARCHY, overlapping, texts
 
 import hiercl
 from hiercl import plot

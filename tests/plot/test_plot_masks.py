@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_plot import overlapping, texts
-from test_training import pictures
+from support.data import pictures
+from support.figures import overlapping, texts
 from torch.nn import functional as F
 
 import hiercl

@@ -9,12 +9,11 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
-from test_plot import HIERARCHY, overlapping, texts
-from test_training import pictures
+from support.data import pictures
+from support.figures import HIERARCHY, histories, little, overlapping, texts
 
 import hiercl
 from hiercl import metrics
-from hiercl.datasets import cifar100
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.metrics.dendrograms import class_linkage
 from hiercl.metrics.probes import knn_predict
@@ -24,11 +23,6 @@ from hiercl.plot._confusion import COLOURS, confusion
 from hiercl.plot._curves import curves
 from hiercl.plot._dendrogram import crossings, dendrogram, untangled
 from hiercl.plot._neighbours import NOTHING, SAME, SHARED, neighbours
-
-
-def little(labels, hierarchy=HIERARCHY, note=""):
-    items = np.random.default_rng(0).integers(0, 256, (len(labels), 4, 4, 3), dtype=np.uint8)
-    return hiercl.HierarchicalDataset(items, np.asarray(labels, dtype=np.int64), hierarchy, "little", note)
 
 
 def clustered(dataset, seed=1):
@@ -42,12 +36,6 @@ def clustered(dataset, seed=1):
 @pytest.fixture(scope="module")
 def dataset():
     return little(np.repeat(np.arange(6), 5))
-
-
-@pytest.fixture(scope="module")
-def cifar():
-    """Two tiny pictures of each of the hundred classes."""
-    return little(np.repeat(np.arange(100), 2), cifar100.hierarchy())
 
 
 def title(figure):
@@ -329,17 +317,6 @@ def test_long_names_are_cut_to_their_room():
 
 
 # ---- curves ----
-
-
-def histories():
-    rng = np.random.default_rng(0)
-    rows = [
-        {"variant": v, "seed": s, "epoch": e, "loss": rng.normal(), "knn class": rng.normal() if e % 2 else np.nan}
-        for v in ("A", "B")
-        for s in range(3)
-        for e in range(4 if (v, s) != ("B", 2) else 2)
-    ]
-    return pd.DataFrame(rows)
 
 
 def test_lines_are_means_over_seeds_and_bands_their_spread():

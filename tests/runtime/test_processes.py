@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes_worker import one_step, trained
-from test_training import METHODS
+from support.data import METHODS, SMALL, pictures
+from support.processes_worker import one_step, trained
 
 from hiercl import methods
 from hiercl.runtime.processes import Processes
@@ -16,7 +16,7 @@ from hiercl.runtime.seeds import Draws
 from hiercl.training.loop import fit
 from hiercl.training.runs import load_run
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*launch, str(TESTS / "processes_worker.py"), str(folder)],
+        [*launch, "-m", "support.processes_worker", str(folder)],
         env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -101,8 +101,6 @@ def test_every_row_draws_the_same_numbers_in_any_number_of_processes():
 
 
 def test_a_batch_that_cannot_be_shared_is_an_error(monkeypatch):
-    from test_training import SMALL, pictures
-
     with pytest.raises(ValueError, match="multiple of 8 here; it is 12"):
         fit("moco", pictures(), **SMALL | {"batch": 12, "norm": "split"})
     monkeypatch.setattr(Processes, "here", classmethod(lambda cls: cls(0, 5)))

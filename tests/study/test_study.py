@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_point_training import clouds
-from test_training import pictures
+from support.data import clouds, pictures
+from support.studies import BASE, make
 
 import hiercl
 from hiercl.study import Study, bootstrap_interval, effect, ready_names, variants
@@ -20,17 +20,12 @@ from hiercl.study import running as R
 from hiercl.study.configurations import canonical, configuration, facts_of
 from hiercl.study.effects import _resamples
 
-BASE = {"method": "moco", "queue": 40, "epochs": 1, "batch": 32, "crop": 12, "monitor_every": 0, "precision": "float32"}
 TIMES = ["seconds", "cpu_seconds", "judging_seconds"]
 
 
 @pytest.fixture(scope="module")
 def data():
     return pictures(64), pictures(40, seed=1)
-
-
-def make(out, vary=None, seeds=2, **settings):
-    return Study(BASE, vary or [{"temperature": 0.1}, {"temperature": 0.2}], seeds, out=out, **settings)
 
 
 def timeless(table):
@@ -318,7 +313,8 @@ SCRIPT = """
     import torch
     torch.set_num_threads(1)
     sys.path.insert(0, {tests!r})
-    from test_study import make, pictures
+    from support.data import pictures
+    from support.studies import make
     data, out = (pictures(64), pictures(40, seed=1)), {out!r}
 
     def child():

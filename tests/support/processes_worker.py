@@ -1,4 +1,4 @@
-"""What every process of tests/test_processes.py does; `accelerate launch` starts it.
+"""What every process of tests/runtime/test_processes.py does; `accelerate launch` starts it.
 
 Trains every method, and keeps what the processes hold in the end, so that the test can compare it with one process.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from test_training import METHODS, SMALL, pictures
+from support.data import METHODS, SMALL, pictures
 
 from hiercl import methods
 from hiercl.datasets.loader import Feed, as_maps, embed_with

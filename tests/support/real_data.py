@@ -1,6 +1,6 @@
 """Turn the real data beside the checkout into array stores, once.
 
-The tests do this by themselves; by hand it is ``python tests/real_data.py``.
+The tests do this by themselves; by hand it is ``python tests/support/real_data.py``.
 """
 
 import importlib.util

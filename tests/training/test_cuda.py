@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from test_methods import BATCH, batch_of, make
-from test_training import METHODS, SMALL, pictures
+from support.data import METHODS, SMALL, pictures
+from support.methods import BATCH, batch_of, make
 from torch.nn import functional as F
 
 from hiercl.clustering.prototypes import PrototypeTree

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.data import METHODS, SMALL, pictures
+from support.runs import same, state_of
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset
@@ -24,44 +27,6 @@ from hiercl.training.loop import TrainingDivergedError, fit
 from hiercl.training.optimisation import FitConfig, learning_rate
 from hiercl.training.runs import load_run
 from hiercl.views import ViewConfig
-
-HIERARCHY = Hierarchy.from_dict({"a": ["a0", "a1"], "b": ["b0", "b1"]}, level_names=("group", "class"))
-
-
-def pictures(n: int = 96, seed: int = 0) -> HierarchicalDataset:
-    """Four classes of noisy stripes: two directions, two widths."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 4
-    grid = np.indices((16, 16))
-    items = np.zeros((n, 16, 16, 3), dtype=np.uint8)
-    for i, label in enumerate(labels):
-        wave = np.sin((0.8 if label % 2 else 1.9) * grid[label // 2] + rng.uniform(0, 6))
-        items[i] = np.clip(128 + 80 * wave[..., None] + rng.normal(0, 100, (16, 16, 3)), 0, 255)
-    return HierarchicalDataset.from_arrays(items, labels, HIERARCHY, name="stripes")
-
-
-SMALL = {"epochs": 3, "batch": 32, "crop": 12, "monitor_every": 0, "progress": False, "precision": "float32"}
-METHODS = {
-    "simclr": {},
-    "moco": {"queue": 40},
-    "hcsc": {"queue": 40, "prototypes": (2, 4, 8), "warm_up": 0.3},
-    "csml": {"queue": 40, "neighbours": 3, "neighbour_start": 0.3},
-    "supcon": {},
-    "hmc": {"thinning": True, "heads": "level"},
-    "hce": {"maximum": "pair", "thinning": False},
-    "hmce": {},
-    "g_hmlc": {"warm_up": 0.3},
-    "a_hmlc": {},
-}
-
-
-def state_of(run):
-    return {k: v for k, v in run.method.state_dict().items() if isinstance(v, torch.Tensor)}
-
-
-def same(run, other) -> bool:
-    a, b = state_of(run), state_of(other)
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -113,7 +78,7 @@ def test_resumed_is_as_never_stopped(method, tmp_path):
 KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_training import SMALL, METHODS, pictures
+from support.data import METHODS, SMALL, pictures
 from hiercl.training import fit
 fit("hcsc", pictures(), seed=2, out={out!r}, **(SMALL | METHODS["hcsc"] | {{"epochs": 30}}))
 """
@@ -124,7 +89,7 @@ def test_killed_at_any_moment(tmp_path):
     data, settings = pictures(), SMALL | METHODS["hcsc"] | {"epochs": 30}
     whole = fit("hcsc", data, seed=2, **settings)
     out = tmp_path / "killed"
-    code = KILLED.format(tests=os.path.dirname(__file__), out=str(out))
+    code = KILLED.format(tests=str(Path(__file__).parents[1]), out=str(out))
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
     while not (out / "history.csv").exists() or len((out / "history.csv").read_text().splitlines()) < 4:

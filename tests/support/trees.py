@@ -1,0 +1,28 @@
+"""Random hierarchies, and embeddings that follow them."""
+
+import numpy as np
+import torch
+
+from hiercl.hierarchy.hierarchy import Hierarchy
+
+SIZES = {1: (7,), 2: (3, 9), 3: (2, 5, 12)}  # nodes per level of the random hierarchies
+
+
+def random_hierarchy(levels: int, seed: int = 0, sizes: tuple[int, ...] | None = None) -> Hierarchy:
+    """Every parent has a child, the other children go to parents at random: unequal branching, ids in no order."""
+    rng = np.random.default_rng(seed)
+    sizes = sizes or SIZES[levels]
+    columns = [np.arange(sizes[-1])]
+    for above, below in zip(sizes[-2::-1], sizes[:0:-1], strict=True):
+        parent = rng.permutation(np.concatenate([np.arange(above), rng.integers(above, size=below - above)]))
+        columns.insert(0, parent[columns[0]])
+    return Hierarchy.from_ancestors(np.stack(columns, axis=1))
+
+
+def code(hierarchy: Hierarchy, labels: np.ndarray, scales=(2.0, 1.0, 0.5)):
+    """A perfect embedding: one-hot codes of all levels side by side, so that distances grow with tree distances."""
+    parts = [
+        scale * np.eye(hierarchy.sizes[level])[hierarchy.ancestors[labels, level]]
+        for level, scale in zip(range(hierarchy.levels), scales, strict=False)
+    ]
+    return torch.tensor(np.concatenate(parts, axis=1), dtype=torch.float32)
