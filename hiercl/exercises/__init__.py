@@ -1,34 +1,6 @@
 """The exercises of the notebooks: ``hiercl.exercises.check(name, answer)`` tells right from wrong."""
 
-from hiercl.exercises import (
-    ablations,
-    cross_samples,
-    feature_masks,
-    label_hierarchies,
-    maps,
-    modelnet,
-    own_data,
-    pairs,
-    prototypes,
-    quickstart,
-    scaling,
-    selection,
-)
+from hiercl.exercises import notebooks_00_to_03, notebooks_04_to_07, notebooks_08_to_11
 from hiercl.exercises._exercise import check, names
 
-__all__ = [
-    "ablations",
-    "check",
-    "cross_samples",
-    "feature_masks",
-    "label_hierarchies",
-    "maps",
-    "modelnet",
-    "names",
-    "own_data",
-    "pairs",
-    "prototypes",
-    "quickstart",
-    "scaling",
-    "selection",
-]
+__all__ = ["check", "names", "notebooks_00_to_03", "notebooks_04_to_07", "notebooks_08_to_11"]

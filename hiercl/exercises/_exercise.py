@@ -1,9 +1,11 @@
-"""What an exercise is: a check that tells right from wrong, and says where to look, not what to write."""
+"""What an exercise is: a right answer, and for typical wrong answers a hint that says where to look."""
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from numbers import Real
 from typing import Any
 
@@ -12,105 +14,164 @@ import torch
 
 from hiercl.runtime.errors import unknown
 
+Solution = tuple[Any, dict[str, Any]]
+ANY_OTHER: Callable[[Any], bool] = lambda answer: True  # noqa: E731
+NOT_A_SHARE = {"a share lies between 0 and 1, and yours is above 1.": lambda answer: answer > 1}
 _CHECKS: dict[str, Callable[[Any], None]] = {}
 
 
 class Wrong(Exception):
-    """An answer is wrong; its text says in what."""
-
-
-def exercise(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-    """Names a function as the check of an exercise: it raises :class:`Wrong` for a wrong answer."""
-
-    def named(function: Callable[[Any], None]) -> Callable[[Any], None]:
-        _CHECKS[name] = function
-        return function
-
-    return named
+    """Says what is wrong with an answer."""
 
 
 def names() -> tuple[str, ...]:
-    """All exercises, in the order of the notebooks."""
+    """Returns the names of all exercises, in the order of the notebooks.
+
+    Example:
+        >>> hiercl.exercises.names()[:2]
+        ('00 chance', '00 removed')
+    """
     return tuple(sorted(_CHECKS))
 
 
 def check(name: str, answer: Any) -> None:
-    """Prints whether an answer is right, and if not, where to look.
+    """Prints whether an answer is right, and if it is not, where to look.
 
     Args:
-        name: of the exercise, as the notebook gives it: ``"01 loss"``.
-        answer: a number, a word or a function, whatever the question asks for; ``...`` is no answer yet.
+        name: Name of the exercise, as the notebook gives it, such as ``"01 loss"``.
+        answer: What the exercise asks for: a number, a word, a tuple or a function. ``...`` means no answer yet.
 
     Raises:
-        ValueError: there is no such exercise.
+        ValueError: There is no exercise of that name.
 
     Example:
-        >>> check("01 false negatives", 0.95)
-        Not yet: that is the share of the pushed that is rightly pushed.
+        >>> hiercl.exercises.check("01 false negatives", 0.05)
+        Right.
+        >>> hiercl.exercises.check("01 false negatives", 0.95)
+        Not yet: that is the share of pushed views that are of other classes.
     """
     if name not in _CHECKS:
         raise unknown("exercise", name, _CHECKS)
     if answer is ...:
-        print(f"{name}: no answer yet. Write yours in place of the three dots.")
+        print(f"{name}: no answer yet. Write your answer in place of the three dots.")
         return
     try:
         _CHECKS[name](answer)
     except Wrong as error:
         print(f"Not yet: {error}")
-    except Exception as error:  # of the student's own function
+    except Exception as error:  # from the student's own function
         print(f"Not yet: your code stopped with {type(error).__name__}: {error}")
     else:
         print("Right.")
 
 
-def _given(answer: Any) -> None:
+def exercise(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Registers a function as the check of an exercise. The function raises :class:`Wrong` for a wrong answer."""
+
+    def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
+        _CHECKS[name] = function
+        return function
+
+    return register
+
+
+def solution(
+    name: str, cases: Iterable[tuple] = ((),), tolerance: float | int = 1e-4
+) -> Callable[[Callable[..., Solution]], Callable[..., Solution]]:
+    """Registers a function that solves an exercise; answers are compared with what it returns.
+
+    The function returns the right answer and a dictionary. A key of the dictionary is a hint. Its value is the wrong
+    answer that the hint is for, a list of such answers, or a condition on the answer. The first hint that fits is
+    printed. Where none fits, the student reads whether the number should be larger or smaller.
+
+    Args:
+        name: Name of the exercise.
+        cases: Arguments that an answer is called with, if it is a function. By default the answer is a value.
+        tolerance: Largest error of a number that counts as right, absolute or relative.
+    """
+    cases = list(cases)
+
+    def register(solve: Callable[..., Solution]) -> Callable[..., Solution]:
+        @exercise(name)
+        def compare(answer: Any) -> None:
+            for arguments in cases:
+                found = as_function(answer)(*copy.deepcopy(arguments)) if arguments else answer
+                right, hints = solve(*arguments)
+                found = _conform(found, right, hints)
+                if nearly_equal(found, right, tolerance):
+                    continue
+                fitting = (hint for hint, wrong in hints.items() if _fits(found, wrong, tolerance))
+                raise Wrong(next(fitting, None) or _direction(solve, arguments, found < right))
+
+        return solve
+
+    return register
+
+
+def _conform(answer: Any, right: Any, hints: dict[str, Any]) -> Any:
+    """Returns the answer as a word, a number or an array, like the right one."""
+    if isinstance(right, str):
+        if answer not in (words := [right, *hints.values()]):
+            raise Wrong(f"the answer is one of {', '.join(map(repr, sorted(words)))}, and yours is {answer!r}.")
+        return answer
+    if isinstance(right, tuple) and np.shape(answer) != (len(right),):
+        raise Wrong(f"give {len(right)} values in a tuple.")
+    return as_number(answer) if isinstance(right, Real) else _as_array(answer, np.asarray(right))
+
+
+def _fits(answer: Any, wrong: Any, tolerance: float | int) -> bool:
+    """Returns whether an answer fulfils a condition, or is one of the wrong ones."""
+    if callable(wrong):
+        return bool(wrong(answer))
+    return any(nearly_equal(answer, one, tolerance) for one in (wrong if isinstance(wrong, list) else [wrong]))
+
+
+def _direction(solve: Callable, arguments: tuple, more: bool) -> str:
+    """Says whether a number should be larger or smaller, and for which arguments: the shapes of arrays, and numbers."""
+    named = zip(inspect.signature(solve).parameters, arguments, strict=True)
+    given = ", ".join(f"{name} {list(v.shape)}" if np.ndim(v) else f"{name} = {v:.3g}" for name, v in named)
+    return f"for {given} it should be {'more' if more else 'less'}."
+
+
+def as_function(answer: Any) -> Callable[..., Any]:
+    """Returns the answer, which must be a function."""
+    if not callable(answer):
+        raise Wrong(f"give a function, not a value of type {type(answer).__name__}: write its name, without brackets.")
+    return answer
+
+
+def as_number(answer: Any) -> float:
+    """Returns the answer as a finite number."""
+    _check_given(answer)
+    if isinstance(answer, torch.Tensor | np.ndarray) and answer.shape in ((), (1,)):
+        answer = answer.item()
+    if isinstance(answer, bool) or not isinstance(answer, Real) or not math.isfinite(answer):
+        raise Wrong(f"give a finite number. Yours is {answer!r}.")
+    return float(answer)
+
+
+def _as_array(answer: Any, right: np.ndarray) -> np.ndarray:
+    """Returns the answer as an array of the right shape and kind."""
+    _check_given(answer)
+    answer = np.asarray(answer.detach().cpu() if isinstance(answer, torch.Tensor) else answer)
+    if answer.shape != right.shape:
+        raise Wrong(f"the answer should have the shape {list(right.shape)}, and yours has {list(answer.shape)}.")
+    if right.dtype == bool and answer.dtype != bool:
+        raise Wrong(f"the entries should be True and False, and yours are {answer.dtype}.")
+    if right.dtype.kind in "fi" and not np.isfinite(answer).all():
+        raise Wrong("all numbers must be finite.")
+    return answer
+
+
+def _check_given(answer: Any) -> None:
     if answer is ... or answer is None:
         raise Wrong("your function gives no answer yet: write what it returns.")
 
 
-def number(answer: Any) -> float:
-    """The answer as a number; anything else is wrong."""
-    _given(answer)
-    if isinstance(answer, torch.Tensor | np.ndarray) and answer.size in (1, torch.Size([])):
-        answer = answer.item()
-    if isinstance(answer, bool) or not isinstance(answer, Real) or not math.isfinite(answer):
-        raise Wrong(f"a finite number is asked for, and this is {answer!r}.")
-    return float(answer)
-
-
-def function(answer: Any) -> Callable[..., Any]:
-    """The answer as a function; anything else is wrong."""
-    if not callable(answer):
-        raise Wrong(f"a function is asked for, and this is a {type(answer).__name__}: give its name, without brackets.")
-    return answer
-
-
-def choice(answer: Any, right: str, hints: Mapping[str, str]) -> None:
-    """Whether the answer is the right one of several words; each of the others has a hint."""
-    if answer not in (right, *hints):
-        raise Wrong(f"the answer is one of {', '.join(map(repr, sorted([right, *hints])))}, and this is {answer!r}.")
-    if answer != right:
-        raise Wrong(hints[answer])
-
-
-def explain(found: float, hints: Mapping[float | int, str]) -> None:
-    """Raises :class:`Wrong` with its hint for a number that is known as a wrong one."""
-    for wrong, hint in hints.items():
-        if close(found, wrong):
-            raise Wrong(hint)
-
-
-def array(answer: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """The answer as an array of a shape; anything else is wrong."""
-    _given(answer)
-    if isinstance(answer, torch.Tensor):
-        answer = answer.detach().cpu().numpy()
-    answer = np.asarray(answer)
-    if answer.shape != shape:
-        raise Wrong(f"{what} should have the shape {list(shape)}, and yours has {list(answer.shape)}.")
-    return answer
-
-
-def close(answer: float | int, right: float | int, tolerance: float = 1e-4) -> bool:
-    """Whether two numbers agree, as a share of the right one."""
-    return math.isclose(answer, right, rel_tol=tolerance, abs_tol=tolerance)
+def nearly_equal(answer: Any, right: Any, tolerance: float | int = 1e-4) -> bool:
+    """Returns whether two values agree: numbers up to an absolute or relative error, all others exactly."""
+    answer, right = np.asarray(answer), np.asarray(right)
+    if answer.shape != right.shape or right.dtype.kind not in "fib" or answer.dtype.kind not in "fib":
+        return np.array_equal(answer, right)
+    pairs = zip(answer.flat, right.flat, strict=True)
+    return all(math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance) for a, b in pairs)

@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 00."""
+"""Right and wrong answers to the exercises of notebook 00."""
 
 RIGHT, WRONG = {}, {}
 RIGHT["00 chance"] = [300, 3600 / 12]

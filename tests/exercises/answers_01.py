@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 01."""
+"""Right and wrong answers to the exercises of notebook 01."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of notebook 02, for test_exercises.py."""
+"""Right and wrong answers to the exercises of notebook 02."""
 
 import numpy as np
 

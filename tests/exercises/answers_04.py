@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 04."""
+"""Right and wrong answers to the exercises of notebook 04."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 05."""
+"""Right and wrong answers to the exercises of notebook 05."""
 
 import math
 

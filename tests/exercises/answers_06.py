@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 06; tests/test_exercises.py checks them."""
+"""Right and wrong answers to the exercises of notebook 06."""
 
 import numpy as np
 

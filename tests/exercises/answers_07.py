@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 07; tests/test_exercises.py checks them."""
+"""Right and wrong answers to the exercises of notebook 07."""
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes

@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 08."""
+"""Right and wrong answers to the exercises of notebook 08."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 09."""
+"""Right and wrong answers to the exercises of notebook 09."""
 
 import numpy as np
 

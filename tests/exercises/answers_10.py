@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 10."""
+"""Right and wrong answers to the exercises of notebook 10."""
 
 from hiercl import Hierarchy
 

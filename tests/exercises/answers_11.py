@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 11."""
+"""Right and wrong answers to the exercises of notebook 11."""
 
 RIGHT, WRONG = {}, {}
 RIGHT["11 memory"] = [256, 256.0]
