@@ -22,7 +22,7 @@ from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import half_precision_is_native, make_encoder
 from hiercl.hierarchy import Hierarchy
-from hiercl.methods import Setting
+from hiercl.methods import TrainingInfo
 from hiercl.methods.hcsc import HCSC, HCSCConfig
 from hiercl.methods.moco import MoCo, MoCoConfig
 from hiercl.pairs import Term
@@ -156,7 +156,7 @@ def bare_step(config: BenchConfig, device: torch.device, name: str, view: Tensor
     """The step that is left when data, views and loss are taken away."""
     half = half_precision_is_native(device)
     encoder = make_encoder(name, mean=[0.5] * 3, std=[0.25] * 3)
-    model = MoCo(encoder, MoCoConfig(queue=config.queue), Setting(10_000, 1, 1)).to(device).train()
+    model = MoCo(encoder, MoCoConfig(queue=config.queue), TrainingInfo(10_000, 1, 1)).to(device).train()
     model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
     views = [(view * share).contiguous(memory_format=torch.channels_last) for share in (1.0, 0.9)]
@@ -202,7 +202,7 @@ class SelectionCase:
         items = 20_000
         encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3)
         config = HCSCConfig(queue=queue, prototypes=sizes)
-        self.method = HCSC(encoder, config, Setting(items, 1, 1)).to(device)
+        self.method = HCSC(encoder, config, TrainingInfo(items, 1, 1)).to(device)
         self.method.use(random_tree(sizes, items))
         embedding = F.normalize(torch.randn(2, batch, DIM, generator=g), dim=2).to(device)
         self.query, self.key = embedding[0].clone().requires_grad_(), embedding[1]

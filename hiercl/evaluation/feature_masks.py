@@ -118,11 +118,8 @@ def feature_masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000,
         masks = found[:, d:].view(len(found), method.levels, d)
         fixed = not bool((masks != masks[:1]).any())
         return FeatureMasks(found[:, :d], masks[:1] if fixed else masks, part, "dimensions of the projection")
-    masks = method.masks.cpu()
-    if method.config.per_superclass:
-        masks = masks[torch.from_numpy(part.labels_at(0))]
-    backbone = method.config.place == "backbone"
-    return FeatureMasks(found, masks, part, "channels of the encoder" if backbone else "dimensions of the projection")
+    place = "channels of the encoder" if method.config.place == "backbone" else "dimensions of the projection"
+    return FeatureMasks(found, method.masks.cpu(), part, place)
 
 
 def mask_separation(
@@ -252,8 +249,3 @@ def _check_hierarchy(method: GHMLC | AHMLC, dataset: HierarchicalDataset) -> Non
         )
     if tree.levels == 1:
         raise ValueError("a hierarchy of one level has one mask, of all features: there is nothing to tell apart.")
-    own = method.setting.supervision.hierarchy.names[0]
-    if isinstance(method, GHMLC) and method.config.per_superclass and tree.names[0] != own:
-        raise ValueError(
-            f"the run has masks for each of {', '.join(own)}: pass a data set with these classes at its coarsest level."
-        )

@@ -1,6 +1,8 @@
-"""The methods, by name. A class of your own goes in with ``hiercl.fit(MyMethod, ...)``."""
+"""The methods, by name. Train a method of your own with ``hiercl.fit(MyMethod, ...)``."""
 
-from hiercl.methods.base import Batch, Method, Setting, Step, Supervision, View
+import warnings
+
+from hiercl.methods.base import Batch, Method, MethodConfig, Step, Supervision, TrainingInfo, ViewSpec
 from hiercl.methods.csml import CsMl
 from hiercl.methods.hcsc import HCSC
 from hiercl.methods.labels.a_hmlc import AHMLC
@@ -25,26 +27,54 @@ __all__ = [
     "BlockTerm",
     "CsMl",
     "Method",
+    "MethodConfig",
     "MoCo",
-    "Setting",
     "SimCLR",
     "Step",
     "SupCon",
     "Supervision",
     "Term",
-    "View",
+    "TrainingInfo",
+    "ViewSpec",
     "get",
     "names",
 ]
 
 
+_RENAMED = {"Setting": TrainingInfo, "View": ViewSpec}  # old names, for one more release
+
+
+def __getattr__(name: str):
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _RENAMED[name]
+    warnings.warn(f"hiercl.methods.{name} is now called {new.__name__}.", DeprecationWarning, stacklevel=2)
+    return new
+
+
 def names() -> tuple[str, ...]:
-    """Names of the methods, for :func:`hiercl.fit`."""
+    """Returns the names of the methods, for :func:`hiercl.fit`.
+
+    Example:
+        >>> "hcsc" in hiercl.methods.names()
+        True
+    """
     return tuple(METHODS)
 
 
 def get(name: str | type[Method]) -> type[Method]:
-    """The method of this name (or the class itself). Raises ValueError naming the known ones."""
+    """Returns the method of this name.
+
+    Args:
+        name: a name from :func:`names`, or the class itself.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+
+    Example:
+        >>> hiercl.methods.get("hcsc").Config().temperature
+        0.1
+    """
     if isinstance(name, type) and issubclass(name, Method):
         return name
     if not isinstance(name, str) or name not in METHODS:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from hiercl.encoders import Encoder, projection_head
 from hiercl.hierarchy import Hierarchy
 from hiercl.pairs import BlockTerm, Term
+from hiercl.runtime.config import Above, AtLeast, Between, Config
 from hiercl.runtime.seeds import Draws
 
 Embed = Callable[[Callable[[Tensor], Tensor]], Tensor]
@@ -20,13 +22,13 @@ Embed = Callable[[Callable[[Tensor], Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
-class View:
+class ViewSpec:
     """One view that a step needs.
 
     Attributes:
-        item: of which of the step's items (0 is the anchor).
-        shrink: size of the view as a share of the training's own.
-        scale: smallest and largest share of the picture's area; None for the training's own.
+        item: which of the step's items is seen; 0 is the anchor.
+        shrink: size of the view as a share of the size that the training's views have.
+        scale: smallest and largest share of the picture's area; None: those of the training's views.
     """
 
     item: int = 0
@@ -34,17 +36,22 @@ class View:
     scale: tuple[float, float] | None = None
 
 
+# Multi-crop, small views as further queries. HCSC's paper has 192, 160, 128 and 96 of 224 pixels; at 32 pixels these
+# are 28, 24, 20 and 16, with the same scales.
+LOCAL_CROPS = tuple(ViewSpec(shrink=(k + 1) / 8, scale=(0.2 * k / 7, k / 7)) for k in (6, 5, 4, 3))
+
+
 @dataclass(frozen=True)
 class Batch:
-    """What a method sees of the data in one step; no label is in it, so an unsupervised method cannot read one.
+    """What a method sees of the data in one step. It holds no labels: an unsupervised method cannot read any.
+
+    With several processes a batch holds the rows of one process; :meth:`gather` joins the rows of all processes.
 
     Attributes:
         items: indices into the training set, ``[B, m]``; column 0 holds the anchors.
         views: float views in [0, 1], one tensor ``[B, channels, size, size]`` for each entry of the method's plan.
-        draws: random numbers for selection, apart from those of the views: arms that select differently still see the
-            same views.
-
-    With several processes a batch holds the rows of one of them, and :meth:`gather` brings those of all together.
+        draws: random numbers for selection. They are separate from those of the views, so that methods that select
+            differently still see the same views.
     """
 
     items: Tensor
@@ -52,34 +59,36 @@ class Batch:
     draws: Draws
 
     def gather(self, rows: Tensor) -> Tensor:
-        """These rows of all processes: ``[B of this process, ...]`` → ``[B of all, ...]``, with gradient."""
+        """Joins these rows of all processes, with gradient: ``[B of this process, ...]`` → ``[B of all, ...]``."""
         return self.draws.processes.gather(rows)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean of a number over processes, without gradient."""
+        """Returns the mean of a number over processes, without gradient."""
         return self.draws.processes.mean(value)
 
     @property
-    def place(self) -> Tensor:
-        """Where this process's rows are among those of all, ``[B]``."""
+    def positions(self) -> Tensor:
+        """Positions of this process's rows among the rows of all processes, ``[B]``."""
         start = self.draws.processes.rank * len(self.items)
         return torch.arange(start, start + len(self.items), device=self.items.device)
 
 
 def weighted_sum(terms: tuple[Term | BlockTerm, ...]) -> Tensor:
-    """Σ weight × loss."""
+    """Returns Σ weight × loss."""
     return sum(term.weight * term.loss for term in terms)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step found: its terms, the loss that they make, and what :meth:`Method.after_step` needs.
+    """The result of one step: its terms, their loss, and what :meth:`Method.after_step` needs.
 
     Attributes:
-        terms: over this process's anchors.
-        items, keys: of the whole batch, for the queue.
-        combine: makes the loss of the terms; all but HCE and HMCE take their weighted sum.
-        observe: gives further numbers for the history, such as the share of pairs where a maximum acts.
+        terms: the terms of this process's anchors.
+        items: items of the whole batch, for the queue.
+        keys: keys of the whole batch, for the queue.
+        combine: makes the loss from the terms. Most methods take the weighted sum; HCE and HMCE do not.
+        observe: returns further numbers for the history, such as the share of losses that a maximum replaces.
+        loss: the loss, made when the step is made.
     """
 
     terms: tuple[Term | BlockTerm, ...]
@@ -98,7 +107,7 @@ class Supervision:
     """The labels of the training set, for the methods that learn from them.
 
     Attributes:
-        hierarchy: of the classes.
+        hierarchy: the hierarchy of the classes.
         labels: leaf class of every item, ``[items]``.
     """
 
@@ -119,17 +128,23 @@ class Supervision:
 
     @property
     def ancestors(self) -> Tensor:
-        """Class of every item at every level, coarse first, ``[items, levels]``. Equal numbers at a level mean that
-        all levels above it agree as well."""
+        """Class of every item at every level, coarse first, ``[items, levels]``.
+
+        Items with equal numbers at a level also have equal numbers at all levels above it.
+        """
         return torch.from_numpy(self.hierarchy.ancestors.copy()).to(self.labels.device)[self.labels]
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a method needs to know of the training it is made for: its schedules are fractions of it.
+class TrainingInfo:
+    """What a method needs to know of its training. Schedules are shares of the training's length.
 
     Attributes:
-        supervision: None for a method that needs no labels: what it does not get it cannot read.
+        items: number of training items.
+        epochs: number of epochs.
+        steps_per_epoch: number of steps in an epoch.
+        seed: seed of all random numbers.
+        supervision: the labels; None for a method that needs none, so that it cannot read any.
     """
 
     items: int
@@ -142,64 +157,99 @@ class Setting:
         if self.supervision is not None and len(self.supervision.labels) != self.items:
             raise ValueError(f"{len(self.supervision.labels)} labels of {self.items} items: give one for each.")
 
+    def first_epoch(self, share: float) -> int:
+        """Returns the first epoch after this share of the training."""
+        return math.ceil(share * self.epochs - 1e-9)
+
+    def warm_up_epochs(self, share: float | None) -> int:
+        """Returns the number of epochs without a tree.
+
+        The default share is 0.1 if this is at least 5,000 steps (the encoder has learned something by then), else 1/3.
+        """
+        if share is None:
+            share = 0.1 if 0.1 * self.epochs * self.steps_per_epoch >= 5000 else 1 / 3
+        return self.first_epoch(share)
+
+    def seed_of(self, epoch: int) -> int:
+        """Returns the seed of what is fitted before this epoch: a tree, neighbours, masks."""
+        return 1000 * self.seed + epoch
+
+
+@dataclass(frozen=True)
+class MethodConfig(Config):
+    """Settings that every method has."""
+
+    temperature: Annotated[float, Above(0)] = 0.1
+    """Divides the similarities (cosines); above 0. The default 0.1 and 0.2 are usual."""
+    head: Literal["mlp", "linear"] = "mlp"
+    """Projection head: mlp has one hidden layer, linear has none."""
+    dim: Annotated[int, AtLeast(1)] = 128
+    """Number of dimensions of the embedding; at least 1."""
+
+
+LocalCrops = Annotated[int, Between(0, len(LOCAL_CROPS))]
+Block = Annotated[int, AtLeast(1)] | None
+
 
 class Method(nn.Module):
-    """Base of all methods. A subclass says what it needs (``plan``) and what a step is (:meth:`forward`).
+    """Base of all methods. A subclass says which views it needs (:attr:`plan`) and what a step is (:meth:`forward`).
 
-    The calls come in this order: ``refresh`` before every epoch; in every step ``items``, ``forward`` and, after the
-    optimiser, ``after_step``.
+    Training calls :meth:`refresh` before every epoch, and in every step :meth:`items`, :meth:`forward` and, after the
+    optimiser, :meth:`after_step`.
+
+    Attributes:
+        name: name of the method.
+        Config: class of its settings; it has at least ``head`` and ``dim``.
+        config: the settings.
+        info: what the method knows of its training.
+        encoder: the encoder f.
+        head: the projection head g.
     """
 
     name: ClassVar[str]
-    Config: ClassVar[type]
+    Config: ClassVar[type] = MethodConfig
 
-    def __init__(self, encoder: Encoder, config, setting: Setting):
+    def __init__(self, encoder: Encoder, config: Any, info: TrainingInfo):
         super().__init__()
         self.config = config
-        self.setting = setting
+        self.info = info
         self.encoder = encoder
         self.head = projection_head(config.head, encoder.width, config.dim)
 
     @classmethod
-    def needs_labels(cls, config) -> bool:
-        """Whether it learns from labels, under these settings."""
+    def needs_labels(cls, config: Any) -> bool:
+        """Returns whether the method learns from labels under these settings."""
         return False
 
     @property
     def starts(self) -> Mapping[str, int]:
-        """The first epoch of what begins later than training, by the name of the setting that says when."""
+        """First epoch of each part that starts after epoch 0, by the name of the setting that decides it."""
         return {}
 
     @property
-    def plan(self) -> tuple[View, ...]:
+    def plan(self) -> tuple[ViewSpec, ...]:
         """The views of a step."""
-        return (View(), View())
+        return (ViewSpec(), ViewSpec())
 
     def items(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """The items that a step with these anchors needs, ``[B, m]``; the anchors come first."""
+        """Returns the items that a step with these anchors needs, ``[B, m]``; column 0 holds the anchors."""
         return index[:, None]
 
     def forward(self, batch: Batch) -> Step:
-        """Loss and terms. It changes nothing, so that an explorer can call it on a finished run."""
+        """Returns the terms and the loss of a batch. It changes nothing, so that an explorer can call it as well."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(batch) -> Step.")
 
     def after_step(self, step: Step) -> None:
-        """What follows the optimiser: momentum update, queue."""
+        """Runs after the optimiser: momentum update, queue."""
 
     def refresh(self, epoch: int, embed: Embed) -> None:
-        """What is renewed before an epoch: prototypes, neighbours, masks."""
+        """Runs before every epoch: new prototypes, neighbours, masks."""
 
     def project(self, view: Tensor) -> Tensor:
-        """Unit embeddings of a view, with gradient: ``z = g(f(x)) / ‖g(f(x))‖``, float32 ``[B, dim]``."""
+        """Returns unit embeddings of a view, with gradient: ``z = g(f(x)) / ‖g(f(x))‖``, float32 ``[B, dim]``."""
         return F.normalize(self.head(self.encoder(view)).float(), dim=1)
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """From the embedding on everything is float32: switches autocast off (bf16 logits would be off by 0.1)."""
+    """Switches autocast off: from the embedding on everything is float32 (a bf16 logit would be off by 0.1)."""
     return torch.autocast(like.device.type, enabled=False)
-
-
-def check_temperature(temperature: float) -> None:
-    """Raises ValueError unless 0 < temperature."""
-    if not temperature > 0:
-        raise ValueError(f"temperature={temperature}: it must be above 0 (0.1 and 0.2 are usual).")

@@ -1,4 +1,4 @@
-"""Contrast within a batch: the views of its items are each other's candidates."""
+"""Contrast within a batch: the views of a batch are one another's candidates."""
 
 from __future__ import annotations
 
@@ -12,78 +12,68 @@ from hiercl.pairs import BlockTerm, Kind, Members, Pairs, Term
 
 
 @dataclass(frozen=True)
-class Views:
-    """The 2n views of the n items of a batch, the first view of every item before the second ones.
+class BatchViews:
+    """The 2n views of the n items of a batch: the first view of every item, then the second view of every item.
 
-    Anchors are those of this process, candidates those of all. Whatever asks for ``rows`` takes numbers of anchors.
+    Anchors are the 2B views of this process; candidates are the 2n views of all processes.
 
     Attributes:
-        item: of every item of the whole batch, ``[n]``.
-        own: the places of this process's items among them, ``[B]``.
+        items: the items of the whole batch, ``[n]``.
+        own: positions of this process's items among them, ``[B]``.
     """
 
-    item: Tensor
+    items: Tensor
     own: Tensor
 
     @classmethod
-    def of(cls, batch: Batch) -> Views:
-        """The views of a batch."""
-        return cls(batch.gather(batch.items[:, 0]), batch.place)
+    def of(cls, batch: Batch) -> BatchViews:
+        """Returns the views of a batch."""
+        return cls(batch.gather(batch.items[:, 0]), batch.positions)
 
     @property
-    def place(self) -> Tensor:
-        """Where the anchors are among the candidates, ``[2B]``."""
-        return torch.cat([self.own, self.own + len(self.item)])
+    def positions(self) -> Tensor:
+        """Positions of the anchors among the candidates, ``[2B]``."""
+        return torch.cat([self.own, self.own + len(self.items)])
 
     def pairs(
-        self,
-        rows: Tensor,
-        label: Tensor | None = None,
-        kept: Tensor | None = None,
-        level: int | None = None,
+        self, rows: Tensor, label: Tensor | None = None, kept: Tensor | None = None, level: int | None = None
     ) -> Pairs:
-        """Same label is pulled, another one is pushed, itself is left alone.
+        """Pulls candidates with the anchor's label and pushes the others; the anchor itself is left alone.
 
         Args:
-            rows: which anchors.
-            label: of every item of the whole batch, ``[n]``; by default each item has one of its own (SimCLR).
-            kept: which items of the whole batch take part, ``[n]``; as candidates the others are removed, as anchors
-                they have no candidates at all. By default all.
-            level: that the labels are of.
+            rows: numbers of the anchors, from 0 to 2B − 1.
+            label: label of every item of the whole batch, ``[n]``; None: every item has its own label (SimCLR).
+            kept: whether each item of the whole batch takes part, ``[n]``; None: all do. An item that does not is
+                removed as a candidate, and has no candidates as an anchor.
+            level: the level that the labels belong to.
         """
-        place = self.place[rows]
-        views = self.item.repeat(2)
-        of_view = (self.item if label is None else label).repeat(2)
-        same = of_view[place, None] == of_view
-        open_ = torch.ones_like(same)  # everyone but itself
-        open_[torch.arange(len(rows), device=place.device), place] = False
+        position = self.positions[rows]
+        views = self.items.repeat(2)
+        label_of_view = (self.items if label is None else label).repeat(2)
+        same = label_of_view[position, None] == label_of_view
+        candidate = torch.ones_like(same)
+        candidate[torch.arange(len(rows), device=position.device), position] = False  # itself
         removed = torch.zeros_like(same)
         if kept is not None:
             takes_part = kept.repeat(2)
-            open_ &= takes_part[place, None]
-            removed = open_ & ~takes_part
-            open_ &= takes_part
-        index = (same & open_).nonzero()
+            candidate &= takes_part[position, None]
+            removed = candidate & ~takes_part
+            candidate &= takes_part
+        index = (same & candidate).nonzero()
         return Pairs(
-            Members.of(Kind.VIEW, views[place]),
+            Members.of(Kind.VIEW, views[position]),
             Members.of(Kind.VIEW, views),
             index,
-            torch.ones(len(index), device=place.device),
-            ~same & open_,
+            torch.ones(len(index), device=position.device),
+            ~same & candidate,
             removed,
             level=level,
         )
 
 
-def view_term(name: str, rows, views: Views, block: int | None, **more) -> Term | BlockTerm:
-    """A term over all anchors, as a whole or in blocks; ``rows`` gives logits and pairs of some of them."""
-    anchors, device = 2 * len(views.own), views.item.device
+def view_term(name: str, rows, views: BatchViews, block: int | None, **more) -> Term | BlockTerm:
+    """Makes a term of all anchors, as a whole or in blocks; ``rows`` gives logits and pairs of some anchors."""
+    anchors, device = 2 * len(views.own), views.items.device
     if block is None or block >= anchors:
         return Term(name, *rows(torch.arange(anchors, device=device)), **more)
     return BlockTerm(name, rows, anchors, block, device, **more)
-
-
-def check_block(block: int | None) -> None:
-    """Raises ValueError for a block without anchors."""
-    if block is not None and block < 1:
-        raise ValueError(f"block={block}: it is a number of anchors, at least 1; None takes all at once.")

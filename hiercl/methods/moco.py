@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiercl.methods.base import Batch, Method, Setting, Step, check_temperature, full_precision
+from hiercl.methods.base import Batch, Method, MethodConfig, Step, TrainingInfo, full_precision
 from hiercl.pairs import Kind, Members, Pairs, Term
+from hiercl.runtime.config import AtLeast, Between
 
 
 @dataclass(frozen=True)
-class MomentumConfig:
+class MomentumConfig(MethodConfig):
     """Settings of every method with a momentum encoder and a queue."""
 
-    temperature: float = 0.1
-    """Divides the similarities (0.2 in MoCo v2 on ImageNet, 0.1 in its CIFAR demo)."""
-    momentum: float = 0.99
-    """Of the key encoder: k ← m·k + (1 − m)·q (0.999 on ImageNet, 0.99 in the CIFAR demo)."""
-    queue: int | None = None
-    """Number of old keys; by default min(4096, half the data set)."""
-    head: Literal["mlp", "linear"] = "mlp"
-    """Projection head."""
-    dim: int = 128
-    """Size of the embedding."""
-
-    def __post_init__(self):
-        check_temperature(self.temperature)
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum}: it must lie in [0, 1); at 1 the key encoder never learns.")
-        if self.queue is not None and self.queue < 1:
-            raise ValueError(f"queue={self.queue}: it must hold at least one key.")
+    momentum: Annotated[float, Between(0, 1, high_allowed=False)] = 0.99
+    """m of the key encoder, k ← m·k + (1 − m)·q; from 0 to below 1. MoCo v2: 0.999 on ImageNet, 0.99 in its demo."""
+    queue: Annotated[int, AtLeast(1)] | None = None
+    """Number of old keys, at least 1. None: 4,096, or half the data set if that is smaller."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +30,23 @@ class MoCoConfig(MomentumConfig):
     """Settings of MoCo v2."""
 
     symmetric: bool = False
-    """Whether each view is a query once and a key once: twice the passes, and twice the keys in the queue."""
+    """Whether each view is a query once and a key once. A step then costs twice as much and queues twice the keys."""
 
 
 class Queue(nn.Module):
-    """The last K keys and the items they came from, oldest overwritten first. K need not divide by the batch.
+    """The last K keys and the items that they came from. New keys overwrite the oldest.
 
-    It starts with random unit vectors, marked by the item −1.
+    It starts with random unit vectors, which have the item −1. K does not have to be a multiple of the batch size.
+
+    Args:
+        size: number of keys K.
+        dim: dimensions of a key.
+        generator: random numbers of the first keys; None: torch's own.
+
+    Attributes:
+        keys: unit vectors, ``[K, dim]``.
+        items: the item of each key, ``[K]``.
+        head: position of the oldest key.
     """
 
     def __init__(self, size: int, dim: int, generator: torch.Generator | None = None):
@@ -61,16 +59,16 @@ class Queue(nn.Module):
         return len(self.items)
 
     def enqueue(self, keys: Tensor, items: Tensor) -> Tensor:
-        """Overwrites the oldest entries; of a batch larger than the queue the last keys stay. Returns the places."""
+        """Overwrites the oldest entries and returns their positions; of more than K keys it keeps the last K."""
         keys, items = keys[-len(self) :], items[-len(self) :]
-        places = (self.head + torch.arange(len(keys), device=keys.device)) % len(self)
-        self.keys[places] = keys
-        self.items[places] = items
+        positions = (self.head + torch.arange(len(keys), device=keys.device)) % len(self)
+        self.keys[positions] = keys
+        self.items[positions] = items
         self.head.copy_((self.head + len(keys)) % len(self))
-        return places
+        return positions
 
     def members(self) -> Members:
-        """Who is in the queue."""
+        """Returns who is in the queue."""
         return Members.of(Kind.QUEUE, self.items)
 
 
@@ -83,82 +81,84 @@ class MoCo(Method):
       {e^{\langle q,k\rangle/\tau} + \sum_j e^{\langle q,n_j\rangle/\tau}}$$
 
     Candidates: the keys of the batch and of the queue. Pulled: the own key. Pushed: the queue. Left alone: the other
-    keys of the batch, and old keys of the own item. ``symmetric=True`` is the mean of this loss and the same with the
-    views swapped, as in MoCo's CIFAR demo and MoCo v3: a step then costs twice as much, so compare it with as many
-    passes of the plain form, not with as many epochs.
+    keys of the batch, and old keys of the own item.
+
+    ``symmetric=True`` takes the mean of this loss and of the loss with the two views swapped, as MoCo's CIFAR demo and
+    MoCo v3 do. A step then costs twice as much: compare runs with equally many passes, not with equally many epochs.
 
     Deviations
-        *Official code*: K = 65,536 and m = 0.999 on ImageNet; old keys of the own item are pushed like any other;
-        momentum update before the keys are made; shuffled batch norm over several GPUs. *Ours*: the sizes of the
-        CIFAR demo; old keys of the own item are left alone (in a queue of half the data set they are common); the
-        momentum update follows the optimiser, which shifts it by one step; no batch norm shuffled over GPUs, but on
-        request (``norm="split"``) one in groups, with keys in another order, as the CIFAR demo has it.
+        *Official code*: (1) K = 65,536 and m = 0.999 on ImageNet; ours has the sizes of the CIFAR demo. (2) It pushes
+        old keys of the own item; ours leaves them alone (in a queue of half the data set they are common). (3) It
+        updates the momentum encoder before the keys are made; ours does so after the optimiser, one step later. (4) It
+        shuffles batch norm over several GPUs; ours does not. ``norm="split"`` is batch norm in groups, with the keys in
+        another order, as in the CIFAR demo.
     """
 
     name = "moco"
     Config = MoCoConfig
 
-    def __init__(self, encoder, config: MomentumConfig, setting: Setting):
-        super().__init__(encoder, config, setting)
+    def __init__(self, encoder, config: MomentumConfig, info: TrainingInfo):
+        super().__init__(encoder, config, info)
         self.key_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.key_head = copy.deepcopy(self.head).requires_grad_(False)
-        size = config.queue or max(1, min(4096, setting.items // 2))
+        size = config.queue or max(1, min(4096, info.items // 2))
         self.queue = Queue(size, config.dim)
 
     def project_key(self, view: Tensor) -> Tensor:
-        """Unit embeddings by the momentum encoder, float32 ``[B, dim]``."""
+        """Returns unit embeddings by the momentum encoder, float32 ``[B, dim]``."""
         return F.normalize(self.key_head(self.key_encoder(view)).float(), dim=1)
 
     @torch.no_grad()
-    def keys(self, batch: Batch, number: int = 1) -> Tensor:
-        """Keys of the views with this number in the plan, ``[B, dim]``.
+    def keys(self, batch: Batch, view: int = 1) -> Tensor:
+        """Returns the keys of a view, ``[B, dim]``; ``view`` is its number in the plan.
 
-        Under split batch norm they go through the encoder in a random order, so that a query and its key are
-        normalised with different items: else the statistics that they share would give the key away.
+        With split batch norm the items pass the encoder in a random order. A query and its key are then normalised
+        with different items. Without this, the statistics that they share would give the key away.
         """
-        view = batch.views[number]
+        pixels = batch.views[view]
         if not (self.training and self.encoder.norm == "split"):
-            return self.project_key(view)
-        order = batch.draws.permutation(len(view))
-        return self.project_key(view[order])[order.argsort()]
+            return self.project_key(pixels)
+        order = batch.draws.permutation(len(pixels))
+        return self.project_key(pixels[order])[order.argsort()]
 
     def forward(self, batch: Batch) -> Step:
         items = batch.gather(batch.items[:, 0])
         ways = {"instance": (0, 1), "instance, swapped": (1, 0)} if self.config.symmetric else {"instance": (0, 1)}
-        terms, made = [], []
+        terms, all_keys = [], []
         for name, (first, second) in ways.items():
             query, keys = self.project(batch.views[first]), batch.gather(self.keys(batch, second))
             with full_precision(query):
                 logits = self.instance_logits(query, keys)
-                terms.append(Term(name, logits, self.instance_pairs(items, batch.place), weight=1 / len(ways)))
-            made.append(keys)
-        return Step(tuple(terms), items.repeat(len(ways)), torch.cat(made))
+                terms.append(Term(name, logits, self.instance_pairs(items, batch.positions), weight=1 / len(ways)))
+            all_keys.append(keys)
+        return Step(tuple(terms), items.repeat(len(ways)), torch.cat(all_keys))
 
     def instance_logits(self, query: Tensor, keys: Tensor) -> Tensor:
-        """Similarities of the queries to the keys of the whole batch, then to the queue: ``[B, keys + K]``."""
+        """Returns logits of the queries with the keys of the whole batch, then with the queue: ``[B, keys + K]``."""
         return (query / self.config.temperature) @ torch.cat([keys, self.queue.keys]).T
 
-    def instance_pairs(self, items: Tensor, own: Tensor | None = None) -> Pairs:
-        """MoCo's pairs.
+    def instance_pairs(self, items: Tensor, anchors: Tensor | None = None) -> Pairs:
+        """Returns MoCo's pairs.
 
         Args:
-            items: of the keys of the whole batch.
-            own: the places of those that are anchors here, by default all.
+            items: items of the keys of the whole batch.
+            anchors: positions of this process's anchors among them; None: all.
         """
-        own = torch.arange(len(items), device=items.device) if own is None else own
-        anchors = items[own]
-        negative = torch.zeros(len(own), len(items) + len(self.queue), dtype=torch.bool, device=items.device)
-        negative[:, len(items) :] = self.queue.items != anchors[:, None]  # old keys of the own item are left alone
-        index = torch.stack([torch.arange(len(own), device=items.device), own], dim=1)
-        weight = torch.ones(len(own), device=items.device)
+        anchors = torch.arange(len(items), device=items.device) if anchors is None else anchors
+        anchor_items = items[anchors]
+        negative = torch.zeros(len(anchors), len(items) + len(self.queue), dtype=torch.bool, device=items.device)
+        negative[:, len(items) :] = self.queue.items != anchor_items[:, None]  # old keys of the own item: left alone
+        index = torch.stack([torch.arange(len(anchors), device=items.device), anchors], dim=1)
+        weight = torch.ones(len(anchors), device=items.device)
+        who = Members.of(Kind.VIEW, anchor_items)
         candidates = Members.of(Kind.KEY, items) + self.queue.members()
-        return Pairs(Members.of(Kind.VIEW, anchors), candidates, index, weight, negative, torch.zeros_like(negative))
+        return Pairs(who, candidates, index, weight, negative, torch.zeros_like(negative))
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
         slow = [*self.key_encoder.parameters(), *self.key_head.parameters()]
         fast = [*self.encoder.parameters(), *self.head.parameters()]
-        torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)  # batch-norm statistics stay each encoder's own
+        torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)  # each encoder keeps its own batch-norm statistics
         self.enqueue(step.keys, step.items)
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:

@@ -1,27 +1,32 @@
-"""What a method with a learned tree of prototypes shares with every other one: where it is kept, how it is saved."""
+"""What methods with a learned tree of prototypes share: its settings, where it is kept, how it is saved."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from torch import nn
 
 from hiercl.clustering import PrototypeTree
+from hiercl.runtime.config import AtLeast
+
+Sizes = tuple[Annotated[int, AtLeast(1)], ...]  # prototypes per level, coarse to fine
 
 
 class WithTree(nn.Module):
-    """A module with a :class:`~hiercl.PrototypeTree`, which follows it to other devices and into its state.
+    """A module with a :class:`~hiercl.PrototypeTree`, which moves to other devices and is saved with the module.
 
     Attributes:
-        tree: None before the first one is fitted.
+        tree: the tree; None before the first one is fitted.
     """
 
     tree: PrototypeTree | None = None
 
     def place_tree(self, tree: PrototypeTree) -> None:
-        """Puts a tree where the module is. A subclass may derive more from it."""
+        """Keeps a tree, on the module's device. A subclass may compute more from it."""
         self.tree = tree.to(next(self.parameters()).device)
 
     def _apply(self, function, recurse=True):
-        """The tree goes along when the module moves to another device."""
+        """Moves the tree too when the module moves to another device."""
         super()._apply(function, recurse)
         if self.tree is not None:
             self.place_tree(self.tree)
@@ -37,9 +42,13 @@ class WithTree(nn.Module):
             self.place_tree(PrototypeTree.from_state_dict(state["tree"]))
 
 
-def tree_sizes(prototypes: tuple[int, ...] | None, items: int) -> tuple[int, ...]:
-    """Prototypes a level, coarse to fine. Default: n/500, twice and three times that, (100, 200, 300) for 50,000
-    items; at least 2, 4 and 6.
+def tree_sizes(prototypes: Sizes | None, items: int) -> Sizes:
+    """Returns the number of prototypes per level, coarse to fine.
+
+    Args:
+        prototypes: the setting; None: n/500, twice and three times that for n items, but at least 2, 4 and 6. For
+            50,000 items this is (100, 200, 300).
+        items: number of items n.
 
     Raises:
         ValueError: more prototypes than items.
@@ -52,10 +61,7 @@ def tree_sizes(prototypes: tuple[int, ...] | None, items: int) -> tuple[int, ...
     return sizes
 
 
-def check_sizes(prototypes: tuple[int, ...] | None) -> None:
-    """Raises ValueError unless the numbers of prototypes grow."""
-    if prototypes is None:
-        return
-    steps = zip((0, *prototypes), prototypes, strict=False)
-    if not prototypes or any(fine <= coarse for coarse, fine in steps):
+def check_sizes(prototypes: Sizes | None) -> None:
+    """Raises ValueError unless the numbers of prototypes grow from coarse to fine."""
+    if prototypes is not None and (not prototypes or list(prototypes) != sorted(set(prototypes))):
         raise ValueError(f"prototypes={prototypes}: give sizes that grow from coarse to fine, as (20, 100).")

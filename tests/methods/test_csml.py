@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hiercl.clustering.neighbours import nearest_neighbours, neighbour_agreement
 from hiercl.encoders import make_encoder
 from hiercl.hierarchy.hierarchy import Hierarchy
-from hiercl.methods.base import Batch, Setting, Supervision
+from hiercl.methods.base import Batch, Supervision, TrainingInfo
 from hiercl.methods.csml import CsMl, CsMlConfig
 from hiercl.methods.moco import MoCo
 from hiercl.pairs.pairs import Kind
@@ -30,8 +30,8 @@ SHOWN = torch.rand(ITEMS, 3, 8, 8, generator=torch.Generator().manual_seed(9))
 INDEX = torch.arange(4, 4 + BATCH)  # all of them, and some of their neighbours, have old keys in the queue
 
 
-def setting(**more) -> Setting:
-    return Setting(
+def info(**more) -> TrainingInfo:
+    return TrainingInfo(
         **{"items": ITEMS, "epochs": 4, "steps_per_epoch": 7, "supervision": Supervision(TREE, LABELS)} | more
     )
 
@@ -52,7 +52,7 @@ def make(seed: int = 0, kind=CsMl, norm: str = "batch", **settings):
     torch.manual_seed(seed)
     settings = {"queue": 20} | ({"neighbour_start": 0.0} if kind is CsMl else {}) | settings
     encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3, norm=norm)
-    method = kind(encoder, kind.Config(**settings), setting())
+    method = kind(encoder, kind.Config(**settings), info())
     method.refresh(0, embed(method))
     for index in torch.arange(2 * BATCH).split(2 * BATCH if norm == "split" else BATCH):  # a part of 1 has no variance
         method.after_step(method(batch_of(method, index, seed=int(index[0]))))
@@ -233,7 +233,7 @@ def shared_moco(method) -> MoCo:
     torch.manual_seed(1)
     encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3, norm=method.encoder.norm)
     settings = {name: getattr(method.config, name) for name in ("temperature", "momentum", "queue")}
-    moco = MoCo(encoder, MoCo.Config(**settings), setting())
+    moco = MoCo(encoder, MoCo.Config(**settings), info())
     own = moco.state_dict()
     moco.load_state_dict({name: value for name, value in method.state_dict().items() if name in own})
     return moco
@@ -319,7 +319,7 @@ def test_neighbours_are_never_the_item_among_copies(monkeypatch):
 )
 def test_when_neighbours_are_mined(epochs, mine_every, mined):
     encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3)
-    method = CsMl(encoder, CsMlConfig(mine_every=mine_every), setting(epochs=epochs))
+    method = CsMl(encoder, CsMlConfig(mine_every=mine_every), info(epochs=epochs))
     seen = []
     for epoch in range(epochs):
         method.refresh(epoch, lambda function, epoch=epoch: seen.append(epoch) or torch.randn(ITEMS, 4))
@@ -327,7 +327,7 @@ def test_when_neighbours_are_mined(epochs, mine_every, mined):
 
 
 def test_the_default_schedule_is_that_of_the_official_code():
-    method = CsMl(make().encoder, CsMlConfig(), setting(epochs=200))
+    method = CsMl(make().encoder, CsMlConfig(), info(epochs=200))
     assert method.mining_epochs == 5 and method.warm_up_epochs == 10
 
 
@@ -344,7 +344,7 @@ def test_one_of_the_neighbours_is_drawn():
 
 
 def test_before_the_first_mining_neighbours_are_other_items():
-    method = CsMl(make().encoder, CsMlConfig(), setting())
+    method = CsMl(make().encoder, CsMlConfig(), info())
     assert not (method.neighbours == torch.arange(ITEMS)[:, None]).any()
     assert 0.2 < neighbour_agreement(method.neighbours, LABELS.numpy()) < 0.5  # no better than chance
 
@@ -361,7 +361,7 @@ def test_neighbours_by_labels_share_the_leaf_class():
         assert not (method.neighbours == torch.arange(ITEMS)[:, None]).any()
     assert not torch.equal(before, method.neighbours)
     assert [CsMl.needs_labels(c) for c in (method.config, CsMlConfig())] == [True, False]
-    with pytest.raises(ValueError, match="says nothing with neighbours=0"):
+    with pytest.raises(ValueError, match="has no effect with neighbours=0"):
         replace(method.config, neighbours=0)
 
 
@@ -438,7 +438,7 @@ def test_gradients_reach_what_learns_and_nothing_else():
 @pytest.mark.parametrize("norm", ["batch", "split", "group"])
 def test_heads_of_stages_follow_the_encoder(name, block, norm):
     encoder = make_encoder(name, mean=[0.5] * 3, std=[0.25] * 3, norm=norm)
-    method = CsMl(encoder, CsMlConfig(head="linear", dim=16), setting())
+    method = CsMl(encoder, CsMlConfig(head="linear", dim=16), info())
     (head,) = method.stage_heads
     assert type(head.block).__name__ == block
     assert head.projection.in_features == encoder.stage_widths[3]
@@ -535,22 +535,22 @@ def test_training_with_other_settings(settings):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"neighbours": -1}, "0 .none at all. or more"),
+        ({"neighbours": -1}, "at least 0"),
         ({"neighbours": ITEMS}, "fewer than there are other items"),
-        ({"neighbour_weight": 1.5}, "between 0 and 1"),
-        ({"neighbour_start": -0.1}, "share of training"),
-        ({"mine_every": 2.0}, "share of training"),
+        ({"neighbour_weight": 1.5}, "at least 0 and at most 1"),
+        ({"neighbour_start": -0.1}, "at least 0 and at most 1"),
+        ({"mine_every": 2.0}, "at least 0 and at most 1"),
         ({"mix_alpha": 0}, "at least 1"),
-        ({"stages": ()}, "stages, from 0 on, that grow"),
-        ({"stages": (3, 2)}, "that grow"),
-        ({"stages": (2, 2, 3)}, "that grow"),
-        ({"stages": (-1, 3)}, "from 0 on"),
+        ({"stages": ()}, "in growing order"),
+        ({"stages": (3, 2)}, "in growing order"),
+        ({"stages": (2, 2, 3)}, "in growing order"),
+        ({"stages": (-1, 3)}, "whole numbers at least 0"),
         ({"stages": (1, 2)}, "the last must be 3"),
         ({"stages": (3, 4)}, "the last must be 3"),
-        ({"stage_weights": (1.0,)}, "each stage a weight above 0"),
-        ({"stage_weights": (0.0, 1.0)}, "each stage a weight above 0"),
-        ({"stage_weights": (math.inf, 1.0)}, "each stage a weight above 0"),
-        ({"local_crops": 5}, "0 to 4"),
+        ({"stage_weights": (1.0,)}, "each stage one weight"),
+        ({"stage_weights": (0.0, 1.0)}, "numbers above 0"),
+        ({"stage_weights": (math.inf, 1.0)}, "numbers above 0"),
+        ({"local_crops": 5}, "at least 0 and at most 4"),
         ({"temperature": 0.0}, "above 0"),
     ],
 )
@@ -561,8 +561,8 @@ def test_wrong_settings(settings, message):
 
 def test_labels_that_are_not_there():
     with pytest.raises(ValueError, match="supervision"):
-        CsMl(make().encoder, CsMlConfig(neighbour_source="labels"), setting(supervision=None))
+        CsMl(make().encoder, CsMlConfig(neighbour_source="labels"), info(supervision=None))
     lonely = Supervision(TREE, torch.tensor([0, 0, 1, 2, 2]))
     with pytest.raises(ValueError, match="one item only"):
         config = CsMlConfig(neighbour_source="labels", neighbours=2)
-        CsMl(make().encoder, config, setting(items=5, supervision=lonely))
+        CsMl(make().encoder, config, info(items=5, supervision=lonely))

@@ -10,9 +10,8 @@ from support.methods import BATCH, ITEMS, batch_of, make
 from torch.nn import functional as F
 
 from hiercl.clustering.prototypes import PrototypeTree
-from hiercl.methods.base import Setting
+from hiercl.methods.base import TrainingInfo
 from hiercl.methods.hcsc import HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP
-from hiercl.methods.schedules import warm_up_epochs
 from hiercl.methods.with_tree import tree_sizes
 from hiercl.pairs.losses import info_nce
 from hiercl.runtime.seeds import Draws
@@ -224,9 +223,9 @@ def test_warm_up_is_moco():
 
 def test_default_schedule_and_sizes():
     assert tree_sizes(None, 50_000) == (100, 200, 300) and tree_sizes(None, 10) == (2, 4, 6)
-    assert warm_up_epochs(None, Setting(50_000, 200, 195)) == 67  # a tenth would be 3,900 steps
-    assert warm_up_epochs(None, Setting(50_000, 400, 195)) == 40
-    assert warm_up_epochs(0.5, Setting(100, 5, 2)) == 3 and warm_up_epochs(0.0, Setting(100, 5, 2)) == 0
+    assert TrainingInfo(50_000, 200, 195).warm_up_epochs(None) == 67  # a tenth would be 3,900 steps
+    assert TrainingInfo(50_000, 400, 195).warm_up_epochs(None) == 40
+    assert TrainingInfo(100, 5, 2).warm_up_epochs(0.5) == 3 and TrainingInfo(100, 5, 2).warm_up_epochs(0.0) == 0
 
 
 def test_refresh_waits_for_the_warm_up():

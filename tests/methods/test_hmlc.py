@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.methods.base import Batch
-from hiercl.methods.in_batch import Views
+from hiercl.methods.in_batch import BatchViews
 from hiercl.methods.labels.hmlc import schedule_weights
 from hiercl.pairs.audit import audit
 from hiercl.runtime.processes import Processes
@@ -376,7 +376,7 @@ def test_finite_differences(name, settings, as_a_user):
     labels = long_tailed(THREE)
     method = planted(name, THREE, labels, **{"temperature": 0.5} | settings)
     batch = random_batch(6, batch=4)
-    views, seen = Views.of(batch), len(method.heads)
+    views, seen = BatchViews.of(batch), len(method.heads)
     z = torch.randn(8, seen, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
     def loss(z):
@@ -484,13 +484,13 @@ def test_several_processes_do_what_one_does(name, settings, as_a_user):
     "name, settings, message",
     [
         ("hmc", {"level_weights": (1.0,)}, "has 2 levels"),
-        ("hmc", {"level_weights": (1.0, -1.0)}, "negative"),
-        ("hmc", {"level_weights": (0.0, 0.0)}, "not all of them 0"),
-        ("hmc", {"level_weights": "linear"}, "exp, power, uniform"),
+        ("hmc", {"level_weights": (1.0, -1.0)}, "at least 0"),
+        ("hmc", {"level_weights": (0.0, 0.0)}, "at least one weight must be above 0"),
+        ("hmc", {"level_weights": "linear"}, "one of 'exp', 'power', 'uniform'"),
         ("hmc", {"temperature": 0.0}, "above 0"),
-        ("hmc", {"warm_up": 1.5, "source": "prototypes"}, "share of training"),
+        ("hmc", {"warm_up": 1.5, "source": "prototypes"}, "at least 0 and at most 1"),
         ("hmc", {"prototypes": (5, 5), "source": "prototypes"}, "grow"),
-        ("hmc", {"warm_up": 0.5}, "say nothing without a learned tree"),
+        ("hmc", {"warm_up": 0.5}, "no effect without a learned tree"),
         ("hmc", {"block": 0}, "at least 1"),
         ("hmce", {"block": 4, "maximum": "pair"}, "all pairs of a batch"),
     ],
@@ -511,7 +511,7 @@ def test_label_free_reads_no_label(name):
     settings = METHODS[name] | LABEL_FREE
     method = planted(name, None, **settings)
     assert not type(method).needs_labels(method.config)
-    assert method.setting.supervision is None and method.levels == (1 if name == "supcon" else 3)
+    assert method.info.supervision is None and method.levels == (1 if name == "supcon" else 3)
 
 
 @pytest.mark.parametrize(

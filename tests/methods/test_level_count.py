@@ -24,10 +24,9 @@ def groups_of_moments(groups, d=60, items=400, seed=0):
 
 
 @pytest.mark.parametrize("groups", [2, 3, 4])
-@pytest.mark.parametrize("prior_type", ["dirichlet_process", "dirichlet_distribution"])
-def test_clear_groups_are_counted(groups, prior_type):
+def test_clear_groups_are_counted(groups):
     v, group = groups_of_moments(groups)
-    found = propose_levels(v, descriptor="moments", prior=0.01, prior_type=prior_type)
+    found = propose_levels(v, descriptor="moments", prior=0.01)
     assert found.levels == groups
     assert len({(int(a), int(b)) for a, b in zip(group, found.assignment, strict=True)}) == groups
     assert sum(found.weights) == pytest.approx(1) and list(found.weights) == sorted(found.weights, reverse=True)
@@ -36,22 +35,20 @@ def test_clear_groups_are_counted(groups, prior_type):
     assert counts == sorted(counts, reverse=True)
 
 
-def test_a_least_share_is_asked():
-    """A group of 5 in 100 counts with a least share of 0.05 and not with 0.1; its dimensions then go elsewhere."""
+def test_a_component_needs_a_least_share():
+    """Of 100 features, a group of 5 counts and a group of 4 does not; its dimensions then go elsewhere."""
     v, _ = groups_of_moments(2, d=100)
-    few = torch.cat([torch.arange(50), torch.arange(5, 50), torch.arange(50, 55)])
-    few = propose_levels(v[:, few], descriptor="moments", prior=0.01, min_share=0.05), few
-    assert few[0].levels == 2
-    strict = propose_levels(v[:, few[1]], descriptor="moments", prior=0.01, min_share=0.1)
-    assert strict.levels == 1 and strict.weights == few[0].weights and (strict.assignment == 0).all()
+    for few, levels in ((5, 2), (4, 1)):
+        chosen = torch.cat([torch.arange(50), torch.arange(few, 50), torch.arange(50, 50 + few)])
+        found = propose_levels(v[:, chosen], descriptor="moments", prior=0.01)
+        assert found.levels == levels and found.weights[1] == few / 100
+        assert found.assignment.max() == levels - 1
 
 
 def test_the_prior_decides_how_many_components_noise_gets():
-    """The process leaves one of all that are there; a larger prior, or a finite one, leaves more."""
     v = torch.randn(300, 60, generator=torch.Generator().manual_seed(0))
-    cases = [(0.01, "dirichlet_process"), (100.0, "dirichlet_process"), (0.01, "dirichlet_distribution")]
-    one, more, finite = (propose_levels(v, None, "moments", prior=p, prior_type=t).levels for p, t in cases)
-    assert one == 1 and more > 1 and finite > 1
+    one, more = (propose_levels(v, None, "moments", prior=prior).levels for prior in (0.01, 100.0))
+    assert one == 1 and more > 1
 
 
 def test_same_seed_same_proposal():
@@ -93,12 +90,8 @@ def test_errors(as_a_user):
     v, _ = groups_of_moments(2, d=8)
     cases = {
         "max_levels=0": {"max_levels": 0},
-        "number of dimensions, 8": {"max_levels": 9},
+        "from 1 to 8, with 8 dimensions": {"max_levels": 9},
         "prior=0": {"prior": 0},
-        "restarts=0": {"restarts": 0},
-        "min_share=0:": {"min_share": 0},
-        "min_share=0.2": {"min_share": 0.2},
-        "Unknown prior type": {"prior_type": "process"},
         "Unknown descriptor": {"descriptor": "moment"},
         "pass ancestors": {"descriptor": "raw"},
     }

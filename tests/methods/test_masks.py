@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hiercl.methods.labels.descriptors import describe, fisher_ratios
-from hiercl.methods.labels.masks import contiguous_masks, fit_masks, fit_masks_per_node, mask_overlap, random_masks
+from hiercl.methods.labels.masks import contiguous_masks, fit_masks, mask_overlap, random_masks
 
 
 def tree_items(branching, items_each, seed=0):
@@ -299,47 +299,6 @@ def test_equal_descriptors_give_some_split(sizes, levels):
     assert torch.allclose(fit.responsibilities, torch.tensor(1 / levels))
 
 
-# -- masks of every top node ----------------------------------------------------------------------------------------
-
-
-def test_masks_of_every_node():
-    """A feature that separates the children of one node alone belongs to their level there, and not elsewhere."""
-    g = torch.Generator().manual_seed(0)
-    ancestors = tree_items((2, 3), 100)
-    top, leaf = ancestors.T
-    v = torch.randn(600, 12, generator=g, dtype=torch.double)
-    v[:, :6] += 3.0 * top[:, None]  # the first half tells the nodes apart
-    v[:, 6:9] += torch.where(top == 0, 3.0 * leaf, 0.0)[:, None]  # the children of node 0
-    v[:, 9:] += torch.where(top == 1, 3.0 * leaf - 9.0, 0.0)[:, None]  # the children of node 1
-    masks = fit_masks_per_node(v, ancestors, sizes="free")
-    assert masks.shape == (2, 2, 12) and all(divides(part) for part in masks)
-    assert masks[0, 1, 6:9].all() and not masks[1, 1, 6:9].any()
-    assert masks[1, 1, 9:].all() and not masks[0, 1, 9:].any()
-    assert masks[:, 0, :6].all()
-
-
-def test_masks_of_a_node_know_the_other_nodes():
-    """Features that all tell the children apart; half of them tell the nodes apart even better."""
-    g = torch.Generator().manual_seed(0)
-    ancestors = tree_items((2, 3), 100)
-    top, leaf = ancestors.T
-    v = torch.randn(600, 12, generator=g, dtype=torch.double) + 2.0 * (leaf % 3)[:, None]
-    v[:, 6:] += 20.0 * top[:, None]
-    masks = fit_masks_per_node(v, ancestors)
-    assert masks[:, 0, 6:].all() and masks[:, 1, :6].all()
-
-
-def test_nodes_with_few_items_or_one_child_take_the_common_masks():
-    v, ancestors, _ = planted_features((4, 3), items_each=30, d=16)
-    keep = (ancestors[:, 0] != 1) | (ancestors[:, 1] == 3)  # node 1 keeps one child
-    keep &= (ancestors[:, 0] != 2) | (torch.arange(len(v)) % 9 == 0)  # node 2 keeps few items
-    v, ancestors = v[keep], ancestors[keep]
-    common = fit_masks(describe(v, ancestors), fisher_ratios(v, ancestors).log(), 2, seed=3).masks
-    masks = fit_masks_per_node(v, ancestors, seed=3)
-    assert torch.equal(masks[1], common) and torch.equal(masks[2], common)
-    assert not torch.equal(masks[0], common) and not torch.equal(masks[3], common)
-
-
 # -- controls -------------------------------------------------------------------------------------------------------
 
 
@@ -383,10 +342,9 @@ def test_errors(as_a_user):
         "3 levels of 2": lambda: random_masks(3, 2),
         "scores are": lambda: fit_masks(torch.zeros(4, 2), torch.zeros(4, 3), 2),
         "Unknown sizes 'any'": lambda: fit_masks(torch.zeros(4, 2), None, 2, sizes="any"),
-        "at least one start": lambda: fit_masks(torch.zeros(4, 2), None, 2, restarts=0),
+        "restarts=0": lambda: fit_masks(torch.zeros(4, 2), None, 2, restarts=0),
         "compare masks of one model": lambda: mask_overlap(contiguous_masks(2, 4), contiguous_masks(2, 5)),
-        "of one node 'moments'": lambda: fit_masks_per_node(v, ancestors, "moments"),
-        "levels of 1 dimensions": lambda: fit_masks_per_node(v[:, :1], ancestors),
+        "2 levels of 1 dimensions": lambda: fit_masks(torch.zeros(1, 2), None, 2),
     }
     for message, call in cases.items():
         with pytest.raises(ValueError, match=re.escape(message)):

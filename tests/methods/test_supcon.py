@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy.hierarchy import Hierarchy
-from hiercl.methods.base import Setting, Supervision
+from hiercl.methods.base import Supervision, TrainingInfo
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Pairs
 from hiercl.pairs.terms import Term
@@ -239,7 +239,7 @@ def test_labels_that_are_no_leaves(labels, as_a_user):
 def test_labels_of_another_number_of_items(as_a_user):
     supervision = Supervision(TWO, torch.tensor(LEAVES))
     with pytest.raises(ValueError, match="give one for each"):
-        Setting(len(LEAVES) + 1, epochs=1, steps_per_epoch=1, supervision=supervision)
+        TrainingInfo(len(LEAVES) + 1, epochs=1, steps_per_epoch=1, supervision=supervision)
 
 
 def test_swapped_or_missing_columns_are_an_error_before_any_training():

@@ -132,15 +132,6 @@ def test_a_gate_that_sees_no_input_gives_one_row(data):
     assert "Masks" in texts(masks(run, data))
 
 
-def test_masks_of_superclasses_follow_the_item(data):
-    run = hiercl.fit("g_hmlc", data, per_superclass=True, warm_up=0.0, **SETTINGS)
-    run.method.masks[1] = run.method.masks[0].flip(0)  # surely other ones
-    found = feature_masks(run, data)
-    group = data.labels_at(0)
-    assert all(torch.equal(found.masks[item], run.method.masks[group[item]]) for item in range(64))
-    assert torch.equal(found.mean, torch.full((2, 16), 0.5))
-
-
 def test_masks_of_the_encoders_channels(data):
     run = hiercl.fit("g_hmlc", data, place="backbone", **SETTINGS)
     found = feature_masks(run, data)
@@ -276,9 +267,6 @@ def test_other_hierarchies_are_errors(runs, data):
     one = hiercl.HierarchicalDataset(data.items, data.labels, flat, "flat")
     with pytest.raises(ValueError, match="one level has one mask"):
         masks(hiercl.fit("g_hmlc", one, **SETTINGS), one)
-    split = hiercl.fit("g_hmlc", data, per_superclass=True, **SETTINGS)
-    with pytest.raises(ValueError, match="masks for each of a, b"):
-        masks(split, data.under("b"))
     assert masks(runs["g_hmlc"], data.under("b")).axes, "one mask for all fits a part of the classes too"
     with pytest.raises(ValueError, match="max_items=1 of 64"):
         masks(runs["g_hmlc"], data, max_items=1)

@@ -13,7 +13,7 @@ from support.data import METHODS, SMALL, pictures
 from hiercl import methods
 from hiercl.datasets.loader import Feed, as_maps, embed_with
 from hiercl.encoders import make_encoder
-from hiercl.methods.base import Batch, Setting, Supervision
+from hiercl.methods.base import Batch, Supervision, TrainingInfo
 from hiercl.runtime.processes import Processes
 from hiercl.runtime.seeds import Draws, generator
 from hiercl.training.loop import fit
@@ -32,9 +32,9 @@ def one_step(method: str) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     kind = methods.get(method)
     supervision = Supervision(dataset.hierarchy, torch.from_numpy(dataset.labels))
-    setting = Setting(len(dataset), epochs=1, steps_per_epoch=3, supervision=supervision)
+    info = TrainingInfo(len(dataset), epochs=1, steps_per_epoch=3, supervision=supervision)
     encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3, norm="group")
-    model = kind(encoder, kind.Config(**METHODS[method]), setting)
+    model = kind(encoder, kind.Config(**METHODS[method]), info)
     feed = Feed(dataset, "cpu")
     model.warm_up_epochs = model.first_fit = 0
     model.eval().refresh(0, lambda function: embed_with(function, feed, processes=processes))

@@ -1,4 +1,4 @@
-"""The supervised family: within a batch, at every level of a hierarchy, who shares the anchor's class is pulled."""
+"""The supervised family: at every level of a hierarchy, an anchor pulls the views of its class in the batch."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ from torch.nn import functional as F
 
 from hiercl.clustering import PrototypeTree
 from hiercl.encoders import projection_head
-from hiercl.methods.base import Batch, Embed, Method, Setting, Step, check_temperature, full_precision, weighted_sum
-from hiercl.methods.in_batch import Views, check_block, view_term
-from hiercl.methods.schedules import check_share, warm_up_epochs
-from hiercl.methods.with_tree import WithTree, check_sizes, tree_sizes
+from hiercl.methods.base import (
+    Batch,
+    Block,
+    Embed,
+    Method,
+    MethodConfig,
+    Step,
+    TrainingInfo,
+    full_precision,
+    weighted_sum,
+)
+from hiercl.methods.in_batch import BatchViews, view_term
+from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
 from hiercl.pairs import BlockTerm, Pairs, Term
+from hiercl.runtime.config import Share
 
 OFFICIAL_TEMPERATURE = 0.07  # τ₀ of the official codes, which multiply every loss by τ/τ₀
 
 
 @dataclass(frozen=True)
-class SupConConfig:
+class SupConConfig(MethodConfig):
     """Settings of SupCon, and of every method that learns from a hierarchy of labels."""
 
-    temperature: float = 0.1
-    """Divides the similarities."""
-    head: Literal["mlp", "linear"] = "mlp"
-    """Projection head."""
-    dim: int = 128
-    """Size of the embedding."""
     scale: Literal["normalised", "official"] = "normalised"
     """normalised: the weights of the levels sum to 1; official: the factors of the official code, τ/0.07 among them."""
     source: Literal["labels", "prototypes"] = "labels"
-    """Of the hierarchy: the labels of the data, or a learned tree of prototypes, fitted anew before every epoch."""
-    prototypes: tuple[int, ...] | None = None
-    """Of the learned tree, coarse to fine; by default n/500, twice and three times that of n items."""
-    warm_up: float | None = None
-    """Share of training before the first tree (until then every item is a class of its own: SimCLR); by default 0.1
-    if that is 5,000 steps or more, else a third."""
-    block: int | None = None
-    """Anchors whose similarities are held at once; for batches of thousands. By default all of them."""
+    """Where the hierarchy comes from. labels: the data; prototypes: a tree of prototypes that is learned, and fitted
+    again before every epoch."""
+    prototypes: Sizes | None = None
+    """Prototypes per level of the learned tree, coarse to fine. None: n/500, twice and three times that for n items."""
+    warm_up: Share | None = None
+    """Share of training before the first tree, 0 to 1; until then every item is its own class, as in SimCLR. None: 0.1
+    if that is at least 5,000 steps, else 1/3."""
+    block: Block = None
+    """Number of anchors whose similarities are in memory at once, at least 1; for batches of thousands. None: all."""
 
-    thinning: ClassVar[bool] = False  # settings of the methods that contrast at every level
+    thinning: ClassVar[bool] = False  # LevelsConfig makes settings of these two
     heads: ClassVar[str] = "shared"
-    only_of_trees: ClassVar[tuple[str, ...]] = ("prototypes", "warm_up")
+    needs_tree: ClassVar[tuple[str, ...]] = ("prototypes", "warm_up")  # have no effect with source="labels"
 
     def __post_init__(self):
-        idle = [name for name in self.only_of_trees if getattr(self, name) is not None]
+        super().__post_init__()
+        idle = [name for name in self.needs_tree if getattr(self, name) is not None]
         if self.source == "labels" and idle:
-            raise ValueError(
-                f"{' and '.join(idle)} say nothing without a learned tree: set source='prototypes' as well."
-            )
-        check_temperature(self.temperature)
+            raise ValueError(f"{', '.join(idle)}: no effect without a learned tree; set source='prototypes' as well.")
         check_sizes(self.prototypes)
-        check_share("warm_up", self.warm_up)
-        check_block(self.block)
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,20 @@ class LevelsConfig(SupConConfig):
     """Settings of the methods that contrast at every level."""
 
     thinning: bool = False
-    """Whether a level keeps one item, the lowest, of every class of the next finer one (official code: yes)."""
+    """Whether a level keeps only one item, the lowest, of each class of the next finer level (official code: yes)."""
     heads: Literal["shared", "level"] = "shared"
-    """One projection head, or one for each level."""
+    """shared: one projection head; level: one head for each level."""
 
 
 Observed = Mapping[str, Tensor | float]
 
 
 class Representation(NamedTuple):
-    """How a view is seen at every level.
+    """What a view looks like at every level.
 
     Attributes:
-        embedding: unit vectors, ``[B, levels, dim]``; ``[B, 1, dim]`` if all levels see the same.
-        masks: of the features, where they depend on the view, ``[B, levels, dim]``.
+        embedding: unit vectors, ``[B, levels, dim]``; ``[B, 1, dim]`` if they are the same at all levels.
+        masks: masks of the features, ``[B, levels, dim]``; None if they do not depend on the view.
     """
 
     embedding: Tensor
@@ -88,36 +89,37 @@ class Representation(NamedTuple):
 class LabelContrast(WithTree, Method):
     r"""Base of the methods that pull by class, at the levels of a hierarchy.
 
-    At level $h$, with $P_h(i)$ the other views of the anchor's class at that level (and so at all levels above it) and
-    $A(i)$ all other views of the batch:
+    At level $h$, $P_h(i)$ are the other views of the anchor's class at that level (and so at all levels above it), and
+    $A(i)$ are all other views of the batch:
 
     $$\mathcal L_h = \frac1{2N}\sum_i \frac{-1}{|P_h(i)|}\sum_{p\in P_h(i)} \log\frac
       {e^{\langle z^{(h)}_i, z^{(h)}_p\rangle/\tau}}{\sum_{a\in A(i)} e^{\langle z^{(h)}_i, z^{(h)}_a\rangle/\tau}}$$
 
-    Labels come from a :class:`~hiercl.hierarchy.Hierarchy` of any depth and leaf classes, never as columns: there is
-    no order of columns to get wrong, and no level that is left out unseen. A leaf that ends early is a class of its
-    own at every deeper level.
+    Labels come as leaf classes with a :class:`~hiercl.hierarchy.Hierarchy` of any depth, never as columns: no order of
+    columns can be wrong, and no level is left out by mistake. A leaf above the deepest level is a class of its own at
+    every deeper level.
 
-    With ``source="prototypes"`` no label is read: a :class:`~hiercl.PrototypeTree` of the projections,
-    fitted before every epoch after a warm-up, takes the place of the hierarchy.
+    With ``source="prototypes"`` no label is read. A :class:`~hiercl.PrototypeTree` of the projections replaces the
+    hierarchy; it is fitted before every epoch after a warm-up.
 
-    A subclass says how a view is seen at every level (:meth:`represent`), and the weights of the levels.
+    A subclass defines what a view looks like at every level (:meth:`represent`) and the weights of the levels.
     """
 
     Config = LevelsConfig
-    levels_used: ClassVar[slice] = slice(None)  # of the hierarchy
+    levels_used: ClassVar[slice] = slice(None)  # which levels of the hierarchy are contrasted
 
-    def __init__(self, encoder, config: SupConConfig, setting: Setting):
-        super().__init__(encoder, config, setting)
+    def __init__(self, encoder, config: SupConConfig, info: TrainingInfo):
+        super().__init__(encoder, config, info)
         if config.source == "prototypes":
-            self.sizes = tree_sizes(config.prototypes, setting.items)
-            self.warm_up_epochs = warm_up_epochs(config.warm_up, setting)
-            itself = torch.arange(setting.items)[:, None]
-            ancestors = itself.repeat(1, len(self.sizes))
-        elif setting.supervision is None:
-            raise ValueError(f"{self.name} learns from labels: make it with Setting(supervision=...), as fit does.")
+            self.sizes = tree_sizes(config.prototypes, info.items)
+            self.warm_up_epochs = info.warm_up_epochs(config.warm_up)
+            ancestors = torch.arange(info.items)[:, None].repeat(1, len(self.sizes))
+        elif info.supervision is None:
+            raise ValueError(
+                f"{self.name} learns from labels: make it with TrainingInfo(supervision=...), as fit does."
+            )
         else:
-            ancestors = setting.supervision.ancestors
+            ancestors = info.supervision.ancestors
         self.register_buffer("ancestors", ancestors[:, self.levels_used].clone())  # [items, levels], coarse to fine
         self.depths = tuple(range(ancestors.shape[1]))[self.levels_used]  # which levels of the hierarchy these are
         levels = self.ancestors.shape[1]
@@ -131,7 +133,7 @@ class LabelContrast(WithTree, Method):
 
     @property
     def levels(self) -> int:
-        """How many levels are contrasted."""
+        """Number of levels that are contrasted."""
         return self.ancestors.shape[1]
 
     @property
@@ -140,26 +142,25 @@ class LabelContrast(WithTree, Method):
 
     @property
     def in_warm_up(self) -> bool:
-        """Whether the first tree is still to come; every item is then a class of its own."""
+        """Whether there is no tree yet; every item is then its own class."""
         return self.config.source == "prototypes" and self.tree is None
 
     # -- once an epoch ------------------------------------------------------------------------------------------
 
     def refresh(self, epoch: int, embed: Embed) -> None:
         if self.config.source == "prototypes" and epoch >= self.warm_up_epochs:
-            seed = 1000 * self.setting.seed + epoch
-            tree = PrototypeTree.fit(embed(self.project), self.sizes, seed, self.config.temperature)
-            self.place_tree(tree)
+            seed = self.info.seed_of(epoch)
+            self.place_tree(PrototypeTree.fit(embed(self.project), self.sizes, seed, self.config.temperature))
             self.ancestors.copy_(self.tree.assignment[:, self.levels_used])
 
     # -- every step ---------------------------------------------------------------------------------------------
 
     def represent(self, view: Tensor) -> Representation:
-        """How a view is seen at every level."""
+        """Returns what a view looks like at every level."""
         return Representation(F.normalize(self.projections(self.encoder(view)), dim=2))
 
     def projections(self, feature: Tensor) -> Tensor:
-        """The heads' projections of pooled features before normalising, float32 ``[B, heads, dim]``."""
+        """Returns the heads' projections of pooled features, not normalised, float32 ``[B, heads, dim]``."""
         return torch.stack([head(feature).float() for head in self.heads], dim=1)
 
     @property
@@ -169,50 +170,48 @@ class LabelContrast(WithTree, Method):
 
     def forward(self, batch: Batch) -> Step:
         (first, masks), (second, _) = (self.represent(view) for view in batch.views)
-        views = Views.of(batch)
+        views = BatchViews.of(batch)
         with full_precision(first):
             anchors = torch.cat([first, second])
             candidates = torch.cat([batch.gather(first), batch.gather(second)])
             terms = self.terms(anchors, candidates, views, batch)
             combine, observe = partial(self.combine, batch=batch), partial(self.observe, terms, masks, batch)
-            return Step(terms, views.item, combine=combine, observe=observe)
+            return Step(terms, views.items, combine=combine, observe=observe)
 
-    def terms(self, anchors: Tensor, candidates: Tensor, views: Views, batch: Batch) -> tuple[Term | BlockTerm, ...]:
-        """One term a level, coarse to fine."""
-        label = self.ancestors[views.item]  # [n, levels]
-        similar = partial(self.similarities, anchors, candidates, views)
-        for_all_levels = None
-        if self.config.block is None and self.one_for_all(anchors):
-            for_all_levels = similar(torch.arange(len(anchors), device=anchors.device), 0)
+    def terms(
+        self, anchors: Tensor, candidates: Tensor, views: BatchViews, batch: Batch
+    ) -> tuple[Term | BlockTerm, ...]:
+        """Returns one term per level, coarse to fine."""
+        label = self.ancestors[views.items]  # [n, levels]
+        one_for_all = anchors.shape[1] == 1  # the similarities are the same at every level
+
+        def logits_at(level: int, anchor: Tensor) -> Tensor:
+            seen = 0 if one_for_all else level
+            return (anchors[anchor, seen] / self.config.temperature) @ candidates[:, seen].T
+
+        shared_logits = None
+        if one_for_all and self.config.block is None:
+            shared_logits = logits_at(0, torch.arange(len(anchors), device=anchors.device))
         terms = []
         for level, weight in enumerate(self.weights()):
-            kept = self.kept(views.item, label, level)
+            kept = self.kept(views.items, label, level)
             more = {"weight": weight, "shared_denominator": True}
             if kept is not None:
                 here = 2 * kept[views.own].sum()
                 more["count"] = batch.mean(here.float())  # one item always stays
 
-            def rows(number: Tensor, level=level, kept=kept) -> tuple[Tensor, Pairs]:
-                logits = similar(number, level) if for_all_levels is None else for_all_levels
-                return logits, views.pairs(number, label[:, level], kept, self.depths[level])
+            def rows(anchor: Tensor, level=level, kept=kept) -> tuple[Tensor, Pairs]:
+                logits = logits_at(level, anchor) if shared_logits is None else shared_logits
+                return logits, views.pairs(anchor, label[:, level], kept, self.depths[level])
 
             terms.append(view_term(f"level {self.depths[level]}", rows, views, self.config.block, **more))
         return tuple(terms)
 
-    def one_for_all(self, anchors: Tensor) -> bool:
-        """Whether the similarities are the same at every level."""
-        return anchors.shape[1] == 1
-
-    def similarities(self, anchors: Tensor, candidates: Tensor, views: Views, number: Tensor, level: int) -> Tensor:
-        """Logits of these anchors at a level, ``[anchors, candidates]``."""
-        seen = level if anchors.shape[1] > 1 else 0
-        return (anchors[number, seen] / self.config.temperature) @ candidates[:, seen].T
-
     def kept(self, item: Tensor, label: Tensor, level: int) -> Tensor | None:
-        """Thinning: which items of the batch a level looks at, ``[n]``; None for all.
+        """Returns which items of the batch thinning keeps at a level, ``[n]``; None: all.
 
-        At every level but the finest one item stays of each class of the next finer level: that with the lowest
-        number. Two that stay and share a class then have their lowest common ancestor at this very level.
+        At every level but the finest, it keeps one item of each class of the next finer level: the item with the
+        lowest number. Two kept items of one class then have their lowest common ancestor at this very level.
         """
         if not self.config.thinning or level == self.levels - 1:
             return None
@@ -222,11 +221,11 @@ class LabelContrast(WithTree, Method):
         return lowest[finer] == item
 
     def level_weights(self) -> tuple[float, ...]:
-        """λ of every level, coarse to fine."""
+        """Returns λ of every level, coarse to fine."""
         return (1.0,) * self.levels
 
     def weights(self) -> tuple[float, ...]:
-        """Of the terms: λ over their sum; or λ · τ/τ₀ over the number of the official code's label columns."""
+        """Returns the weights of the terms: λ over Σλ; official: λ · τ/τ₀ over the number of label columns there."""
         given = self.level_weights()
         if self.config.scale == "official":
             factor = self.config.temperature / OFFICIAL_TEMPERATURE / self.official_divisor
@@ -235,13 +234,13 @@ class LabelContrast(WithTree, Method):
 
     @property
     def official_divisor(self) -> int:
-        """Levels and one more, for the official code's column of item numbers."""
+        """Number of label columns in the official code: the levels and a column of item numbers."""
         return self.levels + 1
 
     def combine(self, terms: tuple[Term | BlockTerm, ...], batch: Batch) -> Tensor:
-        """The loss of the terms: their weighted sum."""
+        """Returns the loss of the terms."""
         return weighted_sum(terms)
 
     def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
-        """Further numbers for the history."""
+        """Returns further numbers for the history."""
         return {}

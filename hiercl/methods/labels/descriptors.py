@@ -1,7 +1,7 @@
 """What describes a feature dimension: Fisher ratios of the levels, or numbers that need no labels.
 
-The points that :mod:`hiercl.masks` fits its mixture to, and :mod:`hiercl.level_count` its. Levels count from the coarse
-end. Everything is computed in float64.
+The mixtures of :mod:`hiercl.masks` and :mod:`hiercl.level_count` are fitted to these points. Level 0 is the coarsest.
+Everything is computed in float64.
 """
 
 from typing import Literal
@@ -12,9 +12,9 @@ from torch import Tensor
 from hiercl.runtime.errors import check_finite, unknown
 from hiercl.runtime.types import Float, Int
 
-LOWEST_RATIO = 1e-6  # of a Fisher ratio, so that its logarithm is finite
-DEAD = 1e-6  # a feature whose standard deviation is below this share of its size is constant, up to float32's rounding
-COMPONENTS = 16  # kept of a descriptor with one number for every item or dimension
+LOWEST_RATIO = 1e-6  # the lowest Fisher ratio, so that its logarithm is finite
+DEAD = 1e-6  # a feature whose standard deviation is below this share of its mean is constant, up to float32's rounding
+COMPONENTS = 16  # numbers that PCA keeps of a descriptor with one number for every item or dimension
 
 Descriptor = Literal["contrast", "raw", "moments", "samples", "correlation"]
 WITH_LABELS = ("contrast", "raw")
@@ -25,30 +25,30 @@ WITHOUT_LABELS = ("moments", "samples", "correlation")
 def fisher_ratios(
     v: Float[Tensor, "items d"], ancestors: Int[Tensor, "items levels"], eps: float = 1e-6
 ) -> Float[Tensor, "d levels"]:
-    r"""How well every feature separates the classes of each level from their siblings.
+    r"""Returns how well every feature separates the classes of each level from their siblings.
 
     $$F_{j,h} = \frac{\operatorname{Var}\text{ between the classes of level } h \text{ within their parent}}
       {\operatorname{Var}\text{ within the classes of level } h + \epsilon}$$
 
-    Source: ours (the paper's statistic is not known). Every class has the weight 1, however many items it has. With
-    $\mu_c$ the mean of a class, $\bar\mu_{p(c)}$ the mean of the $\mu$ of its parent's children (level 0: of all), and
-    $s^2_c$ its variance (divided by $n_c - 1$), the numerator is the mean of $(\mu_c-\bar\mu_{p(c)})^2$ over the
-    classes that have a sibling, the denominator the mean of $s^2_c$ over the classes that have two items: only children
-    and classes with a single item are left out there. Within a class every item has the same weight.
+    Let $\mu_c$ be the mean of a class, $s^2_c$ its variance (divided by $n_c - 1$), and $\bar\mu_{p(c)}$ the mean of
+    the $\mu$ of its parent's children (at level 0, of all classes). The numerator is the mean of
+    $(\mu_c-\bar\mu_{p(c)})^2$ over the classes that have a sibling. The denominator is the mean of $s^2_c$ over the
+    classes that have two items or more. Every class has the weight 1, whatever its number of items.
 
-    A level at which no class has a sibling, or none two items, says nothing about any feature: its ratio is 1, the
-    logarithm 0, for all of them.
+    If no class of a level has a sibling, or none has two items, the ratio of every feature is 1 and its logarithm 0.
+
+    Source: ours (the paper's statistic is not known).
 
     Args:
-        v: features, e.g. projections before normalising. Each is standardised first, so ratios do not depend on scale.
+        v: features, e.g. projections, not normalised. Each is standardised first: ratios do not depend on its scale.
         ancestors: node of every item at every level, coarse first: ``hierarchy.ancestors[labels]`` as a tensor.
-        eps: in units of a feature's variance.
+        eps: the small number ε, in units of a feature's variance.
 
     Returns:
-        float64, at least 1e-6. A constant feature has this lowest ratio.
+        Ratios, float64, at least 1e-6. A constant feature has this lowest ratio.
 
     Raises:
-        ValueError: shapes that do not fit, no item, a non-finite feature, a node that has two parents.
+        ValueError: shapes that do not fit, no item, a feature that is not finite, a node with two parents.
 
     Example:
         >>> fisher_ratios(torch.tensor([[0.0], [1.0], [8.0], [9.0]]), torch.tensor([[0], [0], [1], [1]]))[0, 0] > 30
@@ -88,20 +88,20 @@ def fisher_ratios(
 def describe(
     v: Float[Tensor, "items d"], ancestors: Int[Tensor, "items levels"] | None = None, kind: Descriptor = "contrast"
 ) -> Float[Tensor, "d numbers"]:
-    r"""A few numbers for every feature, standardised over the features: the points that a mixture is fitted to.
+    r"""Describes every feature by a few numbers, standardised over the features. A mixture is fitted to these points.
 
-    With $s_j = [\log F_{j,0}, \dots, \log F_{j,H-1}]$ (see :func:`fisher_ratios`):
+    With labels, and $s_j = [\log F_{j,0}, \dots, \log F_{j,H-1}]$ (see :func:`fisher_ratios`):
 
-    * ``contrast``: $s_j - \frac1H\sum_h s_{j,h}$. It forgets how informative a feature is overall.
-    * ``raw``: $s_j$. It tells informative features from others rather than levels from one another: an ablation.
+    * ``contrast``: $s_j - \frac1H\sum_h s_{j,h}$. It removes how informative a feature is overall.
+    * ``raw``: $s_j$. An ablation: it separates informative features from others rather than one level from another.
 
     Without labels:
 
     * ``moments``: mean, logarithm of the variance, kurtosis of $v_j$.
-    * ``samples``: the feature's standardised values at all items, brought to 16 numbers by PCA.
-    * ``correlation``: its absolute correlations with all features (their signs are arbitrary), brought to 16 by PCA.
+    * ``samples``: the feature's standardised values at all items, reduced to 16 numbers by PCA.
+    * ``correlation``: its absolute correlations with all features (signs are arbitrary), reduced to 16 by PCA.
 
-    Source: ours, all of them.
+    Source: ours.
 
     Args:
         v: features.
@@ -109,14 +109,17 @@ def describe(
         kind: a name from above.
 
     Returns:
-        float64; every column has mean 0 and variance 1 (a constant column is 0), but for the two made by PCA: there
-        only the first has variance 1, and the others keep their proportion to it.
+        Points, float64. Every column has mean 0 and variance 1 (a constant column is 0). After PCA only the first
+        column has variance 1, and the others keep their proportion to it.
 
     Raises:
-        ValueError: an unknown kind, one that needs labels without ``ancestors``, and whatever `fisher_ratios` raises.
+        ValueError: an unknown kind, a kind that needs labels without ``ancestors``, and all that `fisher_ratios`
+            raises.
 
     Example:
-        >>> points = describe(v, ancestors)
+        >>> nodes = torch.from_numpy(test.hierarchy.ancestors[test.labels])
+        >>> describe(features, nodes, "raw").shape == (features.shape[1], 3)
+        True
     """
     if kind not in WITH_LABELS + WITHOUT_LABELS:
         raise unknown("descriptor", kind, WITH_LABELS + WITHOUT_LABELS)
@@ -133,13 +136,13 @@ def describe(
         return standardised(torch.stack([v.mean(dim=0), variance.log(), x.pow(4).mean(dim=0)], dim=1))
     x = standardised(v)
     correlation = x.T @ x / len(x)
-    if kind == "samples":  # the inner products of the features are all that PCA needs of them
+    if kind == "samples":  # PCA needs only the inner products of the features
         return _principal_components(correlation)
     return _principal_components(correlation.abs() @ correlation.abs().T)
 
 
 def standardised(v: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-    """Columns with mean 0 and variance 1 in float64; a constant column is 0."""
+    """Returns the columns with mean 0 and variance 1 in float64; a constant column is 0."""
     v = v.double()
     mean, deviation = v.mean(dim=0), v.std(dim=0, correction=0)
     dead = deviation <= DEAD * mean.abs() + torch.finfo(torch.float32).tiny
@@ -147,7 +150,7 @@ def standardised(v: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows column
 
 
 def _principal_components(products: Float[Tensor, "d d"]) -> Float[Tensor, "d components"]:
-    """PCA of d points from their inner products: at most 16 numbers each, in units of the first one's deviation."""
+    """PCA of d points from their inner products: at most 16 numbers each, where the first has variance 1."""
     centred = products - products.mean(dim=0) - products.mean(dim=1, keepdim=True) + products.mean()
     values, vectors = torch.linalg.eigh(centred)
     values, vectors = values[-COMPONENTS:].flip(0).clamp(min=0), vectors[:, -COMPONENTS:].flip(1)
@@ -157,10 +160,12 @@ def _principal_components(products: Float[Tensor, "d d"]) -> Float[Tensor, "d co
 
 
 def sums(x: Float[Tensor, "rows d"], group: Int[Tensor, " rows"], groups: int) -> Float[Tensor, "groups d"]:
+    """Returns the sum of the rows of each group."""
     return x.new_zeros(groups, x.shape[1]).index_add(0, group, x)
 
 
 def check_features(v: Tensor, ancestors: Tensor | None) -> None:
+    """Raises ValueError for features that are not [items, d] or not finite, and for ancestors that do not fit."""
     if v.ndim != 2 or 0 in v.shape or not v.is_floating_point():
         raise ValueError(f"features are {v.dtype} {list(v.shape)}: pass floats [items, d], at least one of each.")
     check_finite(v)

@@ -1,15 +1,15 @@
 """Soft masks: how much every feature dimension counts at each level of the hierarchy, learned with the encoder.
 
-This is the other half of "Feature Identification for Hierarchical Contrastive Learning" (Ott et al., arXiv 2510.00837):
-A-HMLC learns soft masks by attention heads, one for each level, so that levels can share features. Of the paper only
-the abstract and summaries were at hand: *the form of the gates is ours.*
+A-HMLC ("Feature Identification for Hierarchical Contrastive Learning", Ott et al., arXiv 2510.00837) learns soft masks
+with one attention head per level, so that levels can share features. Only the paper's abstract and summaries were at
+hand: *the form of the gates is ours.*
 
-Every gate is called as ``gate(pooled, tokens)`` and gives masks in float32, even under autocast. ``gate.needs_tokens``
-says whether it reads the tokens; one that does not takes None for them. Weights start from torch's global generator.
+``gate(pooled, tokens)`` returns masks in float32, even under autocast. A gate whose ``needs_tokens`` is False takes
+None for the tokens. First weights come from torch's global generator.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +18,16 @@ from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Float
 
 GateKind = Literal["input", "softmax", "constant", "attention"]
-OPEN = 2.0  # the logit that gates start from: sigmoid(2) = 0.88, close to no mask
-CONSTANT_NOISE = 0.1  # of the logits of constant gates at the start
-HEADS = 4  # of the attention
+OPEN = 2.0  # the first logit of a gate: sigmoid(2) = 0.88, close to no mask
+CONSTANT_NOISE = 0.1  # standard deviation of the first logits of a constant gate
+HEADS = 4  # heads of the attention
 
 
 class Gate(nn.Module):
-    """One mask for each level, for every item.
+    """Base of the gates: one mask for each level, for every item.
 
     Attributes:
-        needs_tokens: whether the masks depend on the tokens; else on the pooled feature (or on neither).
+        needs_tokens: whether the masks depend on the tokens; if not, they depend on the pooled feature or on nothing.
     """
 
     needs_tokens = False
@@ -35,64 +35,69 @@ class Gate(nn.Module):
     def forward(
         self, pooled: Float[Tensor, "batch width"], tokens: Float[Tensor, "batch tokens token_width"] | None = None
     ) -> Float[Tensor, "batch levels dim"]:
-        """Masks, float32 in [0, 1].
+        """Returns the masks, float32 in [0, 1].
 
         Args:
             pooled: the encoder's feature.
-            tokens: the same before pooling, e.g. ``encoder.stages(x)[-1].flatten(2).mT``: a token for every place.
+            tokens: one token for every place of the last map, e.g. ``encoder.stages(x)[-1].flatten(2).mT``.
 
         Raises:
-            ValueError: a gate that needs tokens got none.
+            ValueError: no tokens for a gate that needs them.
         """
         if self.needs_tokens and tokens is None:
             raise ValueError(
                 f"{type(self).__name__} attends over tokens [batch, tokens, width]: pass the last stage's map as "
-                "tokens, e.g. encoder.stages(x)[-1].flatten(2).mT, or take a gate that needs none, as 'input'."
+                "tokens, e.g. encoder.stages(x)[-1].flatten(2).mT, or choose a gate without tokens, as 'input'."
             )
         with torch.autocast(pooled.device.type, enabled=False):
             return self.masks(pooled.float(), None if tokens is None else tokens.float())
 
     def masks(self, pooled: Tensor, tokens: Tensor | None) -> Tensor:
+        """Returns the masks of float32 inputs."""
         raise NotImplementedError
 
 
 class InputGate(Gate):
     r"""A small network for each level: $M_h(x) = \sigma(W^{(2)}_h\,\mathrm{ReLU}(W^{(1)}_h u))$, with biases.
 
-    The bottleneck is a quarter of the feature u; the last bias starts at 2. Source: ours.
+    The hidden layer has a quarter of the width of the feature u; the last bias starts at 2. Source: ours.
     """
+
+    first_bias = OPEN
 
     def __init__(self, levels: int, width: int, dim: int):
         super().__init__()
-        self.networks = nn.ModuleList(_bottleneck(width, dim, OPEN) for _ in range(levels))
+        self.networks = nn.ModuleList(_bottleneck(width, dim, self.first_bias) for _ in range(levels))
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """Returns what the networks say, ``[batch, levels, dim]``."""
+        return torch.stack([network(pooled) for network in self.networks], dim=1)
 
     def masks(self, pooled: Tensor, tokens: Tensor | None) -> Tensor:
-        return torch.stack([network(pooled) for network in self.networks], dim=1).sigmoid()
+        return self.logits(pooled).sigmoid()
 
 
-class SoftmaxGate(Gate):
+class SoftmaxGate(InputGate):
     r"""As :class:`InputGate`, but the levels compete for every dimension: $\sum_h M_{h,j}(x) = 1$.
 
     $$M_{h,j}(x) = \frac{e^{a_{h,j}(x)}}{\sum_{h'} e^{a_{h',j}(x)}}, \qquad
       a_h(x) = W^{(2)}_h\,\mathrm{ReLU}(W^{(1)}_h u)$$
 
-    Not multiplied by the number of levels: masked features are brought to unit length, so a mask's scale cancels, and
-    masks stay in [0, 1]. The last bias starts at 0, where all levels are about equal. Source: ours.
+    The masks are not multiplied by the number of levels and stay in [0, 1]: masked features are normalised, so the
+    scale of a mask cancels. The last bias starts at 0, where all levels are about equal. Source: ours.
     """
 
-    def __init__(self, levels: int, width: int, dim: int):
-        super().__init__()
-        self.networks = nn.ModuleList(_bottleneck(width, dim, 0.0) for _ in range(levels))
+    first_bias = 0.0
 
     def masks(self, pooled: Tensor, tokens: Tensor | None) -> Tensor:
-        return torch.stack([network(pooled) for network in self.networks], dim=1).softmax(dim=1)
+        return self.logits(pooled).softmax(dim=1)
 
 
 class ConstantGate(Gate):
     r"""One learned vector for each level, the same for every input: $M_h = \sigma(a_h)$.
 
-    $a_h$ starts at 2 with a noise of 0.1, so that levels are not alike. The control that tells whether masks need to
-    see the input. Source: ours.
+    $a_h$ starts at 2 with noise of standard deviation 0.1, so that levels are not alike. It is the control that shows
+    whether masks need to see the input. Source: ours.
     """
 
     def __init__(self, levels: int, dim: int):
@@ -108,8 +113,8 @@ class AttentionGate(Gate):
 
     $$A_h = \mathrm{MultiHead}(q_h, T, T)$$
 
-    Multi-head attention as of Vaswani et al., 2017, with 4 heads (fewer where 4 does not divide the width); W and b are
-    shared by the levels, and b starts at 2. Source: ours.
+    The attention is that of Vaswani et al., 2017, with 4 heads (fewer if 4 does not divide the width). All levels share
+    W and b; b starts at 2. Source: ours.
     """
 
     needs_tokens = True
@@ -128,55 +133,64 @@ class AttentionGate(Gate):
 
 
 def gate(kind: GateKind, levels: int, width: int, dim: int, token_width: int | None = None) -> Gate:
-    r"""A module that gives every item a soft mask for each level.
+    r"""Makes a module that gives every item a soft mask for each level.
 
     $$z^{(h)} = \frac{M_h\odot v}{\lVert M_h\odot v\rVert}$$
 
-    ``input`` (A-HMLC's default here), ``softmax`` (levels compete), ``constant`` (the input is not seen), ``attention``
-    (over places): see :class:`InputGate`, :class:`SoftmaxGate`, :class:`ConstantGate`, :class:`AttentionGate`.
-
     Args:
-        kind: a name from above.
+        kind: "input" (default of A-HMLC, :class:`InputGate`), "softmax" (levels compete, :class:`SoftmaxGate`),
+            "constant" (without the input, :class:`ConstantGate`) or "attention" (over places, :class:`AttentionGate`).
         levels: number of levels, coarse first.
-        width: of the encoder's feature u.
-        dim: of the projection v that is masked.
-        token_width: channels of the tokens that attention looks at; by default those of u.
+        width: width of the encoder's feature u.
+        dim: number of dimensions of the projection v that is masked.
+        token_width: channels of the tokens that attention sees; None: the width of u.
+
+    Returns:
+        The gate.
 
     Raises:
         ValueError: an unknown kind, a number below 1.
 
     Example:
+        >>> from hiercl.gates import gate
         >>> masks = gate("input", levels=2, width=256, dim=128)(torch.randn(8, 256))
         >>> masks.shape
         torch.Size([8, 2, 128])
     """
     if min(levels, width, dim) < 1:
         raise ValueError(f"levels={levels}, width={width}, dim={dim}: each must be at least 1.")
+    if kind == "input":
+        return InputGate(levels, width, dim)
+    if kind == "softmax":
+        return SoftmaxGate(levels, width, dim)
     if kind == "constant":
         return ConstantGate(levels, dim)
     if kind == "attention":
         return AttentionGate(levels, width if token_width is None else token_width, dim)
-    kinds = {"input": InputGate, "softmax": SoftmaxGate}
-    if kind not in kinds:
-        raise unknown("gate", kind, (*kinds, "attention", "constant"))
-    return kinds[kind](levels, width, dim)
+    raise unknown("gate", kind, get_args(GateKind))
 
 
 @torch.no_grad()
 def gate_statistics(masks: Float[Tensor, "batch levels dim"]) -> dict[str, tuple[float, ...]]:
-    r"""Whether gates depend on the input, and whether they choose features: a number for each level, coarse first.
+    r"""Returns whether gates depend on the input, and whether they choose features: one number for each level.
 
     With $M_{i,h,j}$ the mask of item i, and $\bar M_{h,j}$ its mean over the items:
 
-    * ``mean``: of $M$ over items and features;
-    * ``std_over_inputs``: the standard deviation of $M_{i,h,j}$ over i, averaged over j; 0 for gates that do not see
-      their input;
-    * ``std_over_features``: the standard deviation of $\bar M_{h,j}$ over j; 0 where all features count alike.
+    * ``mean``: the mean of $M$ over items and features;
+    * ``std_over_inputs``: the standard deviation of $M_{i,h,j}$ over i, averaged over j; 0 for a gate that does not see
+      its input;
+    * ``std_over_features``: the standard deviation of $\bar M_{h,j}$ over j; 0 if all features count alike.
 
-    Standard deviations are those of the items at hand (divided by n); masks in [0, 1] keep them at 0.5
-    at most. Source: ours.
+    Standard deviations are divided by n; for masks in [0, 1] they are at most 0.5. Source: ours.
+
+    Args:
+        masks: masks of the items, coarse level first.
+
+    Returns:
+        These three names, each with one number per level.
 
     Example:
+        >>> from hiercl.gates import gate_statistics
         >>> gate_statistics(torch.full((8, 2, 4), 0.5))["mean"]
         (0.5, 0.5)
     """

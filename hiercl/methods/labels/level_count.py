@@ -1,13 +1,12 @@
 """How many levels of a hierarchy the features carry: a Dirichlet-process mixture over feature dimensions.
 
-Hard masks need the number of levels. Letting a Dirichlet process find it is named as future work in "Feature
-Identification for Hierarchical Contrastive Learning" (Ott et al., arXiv 2510.00837, by a summary of it). *All of this
-file is ours.* ``benchmarks/level_count_results.md`` has what it found where the number was known.
+Hard masks need the number of levels. "Feature Identification for Hierarchical Contrastive Learning" (Ott et al., arXiv
+2510.00837, by a summary of it) names a Dirichlet process that finds it as future work. *All of this file is ours.* What
+it found where the number was known is in ``benchmarks/level_count_results.md``.
 """
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,10 +15,9 @@ from sklearn.mixture import BayesianGaussianMixture
 from torch import Tensor
 
 from hiercl.methods.labels.descriptors import Descriptor, describe
-from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Float, Int
 
-PRIORS = ("dirichlet_process", "dirichlet_distribution")
+MIN_SHARE = 0.05  # share of the dimensions from which on a component counts
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,10 @@ class LevelProposal:
     """A number of levels, and the groups of dimensions behind it.
 
     Attributes:
-        levels: how many components hold the least share of the dimensions.
-        weights: share of the dimensions that are likeliest of each component, largest first; they sum to 1.
-        assignment: component of every dimension among those that count, the largest first: *not* coarse to fine, which
-            the mixture cannot know.
+        levels: number of components that have at least 5 % of the dimensions.
+        weights: share of the dimensions of each component, largest first; they sum to 1.
+        assignment: component of every dimension among those that count, the largest is 0. The order is *not* coarse
+            to fine: the mixture cannot know that.
     """
 
     levels: int
@@ -44,30 +42,27 @@ def propose_levels(
     descriptor: Descriptor = "correlation",
     max_levels: int = 6,
     prior: float = 0.1,
-    prior_type: Literal["dirichlet_process", "dirichlet_distribution"] = "dirichlet_process",
-    min_share: float = 0.05,
     seed: int = 0,
-    restarts: int = 3,
 ) -> LevelProposal:
     r"""Proposes how many levels the feature dimensions fall into.
 
-    A mixture whose weights have a Dirichlet-process prior (stick-breaking, cut off at K = ``max_levels``; Blei &
-    Jordan, 2006), with diagonal Gaussians, is fitted to the described dimensions; superfluous components lose
-    their weight:
+    It fits a mixture of diagonal Gaussians to the described dimensions. Its weights have a Dirichlet-process prior
+    (stick-breaking, cut off at K = ``max_levels``; Blei & Jordan, 2006), so that superfluous components lose their
+    weight:
 
     $$w_k = \beta_k \prod_{i<k}(1-\beta_i), \quad \beta_k \sim \mathrm{Beta}(1, \gamma), \qquad
-      \text{levels} = \#\Big\{k : \tfrac1d\,\#\{j : k = \arg\max_{k'} r_{j,k'}\} \ge \text{min\_share}\Big\}$$
+      \text{levels} = \#\Big\{k : \tfrac1d\,\#\{j : k = \arg\max_{k'} r_{j,k'}\} \ge 0.05\Big\}$$
 
-    **When it fails.** Without labels it does not find the number of levels: on planted features of one to four levels
-    it proposes two to six whatever was planted (right in 15 to 25 %; always giving one number is right in 25 %), with
-    every label-free descriptor and every prior from 0.01 to 10. Our reading: features of one level are no Gaussian
-    blob in any of these descriptions, so the mixture counts the Gaussians that their shape takes. On three trained
-    encoders it proposes one by correlations and one to five by moments. Take a label-free proposal as a description,
-    never as evidence.
+    **When it fails.** Without labels it does not find the number of levels. For planted features of one to four levels
+    it proposes two to six, whatever was planted, with every label-free descriptor and every prior from 0.01 to 10. It
+    is right in 15 to 25 %; a constant answer is right in 25 %. Our explanation: the features of one level are not one
+    Gaussian in any of these descriptions, so the mixture counts the Gaussians that their shape needs. For three trained
+    encoders it proposes one level by correlations and one to five by moments. Take a label-free proposal as a
+    description, never as evidence.
 
-    What works is another question: given a labelled hierarchy (``ancestors``, ``descriptor="raw"``), how many of its
-    levels do the features serve? Right in 85 to 95 % on the same features, but no longer (38 %) where the logarithms of
-    the features' strengths differ by a standard deviation of 1: ``raw`` then groups strong and weak ones.
+    **What works** is another question: how many levels of a labelled hierarchy do the features serve (``ancestors``,
+    ``descriptor="raw"``)? The answer is right in 85 to 95 % for the same features. It is right in only 38 % where the
+    logarithms of the features' strengths have a standard deviation of 1: ``raw`` then groups strong and weak features.
 
     Source: ours.
 
@@ -75,46 +70,44 @@ def propose_levels(
         v: features.
         ancestors: node of every item at every level, coarse first; for the descriptors made from labels.
         descriptor: what describes a dimension; see :func:`hiercl.descriptors.describe`.
-        max_levels: number of components, the highest proposal.
-        prior: γ, of the weights: smaller means fewer components.
-        prior_type: or a finite Dirichlet prior with γ for every component.
-        min_share: of the dimensions, above 0 and at most 1/max_levels (so that one component always has it).
-        seed: of the starts (k-means++), any whole number from 0.
-        restarts: starts of the mixture; the fit with the highest lower bound is kept.
+        max_levels: number of components, the highest proposal; from 1 to the smaller of d and 20.
+        prior: γ, above 0; a smaller γ gives fewer components.
+        seed: seed of the three starts (k-means++), any whole number from 0; the start with the highest bound counts.
+
+    Returns:
+        The proposal.
 
     Raises:
-        ValueError: a number out of its range, more levels than dimensions, an unknown name, and whatever `describe`
-            raises.
+        ValueError: a number out of its range, and everything that `describe` raises.
 
     Example:
-        >>> propose_levels(v, ancestors, descriptor="raw").levels
-        2
+        >>> v, nodes = features, torch.from_numpy(test.hierarchy.ancestors[test.labels])
+        >>> proposal = hiercl.level_count.propose_levels(v, nodes, descriptor="raw")
+        >>> 1 <= proposal.levels <= 6 and len(proposal.assignment) == v.shape[1]
+        True
     """
-    if not 1 <= max_levels <= v.shape[-1]:
-        raise ValueError(f"max_levels={max_levels}: between 1 and the number of dimensions, {v.shape[-1]}.")
-    if not prior > 0 or restarts < 1:
-        raise ValueError(f"prior={prior} and restarts={restarts}: the first is above 0, the second at least 1.")
-    if not 0 < min_share <= 1 / max_levels:
-        raise ValueError(f"min_share={min_share}: above 0 and at most 1/max_levels, {1 / max_levels:.3g}.")
-    if prior_type not in PRIORS:
-        raise unknown("prior type", prior_type, PRIORS)
+    highest = min(v.shape[-1], round(1 / MIN_SHARE))  # so that one component always counts
+    if not 1 <= max_levels <= highest:
+        raise ValueError(f"max_levels={max_levels}: it must be from 1 to {highest}, with {v.shape[-1]} dimensions.")
+    if not prior > 0:
+        raise ValueError(f"prior={prior}: it must be above 0.")
     points = describe(v.detach(), ancestors, descriptor).cpu().numpy()
     mixture = BayesianGaussianMixture(
         n_components=min(max_levels, len(np.unique(points, axis=0))),  # copies of a point cannot be told apart
         covariance_type="diag",
-        weight_concentration_prior_type=prior_type,
+        weight_concentration_prior_type="dirichlet_process",
         weight_concentration_prior=prior,
         init_params="k-means++",
-        n_init=restarts,
+        n_init=3,
         reg_covar=1e-3,
         max_iter=200,
         random_state=int(np.random.SeedSequence(seed).generate_state(1)[0]),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # components that die slowly hold few dimensions already
+        warnings.simplefilter("ignore", ConvergenceWarning)  # slow components have few dimensions already
         responsibilities = mixture.fit(points).predict_proba(points)
     weights = np.bincount(responsibilities.argmax(axis=1), minlength=max_levels) / len(points)
     order = np.argsort(-weights, kind="stable")
-    levels = int((weights >= min_share).sum())
+    levels = int((weights >= MIN_SHARE).sum())
     assignment = responsibilities[:, order[:levels]].argmax(axis=1)
     return LevelProposal(levels, tuple(weights[order].tolist()), torch.from_numpy(assignment))
