@@ -6,30 +6,34 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.runtime.allocator import keep_freed_memory
+from hiercl.runtime.environment import keep_freed_memory
 from hiercl.runtime.processes import ALONE, Processes
 
-MOST_OF_MEMORY = 0.5  # of what is free: above it the data stay on disk and are read batch by batch
-PICTURES_AT_ONCE, POINTS_AT_ONCE = 1000, 16_384  # that are embedded
+MOST_OF_MEMORY = 0.5  # share of the free memory: data that need more stay on disk and are read batch by batch
 
 
 class Feed:
     """Items of a data set on a device: pictures as uint8, points as float32.
 
-    A data set that takes at most half of the free memory is held on the device whole: no loader processes, no waiting.
-    A larger memory-mapped one is read from disk batch by batch. Picture files are decoded by worker processes.
+    A data set that takes at most half of the free memory is held on the device as a whole: no loader processes, no
+    waiting. A larger memory-mapped one is read from disk batch by batch. Worker processes decode picture files.
 
     Args:
         dataset: any data set.
         device: where the items are wanted.
         workers: processes that decode picture files; 0: this process does it; None: one less than there are cores, at
             most 8.
-        processes: those that train together, and share the cores.
+        processes: the processes that train together and share the cores.
+
+    Example:
+        >>> Feed(train, "cpu")[torch.tensor([0, 1])].shape
+        torch.Size([2, 32, 32, 3])
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Feed:
         self.device = torch.device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.items = dataset.items
+        self.items, self.form = dataset.items, dataset.form
         self.on_device: Tensor | None = None
         self.workers = 0
         if not isinstance(dataset.items, np.ndarray):  # files that are decoded when they are asked for
@@ -55,20 +59,19 @@ class Feed:
         return len(self.items)
 
     def chunks(self, index: Tensor | None = None) -> tuple[Tensor, ...]:
-        """All indices, or these, in as many parts as memory asks for when items are embedded."""
+        """Returns all indices, or these, in parts that fit into memory when items are embedded."""
         index = torch.arange(len(self)) if index is None else index
-        size = PICTURES_AT_ONCE if len(self.items.shape) == 4 else max(1, POINTS_AT_ONCE // self.items.shape[1])
-        return index.split(size)
+        return index.split(self.form.at_once(self.items.shape))
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The items with these indices: an index ``[...]`` gives ``[..., height, width, channels]``, or, of clouds,
-        ``[..., points, 3]``."""
+        """Returns the items with these indices: an index ``[...]`` gives ``[..., height, width, channels]`` for
+        pictures and ``[..., points, 3]`` for clouds."""
         if self.on_device is not None:
             return self.on_device[index.to(self.device)]
         return look_up(self.items, index).to(self.device)
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The items of many batches, one after the other; what has to be decoded is decoded ahead."""
+        """Yields the items of many batches, one after the other. Workers decode picture files ahead."""
         if self.workers == 0:
             yield from (self[index] for index in indices)
             return
@@ -98,17 +101,18 @@ class Lookup(Dataset):
 
 
 def look_up(items, index: Tensor) -> Tensor:
-    """Items on the CPU, in the shape of their index."""
+    """Returns items on the CPU, in the shape of their index.
+
+    Args:
+        items: an array, or picture files.
+        index: positions ``[...]``.
+
+    Example:
+        >>> look_up(train.items, torch.tensor([[0, 1]])).shape
+        torch.Size([1, 2, 32, 32, 3])
+    """
     found = torch.from_numpy(np.ascontiguousarray(items[index.cpu().flatten().numpy()]))
     return found.view(*index.shape, *found.shape[1:])
-
-
-def as_maps(items: Tensor) -> Tensor:
-    """What an encoder takes, of unaugmented items: pictures, uint8 ``[n, height, width, channels]``, as float
-    ``[n, channels, height, width]`` in [0, 1], channels last; points ``[n, p, 3]`` as ``[n, 3, p, 1]``."""
-    if items.ndim == 3:
-        return items.mT[..., None]
-    return items.permute(0, 3, 1, 2).float() / 255
 
 
 @torch.no_grad()
@@ -119,28 +123,34 @@ def embed_with(
     index: Tensor | None = None,
     processes: Processes = ALONE,
 ) -> Tensor:
-    """Runs a function over unaugmented items, in order: ``[items, d]`` float32, on the device.
+    """Runs a function over unaugmented items, in order.
 
     Args:
-        function: of what :func:`as_maps` gives; any module in it has to be in eval mode already.
+        function: takes maps of items (:attr:`hiercl.datasets.ItemForm.to_map`). Any module in it must be in eval mode.
         feed: the items.
         half: whether to run it in bf16 autocast.
         index: which items; by default all.
-        processes: those that share the work; each gets the whole result.
+        processes: the processes that share the work; each gets the whole result.
+
+    Returns:
+        float32 ``[items, d]``, on the device.
+
+    Example:
+        >>> embed_with(run.encoder, Feed(test, "cpu")).shape
+        torch.Size([60, 256])
     """
     mine = processes.share(feed.chunks(index))
+    to_map = feed.form.to_map
     with torch.autocast(feed.device.type, torch.bfloat16, enabled=half):
         items = feed.batches([part for _, part in mine])
-        found = {number: function(as_maps(part)).float() for (number, _), part in zip(mine, items, strict=True)}
+        found = {number: function(to_map(part)).float() for (number, _), part in zip(mine, items, strict=True)}
     if processes.count > 1:
         found = processes.merge({number: features.cpu() for number, features in found.items()})
     return torch.cat([found[number] for number in sorted(found)]).to(feed.device)
 
 
 def free_memory(device: torch.device) -> int:
-    """Free memory of a device, in bytes."""
+    """Returns the free memory of a device, in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    import psutil  # comes with accelerate
-
     return psutil.virtual_memory().available

@@ -5,10 +5,14 @@ from pathlib import Path
 
 
 def data_root() -> Path:
-    """Give the folder where data sets are kept.
+    """Returns the folder where data sets are kept.
 
-    It is ``$HIERCL_DATA`` if that is set, else ``data`` of the checkout that the package lies in, else
+    It is ``$HIERCL_DATA`` if that is set, else the folder ``data`` of the checkout that the package lies in, else
     ``~/.cache/hiercl``.
+
+    Example:
+        >>> data_root().name in ("data", "hiercl") or "HIERCL_DATA" in __import__("os").environ
+        True
     """
     if os.environ.get("HIERCL_DATA"):
         return Path(os.environ["HIERCL_DATA"]).expanduser()

@@ -1,28 +1,36 @@
-"""Encoders: pictures in [0, 1], or point clouds, to feature maps, stage by stage, and to one pooled vector."""
+"""Encoders: items to feature maps, stage by stage, and to one pooled vector; what each kind of item needs."""
 
-from hiercl.encoders.base import Encoder, Pool
+from hiercl.encoders.base import Encoder, Pool, half_precision_is_native, projection_head
 from hiercl.encoders.embedding import HasEncoder, Model, embed, encoder_of, ready
-from hiercl.encoders.heads import projection_head
-from hiercl.encoders.norms import SPLITS, SplitBatchNorm2d
-from hiercl.encoders.points import warn_of_thin_views
-from hiercl.encoders.precision import half_precision_is_native
-from hiercl.encoders.registry import encoder_kind, encoder_names, make_encoder, stage_block
+from hiercl.encoders.modalities import (
+    MODALITIES,
+    Modality,
+    encoder_modality,
+    encoder_names,
+    make_encoder,
+    modality_of,
+    stage_block,
+)
+from hiercl.encoders.norms import NORMS, SPLITS, SplitBatchNorm2d
 
 __all__ = [
+    "MODALITIES",
+    "NORMS",
     "SPLITS",
     "Encoder",
     "HasEncoder",
+    "Modality",
     "Model",
     "Pool",
     "SplitBatchNorm2d",
     "embed",
-    "encoder_kind",
+    "encoder_modality",
     "encoder_names",
     "encoder_of",
     "half_precision_is_native",
     "make_encoder",
+    "modality_of",
     "projection_head",
     "ready",
     "stage_block",
-    "warn_of_thin_views",
 ]

@@ -1,4 +1,6 @@
-"""Encoder: items to feature maps, stage by stage, and to one pooled vector."""
+"""Encoder: items to feature maps, stage by stage, and to one pooled vector. Projection heads and precision."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,20 +8,24 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hiercl.datasets import FORMS
 from hiercl.runtime.types import Float
-
-__all__ = ["Encoder", "Pool", "Pooling"]
 
 Pooling = Literal["mean", "max", "max and mean"]
 
 
 class Pool(nn.Module):
-    """From a map to one vector: the mean over all places, the maximum, or both one after the other; in float32.
+    """Pools a map to one vector: the mean over all places, the maximum, or both one after the other; in float32.
 
-    Neither depends on the order of the places, so an encoder that treats the points of a cloud alike gives one feature
-    for all their orders.
+    The order of the places does not matter. So an encoder that treats all points of a cloud alike gives the same
+    feature for every order of the points.
 
-    Example: ``Pool("max and mean")(torch.rand(2, 8, 100, 1)).shape  # [2, 16]``
+    Args:
+        how: "mean", "max" or "max and mean".
+
+    Example:
+        >>> Pool("max and mean")(torch.rand(2, 8, 100, 1)).shape
+        torch.Size([2, 16])
     """
 
     def __init__(self, how: Pooling = "mean"):
@@ -27,7 +33,7 @@ class Pool(nn.Module):
         self.how = how
 
     def width(self, channels: int) -> int:
-        """Size of the vector of a map with this many channels."""
+        """Returns the size of the vector of a map with this many channels."""
         return 2 * channels if self.how == "max and mean" else channels
 
     def forward(self, places: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
@@ -40,19 +46,37 @@ class Pool(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stem and a chain of stages that normalises its own input, so that a saved encoder needs nothing beside it.
+    """A stem and a chain of stages. It normalises its own input, so a saved encoder needs nothing beside it.
 
-    A cloud of p points is a map with three channels x, y, z, and p rows of one column: ``[batch, 3, p, 1]``. So clouds
+    A cloud of p points is a map with three channels x, y, z and p rows of one column, ``[batch, 3, p, 1]``. So clouds
     and pictures go through the same code.
 
-    Attributes: `width`, the size of the pooled feature; `stage_widths`, the channels of every stage, shallow to deep;
-    `kind`, of the items that it takes, "images" or "points"; `norm`, what normalises its maps (a name of
-    `hiercl.encoders.norms.NORMS`); `pool`, which makes one vector of a map; buffers `mean` and `std` [channels],
-    subtracted from and divided out of pictures in [0, 1], or coordinates.
+    Args:
+        stem: what comes before the first stage.
+        stages: modules that are applied one after the other, each to the map of the one before.
+        stage_widths: channels of the map of every stage.
+        mean: what is subtracted from every channel, ``[channels]``.
+        std: what every channel is divided by, ``[channels]``, above 0.
+        norm: name of what normalises the maps, see :data:`hiercl.encoders.norms.NORMS`.
+        modality: the kind of items that the encoder takes, "images" or "points".
+        pooling: how the last map becomes one vector.
 
-    Raises: ValueError if mean and std differ in length or a std is not positive.
+    Attributes:
+        width: size of the pooled feature.
+        stage_widths: channels of every stage, shallow to deep.
+        modality: the kind of items that the encoder takes.
+        norm: name of what normalises the maps.
+        pool: the module that makes one vector of a map.
+        mean: buffer ``[channels]``, in units of pictures in [0, 1] or of coordinates.
+        std: buffer ``[channels]``, in the same units.
 
-    Example: ``Encoder(nn.Identity(), [nn.Conv2d(3, 8, 3)], [8], mean=[0.5] * 3, std=[0.25] * 3)``
+    Raises:
+        ValueError: mean and std differ in length, or a std is not above 0.
+
+    Example:
+        >>> encoder = Encoder(torch.nn.Identity(), [torch.nn.Conv2d(3, 8, 3)], [8], mean=[0.5] * 3, std=[0.25] * 3)
+        >>> encoder(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 8])
     """
 
     mean: Tensor
@@ -66,11 +90,11 @@ class Encoder(nn.Module):
         mean: Sequence[float] | Tensor,
         std: Sequence[float] | Tensor,
         norm: str = "batch",
-        kind: str = "images",
+        modality: str = "images",
         pooling: Pooling = "mean",
     ):
         super().__init__()
-        self.norm, self.kind, self.pool = norm, kind, Pool(pooling)
+        self.norm, self.modality, self.pool = norm, modality, Pool(pooling)
         mean, std = (torch.as_tensor(values, dtype=torch.float32).flatten().clone() for values in (mean, std))
         if len(mean) != len(std) or not bool((std > 0).all()):
             raise ValueError(f"mean and std need one entry a channel and std > 0, got {mean.tolist()}, {std.tolist()}")
@@ -84,21 +108,23 @@ class Encoder(nn.Module):
     def normalise(
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """(x - mean) / std for every channel of pictures in [0, 1], or coordinate of points.
+        """Returns (x - mean) / std, for every channel of pictures in [0, 1] or every coordinate of points.
 
-        Raises: ValueError for items that are not float, have another number of channels than `mean`, or are of the
-        other kind.
+        Raises:
+            ValueError: items that are not float, have another number of channels than ``mean``, or are of another
+                kind than the encoder's.
         """
-        fits = x.is_floating_point() and x.ndim == 4 and x.shape[1] == len(self.mean)
-        if not fits or (x.shape[3] == 1) != (self.kind == "points"):
-            form = {"images": "pictures in [0, 1], [batch, {}, height, width]", "points": "points, [batch, {}, p, 1]"}
-            raise ValueError(f"expected float {form[self.kind].format(len(self.mean))}; got {x.dtype} {list(x.shape)}")
+        form, channels = FORMS[self.modality], len(self.mean)
+        if not (x.is_floating_point() and x.ndim == 4 and x.shape[1] == channels and form.is_map(x)):
+            raise ValueError(f"expected float {form.map_form.format(channels)}; got {x.dtype} {list(x.shape)}")
         return (x - self.mean[:, None, None]) / self.std[:, None, None]
 
     def stages(self, x: Float[Tensor, "batch channels height width"]) -> tuple[Tensor, ...]:
-        """The feature map [batch, stage width, height, width] of every stage, shallow to deep.
+        """Returns the feature map ``[batch, stage width, height, width]`` of every stage, shallow to deep.
 
-        Example: ``[tuple(m.shape) for m in encoder.stages(torch.rand(2, 3, 32, 32))]``
+        Example:
+            >>> [stage.shape[1] for stage in run.encoder.stages(torch.rand(2, 3, 32, 32))]
+            [32, 64, 128, 256]
         """
         x = self.stem(self.normalise(x))
         maps = []
@@ -108,8 +134,49 @@ class Encoder(nn.Module):
         return tuple(maps)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
-        """The last stage's map, pooled over all places: [batch, width], in float32 even under half precision.
-
-        Example: ``encoder(torch.rand(2, 3, 32, 32)).shape  # [2, encoder.width]``
-        """
+        """Returns the last stage's map, pooled over all places: ``[batch, width]``, float32 even in half precision."""
         return self.pool(self.stages(x)[-1])
+
+
+def projection_head(kind: str, width: int, dim: int = 128, hidden: int | None = None) -> nn.Module:
+    """Makes the map from pooled features to the space of the loss. It does not normalise; the loss does.
+
+    Args:
+        kind: "linear", one linear layer; or "mlp", two with a ReLU between them and no batch norm, as in MoCo v2.
+        width: size of the features.
+        dim: size of the embedding.
+        hidden: units of the hidden layer of "mlp"; by default as many as ``width``.
+
+    Raises:
+        ValueError: another kind.
+
+    Example:
+        >>> projection_head("mlp", width=256)(torch.rand(4, 256)).shape
+        torch.Size([4, 128])
+    """
+    if kind == "linear":
+        return nn.Linear(width, dim)
+    if kind == "mlp":
+        hidden = width if hidden is None else hidden
+        return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
+    raise ValueError(f"unknown projection head {kind!r}; known: linear, mlp")
+
+
+def half_precision_is_native(device: torch.device | str) -> bool:
+    """Whether the device computes in bf16 in hardware: CUDA with bf16, or a CPU with AVX512-BF16 or AMX.
+
+    Elsewhere bf16 is emulated and slower than float32.
+
+    Example:
+        >>> half_precision_is_native("cpu") in (True, False)
+        True
+    """
+    device = torch.device(device)
+    if device.type == "cuda" and torch.cuda.is_available():
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # These functions of torch are private: where a version lacks them, float32 is the safe answer.
+        questions = (getattr(torch.cpu, f"_is_{feature}_supported", None) for feature in ("avx512_bf16", "amx_tile"))
+        return any(bool(question()) for question in questions if question is not None)
+    return False

@@ -64,4 +64,5 @@ def image_block(width: int, wider: int, norm) -> nn.Module:
     return block(width, wider // block.expansion, 2, shortcut, norm_layer=norm)
 
 
-IMAGE_ENCODERS = {"convnet": _convnet, "resnet18": _resnet(18), "resnet50": _resnet(50)}
+IMAGE_ENCODERS = {"convnet": (_convnet, "mean"), "resnet18": (_resnet(18), "mean"), "resnet50": (_resnet(50), "mean")}
+"""Each encoder's builder, and how it pools its last map."""

@@ -182,3 +182,4 @@ POINT_ENCODERS = {
     "pointnet_vanilla": (_pointnet(transforms=False), "max"),
     "dgcnn": (_dgcnn, "max and mean"),
 }
+"""Each encoder's builder, and how it pools its last map."""

@@ -12,10 +12,9 @@ import numpy as np
 from torch import nn
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.encoders.base import Encoder
-from hiercl.encoders.heads import projection_head
+from hiercl.encoders.base import Encoder, projection_head
+from hiercl.encoders.modalities import make_encoder
 from hiercl.encoders.quantise import STORED_AS, dequantise, quantise
-from hiercl.encoders.registry import make_encoder
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Float, Int, UInt64
 

@@ -1,11 +1,12 @@
-"""fine_tune: trains a copy of an encoder, with a new linear head, on labelled items."""
+"""fine_tune: trains a copy of an encoder and a new linear head on labelled items."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,101 +14,94 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
-from hiercl.encoders import Encoder, SplitBatchNorm2d, half_precision_is_native, warn_of_thin_views
+from hiercl.encoders import MODALITIES, Encoder, Modality, SplitBatchNorm2d, half_precision_is_native, modality_of
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.config import AtLeast, Between, Config
 from hiercl.runtime.seeds import generator, stream_seed
 from hiercl.runtime.types import Float
 from hiercl.training import TrainingDivergedError
-from hiercl.views import ImageViews, PointViewConfig, PointViews, ViewConfig, Views
-
-HEAD_LR = {"images": 0.2, "points": 0.002}
+from hiercl.views import Views
 
 
 @dataclass(frozen=True)
-class FineTuneConfig:
-    """Settings of a fine-tuning: SGD on trunk and head, each with a learning rate of its own.
+class FineTuneConfig(Config):
+    """Settings of a fine-tuning by SGD, with one learning rate for the encoder and one for the head.
 
-    Training ends after ``epochs`` or after ``most_steps``, whichever comes first: with few labels the epochs count,
-    with many the steps, so that the time stays bounded.
+    Training ends after ``epochs`` or after ``most_steps``, whichever comes first. With few labels the epochs count,
+    with many labels the steps do, so that the time stays bounded.
 
-    The papers (the protocol of SwAV, which HCSC takes over; methods A.8) have ResNet-50 at 224 pixels, 70 epochs,
-    batches of 256, rates of 0.005 (trunk) and 0.02 (head), a tenth of them after 30 and 60 epochs, no weight decay.
-    The defaults here are ours, for 32 pixels and two cores. They were chosen on CIFAR-100 with ``convnet`` after MoCo
-    v2, on training pictures that were held out, as a compromise: with 200 labels a head_lr of 0.05 was better by a
-    point at the coarse level, with 2,000 a trunk_lr of 0.02 by half a point.
+    HCSC follows the protocol of SwAV (methods A.8): ResNet-50 at 224 pixels, 70 epochs, batches of 256, learning rates
+    of 0.005 (encoder) and 0.02 (head), a tenth of them after 30 and 60 epochs, no weight decay. The defaults here are
+    ours, for 32 pixels and two CPU cores. We chose them on CIFAR-100 with ``convnet`` after MoCo v2, on held-out
+    training pictures. They are a compromise: with 200 labels, head_lr=0.05 was 1 point better at the coarse level; with
+    2,000 labels, trunk_lr=0.02 was 0.5 points better.
 
     Raises:
         ValueError: a setting outside its range.
 
     Example:
-        >>> FineTuneConfig(epochs=70, most_steps=10_000, trunk_lr=0.005, head_lr=0.02, milestones=(30 / 70, 60 / 70))
+        >>> config = FineTuneConfig(epochs=70, trunk_lr=0.005, head_lr=0.02, milestones=(30 / 70, 60 / 70))
     """
 
-    epochs: int = 40
-    """Passes over the labelled items, at most."""
-    most_steps: int = 800
-    """Gradient steps, at most."""
-    batch: int = 64
-    """Items a step, at most: an epoch is cut into the fewest batches, of (nearly) equal size."""
-    trunk_lr: float = 0.01
-    """Highest learning rate of the encoder; 0 keeps its weights as they are."""
-    head_lr: float | None = None
-    """Highest learning rate of the linear head; by default 0.2, of clouds 0.002: the maximum over points makes features
-    so large that more diverges."""
-    momentum: float = 0.9
-    """Of SGD."""
-    weight_decay: float = 0.0
-    """Of all weights."""
-    milestones: tuple[float, ...] | None = None
-    """Shares of training after each of which both rates fall to a tenth; None: they fall along a cosine to 0."""
+    epochs: Annotated[int, AtLeast(1)] = 40
+    """Largest number of passes over the labelled items."""
+    most_steps: Annotated[int, AtLeast(1)] = 800
+    """Largest number of gradient steps."""
+    batch: Annotated[int, AtLeast(2)] = 64
+    """Largest number of items in a step. An epoch is cut into the fewest batches, of nearly equal size."""
+    trunk_lr: Annotated[float, AtLeast(0)] = 0.01
+    """Highest learning rate of the encoder. With 0 its weights do not change."""
+    head_lr: Annotated[float, AtLeast(0)] | None = None
+    """Highest learning rate of the linear head. None means 0.2 for pictures and 0.002 for clouds: the features of
+    clouds are maxima over points and so large that a higher rate diverges."""
+    momentum: Annotated[float, AtLeast(0)] = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, AtLeast(0)] = 0.0
+    """Weight decay of all weights."""
+    milestones: tuple[Annotated[float, Between(0, 1, False, False)], ...] | None = None
+    """Shares of the training, between 0 and 1, after which both rates fall to a tenth. None means that they fall to 0
+    along a cosine."""
     crop: int | None = None
-    """Side of the training crop in pixels; by default three quarters of the pictures' shorter side (24 of 32)."""
+    """Side of the training crop in pixels. None means three quarters of the shorter side (24 for 32 pixels)."""
     crop_scale: tuple[float, float] = (0.5, 1.0)
     """Smallest and largest share of the picture's area that a crop covers."""
     flip: float = 0.5
-    """Probability of a left-right flip; crop and flip are the only augmentation of pictures."""
+    """Probability of a left-right flip. Pictures get no augmentation but crop and flip."""
     points: int | None = None
-    """Points of a training view of a cloud; by default half of the cloud's. Clouds are scaled, shifted and
-    jittered as in :class:`~hiercl.views.PointViewConfig`."""
+    """Number of points in a training view of a cloud. None means half of the cloud's points. Clouds are also scaled,
+    shifted and jittered, as in :class:`~hiercl.views.PointViewConfig`."""
     rotation: Literal["up", "any", "none"] = "up"
-    """Of a training view of a cloud. Test shapes are not turned: "none" lets the encoder learn how shapes are aligned,
-    as DGCNN's official training does; PointNet's turns them about the up axis."""
+    """Random rotation of a training view of a cloud: about the up axis (as in PointNet's training), about any axis, or
+    none (as in DGCNN's, where the encoder can learn how the shapes are aligned). Test clouds are never rotated."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Of the encoder; auto: bf16 where the hardware has it natively. Head and loss are float32 always."""
+    """Precision of the encoder. "auto" means bf16 if the hardware computes in it natively, else float32. Head and loss
+    are always in float32."""
 
     def __post_init__(self):
-        if self.epochs < 1 or self.most_steps < 1 or self.batch < 2:
-            raise ValueError(
-                f"epochs={self.epochs}, most_steps={self.most_steps}, batch={self.batch}: epochs and most_steps must "
-                "be at least 1, a batch at least 2."
-            )
-        for name in ("trunk_lr", "head_lr", "momentum", "weight_decay"):
-            if getattr(self, name) is not None and not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: it must be 0 or more, and finite.")
-        if self.milestones is not None and not all(0 < share < 1 for share in self.milestones):
-            raise ValueError(f"milestones={self.milestones}: they are shares of training, between 0 and 1.")
-        if self.precision not in ("auto", "float32", "bf16"):
-            raise ValueError(f"precision={self.precision!r}: it is one of auto, float32, bf16.")
-        if self.rotation not in ("up", "any", "none"):
-            raise ValueError(f"rotation={self.rotation!r}: it is one of up, any, none.")
-        kind = "images" if self.points is None and self.rotation == "up" else "points"
-        self.views(kind, 32)  # checks what concerns them
+        super().__post_init__()
+        for modality in MODALITIES.values():
+            if self._changed(modality.fine_tuning_options):
+                self.views(modality, 32)  # raises if these options are out of range, or of two kinds of items
 
-    def views(self, kind: str, size: int) -> Views:
-        """The random views, of pictures whose shorter side has this many pixels, or of clouds of this many points.
+    def views(self, modality: Modality, size: int) -> Views:
+        """Makes the random views of one kind of item.
+
+        Args:
+            modality: the kind of item.
+            size: shorter side of the pictures in pixels, or points of a cloud.
 
         Raises:
-            ValueError: a setting of the other kind was given.
+            ValueError: a setting of another kind of item was given.
         """
-        for name in ("points", "rotation") if kind == "images" else ("crop", "crop_scale", "flip"):
-            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                raise ValueError(f"{name}={getattr(self, name)} says nothing of {kind}: leave it out.")
-        if kind == "points":
-            points = max(1, size // 2) if self.points is None else self.points
-            return PointViews(PointViewConfig(points=points, rotation=self.rotation))
-        crop = max(1, round(0.75 * size)) if self.crop is None else self.crop
-        no_colour = {"jitter_probability": 0.0, "grayscale": 0.0, "blur": 0.0}
-        return ImageViews(ViewConfig(crop=crop, crop_scale=self.crop_scale, flip=self.flip, **no_colour))
+        own = modality.fine_tuning_options
+        every = {name for other in MODALITIES.values() for name in other.fine_tuning_options}
+        for name in self._changed(sorted(every - set(own))):
+            raise ValueError(f"{name}={getattr(self, name)} is not for {modality.name}: leave it out.")
+        return modality.views(modality.fine_tuning_views(size, **{name: getattr(self, name) for name in own}))
+
+    def _changed(self, names: Iterable[str]) -> list[str]:
+        """Those of these settings that do not have their default."""
+        return [name for name in names if getattr(self, name) != type(self).__dataclass_fields__[name].default]
 
 
 @dataclass(frozen=True)
@@ -116,10 +110,10 @@ class FineTuned:
 
     Attributes:
         encoder: the fine-tuned copy.
-        head: from its features to leaf logits.
+        head: linear layer from its features to leaf logits.
         losses: mean training loss of every epoch, in nats.
-        steps: gradient steps taken.
-        half: whether the encoder runs in bf16.
+        steps: number of gradient steps.
+        half: whether the encoder computes in bf16.
     """
 
     encoder: Encoder
@@ -129,17 +123,19 @@ class FineTuned:
     half: bool
 
     def predict_proba(self, dataset: HierarchicalDataset) -> Float[Tensor, "n leaves"]:
-        """Probability of every leaf class for every item, unaugmented and at full size; on the CPU, rows sum to 1.
+        """Returns the probability of every leaf class for every item, unaugmented and at full size, on the CPU.
+
+        Args:
+            dataset: the items.
 
         Raises:
-            ValueError: the data set's hierarchy has another number of leaves than the head.
+            ValueError: items of another kind than the encoder's, or a hierarchy with another number of leaves than the
+                head.
         """
-        check_kind(self.encoder, dataset)
+        check_modality(self.encoder, dataset)
         if dataset.hierarchy.n_leaves != self.head.out_features:
-            raise ValueError(
-                f"the head knows {self.head.out_features} leaf classes, but {dataset.name!r} has "
-                f"{dataset.hierarchy.n_leaves}: pass a data set with the hierarchy of the fine-tuning."
-            )
+            known, found = self.head.out_features, f"{dataset.name!r} has {dataset.hierarchy.n_leaves}"
+            raise ValueError(f"the head knows {known} leaf classes, but {found}: pass data with the same hierarchy.")
         features = embed_with(self.encoder, Feed(dataset, self.head.weight.device), self.half)
         with torch.no_grad():
             return self.head(features).softmax(dim=1).cpu()
@@ -152,65 +148,63 @@ def fine_tune(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> FineTuned:
-    r"""Trains all weights of a copy of an encoder $f$, and a linear head on the leaf classes, by cross-entropy:
+    r"""Trains all weights of a copy of an encoder $f$, and a linear head on the leaf classes, by cross-entropy.
 
     $$\min_{f, W, b}\; -\frac1n\sum_i \log \text{softmax}_{y_i}\big(W f(v_i) + b\big), \qquad
       v_i: \text{a random view of item } i$$
 
-    The semi-supervised protocol of SwAV and HCSC (methods A.8; `eval_semisup.py` of the official codes), at our scale:
-    see :class:`FineTuneConfig`.
+    Source: the semi-supervised protocol of SwAV and HCSC (methods A.8, ``eval_semisup.py`` of the official codes), at
+    our scale: see :class:`FineTuneConfig`. Only leaf classes are trained. The probability of a coarser class is the sum
+    over its leaves (:func:`probabilities_at`), so one fine-tuning is judged at every level.
 
-    Batch norm is in train mode: its running means follow the labelled items. (Split batch norm becomes batch norm.)
-    Only leaf classes are trained: the probability of a coarser class is the sum over its leaves
-    (:func:`probabilities_at`), so one fine-tuning is judged at every level.
-
-    **Deviations** from the official codes: rates fall along a cosine (``milestones`` gives the two falls back); the
-    head starts at zero, not at random; batch norm sees one batch, not those of eight processes.
+    **Deviations** from the official codes: learning rates fall along a cosine (``milestones`` gives the two steps
+    back); the head starts at zero, not at random; batch norm (in train mode) sees one batch, not those of eight
+    processes. Split batch norm becomes batch norm.
 
     Args:
-        encoder: where the trunk starts; it is left untouched.
-        dataset: the labelled items.
-        config: the settings.
-        seed: of the order of the items and of their views. Same seed, same machine: same result on the CPU.
-        device: where to train; by default where the encoder is.
+        encoder: start of the training; it does not change.
+        dataset: labelled items.
+        config: settings.
+        seed: seed of the order of the items and of their views. On one CPU, the same seed gives the same result.
+        device: device of the training; by default that of the encoder.
+
+    Returns:
+        The fine-tuned encoder and its head.
 
     Raises:
-        ValueError: a data set that holds one item only, or items of another kind than the encoder's.
+        ValueError: a data set of one item, or items of another kind than the encoder's.
         TrainingDivergedError: the loss is not finite.
 
     Example:
-        >>> tuned = fine_tune(run.encoder, train.take(draw_labelled(train.labels, 0.1)))
-        >>> leaf = tuned.predict_proba(test)
-        >>> superclass = probabilities_at(leaf, test.hierarchy, 0).argmax(dim=1)
+        >>> tuned = fine_tune(run.encoder, train, FineTuneConfig(epochs=1))
+        >>> tuned.predict_proba(test).shape
+        torch.Size([60, 30])
     """
-    check_kind(encoder, dataset)
+    check_modality(encoder, dataset)
     if len(dataset) < 2:
         raise ValueError(f"{dataset.name!r} holds one item; batch norm needs at least two: label more items.")
     config = FineTuneConfig() if config is None else config
     device = next(encoder.parameters()).device if device is None else torch.device(device)
     half = config.precision == "bf16" or (config.precision == "auto" and half_precision_is_native(device))
+    modality, size = modality_of(dataset), dataset.form.size(dataset.items.shape)
+    views = config.views(modality, size)
+    modality.check_views(encoder, views.size, size)
+
     trunk = with_whole_batch_norm(copy.deepcopy(encoder)).requires_grad_(True)
     trunk.to(device, memory_format=torch.channels_last).train()
     head = nn.utils.skip_init(nn.Linear, trunk.width, dataset.hierarchy.n_leaves, device=device)  # draws nothing
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    head_lr = HEAD_LR[dataset.kind] if config.head_lr is None else config.head_lr
-    groups = [
-        {"params": list(trunk.parameters()), "lr": config.trunk_lr, "highest": config.trunk_lr},
-        {"params": list(head.parameters()), "lr": head_lr, "highest": head_lr},
-    ]
+    highest = {trunk: config.trunk_lr, head: modality.head_lr if config.head_lr is None else config.head_lr}
+    groups = [{"params": list(part.parameters()), "lr": rate, "highest": rate} for part, rate in highest.items()]
     optimiser = torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
 
     feed, labels = Feed(dataset, device), torch.as_tensor(np.array(dataset.labels), device=device)
-    size = min(dataset.items.shape[1:3]) if dataset.kind == "images" else dataset.items.shape[1]
-    views = config.views(dataset.kind, size)
-    if dataset.kind == "points":
-        warn_of_thin_views(encoder, views.config.points, size)
     total = total_steps(len(dataset), config)
     losses: list[list[Tensor]] = []
     step = 0
-    with torch.random.fork_rng(), torch.enable_grad():  # the caller's random numbers go on as if nothing had happened
-        torch.manual_seed(stream_seed(seed, 0, "weights"))  # dropout, in an encoder that has it
+    with torch.random.fork_rng(), torch.enable_grad():  # the caller's random numbers do not change
+        torch.manual_seed(stream_seed(seed, 0, "weights"))  # for dropout, if the encoder has it
         while step < total:
             epoch = len(losses)
             draws = generator(device, seed, epoch, "views")
@@ -231,8 +225,8 @@ def fine_tune(
                 step += 1
             if not torch.isfinite(loss):
                 raise TrainingDivergedError(
-                    f"The loss of the fine-tuning is {loss.item()} in epoch {epoch}: a lower trunk_lr or head_lr, or "
-                    "precision='float32', may help."
+                    f"The loss of the fine-tuning is {loss.item()} in epoch {epoch}: try a lower trunk_lr or head_lr, "
+                    "or precision='float32'."
                 )
     means = tuple(torch.stack(epoch).mean().item() for epoch in losses)
     return FineTuned(trunk.eval(), head.eval(), means, total, half)
@@ -241,46 +235,51 @@ def fine_tune(
 def probabilities_at(
     probabilities: Float[Tensor, "n leaves"], hierarchy: Hierarchy, level: int
 ) -> Float[Tensor, "n classes"]:
-    r"""Probabilities of the classes of a level, from those of the leaves.
+    r"""Returns the probabilities of the classes of a level, from those of the leaves.
 
     $$p(c) = \sum_{\text{leaves } y \text{ under } c} p(y)$$
 
     Args:
-        probabilities: of the leaf classes, in the order of their ids.
-        hierarchy: of these leaves.
-        level: 0 is the coarsest, -1 the leaves.
+        probabilities: probabilities of the leaf classes, in the order of their ids.
+        hierarchy: tree of these leaves.
+        level: 0 is the coarsest level, −1 the leaves.
 
     Raises:
-        ValueError: another number of columns than the hierarchy has leaves, or a level that it does not have.
+        ValueError: another number of columns than the hierarchy has leaves, or no such level.
 
     Example:
-        >>> probabilities_at(tuned.predict_proba(test), test.hierarchy, 0)
+        >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
+        >>> probabilities_at(torch.tensor([[0.25, 0.25, 0.5]]), tree, level=0)
+        tensor([[0.5000, 0.5000]])
     """
     if probabilities.shape[1] != hierarchy.n_leaves:
-        raise ValueError(
-            f"{probabilities.shape[1]} columns do not fit the {hierarchy.n_leaves} leaves of the hierarchy"
-        )
+        raise ValueError(f"{probabilities.shape[1]} columns do not fit the {hierarchy.n_leaves} leaves.")
     ancestor = torch.as_tensor(hierarchy.labels_at(np.arange(hierarchy.n_leaves), level), device=probabilities.device)
     return probabilities.new_zeros(len(probabilities), hierarchy.sizes[level]).index_add(1, ancestor, probabilities)
 
 
-# -- what the loop calls ----------------------------------------------------------------------------------------
-
-
-def check_kind(encoder: Encoder, dataset: HierarchicalDataset) -> None:
-    """Raises ValueError for an encoder of other items than those of the data set."""
-    if dataset.kind != encoder.kind:
-        raise ValueError(f"{dataset.name!r} holds {dataset.kind}, and this encoder is of {encoder.kind}.")
+def check_modality(encoder: Encoder, dataset: HierarchicalDataset) -> None:
+    """Raises ValueError unless the encoder takes the kind of items that the data set holds."""
+    if dataset.modality != encoder.modality:
+        raise ValueError(f"{dataset.name!r} holds {dataset.modality}, and this encoder is of {encoder.modality}.")
 
 
 def total_steps(items: int, config: FineTuneConfig) -> int:
-    """Gradient steps for this many labelled items: the epochs, but at most ``most_steps``."""
+    """Returns the number of gradient steps for this many labelled items.
+
+    Example:
+        >>> total_steps(100, FineTuneConfig(epochs=10, batch=64))
+        20
+    """
     return min(config.epochs * math.ceil(items / config.batch), config.most_steps)
 
 
 def with_whole_batch_norm(module: nn.Module) -> nn.Module:
-    """Turns split batch norm into batch norm. It is there to hide other items of the batch from a contrastive loss,
-    and would need batches of a multiple of its parts."""
+    """Replaces split batch norm by batch norm.
+
+    Split batch norm hides the other items of the batch from a contrastive loss. It needs batches of a multiple of its
+    number of parts, which few labels cannot give.
+    """
     for name, child in module.named_children():
         if isinstance(child, SplitBatchNorm2d):
             whole = nn.BatchNorm2d(child.num_features, child.eps, child.momentum)
@@ -292,7 +291,12 @@ def with_whole_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def rate_factor(share: float, milestones: tuple[float, ...] | None) -> float:
-    """What the highest learning rate is multiplied by after this share of training."""
+    """Returns the factor of the highest learning rate after this share of the training.
+
+    Example:
+        >>> rate_factor(0.5, None), rate_factor(0.5, (0.4, 0.8))
+        (0.5, 0.1)
+    """
     if milestones is None:
         return 0.5 * (1 + math.cos(math.pi * share))
     return 0.1 ** sum(share >= milestone for milestone in milestones)

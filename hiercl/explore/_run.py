@@ -18,11 +18,9 @@ from hiercl import methods, plot
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import png, widgets
 from hiercl.methods import Method
-from hiercl.runtime.config import distribute
 from hiercl.study.estimate import duration
 from hiercl.study.running import ONE_AT_A_TIME
-from hiercl.training import CHECKPOINT, FitConfig, Run, check_dataset, check_names, fit, summary
-from hiercl.views import VIEW_CONFIGS
+from hiercl.training import CHECKPOINT, Run, check_dataset, fit, split_settings, summary
 
 EPOCHS = 6  # the last ones, in the table
 REDRAWN = 2.0  # seconds between two pictures at least: drawing takes time from training
@@ -91,8 +89,7 @@ class RunExplorer:
         # Its own bar and buttons take the place of these two.
         self.settings = {name: value for name, value in settings.items() if name not in ("progress", "resume")}
         check_dataset(train)
-        check_names(self.method, self.settings, train.kind)
-        self.epochs = distribute(self.settings, FitConfig, VIEW_CONFIGS[train.kind], self.method.Config)[0].epochs
+        self.epochs = split_settings(self.method, self.settings, train.modality)[0].epochs
         self.temporary = out is None
         self.folder = _folder_of_the_session() if out is None else Path(out)
         self.run: Run | None = None

@@ -6,38 +6,166 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from hiercl.runtime.errors import unknown
 
 
-def distribute(settings: Mapping[str, Any], *configs: type) -> tuple[Any, ...]:
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may have, written in its annotation: ``Annotated[float, Above(0)]``.
+
+    NaN and the infinities are never in a range.
+
+    Attributes:
+        low: smallest number.
+        high: largest number.
+        low_allowed: whether the smallest number itself is allowed.
+        high_allowed: whether the largest number itself is allowed.
+    """
+
+    low: float | int = -math.inf
+    high: float | int = math.inf
+    low_allowed: bool = True
+    high_allowed: bool = True
+
+    def __contains__(self, value: float | int) -> bool:
+        above = value >= self.low if self.low_allowed else value > self.low
+        below = value <= self.high if self.high_allowed else value < self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        ends = []
+        if self.low > -math.inf:
+            ends.append(f"at least {self.low:g}" if self.low_allowed else f"above {self.low:g}")
+        if self.high < math.inf:
+            ends.append(f"at most {self.high:g}" if self.high_allowed else f"below {self.high:g}")
+        return " and ".join(ends)
+
+
+def AtLeast(low: float | int) -> Range:
+    """Numbers from ``low`` on."""
+    return Range(low=low)
+
+
+def Above(low: float | int) -> Range:
+    """Numbers larger than ``low``."""
+    return Range(low=low, low_allowed=False)
+
+
+def Between(low: float | int, high: float | int, low_allowed: bool = True, high_allowed: bool = True) -> Range:
+    """Numbers from ``low`` to ``high``."""
+    return Range(low, high, low_allowed, high_allowed)
+
+
+Share = Annotated[float, Between(0, 1)]
+"""A part of a whole, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of all settings: a frozen dataclass that checks its values against its annotations when it is made.
+
+    A list becomes a tuple, a whole number becomes a float where the setting is a float, and numpy's scalars become
+    plain numbers, so that equal settings are equal values. A subclass with checks of its own calls
+    ``super().__post_init__()`` first.
+
+    Attributes:
+        removed_settings: settings of earlier versions that are gone, with the default that they had. A run that has
+            the default still loads.
+
+    Raises:
+        ValueError: a value of another type, not among the names of a ``Literal``, or outside its :class:`Range`.
+
+    Example:
+        >>> from typing import Annotated
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Cooking(Config):
+        ...     minutes: Annotated[float, Above(0)] = 5
+        >>> Cooking(minutes=7)
+        Cooking(minutes=7.0)
+        >>> Cooking(minutes=-1)
+        Traceback (most recent call last):
+        ValueError: minutes=-1: it must be a number above 0.
+    """
+
+    removed_settings: ClassVar[Mapping[str, Any]] = {}
+
+    def __post_init__(self):
+        for name, hint in _hints(type(self)).items():
+            value = _frozen(getattr(self, name))
+            if not _fits(value, hint):
+                raise ValueError(f"{name}={value!r}: it must be {_in_words(hint)}.")
+            object.__setattr__(self, name, _plain_number(value, hint))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the settings as plain JSON values; of a function its name and a hash of its code."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], **functions: Any) -> Any:  # Self
+        """Returns the settings that :meth:`to_json` wrote. Settings that were functions must be given again.
+
+        Raises:
+            ValueError: a setting that was a function and is not among ``functions``; a setting that this version does
+                not know, or no longer has.
+        """
+        values = {**values, **functions}
+        for name, default in cls.removed_settings.items():
+            if name in values and values.pop(name) != default:
+                raise ValueError(f"{name!r} is a setting of an earlier hiercl, and was removed: use that version.")
+        for name, value in values.items():
+            if isinstance(value, Mapping) and "function" in value:
+                raise ValueError(
+                    f"{name!r} was your function {value['function']!r}, and functions are not saved: give it again, "
+                    f"as load_run(path, {name}=your_function)."
+                )
+        return distribute(values, cls)[0]
+
+    @classmethod
+    def with_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns :meth:`to_json`'s values, with the defaults of settings that did not exist when they were written."""
+        fields = [field for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING]
+        known = {field.name: _plain(field.default) for field in fields}
+        return known | {name: value for name, value in values.items() if name not in cls.removed_settings}
+
+
+def distribute(settings: Mapping[str, Any], *configs: type[Config]) -> tuple[Any, ...]:
     """Makes every config from the settings that bear the names of its fields.
 
     Raises:
-        ValueError: a name that no config has (it lists the known ones), or a value of another type.
+        ValueError: a name that no config has (the message lists the known ones), or a value that does not fit.
     """
-    fields = {field.name for config in configs for field in dataclasses.fields(config)}
+    names = [{field.name for field in dataclasses.fields(config)} for config in configs]
     for name in settings:
-        if name not in fields:
-            raise unknown("setting", name, fields)
-    made = []
-    for config in configs:
-        hints = get_type_hints(config)
-        names = [field.name for field in dataclasses.fields(config) if field.name in settings]
-        values = {name: _frozen(settings[name]) for name in names}
-        for name, value in values.items():
-            if not _fits(value, hints[name]):
-                raise ValueError(f"{name}={value!r} does not fit: it is {_in_words(hints[name])}.")
-        made.append(config(**{name: _as_float(value, hints[name]) for name, value in values.items()}))
-    return tuple(made)
+        if not any(name in own for own in names):
+            raise unknown("setting", name, set().union(*names))
+    return tuple(
+        config(**{name: value for name, value in settings.items() if name in own})
+        for config, own in zip(configs, names, strict=True)
+    )
+
+
+def to_json(config: Any) -> dict[str, Any]:  # until all settings are Configs
+    return Config.to_json(config)
+
+
+@cache
+def _hints(config: type[Config]) -> dict[str, Any]:
+    hints = get_type_hints(config, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config)}
 
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of an annotated type, as far as settings need it."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _fits(value, inner[0]) and all(value in part for part in inner[1:] if isinstance(part, Range))
     if origin is Literal:
         return value in inner
     if origin in (Union, UnionType):
@@ -53,19 +181,24 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, number.get(hint, hint))
 
 
-def _as_float(value: Any, hint: Any) -> Any:
-    """1 as 1.0 where a number need not be whole: the two are one setting."""
-    inner = get_args(hint)
-    if get_origin(hint) is tuple and isinstance(value, tuple):
+def _plain_number(value: Any, hint: Any) -> Any:
+    """A number of Python's own; a float where the setting need not be whole: 1 and 1.0 are one setting."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _plain_number(value, inner[0])
+    if origin in (Union, UnionType):
+        return _plain_number(value, next(choice for choice in inner if _fits(value, choice)))
+    if isinstance(value, tuple):
         items = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        return tuple(map(_as_float, value, items))
-    real = hint is float or (float in inner and int not in inner)
-    return float(value) if real and isinstance(value, Integral) and not isinstance(value, bool) else value
+        return tuple(map(_plain_number, value, items))
+    return hint(value) if hint in (int, float) else value
 
 
 def _in_words(hint: Any) -> str:
     """An annotation as a person would say it."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return " ".join([_in_words(inner[0]), *(str(part) for part in inner[1:] if isinstance(part, Range))])
     if origin is Literal:
         return "one of " + ", ".join(repr(choice) for choice in inner)
     if origin in (Union, UnionType):
@@ -73,36 +206,12 @@ def _in_words(hint: Any) -> str:
     if origin is Callable:
         return "a function"
     if origin is tuple:
-        numbers = "whole numbers" if inner[0] is int else "numbers"
+        of_range = get_args(inner[0])[1:] if get_origin(inner[0]) is Annotated else ()
+        whole = (get_args(inner[0]) or inner)[0] is int
+        numbers = " ".join(["whole numbers" if whole else "numbers", *map(str, of_range)])
         return f"a tuple of {numbers}" if inner[-1] is Ellipsis else f"a tuple of {len(inner)} {numbers}"
-    return {int: "a whole number", float: "a number", str: "a name", bool: "True or False", NoneType: "None"}[hint]
-
-
-def to_json(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values. A function is written down by its name: it cannot be read back."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
-
-
-def from_json(config: type, values: Mapping[str, Any], **functions) -> Any:
-    """A config from :func:`to_json`'s values. Settings that were functions must be given again.
-
-    Raises:
-        ValueError: a setting that was a function and is not among ``functions``.
-    """
-    values = dict(values)
-    for name, value in values.items():
-        if isinstance(value, Mapping) and "function" in value and name not in functions:
-            raise ValueError(
-                f"{name!r} was your function {value['function']!r}, and functions are not saved: give it again, "
-                f"as load_run(path, {name}=your_function)."
-            )
-    return distribute(values | functions, config)[0]
-
-
-def with_defaults(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """:func:`to_json`'s values, with the defaults of settings that did not exist yet when they were written."""
-    known = {f.name: _plain(f.default) for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
-    return known | dict(values)
+    words = {int: "a whole number", float: "a number", str: "a name", bool: "True or False", NoneType: "None"}
+    return words.get(hint, f"a {getattr(hint, '__name__', hint)}")
 
 
 def _plain(value: Any) -> Any:

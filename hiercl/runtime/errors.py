@@ -10,7 +10,17 @@ from hiercl.runtime.types import Float
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """An error for a name that is not known, with the ones that are and the closest of them."""
+    """Makes the error for an unknown name. It lists the known names and proposes the closest one.
+
+    Args:
+        what: what the name is of, such as "method".
+        name: the unknown name.
+        known: the known names.
+
+    Example:
+        >>> unknown("method", "hcsk", ["hcsc", "moco"])
+        ValueError("Unknown method 'hcsk'. Did you mean 'hcsc'? Known: hcsc, moco.")
+    """
     known = sorted(known)
     close = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -18,11 +28,21 @@ def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
 
 
 def check_finite(points: Float[Tensor, "points dim"]) -> None:
-    """Raises ValueError naming the first row with a NaN or an infinity."""
+    """Checks that embeddings are finite.
+
+    Args:
+        points: embeddings, one a row.
+
+    Raises:
+        ValueError: a NaN or an infinity; the message names the first row.
+
+    Example:
+        >>> check_finite(torch.zeros(3, 2))
+    """
     bad = ~torch.isfinite(points).all(dim=1)
     if bad.any():
         first = int(bad.nonzero()[0])
         raise ValueError(
-            f"{int(bad.sum())} of {len(points)} embeddings are not finite (the first is row {first}): the encoder has "
-            "diverged; lower the learning rate or look at the loss of the epochs before."
+            f"{int(bad.sum())} of {len(points)} embeddings are not finite (the first is row {first}). The encoder has "
+            "diverged: lower the learning rate, or look at the loss of the epochs before."
         )

@@ -1,4 +1,4 @@
-"""Several processes, one training: who has which rows of a batch, and how tensors come together."""
+"""Several processes that train one model: which rows of a batch each has, and how they exchange tensors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class Processes:
     """The processes that share a training (``accelerate launch`` starts them), seen from one of them.
 
-    A batch is drawn whole by everyone, and process r of R works on its r-th part. Random numbers, keys and prototypes
-    are those of the whole batch, so that R processes do what one would do.
+    Every process draws the whole batch, and process r of R works on its r-th part. Random numbers, keys and prototypes
+    belong to the whole batch, so that R processes do what one process would do.
 
     Attributes:
-        rank: which one this is, from 0.
-        count: how many there are.
+        rank: number of this process, from 0.
+        count: number of processes.
+
+    Example:
+        >>> Processes(rank=1, count=2).own(torch.arange(6)).tolist()
+        [3, 4, 5]
     """
 
     rank: int = 0
@@ -29,18 +33,22 @@ class Processes:
 
     @classmethod
     def here(cls) -> Processes:
-        """As torch.distributed knows them; one where it was not started."""
+        """Returns the processes that torch.distributed knows; a single one where it was not started."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
         return cls()
 
     @property
     def first(self) -> bool:
-        """Whether this one writes files and shows progress."""
+        """Whether this process is the one that writes files and shows progress."""
         return self.rank == 0
 
     def own(self, rows: Tensor) -> Tensor:
-        """This process's rows of a whole batch. Raises ValueError if the rows cannot be shared out evenly."""
+        """Returns this process's rows of a whole batch.
+
+        Raises:
+            ValueError: the processes cannot share the rows evenly.
+        """
         if len(rows) % self.count:
             raise ValueError(
                 f"a batch of {len(rows)} cannot be shared evenly by {self.count} processes: "
@@ -50,7 +58,7 @@ class Processes:
         return rows[self.rank * size : (self.rank + 1) * size]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes, in the order of the whole batch, with gradient where the rows have one.
+        """Returns the rows of all processes, in the order of the whole batch, with gradient where the rows have one.
 
         Every process backpropagates through all gathered rows, and each row's owner gets the sum. Together with the
         mean over processes that DistributedDataParallel takes, this is the gradient of the mean loss.
@@ -58,7 +66,7 @@ class Processes:
         return rows if self.count == 1 else Gather.apply(rows, self)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over processes."""
+        """Returns the mean over processes."""
         if self.count == 1:
             return value
         from accelerate.utils import reduce
@@ -66,7 +74,7 @@ class Processes:
         return reduce(value, "mean")
 
     def merge(self, parts: dict[Any, Any]) -> dict[Any, Any]:
-        """One dict of what every process has found."""
+        """Returns the dicts of all processes as one."""
         if self.count == 1:
             return parts
         from accelerate.utils import gather_object
@@ -74,7 +82,7 @@ class Processes:
         return {key: value for found in gather_object([parts]) for key, value in found.items()}
 
     def average_statistics(self, model: nn.Module) -> None:
-        """Every process normalises its own part of a batch: the running statistics become their mean."""
+        """Averages the running statistics of batch norm: every process has normalised its own part of each batch."""
         if self.count > 1:
             for module in model.modules():
                 if isinstance(module, _BatchNorm) and module.running_mean is not None:
@@ -82,9 +90,9 @@ class Processes:
                     module.running_var.copy_(self.mean(module.running_var))
 
     def follow_first(self, model: nn.Module) -> None:
-        """All take over what the first process has beside its parameters: queue, prototypes, neighbours, masks.
+        """Gives all processes the first one's queue, prototypes, neighbours and masks.
 
-        All of them compute these from the same numbers, but on a GPU not always to the last bit.
+        All of them compute these from the same numbers, but on a GPU the last bits can differ.
         """
         if self.count > 1:
             from accelerate.utils import broadcast_object_list
@@ -96,12 +104,12 @@ class Processes:
             model.load_state_dict(sent[0], strict=False)
 
     def share(self, parts: Iterable[Any]) -> list[tuple[int, Any]]:
-        """Every R-th part, with its number."""
+        """Returns every R-th part, with its number."""
         return [(number, part) for number, part in enumerate(parts) if number % self.count == self.rank]
 
 
 class Gather(torch.autograd.Function):
-    """All rows; of the gradients that come back from all processes, each gets the sum for its own rows."""
+    """Gathers all rows. Backward, each process gets the sum of all processes' gradients for its own rows."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, processes: Processes) -> Tensor:
@@ -119,7 +127,7 @@ class Gather(torch.autograd.Function):
 
 
 def to_cpu(value: Any) -> Any:
-    """The same dicts, lists and tuples with their tensors on the CPU."""
+    """Returns the same dicts, lists and tuples with their tensors on the CPU."""
     if isinstance(value, Tensor):
         return value.cpu()
     if isinstance(value, dict):

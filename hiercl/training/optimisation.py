@@ -4,92 +4,76 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
+from hiercl.encoders import MODALITIES
 from hiercl.methods import Method
-
-SMALLEST = {"images": "convnet", "points": "pointnet_vanilla"}
+from hiercl.runtime.config import Above, AtLeast, Between, Config
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Config):
     """Settings of a training."""
 
     encoder: str = "auto"
-    """Of pictures: convnet (auto), resnet18, resnet50; of points: pointnet_vanilla (auto), pointnet, dgcnn."""
-    epochs: int = 20
+    """Name of the encoder. Pictures: convnet (auto), resnet18, resnet50; points: pointnet_vanilla (auto), pointnet,
+    dgcnn."""
+    epochs: Annotated[int, AtLeast(0)] = 20
     """Passes over the training set; 0 gives the untrained model."""
     norm: Literal["batch", "split", "group"] = "batch"
-    """Of the encoder: batch norm; in 8 parts of a process's batch (for methods with keys, which change places: MoCo's
-    CIFAR demo); or group norm."""
-    batch: int = 256
-    """Anchors a step, in all processes together; the data set's size where that is smaller."""
+    """What normalises the encoder's maps: batch norm; split, batch norm in 8 parts of a process's batch with shuffled
+    keys, as in MoCo's CIFAR demo; or group norm."""
+    batch: Annotated[int, AtLeast(2)] = 256
+    """Anchors in a step, over all processes; a smaller data set is one batch."""
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or SGD with momentum 0.9."""
-    lr: float | None = None
-    """Highest learning rate; by default 1e-3 (AdamW), or 0.03 for a batch of 256 (SGD, as MoCo v2)."""
-    weight_decay: float | None = None
-    """By default 0.05 (AdamW) or 5e-4 (SGD)."""
-    lr_warm_up: float = 0.05
-    """Share of training in which the learning rate rises to its highest value; it then falls along a cosine to 0."""
+    """AdamW, or SGD with momentum 0.9. The spelling optimizer= is accepted too."""
+    lr: Annotated[float, Above(0)] | None = None
+    """Highest learning rate; by default 1e-3 for AdamW, and 0.03 × batch / 256 for SGD, as in MoCo v2."""
+    weight_decay: Annotated[float, AtLeast(0)] | None = None
+    """Weight decay; by default 0.05 for AdamW and 5e-4 for SGD."""
+    lr_warm_up: Annotated[float, Between(0, 1, high_allowed=False)] = 0.05
+    """Share of training in which the learning rate rises to its highest value. It then falls along a cosine to 0."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Of the encoder; auto: bf16 where the hardware has it natively. Losses are float32 always."""
+    """Precision of the encoder; auto uses bf16 where the hardware has it. Losses are always float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA if there is one."""
+    """Where to train; auto uses CUDA if there is a GPU."""
     compile: bool = False
-    """Compile the encoder: worth its minutes for long trainings on CUDA only."""
-    monitor_every: int = 5
-    """Epochs between two looks at the kNN accuracy on a sample of the training set; 0: never."""
-    workers: int | None = None
+    """Compile the encoder. It takes minutes and pays off only in long trainings on CUDA."""
+    monitor_every: Annotated[int, AtLeast(0)] = 5
+    """Epochs between two measurements of the kNN accuracy on a sample of the training set; 0: never."""
+    workers: Annotated[int, AtLeast(0)] | None = None
     """Processes that decode pictures that are not in an array store; by default one less than there are cores."""
-    seed: int = 0
-    """Of everything that is drawn."""
-
-    def __post_init__(self):
-        if self.epochs < 0 or self.batch < 2 or self.monitor_every < 0:
-            raise ValueError(
-                f"epochs={self.epochs}, batch={self.batch}, monitor_every={self.monitor_every}: epochs and "
-                "monitor_every must be at least 0, a batch at least 2."
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed={self.seed}: it must be 0 or more.")
-        if not 0 <= self.lr_warm_up < 1:
-            raise ValueError(f"lr_warm_up={self.lr_warm_up}: it is a share of training, from 0 to below 1.")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"workers={self.workers}: it must be 0 or more.")
-        for name, allowed in {
-            "norm": ("batch", "split", "group"),
-            "optimiser": ("adamw", "sgd"),
-            "precision": ("auto", "float32", "bf16"),
-            "device": ("auto", "cpu", "cuda"),
-        }.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: it is one of {', '.join(allowed)}.")
-        if self.lr is not None and not self.lr > 0:
-            raise ValueError(f"lr={self.lr}: it must be above 0.")
+    seed: Annotated[int, AtLeast(0)] = 0
+    """Seed of all random numbers."""
 
 
-def settled(config: FitConfig, kind: str, items: int) -> FitConfig:
-    """The same, with the encoder that "auto" stands for, the smallest one of "images" or of "points", and with the
-    rates of the optimiser: a default and the same value given by hand are one configuration.
+def resolve_defaults(config: FitConfig, modality: str, items: int) -> FitConfig:
+    """Fills in what the defaults stand for: the encoder of "auto", the learning rate and the weight decay.
+
+    So a default and the same value given by hand are one configuration.
+
+    Args:
+        config: the settings as they were given.
+        modality: the kind of items, "images" or "points".
+        items: number of training items.
 
     Example:
-        >>> settled(FitConfig(optimiser="sgd"), "images", items=128).lr
+        >>> resolve_defaults(FitConfig(optimiser="sgd"), "images", items=128).lr
         0.015
     """
     rate, decay = {"adamw": (1e-3, 0.05), "sgd": (0.03 * min(config.batch, items) / 256, 5e-4)}[config.optimiser]
     return replace(
         config,
-        encoder=SMALLEST[kind] if config.encoder == "auto" else config.encoder,
+        encoder=MODALITIES[modality].default_encoder if config.encoder == "auto" else config.encoder,
         lr=rate if config.lr is None else config.lr,
         weight_decay=decay if config.weight_decay is None else config.weight_decay,
     )
 
 
 def make_optimiser(model: Method, config: FitConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over everything that learns."""
+    """Makes AdamW or SGD over everything that learns."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if config.optimiser == "adamw":
         return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay)
@@ -97,7 +81,10 @@ def make_optimiser(model: Method, config: FitConfig) -> torch.optim.Optimizer:
 
 
 def learning_rate(step: int, total: int, config: FitConfig) -> float:
-    """Linear warm-up, then a cosine to 0: a function of the step alone, so that nothing has to be saved of it."""
+    """Returns the learning rate of a step: it rises linearly, then falls along a cosine to 0.
+
+    It depends on the number of the step alone, so a checkpoint saves nothing of it.
+    """
     rising = round(config.lr_warm_up * total)
     if step < rising:
         return config.lr * (step + 1) / rising

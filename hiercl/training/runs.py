@@ -13,18 +13,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hiercl import methods
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset, look_up
-from hiercl.encoders import Encoder, make_encoder
-from hiercl.hierarchy import Hierarchy
-from hiercl.methods import Batch, Method, Setting, Step, Supervision
+from hiercl.encoders import Encoder, modality_of
+from hiercl.methods import Batch, Method, Step
 from hiercl.pairs import shares, tally
-from hiercl.runtime.config import distribute, from_json, to_json
+from hiercl.runtime.config import distribute
 from hiercl.runtime.seeds import Draws, generator
 from hiercl.training.checkpoint import CHECKPOINT, Checkpoint, write_atomically
-from hiercl.training.optimisation import FitConfig
-from hiercl.views import Views, views_of
+from hiercl.training.recipe import Recipe
+from hiercl.views import Views
 
 CONFIG = "config.json"
 
@@ -35,15 +33,15 @@ class Run:
 
     Attributes:
         method: the whole model: encoder, heads, momentum encoder, queue, prototypes.
-        config: all settings, as plain JSON values.
-        history: one row an epoch: loss, terms, keep rates, seconds, images per second, kNN monitor.
+        recipe: what was trained: method, settings, data.
+        history: one row an epoch: loss, terms, keep rates, seconds, items per second, kNN accuracies.
         environment: versions, device, threads, git commit.
         path: its folder, or None when it is in memory only.
         interrupted: whether training was stopped before its last epoch.
     """
 
     method: Method
-    config: dict[str, Any]
+    recipe: Recipe
     history: pd.DataFrame
     environment: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
@@ -52,11 +50,16 @@ class Run:
     @property
     def name(self) -> str:
         """Name of the method."""
-        return self.config["method"]
+        return self.recipe.method.name
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All settings as plain JSON values, as ``config.json`` has them."""
+        return self.recipe.to_json()
 
     @property
     def encoder(self) -> Encoder:
-        """The trained encoder: items to features."""
+        """The trained encoder, from items to features."""
         return self.method.encoder
 
     @property
@@ -71,24 +74,28 @@ class Run:
 
     @torch.no_grad()
     def step(self, dataset: HierarchicalDataset, items: Any = None, batch: int = 256, seed: int = 0) -> Step:
-        """One step of the method on its training set, nothing learned and nothing changed: which pairs, which loss.
+        """Makes one step of the method on its training set and changes nothing: which pairs, which loss.
 
         Args:
             dataset: the training set of this run.
             items: indices of the anchors; by default ``batch`` random ones.
             batch: how many random anchors.
-            seed: of the anchors, the views and the draws.
+            seed: seed of the anchors, the views and the selection.
 
         Raises:
-            ValueError: the data set has another number of items than the one that the run was trained on.
+            ValueError: the data set is not the one that the run was trained on.
+
+        Example:
+            >>> step = run.step(train, batch=8)
+            >>> [term.name for term in step.terms][:1]
+            ['instance level 0']
         """
-        expected = self.config["setting"]["items"]
-        if len(dataset) != expected:
+        if len(dataset) != self.recipe.info.items:
             raise ValueError(
-                f"This run was trained on {expected} items and the data set has {len(dataset)}: pass the training set, "
-                "whose items the queue and the prototypes refer to."
+                f"This run was trained on {self.recipe.info.items} items and the data set has {len(dataset)}: pass the "
+                "training set, whose items the queue and the prototypes refer to."
             )
-        if dataset.fingerprint() != self.config["data"]["fingerprint"]:
+        if dataset.fingerprint() != self.recipe.data["fingerprint"]:
             raise ValueError(
                 "This run was trained on other items than these: pass the very training set (same subset, same seed), "
                 "whose items the queue and the prototypes refer to."
@@ -98,7 +105,7 @@ class Run:
         index = torch.as_tensor(index, dtype=torch.long)
         view_draws, selection_draws = (Draws(generator(self.device, seed, 0, stream)) for stream in ("views", "draws"))
         items = self.method.items(index, generator("cpu", seed, 0, "items"))
-        views = views_of(self.encoder.kind, self.config["views"])
+        views = modality_of(self.encoder).views(self.recipe.views)
         was_training = self.method.training
         self.method.eval()
         try:
@@ -108,10 +115,20 @@ class Run:
             self.method.train(was_training)
 
     def audit(self, dataset: HierarchicalDataset, batches: int = 8, batch: int = 256, seed: int = 0) -> pd.DataFrame:
-        """How right this run's pairs are now, by the true labels: :func:`hiercl.audit` summed over batches.
+        """Judges this run's pairs by the true labels: :func:`hiercl.audit`, summed over batches.
+
+        Args:
+            dataset: the training set of this run.
+            batches: how many steps are looked at.
+            batch: anchors in each.
+            seed: seed of the first step; each later step has the next one.
 
         Returns:
-            One row for each term and level of the true hierarchy, with the columns of :func:`~hiercl.pairs.audit`.
+            One row for each term and level of the true hierarchy, with the columns of :func:`hiercl.audit`.
+
+        Example:
+            >>> run.audit(train, batches=1, batch=16).columns[0]
+            'term'
         """
         totals: dict[str, pd.DataFrame] = {}
         for number in range(batches):
@@ -126,39 +143,47 @@ class Run:
         return pd.concat(tables, names=["term"]).reset_index(level="term").reset_index(drop=True)
 
     def changed(self, **settings: Any) -> Run:
-        """The same weights, queue and prototypes under other settings of the method: what would a step do then?
+        """Returns the same weights, queue and prototypes under other settings of the method. Nothing is trained.
 
-        Nothing is trained: ``run.changed(temperature=0.5).step(train)`` shows the pairs and the loss at another
-        temperature. What was fitted during the training (concentrations, masks) stays as it is.
+        ``run.changed(temperature=0.5).step(train)`` shows the pairs and the loss at another temperature. What was
+        fitted during the training (concentrations, masks) stays as it is.
 
         Args:
-            settings: of the method; functions as well (``select=my_rule``).
+            settings: settings of the method; they may be functions (``select=my_rule``).
 
         Raises:
-            ValueError: a setting that is not known or does not fit, or one that the weights depend on.
+            ValueError: an unknown setting, a value that does not fit, or a setting that the weights depend on.
 
         Example:
-            >>> run.changed(select="none").audit(train)
+            >>> table = run.changed(select="none").audit(train, batches=1)
         """
-        old = self.method.config
+        old = self.recipe.settings
         unchanged = {field.name: getattr(old, field.name) for field in fields(old)}
-        new = distribute(unchanged | settings, type(old))[0]
+        recipe = replace(self.recipe, settings=distribute(unchanged | settings, type(old))[0])
         try:
-            method = type(self.method)(copy.deepcopy(self.encoder), new, self.method.setting).to(self.device)
+            method = recipe.method(copy.deepcopy(self.encoder), recipe.settings, self.method.info).to(self.device)
             method.load_state_dict(self.method.state_dict())
         except RuntimeError as error:
             names = ", ".join(settings)
             raise ValueError(
                 f"{names}: the weights of this run do not fit such a model; train one with these settings."
             ) from error
-        config = self.config | {"method_settings": to_json(new)}
-        return Run(method.train(self.method.training), config, self.history, self.environment, None, self.interrupted)
+        method.train(self.method.training)
+        return Run(method, recipe, self.history, self.environment, None, self.interrupted)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the run to a folder, so that :func:`load_run` gives it back (training cannot be resumed from it).
+        """Writes the run to a folder, so that :func:`load_run` gives it back. Training cannot go on from there.
+
+        Args:
+            path: the folder; it is made if it does not exist.
 
         Raises:
             FileExistsError: the folder already holds a run.
+
+        Example:
+            >>> folder = run.save("saved")
+            >>> hiercl.load_run("saved").name
+            'hcsc'
         """
         path = Path(path)
         if (path / CHECKPOINT).exists():
@@ -171,16 +196,14 @@ class Run:
         return path
 
     def __repr__(self) -> str:
-        done, wanted = len(self.history), self.config["fit"]["epochs"]
+        done, wanted = len(self.history), self.recipe.fit.epochs
         state = f"{done} epochs" if done == wanted else f"{done} of {wanted} epochs"
         where = f", {self.path}" if self.path else ""
-        return (
-            f"Run({self.name}, {self.config['fit']['encoder']}, {state}, seed {self.config['setting']['seed']}{where})"
-        )
+        return f"Run({self.name}, {self.recipe.fit.encoder}, {state}, seed {self.recipe.fit.seed}{where})"
 
 
 def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: Any) -> Run:
-    """A run from its folder.
+    """Reads a run from its folder.
 
     Args:
         path: the folder that ``fit(..., out=path)`` or ``run.save(path)`` wrote.
@@ -190,43 +213,34 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
     Raises:
         FileNotFoundError: there is no run at the path.
         ValueError: it was written by a newer version, or a setting that was a function is missing.
+
+    Example:
+        >>> folder = run.save("runs/mine")
+        >>> same = hiercl.load_run("runs/mine")
     """
     path = Path(path)
     if not (path / CONFIG).exists() or not (path / CHECKPOINT).exists():
         raise FileNotFoundError(f"No run at {path}: its folder holds {CONFIG} and {CHECKPOINT}.")
-    config = json.loads((path / CONFIG).read_text())
-    method = build(config, functions).to(device)
+    recipe = Recipe.from_json(json.loads((path / CONFIG).read_text()), **functions)
+    method = recipe.make_method().to(device)
     state = Checkpoint(path).read(device)
     method.load_state_dict(state["model"])
     history = pd.DataFrame(state["history"])
-    interrupted = len(history) < config["fit"]["epochs"]
-    return Run(method.eval(), config, history, state["environment"], path, interrupted)
-
-
-def build(config: dict[str, Any], functions: dict[str, Any] | None = None, labels: np.ndarray | None = None) -> Method:
-    """An untrained method from a run's config. Its weights are drawn from torch's global generator.
-
-    Args:
-        config: of the run.
-        functions: settings that are functions, and a method that is a class of the user's own.
-        labels: leaf labels of the training set, for a method that learns from them; without (a run that is loaded) its
-            state has to bring them.
-    """
-    functions = dict(functions or {})
-    kind = methods.get(functions.pop("method", config["method"]))
-    fit = from_json(FitConfig, config["fit"])
-    settings = from_json(kind.Config, config["method_settings"], **functions)
-    setting = Setting(**config["setting"])
-    if config.get("hierarchy") is not None:
-        leaves = torch.zeros(setting.items, dtype=torch.long) if labels is None else torch.as_tensor(labels).long()
-        setting = replace(setting, supervision=Supervision(Hierarchy.from_json(config["hierarchy"]), leaves))
-    encoder = make_encoder(fit.encoder, norm=fit.norm, **config["input"])
-    return kind(encoder, settings, setting)
+    return Run(method.eval(), recipe, history, state["environment"], path, len(history) < recipe.fit.epochs)
 
 
 def make_views(method: Method, views: Views, items: Tensor, draws: Draws) -> tuple[Tensor, ...]:
-    """The views of the method's plan, of a step's items: pictures ``[B, m, height, width, channels]``, or points
-    ``[B, m, p, 3]``."""
+    """Draws the views of the method's plan from a step's items.
+
+    Args:
+        method: the method.
+        views: draws one view of each item.
+        items: pictures ``[B, m, height, width, channels]`` or points ``[B, m, p, 3]``.
+        draws: random numbers.
+
+    Returns:
+        One tensor for each view of the plan.
+    """
     return tuple(
         views(items[:, view.item], draws, max(1, round(views.size * view.shrink)), view.scale) for view in method.plan
     )

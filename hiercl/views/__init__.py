@@ -1,36 +1,20 @@
-"""Random views, a whole batch at a time on its own device: of pictures, and of point clouds."""
+"""Random views, drawn for a whole batch at a time on its own device: of pictures and of point clouds. Mixtures."""
 
-from collections.abc import Mapping
-from typing import Any
+from hiercl.views.images import ImageViews, ViewConfig, plain_image_views
+from hiercl.views.mixing import box_mix, numbers_needed, plane_mix
+from hiercl.views.points import PointViewConfig, PointViews, plain_point_views
 
-from hiercl.runtime.config import from_json
-from hiercl.views.images import ImageViews, ViewConfig
-from hiercl.views.mixing import mixed, numbers_needed
-from hiercl.views.points import PointViewConfig, PointViews
+Views = ImageViews | PointViews
 
 __all__ = [
-    "VIEW_CONFIGS",
     "ImageViews",
     "PointViewConfig",
     "PointViews",
     "ViewConfig",
     "Views",
-    "mixed",
+    "box_mix",
     "numbers_needed",
-    "views_of",
+    "plain_image_views",
+    "plain_point_views",
+    "plane_mix",
 ]
-
-Views = ImageViews | PointViews
-VIEW_CONFIGS = {"images": ViewConfig, "points": PointViewConfig}
-"""The settings of views, by the kind of the items."""
-
-
-def views_of(kind: str, settings: Mapping[str, Any]) -> Views:
-    """Views of "images" or of "points" with these settings, as JSON keeps them.
-
-    Example:
-        >>> views_of("images", {"crop": 32}).size
-        32
-    """
-    config = from_json(VIEW_CONFIGS[kind], settings)
-    return ImageViews(config) if kind == "images" else PointViews(config)

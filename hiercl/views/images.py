@@ -2,15 +2,17 @@
 
 The recipe is that of MoCo v2 (crop-resize, flip, colour jitter, grayscale, optionally blur) with the sizes of its
 32-pixel demo. Each operation is a plain function of explicit per-item parameters; `ImageViews` draws them all from one
-generator. Nothing here waits for the device: no parameter is ever copied to the host.
+generator. Operations draw no numbers themselves.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from hiercl.runtime.config import AtLeast, Config, Share
 from hiercl.runtime.seeds import Draws
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
@@ -27,6 +29,7 @@ __all__ = [
     "draw_mask",
     "draw_uniform",
     "gaussian_blur",
+    "plain_image_views",
     "to_grayscale",
 ]
 
@@ -34,49 +37,66 @@ LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, to the digits that torchvision uses
 
 
 @dataclass(frozen=True)
-class ViewConfig:
-    """How random views are drawn. The defaults suit 32-pixel pictures.
+class ViewConfig(Config):
+    """Settings of random views of pictures. The defaults suit pictures of 32 pixels a side.
 
-    Raises: ValueError for a setting outside its allowed range.
+    Raises:
+        ValueError: a setting outside its range.
 
-    Example: ``ViewConfig(crop=32, blur=0.5)``
+    Example:
+        >>> ViewConfig(crop=32, blur=0.5).crop
+        32
     """
 
-    crop: int = 24
-    """Side of the training crop in pixels. At 32-pixel data, 24 trains twice as fast; test at the full 32."""
+    crop: Annotated[int, AtLeast(1)] = 24
+    """Side of the training crop in pixels. With pictures of 32 pixels, 24 trains twice as fast; test at the full 32."""
     crop_scale: tuple[float, float] = (0.2, 1.0)
-    """Smallest and largest share of the picture's area that a crop covers."""
+    """Smallest and largest share of the picture's area that a crop covers, above 0 and at most 1."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Narrowest and widest crop, as width / height."""
-    flip: float = 0.5
+    """Smallest and largest ratio of a crop's width to its height, above 0."""
+    flip: Share = 0.5
     """Probability of a left-right flip."""
     jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
-    """Largest change of brightness, contrast, saturation (factors 1 ± j, not below 0) and hue (shift ± j, turns)."""
-    jitter_probability: float = 0.8
+    """Largest change of brightness, contrast and saturation (a factor of 1 ± j, not below 0) and of hue (± j turns, at
+    most 0.5)."""
+    jitter_probability: Share = 0.8
     """Probability of the colour jitter."""
-    grayscale: float = 0.2
-    """Probability of losing all colour."""
-    blur: float = 0.0
-    """Probability of a Gaussian blur: 0 at 32 pixels (MoCo's CIFAR demo), 0.5 at 224 (MoCo v2)."""
+    grayscale: Share = 0.2
+    """Probability that a view loses all colour."""
+    blur: Share = 0.0
+    """Probability of a Gaussian blur. MoCo's CIFAR demo has 0 at 32 pixels, MoCo v2 has 0.5 at 224."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    """Smallest and largest standard deviation of the blur, in pixels."""
+    """Smallest and largest standard deviation of the blur, in pixels, above 0."""
 
     def __post_init__(self):
-        if self.crop < 1:
-            raise ValueError(f"crop must be at least 1 pixel, got {self.crop}")
+        super().__post_init__()
         _check_scale(self.crop_scale)
         for name in ("crop_ratio", "blur_sigma"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be (low, high) with 0 < low <= high, got {(low, high)}")
-        for name in ("flip", "jitter_probability", "grayscale", "blur"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a probability and must be in [0, 1], got {getattr(self, name)}")
-        if len(self.jitter) != 4 or min(self.jitter) < 0 or self.jitter[3] > 0.5:
+        if min(self.jitter) < 0 or self.jitter[3] > 0.5:
             raise ValueError(
                 "jitter must be (brightness, contrast, saturation, hue), none negative and hue at most 0.5, "
                 f"got {self.jitter}"
             )
+
+
+def plain_image_views(size: int, crop: int | None, crop_scale: tuple[float, float], flip: float) -> ViewConfig:
+    """Returns settings of views without colour changes, as a fine-tuning uses them.
+
+    Args:
+        size: shorter side of the pictures, in pixels.
+        crop: side of the crop in pixels; None for three quarters of ``size``.
+        crop_scale: smallest and largest share of the picture's area.
+        flip: probability of a left-right flip.
+
+    Example:
+        >>> plain_image_views(32, None, (0.5, 1.0), 0.5).crop
+        24
+    """
+    crop = max(1, round(0.75 * size)) if crop is None else crop
+    return ViewConfig(crop=crop, crop_scale=crop_scale, flip=flip, jitter_probability=0.0, grayscale=0.0, blur=0.0)
 
 
 def _check_scale(scale):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hiercl.runtime.types import Float, Int
 
-__all__ = ["cut_box", "cutmix", "mixed", "numbers_needed", "plane_mix"]
+__all__ = ["box_mix", "cut_box", "cutmix", "numbers_needed", "plane_mix"]
 
 
 def numbers_needed(alpha: int) -> int:
@@ -15,26 +15,31 @@ def numbers_needed(alpha: int) -> int:
     return 2 * alpha + 1
 
 
-def mixed(
-    kind: str,
+def box_mix(
     first: Float[Tensor, "batch channels height width"],
     second: Float[Tensor, "batch channels height width"],
     uniforms: Float[Tensor, " numbers"],
     alpha: int = 2,
 ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, ""]]:
-    """A mixture of the first items with the second ones, and the share λ that is of the first; one λ for a batch.
+    """Mixes pictures: pastes one random box of the second pictures into the first ones (:func:`cutmix`).
 
     Args:
-        kind: of the items: "images" (:func:`cutmix` of :func:`cut_box`) or "points" (:func:`plane_mix`).
-        first, second: the items as an encoder takes them.
+        first: pictures ``[batch, channels, height, width]``.
+        second: as many pictures of the same size.
         uniforms: :func:`numbers_needed` numbers in [0, 1), float32.
-        alpha: a whole number, at least 1: λ ~ Beta(α, α), before it is rounded to whole pixels or points.
+        alpha: a whole number, at least 1: λ ~ Beta(α, α), before it is rounded to whole pixels.
+
+    Returns:
+        The mixtures, and the share λ of the first pictures, one for the batch.
 
     Raises:
-        ValueError: alpha < 1, or another number of uniform numbers.
+        ValueError: alpha below 1, or another number of uniform numbers.
+
+    Example:
+        >>> pictures, share = box_mix(torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), torch.rand(numbers_needed(2)))
+        >>> bool(torch.isclose(share, 1 - pictures.mean()))
+        True
     """
-    if kind == "points":
-        return plane_mix(first, second, uniforms, alpha)
     box, kept = cut_box(uniforms, *first.shape[2:], alpha)
     return cutmix(first, second, box), kept
 

@@ -8,59 +8,66 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from hiercl.runtime.config import AtLeast, Between, Config
 from hiercl.runtime.seeds import Draws
 from hiercl.runtime.types import Float, Int
 
-__all__ = ["PointViewConfig", "PointViews", "draw_points", "rotation_matrices"]
+__all__ = ["PointViewConfig", "PointViews", "draw_points", "plain_point_views", "rotation_matrices"]
 
 
 @dataclass(frozen=True)
-class PointViewConfig:
-    """How random views of clouds in the unit sphere are drawn.
+class PointViewConfig(Config):
+    """Settings of random views of clouds in the unit sphere.
 
     Raises:
-        ValueError: a setting outside its allowed range.
+        ValueError: a setting outside its range.
 
     Example:
         >>> PointViewConfig(points=1024, rotation="any").points
         1024
     """
 
-    points: int = 512
-    """Points of a training view, drawn anew for each; a cloud with fewer has some twice. Test with all of them (with
-    DGCNN, whose graph depends on how dense a cloud is: as many as in training)."""
+    points: Annotated[int, AtLeast(1)] = 512
+    """Points of a training view, drawn anew for each view. A cloud with fewer points has some of them twice. Test with
+    all points; with DGCNN, whose graph depends on how dense a cloud is, test with as many as in training."""
     rotation: Literal["up", "any", "none"] = "up"
-    """About which axis a cloud is turned, by an angle that is uniform over the whole circle: up (z), any (uniform over
-    all rotations), none."""
-    tilt: float = 0.0
-    """Largest angle, in degrees, by which it is tilted as well, about a horizontal axis of any direction."""
+    """Axis of a random rotation by any angle: up (the z axis), any (a uniformly random rotation), or none."""
+    tilt: Annotated[float, Between(0, 180)] = 0.0
+    """Largest angle, in degrees, by which a cloud is also tilted about a random horizontal axis."""
     stretch: tuple[float, float] = (0.8, 1.25)
-    """Smallest and largest factor of its size."""
-    shift: float = 0.1
+    """Smallest and largest factor of a cloud's size, above 0."""
+    shift: Annotated[float, AtLeast(0)] = 0.1
     """Largest shift along every axis."""
-    noise: float = 0.01
-    """Standard deviation of the noise of every coordinate, cut at five times that."""
-    drop: float = 0.0
-    """Largest share of a view's points that are dropped, each replaced by a copy of one point that is kept."""
+    noise: Annotated[float, AtLeast(0)] = 0.01
+    """Standard deviation of the noise of every coordinate. The noise is cut at five standard deviations."""
+    drop: Annotated[float, Between(0, 1, high_allowed=False)] = 0.0
+    """Largest share of a view's points that are dropped. A copy of one kept point replaces each dropped point."""
 
     def __post_init__(self):
-        if self.points < 1:
-            raise ValueError(f"points={self.points}: a view needs at least one point.")
-        if not 0 <= self.tilt <= 180:
-            raise ValueError(f"tilt={self.tilt}: it is an angle in degrees, 0 to 180.")
+        super().__post_init__()
         low, high = self.stretch
         if not 0 < low <= high < math.inf:
             raise ValueError(f"stretch={self.stretch}: it must be (low, high) with 0 < low <= high.")
-        for name in ("shift", "noise"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: it must be 0 or more.")
-        if not 0 <= self.drop < 1:
-            raise ValueError(f"drop={self.drop}: it is a share of the points, 0 or more and below 1.")
+
+
+def plain_point_views(size: int, points: int | None, rotation: Literal["up", "any", "none"]) -> PointViewConfig:
+    """Returns settings of views for a fine-tuning.
+
+    Args:
+        size: points of a whole cloud.
+        points: points of a view; None for half of ``size``.
+        rotation: as in :class:`PointViewConfig`.
+
+    Example:
+        >>> plain_point_views(1024, None, "up").points
+        512
+    """
+    return PointViewConfig(points=max(1, size // 2) if points is None else points, rotation=rotation)
 
 
 class PointViews:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hiercl.encoders import encoder_kind, encoder_names, make_encoder, stage_block
+from hiercl.encoders import encoder_modality, encoder_names, make_encoder, stage_block
 from hiercl.encoders import points as P
 
 NAMES = encoder_names("points")
@@ -48,7 +48,7 @@ def test_every_stage_has_its_width(name):
     maps = model.stages(clouds())
     assert [m.shape for m in maps] == [(4, width, 64, 1) for width in model.stage_widths]
     assert model(clouds()).shape == (4, model.width)
-    assert len(model.stage_widths) == 4 and encoder_kind(name) == model.kind == "points"
+    assert len(model.stage_widths) == 4 and encoder_modality(name).name == model.modality == "points"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hiercl.views.mixing
-from hiercl.views.mixing import cut_box, cutmix, mixed, numbers_needed, plane_mix
+from hiercl.views.mixing import box_mix, cut_box, cutmix, numbers_needed, plane_mix
 
 
 def draw(seed: int, alpha: int = 2) -> torch.Tensor:
@@ -118,10 +118,10 @@ def test_the_normals_go_everywhere():
 
 def test_mixtures_of_either_kind():
     numbers = draw(0)
-    pictures, lam = mixed("images", torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), numbers)
+    pictures, lam = box_mix(torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8), numbers)
     assert float(lam) == pytest.approx(1 - pictures.mean().item(), abs=1e-6)
-    clouds, lam = mixed("points", torch.zeros(2, 3, 50, 1), torch.ones(2, 3, 50, 1), numbers)
+    clouds, lam = plane_mix(torch.zeros(2, 3, 50, 1), torch.ones(2, 3, 50, 1), numbers)
     assert float(lam) == pytest.approx(1 - clouds.mean().item(), abs=1e-6)
-    for kind in ("images", "points"):
+    for mix in (box_mix, plane_mix):
         with pytest.raises(ValueError, match="alpha=2 needs 5"):
-            mixed(kind, cloud(0), cloud(1), torch.rand(4))
+            mix(cloud(0), cloud(1), torch.rand(4))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hiercl.runtime.seeds import Draws
-from hiercl.views import PointViewConfig, PointViews, views_of
+from hiercl.encoders import MODALITIES
+from hiercl.views import PointViewConfig, PointViews
 from hiercl.views.points import draw_points, rotation_matrices
 
 STILL = {"rotation": "none", "stretch": (1.0, 1.0), "shift": 0.0, "noise": 0.0}
@@ -166,6 +167,8 @@ def test_what_a_view_cannot_be():
 
 
 def test_views_of_saved_settings():
-    views = views_of("points", {"points": 7, "stretch": [0.9, 1.1]})
+    points = MODALITIES["points"]
+    views = points.views(points.view_config.from_json({"points": 7, "stretch": [0.9, 1.1]}))
     assert views.size == 7 and views.config.stretch == (0.9, 1.1)
-    assert views_of("images", {"crop": 16}).size == 16
+    images = MODALITIES["images"]
+    assert images.views(images.view_config.from_json({"crop": 16})).size == 16

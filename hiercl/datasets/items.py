@@ -1,0 +1,119 @@
+"""What one kind of item is: how its arrays look, how an encoder takes them. One record for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+MEASURED = 10_000  # pictures, at most, of which mean and standard deviation are measured
+SAMPLED = 1_000  # clouds, at most, whose size is looked at
+LEAST_REACH, MOST_REACH = 0.2, 2.0  # distance of the farthest point of a data set's clouds from the origin
+
+
+@dataclass(frozen=True)
+class ItemForm:
+    """The form of one kind of item.
+
+    Attributes:
+        name: "images" or "points"; data sets, encoders, files and messages use it.
+        noun: what titles call the items.
+        matches: whether an array ``[n, ...]`` holds such items.
+        to_map: unaugmented items as the map that an encoder takes, ``[n, channels, height, width]``.
+        is_map: whether a map ``[n, channels, height, width]`` can be one of such items.
+        map_form: what an encoder expects, for messages; ``{}`` stands for the number of channels.
+        at_once: how many items of this shape ``[n, ...]`` are embedded at once.
+        size: pixels of the shorter side, or points, of items of this shape.
+        mean_std: what an encoder subtracts from every channel and divides it by, from the items of a training set and
+            the name of the set.
+    """
+
+    name: str
+    noun: str
+    matches: Callable[[Any], bool]
+    to_map: Callable[[Tensor], Tensor]
+    is_map: Callable[[Tensor], bool]
+    map_form: str
+    at_once: Callable[[tuple[int, ...]], int]
+    size: Callable[[tuple[int, ...]], int]
+    mean_std: Callable[[Any, str], tuple[list[float], list[float]]]
+
+
+def channel_mean_std(items: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Measures mean and standard deviation of every channel, of pixels in [0, 1].
+
+    At most 10,000 pictures are read, spread evenly over the data set.
+
+    Args:
+        items: uint8 ``[n, height, width, channels]``.
+
+    Returns:
+        Mean and standard deviation, float64 ``[channels]`` each.
+
+    Example:
+        >>> mean, std = channel_mean_std(train.items)
+    """
+    count = min(len(items), MEASURED)
+    chosen = np.arange(count) * len(items) // count
+    total = np.zeros((2, items.shape[-1]))
+    for start in range(0, count, 256):
+        pixels = items[chosen[start : start + 256]].reshape(-1, items.shape[-1]) / 255.0
+        total += pixels.sum(axis=0), (pixels**2).sum(axis=0)
+    mean, square = total / (count * np.prod(items.shape[1:3]))
+    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+def _mean_std_of_images(items: Any, name: str) -> tuple[list[float], list[float]]:
+    mean, std = channel_mean_std(items)
+    return mean.tolist(), std.tolist()
+
+
+def _mean_std_of_points(items: Any, name: str) -> tuple[list[float], list[float]]:
+    """Coordinates stay as they are; clouds that are far from the unit sphere are an error."""
+    sample = items[:: max(1, len(items) // SAMPLED)]
+    reach = float(np.linalg.norm(sample, axis=2).max())
+    if not LEAST_REACH <= reach <= MOST_REACH:
+        raise ValueError(
+            f"{name} has clouds that reach {reach:.3g} from the origin. Noise, shift and encoders are made for clouds "
+            "in the unit sphere: bring each cloud there with hiercl.datasets.clouds.unit_sphere."
+        )
+    return [0.0] * 3, [1.0] * 3
+
+
+IMAGES = ItemForm(
+    name="images",
+    noun="pictures",
+    matches=lambda items: items.ndim == 4 and items.dtype == np.uint8 and items.shape[3] in (1, 3, 4),
+    to_map=lambda items: items.permute(0, 3, 1, 2).float() / 255,
+    is_map=lambda maps: maps.shape[3] > 1,
+    map_form="pictures in [0, 1], [batch, {}, height, width]",
+    at_once=lambda shape: 1000,
+    size=lambda shape: min(shape[1:3]),
+    mean_std=_mean_std_of_images,
+)
+POINTS = ItemForm(
+    name="points",
+    noun="point clouds",
+    matches=lambda items: items.ndim == 3 and items.dtype == np.float32 and items.shape[2] == 3,
+    to_map=lambda items: items.mT[..., None],
+    is_map=lambda maps: maps.shape[3] == 1,
+    map_form="points, [batch, {}, p, 1]",
+    at_once=lambda shape: max(1, 16_384 // shape[1]),
+    size=lambda shape: shape[1],
+    mean_std=_mean_std_of_points,
+)
+FORMS = {form.name: form for form in (IMAGES, POINTS)}
+"""Every kind of item by its name."""
+
+
+def form_of(items: Any) -> ItemForm | None:
+    """Returns the form of an array of items; None if it has none.
+
+    Example:
+        >>> form_of(train.items).name
+        'images'
+    """
+    return next((form for form in FORMS.values() if form.matches(items)), None)
