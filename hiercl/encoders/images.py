@@ -56,7 +56,7 @@ def _resnet(depth):
 
 
 def image_block(width: int, wider: int, norm) -> nn.Module:
-    """A residual block of stride 2, as those that ResNets are made of."""
+    """Makes a residual block of stride 2, of the kind that ResNets are built of."""
     from torchvision.models.resnet import BasicBlock, Bottleneck  # here, because importing hiercl must stay light
 
     shortcut = nn.Sequential(nn.Conv2d(width, wider, 1, stride=2, bias=False), norm(wider))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
-from hiercl.datasets import FORMS, ItemForm
+from hiercl.datasets import FORMS, HierarchicalDataset, ItemForm
 from hiercl.encoders.base import Encoder
 from hiercl.encoders.images import IMAGE_ENCODERS, image_block
 from hiercl.encoders.norms import NORMS
@@ -100,14 +100,7 @@ MODALITIES = {
 """Every kind of item by its name."""
 
 
-class HasModality(Protocol):
-    """A data set or an encoder."""
-
-    @property
-    def modality(self) -> str: ...
-
-
-def modality_of(thing: HasModality) -> Modality:
+def modality_of(thing: HierarchicalDataset | Encoder) -> Modality:
     """Returns the record of a data set's or an encoder's kind of item.
 
     Example:

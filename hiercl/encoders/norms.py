@@ -1,4 +1,4 @@
-"""What normalises the maps of an encoder: batch norm, batch norm in groups, or group norm."""
+"""What normalises the maps of an encoder: batch norm, split batch norm, or group norm."""
 
 from collections.abc import Callable
 
@@ -13,15 +13,18 @@ CHANNEL_GROUPS = 8  # of group norm
 
 
 class SplitBatchNorm2d(nn.BatchNorm2d):
-    r"""Batch norm within each of 8 parts of the batch, as if each part were on a GPU of its own.
+    """Batch norm within each of 8 parts of the batch, as if each part were on its own GPU.
 
-    Statistics shared by a whole batch let a network tell which key belongs to which query. MoCo shuffles its keys over
-    GPUs against that (He et al., 2020, section 3.3); on one device its CIFAR demo splits the batch, which this does.
-    Evaluated, it is batch norm with running statistics (those of the parts, averaged).
+    Statistics shared by a whole batch let a network tell which key belongs to which query. MoCo prevents that by
+    shuffling its keys over GPUs (He et al., 2020, section 3.3). On one device its CIFAR demo splits the batch, and so
+    does this. In eval mode it is batch norm with running statistics (the averages of the parts').
 
-    Raises: ValueError, in training, for a batch that 8 does not divide.
+    Raises:
+        ValueError: in training, a batch that 8 does not divide.
 
-    Example: ``SplitBatchNorm2d(32)(torch.rand(16, 32, 8, 8))``
+    Example:
+        >>> SplitBatchNorm2d(32)(torch.rand(16, 32, 8, 8)).shape
+        torch.Size([16, 32, 8, 8])
     """
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:

@@ -1,8 +1,9 @@
-"""Encoders of point clouds: PointNet (Qi et al., 2017) and DGCNN (Wang et al., 2019; arXiv 1612.00593, 1801.07829).
+"""Encoders of point clouds: PointNet (Qi et al., 2017, arXiv 1612.00593) and DGCNN (Wang et al., 2019, arXiv
+1801.07829).
 
-A cloud is a map ``[batch, 3, points, 1]``.
-
-Every layer treats all points alike (a convolution of size 1), so the order of the points does not matter.
+A cloud is a map ``[batch, 3, points, 1]``. Every layer treats all points alike (a convolution of size 1), so the order
+of
+the points does not matter.
 """
 
 import warnings
@@ -30,11 +31,11 @@ def _layer(channels_in: int, channels_out: int, norm, slope: float = 0.0) -> nn.
 
 
 class _Transform(nn.Module):
-    r"""T-Net: a matrix of the cloud's own, by which the features of all its points are multiplied.
+    r"""T-Net: multiplies the features of all points of a cloud by a matrix that depends on the cloud.
 
     $$x_i \mapsto A(x)\,x_i, \qquad A(x) = I + h\big(\max_i g(x_i)\big)$$
 
-    The last layer of h starts at 0, and A at the identity.
+    The last layer of h starts at 0, so A starts at the identity.
     """
 
     def __init__(self, channels: int, norm):
@@ -73,12 +74,13 @@ def _pointnet(transforms: bool):
 
 
 class _EdgeStage(nn.Module):
-    r"""EdgeConv on what the stage before found, appended to all that is known of every point so far:
+    r"""EdgeConv on the output of the stage before; the result is appended to all earlier features of every point.
 
     $$x_i' = \max_{j\in N(i)} \mathrm{LeakyReLU}\big(\mathrm{norm}(W [x_j - x_i;\, x_i])\big)$$
 
-    N(i): the k points whose features are nearest to those of i, i itself among them, found anew in every stage. With
-    $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points, not one of k times as many edges.
+    N(i) are the k points whose features are nearest to those of i, with i itself among them; every stage finds them
+    anew. With $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points instead of one map of k times as many
+    edges.
     """
 
     def __init__(self, channels_in: int, channels_out: int, norm):
@@ -105,12 +107,21 @@ class _EdgeStage(nn.Module):
 
 @torch.no_grad()
 def nearest_points(features: Float[Tensor, "batch channels points"], k: int) -> Int[Tensor, "batch points k"]:
-    """The k nearest points of every point of a cloud, itself or a copy among them, by Euclidean distance of features.
+    """Finds the k nearest points of every point of a cloud by the Euclidean distance of features; itself included.
 
-    In float32, and in blocks of clouds, or of the points of one cloud, so that the memory for distances grows neither
-    with the batch nor with the square of the points. A cloud of fewer than k points has that many neighbours.
+    It works in float32 and in blocks, so that the memory for distances grows neither with the batch nor with the square
+    of the number of points.
 
-    Example: ``nearest_points(torch.rand(2, 3, 100), k=20).shape  # [2, 100, 20]``
+    Args:
+        features: of every point.
+        k: how many points; a cloud with fewer points gives them all.
+
+    Returns:
+        Indices of the nearest points, in no order.
+
+    Example:
+        >>> nearest_points(torch.rand(2, 3, 100), k=20).shape
+        torch.Size([2, 100, 20])
     """
     points = features.shape[2]
     rows = max(1, min(points, DISTANCES_AT_ONCE // points))
@@ -124,14 +135,15 @@ def warn_of_thin_views(encoder: nn.Module, points: int, of: int) -> None:
     """Warns if an encoder with a graph trains on fewer points of a cloud than it will see afterwards.
 
     The 20 nearest points reach far in a thin cloud and not in a dense one. Trained on 128 of 1,024 points (ModelNet10),
-    DGCNN is right for 92 % of test shapes of 128 points, and for 55 % of the same shapes with all of theirs.
+    DGCNN is right for 92 % of test shapes with 128 points, and for 55 % of the same shapes with all their points.
 
     Args:
-        encoder: any; those without a graph are not warned of.
-        points: of a training view.
+        encoder: any encoder; only those with a graph are warned of.
+        points: points of a training view.
         of: points of a cloud.
 
-    Example: ``warn_of_thin_views(run.encoder, points=128, of=1024)``
+    Example:
+        >>> warn_of_thin_views(run.encoder, points=128, of=1024)
     """
     if points < of and any(isinstance(part, _EdgeStage) for part in encoder.modules()):
         warnings.warn(
@@ -173,7 +185,7 @@ class _PointBlock(nn.Module):
 
 
 def point_block(width: int, wider: int, norm) -> nn.Module:
-    """A residual block for the map of a cloud."""
+    """Makes a residual block for the map of a cloud."""
     return _PointBlock(width, wider, norm)
 
 

@@ -12,28 +12,29 @@ STORED_AS = "int8 per output channel, everything else float32"
 
 
 def quantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    r"""A model's state with every weight matrix and convolution in eight bits.
+    r"""Stores every weight matrix and convolution of a model's state in eight bits.
 
     $$s_c = \frac{\max_i |w_{ci}|}{127}, \qquad q_{ci} = \operatorname{round}(w_{ci} / s_c), \qquad
     |w_{ci} - s_c q_{ci}| \le s_c / 2$$
 
-    for output channel c: the symmetric quantiser per channel of Krishnamoorthi (2018, arXiv:1806.08342), rounding to
-    the nearest. Ours: a channel of zeros (or of numbers below float32's normal range) has the scale 1; what has fewer
-    than two axes (biases, norms and their statistics, mean and std of the pictures) is small and stays float32.
+    for output channel c: the symmetric quantiser per channel of Krishnamoorthi (2018, arXiv 1806.08342), with rounding
+    to the nearest. Ours: a channel of zeros (or of numbers below float32's normal range) has the scale 1. Tensors with
+    fewer than two axes (biases, norms and their statistics, mean and std of the pictures) are small and stay float32.
 
     Args:
-        state: of a module, ``module.state_dict()``; the output channels are the first axis of a weight.
+        state: ``module.state_dict()``; the output channels are the first axis of a weight.
 
     Returns:
-        On the CPU. In place of each floating-point tensor with two axes or more: its q under its name, int8, and its
-        scale under ``<name>.scale``, float32 ``[channels]``. The others as float32, integers as they are.
+        Tensors on the CPU. A floating-point tensor with two axes or more becomes its q under its name, int8, and its
+        scale under ``<name>.scale``, float32 ``[channels]``. Other floats are float32; integers stay as they are.
 
     Raises:
         ValueError: a number that is not finite.
 
     Example:
-        >>> stored = quantise(encoder.state_dict())
-        >>> encoder.load_state_dict(dequantise(stored))
+        >>> stored = quantise(run.encoder.state_dict())
+        >>> run.encoder.load_state_dict(dequantise(stored))
+        <All keys matched successfully>
     """
     stored = {}
     for name, value in state.items():
@@ -52,10 +53,17 @@ def quantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    r"""The state that :func:`quantise` was given, with $\hat w_{ci} = s_c q_{ci}$ in float32.
+    r"""Returns the state that :func:`quantise` was given, with $\hat w_{ci} = s_c q_{ci}$ in float32.
+
+    Args:
+        stored: the result of :func:`quantise`.
 
     Raises:
         ValueError: int8 weights without one scale for each of their output channels.
+
+    Example:
+        >>> dequantise(quantise({"weight": torch.tensor([[1.27, -0.5]])}))["weight"]
+        tensor([[ 1.2700, -0.5000]])
     """
     state, scales = {}, set()
     for name, value in stored.items():
@@ -70,5 +78,5 @@ def dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def along(scale: Tensor, weight: Tensor) -> Tensor:
-    """One number for each output channel, in a shape that multiplies the weight."""
+    """Returns one number for each output channel, in a shape that multiplies the weight."""
     return scale.reshape(-1, *[1] * (weight.ndim - 1))

@@ -1,4 +1,4 @@
-"""Checkpoint: the newest complete state of a training, never half a one."""
+"""Checkpoint: the newest complete state of a training, never half of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ CHECKPOINT, HISTORY = "checkpoint.pt", "history.csv"
 
 
 class Checkpoint:
-    """The newest complete state of a training: a file that is replaced in one move, or, without a folder, in memory."""
+    """The newest complete state of a training: a file that is replaced in one move. Without a folder it is in memory.
+
+    Args:
+        folder: folder of the run, or None.
+    """
 
     def __init__(self, folder: Path | None):
         self.path = None if folder is None else folder / CHECKPOINT
@@ -27,11 +31,11 @@ class Checkpoint:
 
     @property
     def place(self) -> str:
-        """Where the last good state can be found, for error messages."""
+        """Where the last good state is, for error messages."""
         return "none was written: give out= to have one" if self.path is None else str(self.path)
 
     def write(self, state: dict) -> None:
-        """Keeps this state instead of the one before. Whenever the process dies, one of the two is whole."""
+        """Replaces the state. Whenever the process dies, either the old state or the new one is whole."""
         buffer = io.BytesIO()
         torch.save({"format": FORMAT, **state}, buffer)
         if self.path is None:
@@ -41,7 +45,14 @@ class Checkpoint:
         write_atomically(self.path.parent / HISTORY, pd.DataFrame(state["history"]).to_csv(index=False).encode())
 
     def read(self, device: str | torch.device = "cpu") -> dict:
-        """The newest state. Raises ValueError if it was written by another version of the format, or is damaged."""
+        """Returns the newest state.
+
+        Args:
+            device: where its tensors go.
+
+        Raises:
+            ValueError: another version of the format wrote it, or it is damaged.
+        """
         source = io.BytesIO(self.bytes if self.path is None else self.path.read_bytes())
         try:
             if not zipfile.is_zipfile(source):  # torch would take it for its old format, and fail in many ways
@@ -61,7 +72,16 @@ class Checkpoint:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there: readers see the old content or the new, never a part."""
+    """Writes a file beside its place and moves it there: readers see the old content or the new, never a part.
+
+    Args:
+        path: where the file goes.
+        content: its bytes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> write_atomically(Path("numbers.txt"), b"1 2 3")
+    """
     temporary = path.with_name(path.name + ".partial")
     with open(temporary, "wb") as file:
         file.write(content)

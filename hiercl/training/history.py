@@ -1,4 +1,4 @@
-"""What is written down of every epoch: losses, keep rates, seconds, and how well neighbours agree."""
+"""What is recorded in every epoch: losses, keep rates, seconds, kNN accuracies."""
 
 from __future__ import annotations
 
@@ -31,19 +31,22 @@ class EpochLog:
         self.counts: dict[str, int] = {}
 
     def lap(self) -> float:
-        """Seconds since the last call."""
+        """Returns the seconds since the last call."""
         now = time.perf_counter()
         seconds, self.mark = now - self.mark, now
         return seconds
 
     def add(self, name: str, value: Tensor) -> None:
+        """Adds a value to the mean of this name."""
         self.sums[name] = self.sums.get(name, 0) + value.detach()
         self.counts[name] = self.counts.get(name, 0) + 1
 
     def refreshed(self) -> None:
+        """Notes the time when prototypes, neighbours and masks are ready."""
         self.refresh_seconds = self.lap()
 
     def stepped(self, step: Step, number: int) -> None:
+        """Notes what a step found; keep rates only every tenth step."""
         self.add("loss", step.loss)
         for term in step.terms:
             self.add(f"loss {term.name}", term.loss)
@@ -56,6 +59,7 @@ class EpochLog:
                     self.add(f"without negative {term.name}", term.pairs.without_negative.float())
 
     def trained(self, images: int, rate: float, processes: Processes) -> None:
+        """Fills the row after the last step of the epoch."""
         sums = torch.stack(list(self.sums.values())).double()
         cpu = sums.new_tensor([time.process_time() - self.cpu_start])
         *sums, cpu = processes.mean(torch.cat([sums, cpu])).tolist()  # waits for the device
@@ -69,12 +73,21 @@ class EpochLog:
         self.row |= {"cpu_seconds": cpu * processes.count, **means}  # without those of workers that decode
 
     def monitored(self, accuracies: dict[str, float]) -> None:
+        """Adds the kNN accuracies to the row."""
         self.row |= accuracies
         self.row["monitor_seconds"] = self.lap()
 
 
 def summary(row: Mapping[str, Any]) -> str:
-    """A row of the history in one short line: loss, speed, mean keep rate, kNN accuracies."""
+    """Returns a row of the history as one short line: loss, speed, mean keep rate, kNN accuracies.
+
+    Args:
+        row: a row of ``run.history``.
+
+    Example:
+        >>> summary({"loss": 4.2, "items_per_second": 1234.5})
+        'loss 4.200, 1,234 items/s'
+    """
     known = {name: value for name, value in row.items() if value == value}  # NaN: not looked at in this epoch
     kept = [value for name, value in known.items() if name.startswith("keep ")]
     parts = [f"loss {known['loss']:.3f}", f"{known['items_per_second']:,.0f} items/s"]
@@ -86,10 +99,16 @@ def summary(row: Mapping[str, Any]) -> str:
 def monitor(
     dataset: HierarchicalDataset, model: Method, embed: Callable[..., Tensor], seed: int
 ) -> Callable[[], dict[str, float]]:
-    """Leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in per cent;
-    and of a method that mines neighbours, the share of them that are of the item's class.
+    """Makes a function that measures how well the encoder does during a training.
 
-    ``embed(function, index=index)`` runs a part of the model over these items of the training set.
+    It measures the leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in
+    per cent. For a method that mines neighbours it also measures the share of neighbours that have the item's class.
+
+    Args:
+        dataset: the training set.
+        model: the method that is trained.
+        embed: ``embed(function, index=index)`` runs a part of the model over these items of the training set.
+        seed: seed of the choice of items.
     """
     index = torch.randperm(len(dataset), generator=generator("cpu", seed, 0, "order"))[:MONITORED_ITEMS]
     hierarchy = dataset.hierarchy

@@ -1,8 +1,8 @@
-"""Random views of images, a whole batch at a time on its own device, with fresh parameters for every item.
+"""Random views of pictures, drawn for a whole batch at a time on its own device, with own parameters for every picture.
 
 The recipe is that of MoCo v2 (crop-resize, flip, colour jitter, grayscale, optionally blur) with the sizes of its
-32-pixel demo. Each operation is a plain function of explicit per-item parameters; `ImageViews` draws them all from one
-generator. Operations draw no numbers themselves.
+32-pixel demo. Each operation is a plain function of explicit parameters, one for each picture; :class:`ImageViews`
+draws all of them from one generator.
 """
 
 import math
@@ -108,15 +108,19 @@ def _check_scale(scale):
 class ImageViews:
     """Draws one random view of every picture of a batch: crop-resize, flip, colour jitter, grayscale, blur.
 
-    Every item gets its own parameters. The colour jitter keeps one order (brightness, contrast, saturation, hue), where
-    torchvision shuffles the four for every picture. A picture of one channel has no saturation, hue or grayscale.
+    Every picture gets its own parameters. The colour jitter keeps one order (brightness, contrast, saturation, hue),
+    where torchvision shuffles the four for every picture. A picture of one channel has no saturation, hue or grayscale.
 
-    Example::
+    Args:
+        config: the settings.
 
-        views = ImageViews(ViewConfig(crop=24))
-        generator = torch.Generator(images.device).manual_seed(0)
-        query, key = views(images, generator), views(images, generator)
-        local = views(images, generator, size=16, scale=(0.086, 0.429))
+    Example:
+        >>> views = ImageViews(ViewConfig(crop=24))
+        >>> pictures = torch.from_numpy(train.items[:4])
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> query, key = views(pictures, generator), views(pictures, generator)
+        >>> views(pictures, generator, size=16, scale=(0.086, 0.429)).shape
+        torch.Size([4, 3, 16, 16])
     """
 
     def __init__(self, config: ViewConfig | None = None):
@@ -135,13 +139,21 @@ class ImageViews:
         size: int | None = None,
         scale: tuple[float, float] | None = None,
     ) -> Float[Tensor, "batch channels size size"]:
-        """One random view of every picture, float32 in [0, 1], in `channels_last` memory format.
+        """Draws one random view of every picture.
 
-        `generator` is the only source of randomness and must live on the device of `images`: the same state gives the
-        same views. `size` and `scale` replace the configured ones, for the small local crops of multi-crop.
+        Args:
+            images: uint8 ``[batch, height, width, channels]``, with 1 or 3 channels.
+            generator: the only source of random numbers, on the device of the pictures. The same state gives the same
+                views.
+            size: side of the views in pixels; by default the configured one. Multi-crop uses smaller ones.
+            scale: smallest and largest share of the picture's area; by default the configured one.
 
-        Raises: ValueError for other than 1 or 3 channels, a size below 1, a scale outside 0 < low <= high <= 1, or a
-        generator on another device.
+        Returns:
+            float32 ``[batch, channels, size, size]`` in [0, 1], in ``channels_last`` memory format.
+
+        Raises:
+            ValueError: another number of channels, a size below 1, a scale outside 0 < low <= high <= 1, or a generator
+                on another device.
         """
         config, draws = self.config, Draws.of(generator)
         size, scale = config.crop if size is None else size, config.crop_scale if scale is None else scale
@@ -185,17 +197,32 @@ class ImageViews:
 
 
 def draw_uniform(n: int, low: float, high: float, draws: Draws) -> Float[Tensor, " n"]:
-    """`n` numbers from the uniform distribution on [low, high), on the device of the draws.
+    """Draws ``n`` numbers from the uniform distribution on [low, high), on the device of the draws.
 
-    Example: ``draw_uniform(256, 0.6, 1.4, draws)``
+    Args:
+        n: how many numbers.
+        low: smallest number.
+        high: upper end; it is not drawn itself.
+        draws: source of random numbers.
+
+    Example:
+        >>> draw_uniform(256, 0.6, 1.4, Draws(torch.Generator().manual_seed(0))).shape
+        torch.Size([256])
     """
     return draws.uniform(n) * (high - low) + low
 
 
 def draw_mask(n: int, probability: float, draws: Draws) -> Bool[Tensor, " n"]:
-    """`n` independent coins, each true with `probability`, on the device of the draws.
+    """Draws ``n`` independent booleans, on the device of the draws.
 
-    Example: ``draw_mask(256, 0.5, draws)``
+    Args:
+        n: how many.
+        probability: of a boolean to be true.
+        draws: source of random numbers.
+
+    Example:
+        >>> draw_mask(4, 1.0, Draws(torch.Generator().manual_seed(0))).tolist()
+        [True, True, True, True]
     """
     return draws.uniform(n) < probability
 
@@ -208,12 +235,26 @@ def draw_boxes(
     ratio: tuple[float, float],
     draws: Draws,
 ) -> Int[Tensor, "n 4"]:
-    """Crop boxes (top, left, height, width) in whole pixels, distributed as those of torchvision's RandomResizedCrop.
+    """Draws crop boxes in whole pixels, with the distribution of torchvision's ``RandomResizedCrop``.
 
-    Area ~ height · width · U(scale) and log(width / height) ~ U(log ratio); the first of ten candidates that fits the
-    picture is placed uniformly. If none fits: the largest centred box whose ratio is allowed.
+    The area is height · width · U(scale) and the logarithm of width / height is U(log ratio). The first of ten
+    candidates that fits the picture gets a uniform place. If none fits, the box is the largest centred one with an
+    allowed ratio.
 
-    Example: ``draw_boxes(256, 32, 32, (0.2, 1.0), (3 / 4, 4 / 3), draws)``
+    Args:
+        n: how many boxes.
+        height: of the pictures, in pixels.
+        width: of the pictures, in pixels.
+        scale: smallest and largest share of the area.
+        ratio: smallest and largest width / height.
+        draws: source of random numbers.
+
+    Returns:
+        Top, left, height and width of every box, int64 ``[n, 4]``.
+
+    Example:
+        >>> draw_boxes(256, 32, 32, (0.2, 1.0), (3 / 4, 4 / 3), Draws(torch.Generator().manual_seed(0))).shape
+        torch.Size([256, 4])
     """
     tries = 10
     area = draw_uniform(n * tries, *scale, draws).view(n, tries) * (height * width)
@@ -248,16 +289,24 @@ def crop_resize(
     size: int,
     flipped: Bool[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "batch channels size size"]:
-    """Cut a box (top, left, height, width; pixels) out of every picture and scale it to size × size, values in [0, 1];
-    mirror those that are ``flipped`` left to right.
+    """Cuts a box out of every picture and scales it to a square, with values in [0, 1].
 
-    Bilinear and antialiased: out = R X Cᵀ with one matrix R for the rows and one C for the columns of every item, whose
-    lines are triangles of half-width max(1, box / size) inside the box, normalised to sum 1. These are the numbers of
-    torchvision's ``resized_crop(..., antialias=True)``, as two batched matrix products. A flip turns C round.
+    The scaling is bilinear and antialiased: out = R X Cᵀ with one matrix R for the rows and one matrix C for the
+    columns of every picture. Their lines are triangles of half-width max(1, box / size) inside the box, with the sum 1.
+    These are the numbers of torchvision's ``resized_crop(..., antialias=True)``, as two batched matrix products. A flip
+    reverses C.
 
-    Boxes must lie inside their pictures; this is not checked (it would make the device wait).
+    Args:
+        images: the pictures.
+        boxes: top, left, height, width in pixels. They must lie inside their pictures. This is not checked, because the
+            check would wait for the device.
+        size: side of the result, in pixels.
+        flipped: which pictures are mirrored left to right; by default none.
 
-    Example: ``crop_resize(images, torch.tensor([[0, 0, 16, 16]] * len(images)), size=24)``
+    Example:
+        >>> pictures = torch.from_numpy(train.items[:2])
+        >>> crop_resize(pictures, torch.tensor([[0, 0, 16, 16]] * 2), size=24).shape
+        torch.Size([2, 3, 24, 24])
     """
     _, height, width, _ = images.shape
     rows = _resize_matrix(boxes[:, 0], boxes[:, 2], height, size)
@@ -273,7 +322,7 @@ def crop_resize(
 
 
 def _resize_matrix(start, length, pixels, size):
-    """[batch, size, pixels]: how much of every pixel of a side of a picture goes into each pixel of the crop."""
+    """Returns ``[batch, size, pixels]``: how much of every pixel of a side goes into each pixel of the crop."""
     step = (length / size)[:, None, None]
     centre = start[:, None, None] + step * (torch.arange(size, device=start.device)[:, None] + 0.5)
     pixel = torch.arange(pixels, device=start.device)
@@ -284,9 +333,14 @@ def _resize_matrix(start, length, pixels, size):
 
 
 def blur_kernel_size(pixels: int) -> int:
-    """The odd blur kernel for a picture of this many pixels a side: about a tenth of it, at least 3 (24 → 3, 224 → 23).
+    """Returns the odd size of the blur kernel: about a tenth of the picture's side, and at least 3.
 
-    Example: ``blur_kernel_size(32)  # 3``
+    Args:
+        pixels: side of the picture.
+
+    Example:
+        >>> blur_kernel_size(24), blur_kernel_size(224)
+        (3, 23)
     """
     return 2 * max(1, pixels // 20) + 1
 
@@ -294,11 +348,17 @@ def blur_kernel_size(pixels: int) -> int:
 def gaussian_blur(
     images: Float[Tensor, "batch channels height width"], sigma: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """Blur every picture with a Gaussian of its own sigma > 0 in pixels, cut at `blur_kernel_size` of the shorter side.
+    """Blurs every picture with its own Gaussian, cut at :func:`blur_kernel_size` of the shorter side.
 
     The border is reflected, as in torchvision.
 
-    Example: ``gaussian_blur(images, draw_uniform(len(images), 0.1, 2.0, draws))``
+    Args:
+        images: the pictures.
+        sigma: standard deviation for every picture, in pixels, above 0.
+
+    Example:
+        >>> gaussian_blur(torch.rand(2, 3, 32, 32), torch.tensor([0.1, 2.0])).shape
+        torch.Size([2, 3, 32, 32])
     """
     n, channels, height, width = images.shape
     reach = blur_kernel_size(min(height, width)) // 2
@@ -310,7 +370,7 @@ def gaussian_blur(
 
 
 def _blur_matrix(kernel, offset, pixels):
-    """[batch, pixels, pixels]: how much of every pixel of a side goes into each blurred one, reflection included."""
+    """Returns ``[batch, pixels, pixels]``: how much of every pixel of a side goes into each blurred pixel."""
     source = (torch.arange(pixels, device=offset.device)[:, None] + offset).abs()
     source = (pixels - 1) - (pixels - 1 - source).abs()
     taps = (source[..., None] == torch.arange(pixels, device=offset.device)).to(
@@ -325,9 +385,15 @@ def _blur_matrix(kernel, offset, pixels):
 def adjust_brightness(
     images: Float[Tensor, "batch channels height width"], factor: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """factor · x, clipped to [0, 1]. Factor 0 is black, 1 changes nothing.
+    """Returns factor · x, clipped to [0, 1]. Factor 0 gives black, factor 1 changes nothing.
 
-    Example: ``adjust_brightness(images, torch.full((len(images),), 1.4))``
+    Args:
+        images: pictures in [0, 1].
+        factor: one for every picture.
+
+    Example:
+        >>> adjust_brightness(torch.full((1, 3, 2, 2), 0.5), torch.tensor([1.4]))[0, 0, 0, 0]
+        tensor(0.7000)
     """
     return (images * _per_item(factor)).clamp_(0, 1)
 
@@ -335,11 +401,17 @@ def adjust_brightness(
 def adjust_contrast(
     images: Float[Tensor, "batch channels height width"], factor: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """factor · x + (1 - factor) · m, clipped to [0, 1], with m the mean gray of the picture.
+    """Returns factor · x + (1 - factor) · m, clipped to [0, 1], with m the mean gray of the picture.
 
-    Factor 0 is a plain gray picture, 1 changes nothing.
+    Factor 0 gives a plain gray picture, factor 1 changes nothing.
 
-    Example: ``adjust_contrast(images, torch.full((len(images),), 0.6))``
+    Args:
+        images: pictures in [0, 1].
+        factor: one for every picture.
+
+    Example:
+        >>> adjust_contrast(torch.rand(2, 3, 8, 8), torch.zeros(2)).std(dim=(2, 3)).max() < 1e-6
+        tensor(True)
     """
     mean = images.mean(dim=(2, 3), keepdim=True)  # gray is linear: the mean gray is the gray of the channel means
     mean = _gray(mean) if images.shape[1] == 3 else mean
@@ -349,9 +421,15 @@ def adjust_contrast(
 def adjust_saturation(
     images: Float[Tensor, "batch 3 height width"], factor: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """factor · x + (1 - factor) · gray(x), clipped to [0, 1]. Factor 0 is gray, 1 changes nothing.
+    """Returns factor · x + (1 - factor) · gray(x), clipped to [0, 1]. Factor 0 gives gray, factor 1 changes nothing.
 
-    Example: ``adjust_saturation(images, torch.full((len(images),), 1.2))``
+    Args:
+        images: pictures in [0, 1] with three channels.
+        factor: one for every picture.
+
+    Example:
+        >>> adjust_saturation(torch.rand(2, 3, 8, 8), torch.full((2,), 1.2)).shape
+        torch.Size([2, 3, 8, 8])
     """
     return _blend(images, _gray(images), factor)
 
@@ -359,14 +437,21 @@ def adjust_saturation(
 def adjust_hue(
     images: Float[Tensor, "batch 3 height width"], shift: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    r"""Turn the hue of every pixel by `shift` turns, in [-0.5, 0.5]; value and saturation stay.
+    r"""Turns the hue of every pixel; value and saturation stay.
 
     With V = max(r, g, b), chroma C = V - min(r, g, b) and hue h in sixths of a turn, each channel is a function of the
-    hue alone, so the detour through HSV pictures is not needed:
+    hue alone, so no picture in HSV is needed:
 
-    .. math:: x_c = V - C \, \mathrm{clip}(2 - |k_c - 2|, 0, 1), \quad k_c = (h + n_c) \bmod 6, \quad n = (5, 3, 1)
+    $$x_c = V - C \, \mathrm{clip}(2 - |k_c - 2|, 0, 1), \quad k_c = (h + n_c) \bmod 6, \quad n = (5, 3, 1)$$
 
-    Example: ``adjust_hue(images, torch.full((len(images),), -0.1))``
+    Args:
+        images: pictures in [0, 1] with three channels.
+        shift: for every picture, in turns, from -0.5 to 0.5.
+
+    Example:
+        >>> red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+        >>> adjust_hue(red, torch.tensor([1 / 3])).flatten().round().tolist()
+        [0.0, 1.0, 0.0]
     """
     r, g, b = images.unbind(1)
     value = torch.maximum(r, g).maximum(b)  # twice as fast as a reduction over a dimension of three
@@ -386,9 +471,16 @@ def adjust_hue(
 def to_grayscale(
     images: Float[Tensor, "batch 3 height width"], mask: Bool[Tensor, " batch"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Replace all three channels of the masked pictures by their luma, 0.2989 r + 0.587 g + 0.114 b.
+    """Replaces the channels of the masked pictures by their luma, 0.2989 r + 0.587 g + 0.114 b.
 
-    Example: ``to_grayscale(images, draw_mask(len(images), 0.2, draws))``
+    Args:
+        images: pictures in [0, 1] with three channels.
+        mask: which pictures lose their colour.
+
+    Example:
+        >>> gray = to_grayscale(torch.rand(2, 3, 8, 8), torch.tensor([True, False]))
+        >>> bool((gray[0, 0] == gray[0, 1]).all())
+        True
     """
     return _where(mask, _gray(images), images)
 

@@ -11,7 +11,13 @@ __all__ = ["box_mix", "cut_box", "cutmix", "numbers_needed", "plane_mix"]
 
 
 def numbers_needed(alpha: int) -> int:
-    """How many uniform numbers a mixture takes: 2α − 1 for λ; two for the centre of a box, or the normal of a plane."""
+    """Returns how many uniform numbers a mixture needs: 2α − 1 for λ, and two for the place of a box or the direction
+    of a plane.
+
+    Example:
+        >>> numbers_needed(2)
+        5
+    """
     return 2 * alpha + 1
 
 
@@ -47,32 +53,33 @@ def box_mix(
 def cut_box(
     uniforms: Float[Tensor, " numbers"], height: int, width: int, alpha: int = 2
 ) -> tuple[Int[Tensor, "4"], Float[Tensor, ""]]:
-    r"""A random box, and the share λ of a picture that is left outside it.
+    r"""Draws a random box and the share λ of a picture that is left outside it.
 
-    λ ~ Beta(α, α), which for a whole α is the α-th smallest of 2α − 1 uniform numbers (their median); the box has the
-    relative sides $\sqrt{1-\lambda}$ and a uniform centre, and is clipped at the border. The λ that is given back is
-    that of the box as it then is:
+    λ ~ Beta(α, α), which for a whole α is the α-th smallest of 2α − 1 uniform numbers (their median). The box has the
+    relative sides $\sqrt{1-\lambda}$ and a uniform centre, and is clipped at the border. The returned λ is that of the
+    clipped box:
 
     $$\lambda = 1 - \frac{\text{pasted area}}{\text{height}\cdot\text{width}}$$
 
-    CutMix of Yun et al. (2019, arXiv 1905.04899), with one λ and one box for a batch and α = 2 as in the official code
-    of CsMl. Half a side is rounded down, as there, so sides are even numbers of pixels before they are clipped.
-    Everything stays on the device: nothing waits for it.
+    This is CutMix (Yun et al., 2019, arXiv 1905.04899), with one λ and one box for a batch and α = 2, as in the
+    official code of CsMl. As there, half a side is rounded down, so sides are even numbers of pixels before they are
+    clipped. Everything stays on the device: nothing waits for it.
 
     Args:
         uniforms: 2α + 1 numbers in [0, 1), float32.
-        height, width: of the pictures, in pixels.
-        alpha: a whole number, at least 1 (where λ is uniform); a higher one draws λ towards a half.
+        height: of the pictures, in pixels.
+        width: of the pictures, in pixels.
+        alpha: a whole number, at least 1 (where λ is uniform). A higher one draws λ towards a half.
 
     Returns:
-        The box (top, bottom, left, right), its ends not included, int64; and λ in [0, 1], float32.
+        The box (top, bottom, left, right) without its ends, int64; and λ in [0, 1], float32.
 
     Raises:
-        ValueError: alpha < 1, or another number of uniform numbers.
+        ValueError: alpha below 1, or another number of uniform numbers.
 
     Example:
-        >>> box, lam = cut_box(torch.tensor([0.1, 0.75, 0.9, 0.5, 0.5]), height=8, width=8)
-        >>> box.tolist(), float(lam)  # λ = 0.75 before: half of either side is cut
+        >>> box, share = cut_box(torch.tensor([0.1, 0.75, 0.9, 0.5, 0.5]), height=8, width=8)
+        >>> box.tolist(), float(share)  # λ = 0.75 before: half of either side is cut
         ([2, 6, 2, 6], 0.75)
     """
     side = (1 - _share(uniforms, alpha)).sqrt()  # as a share of the picture's
@@ -89,7 +96,12 @@ def cutmix(
     second: Float[Tensor, "batch channels height width"],
     box: Int[Tensor, "4"],
 ) -> Float[Tensor, "batch channels height width"]:
-    """The first pictures with this box (top, bottom, left, right) of the second ones pasted in; one box for all.
+    """Pastes a box of the second pictures into the first ones; one box for all.
+
+    Args:
+        first: pictures.
+        second: pictures of the same size.
+        box: top, bottom, left, right, without its ends.
 
     Example:
         >>> cutmix(torch.zeros(1, 1, 2, 3), torch.ones(1, 1, 2, 3), torch.tensor([0, 1, 1, 3]))[0, 0].tolist()
@@ -108,31 +120,32 @@ def plane_mix(
     uniforms: Float[Tensor, " numbers"],
     alpha: int = 2,
 ) -> tuple[Float[Tensor, "batch 3 points 1"], Float[Tensor, ""]]:
-    r"""Each first cloud's points below a plane, with the second one's above another plane of the same direction.
+    """Mixes clouds: the points of the first below a plane, and those of the second above a parallel plane.
 
-    With λ ~ Beta(α, α) and a normal u, uniform on the sphere, both one for a batch: the mixture of two clouds of p
+    λ ~ Beta(α, α) and a normal u, uniform on the sphere, are drawn once for a batch. The mixture of two clouds of p
     points has the m = ⌊λp⌋ points of the first that lie lowest along u, and the p − m points of the second that lie
-    highest. The λ that is given back is m / p, exactly the share of the mixture's points that are the first's.
+    highest. The returned λ is m / p, exactly the share of the points that come from the first cloud.
 
-    OURS: CsMl is of pictures. A box, as CutMix has it, holds another number of points in every cloud; a plane at a
-    quantile always cuts off the share that is asked for, leaves a coherent part of each shape, as the box does, and
-    keeps the number of points. The two planes need not coincide, so that parts may leave a gap, or run into each other.
+    Source: ours. CsMl is about pictures. A box, as in CutMix, holds a different number of points in every cloud. A
+    plane cuts off exactly the share that is asked for, leaves a connected part of each shape, and keeps the number of
+    points. The two planes need not be the same, so the parts may leave a gap or overlap.
 
     Args:
-        first, second: clouds as an encoder takes them.
+        first: clouds as an encoder takes them.
+        second: as many clouds with as many points.
         uniforms: 2α + 1 numbers in [0, 1), float32.
         alpha: a whole number, at least 1.
 
     Returns:
-        The mixtures, and λ in [0, 1), float32, on the device.
+        The mixtures; and λ in [0, 1), float32, on the device.
 
     Raises:
-        ValueError: alpha < 1, another number of uniform numbers, or clouds of unequal numbers of points.
+        ValueError: alpha below 1, another number of uniform numbers, or clouds of unequal numbers of points.
 
     Example:
         >>> low, high = torch.zeros(1, 3, 4, 1), torch.ones(1, 3, 4, 1)
-        >>> cloud, lam = plane_mix(low, high, torch.tensor([0.1, 0.75, 0.9, 0.5, 0.5]))
-        >>> cloud[0, 0, :, 0].tolist(), float(lam)
+        >>> cloud, share = plane_mix(low, high, torch.tensor([0.1, 0.75, 0.9, 0.5, 0.5]))
+        >>> cloud[0, 0, :, 0].tolist(), float(share)
         ([0.0, 0.0, 0.0, 1.0], 0.75)
     """
     if first.shape != second.shape:
@@ -147,7 +160,7 @@ def plane_mix(
 
 
 def _share(uniforms: Tensor, alpha: int) -> Tensor:
-    """λ ~ Beta(α, α): the median of 2α − 1 uniform numbers; the last two of those given have another use."""
+    """Returns λ ~ Beta(α, α): the median of 2α − 1 uniform numbers; the last two of those given have another use."""
     if alpha < 1:
         raise ValueError(f"alpha={alpha}: it is a whole number of at least 1.")
     if len(uniforms) != numbers_needed(alpha):
@@ -156,7 +169,7 @@ def _share(uniforms: Tensor, alpha: int) -> Tensor:
 
 
 def _sorted_along(normal: Tensor, clouds: Tensor) -> Tensor:
-    """The points of every cloud, lowest along the normal first."""
+    """Returns the points of every cloud, lowest along the normal first."""
     height = (clouds[..., 0] * normal[:, None]).sum(dim=1)  # not einsum, which autocast would run in bf16
     order = height.argsort(dim=1)[:, None, :, None].expand(-1, 3, -1, -1)
     return clouds.gather(2, order)

@@ -1,7 +1,8 @@
-"""Random views of point clouds, a whole batch at a time on its own device, with fresh parameters for every cloud.
+"""Random views of point clouds, drawn for a whole batch at a time on its own device, with own parameters for every
+cloud.
 
-Every operation is a plain function of explicit parameters, one a cloud; :class:`PointViews` draws them all from one
-generator. z is up.
+Each operation is a plain function of explicit parameters, one for each cloud; :class:`PointViews` draws all of them
+from one generator. The z axis points up.
 """
 
 from __future__ import annotations
@@ -71,7 +72,11 @@ def plain_point_views(size: int, points: int | None, rotation: Literal["up", "an
 
 
 class PointViews:
-    """Draws one random view of every cloud of a batch: some of its points, turned, tilted, scaled, shifted, jittered.
+    """Draws one random view of every cloud of a batch: some of its points, rotated, tilted, scaled, shifted, with
+    noise.
+
+    Args:
+        config: the settings.
 
     Example:
         >>> views = PointViews(PointViewConfig(points=64))
@@ -96,12 +101,18 @@ class PointViews:
         size: int | None = None,
         scale: tuple[float, float] | None = None,
     ) -> Float[Tensor, "batch 3 size 1"]:
-        """One random view of every cloud, float32.
+        """Draws one random view of every cloud.
 
-        ``generator`` is the only source of randomness. ``size`` replaces the configured number of points. ``scale``
-        makes it a local view, as the small crops of pictures are: the points are drawn from a patch, the share of the
-        cloud's points, between these two, that are nearest to a random one of them. A patch stays where it is and as
-        large as it is.
+        Args:
+            clouds: float32 ``[batch, points, 3]``.
+            generator: the only source of random numbers.
+            size: points of a view; by default the configured number.
+            scale: makes a local view, like the small crops of pictures: the points come from a patch. The patch is a
+                share of the cloud's points, between these two numbers, which are nearest to a random one of them. It
+                keeps its place and its size.
+
+        Returns:
+            float32 ``[batch, 3, size, 1]``.
 
         Raises:
             ValueError: a size below 1, a scale outside 0 <= low <= high <= 1, or a generator on another device.
@@ -129,7 +140,7 @@ class PointViews:
             return x.mT[..., None].contiguous(memory_format=torch.channels_last)
 
     def _motion(self, n: int, draws: Draws) -> Tensor:
-        """[n, 3, 3]: turned, then tilted, then scaled."""
+        """Returns ``[n, 3, 3]``: rotated, then tilted, then scaled."""
         config = self.config
         low, high = config.stretch
         factor = draws.uniform(n) * (high - low) + low
@@ -149,10 +160,17 @@ class PointViews:
 def draw_points(
     clouds: Float[Tensor, "batch points 3"], size: int, draws: Draws, scale: tuple[float, float] | None = None
 ) -> Int[Tensor, "batch size"]:
-    """Indices of ``size`` points of every cloud, in random order, none twice as long as there are enough.
+    """Draws ``size`` points of every cloud, in random order. Points repeat only where there are too few.
 
-    With ``scale``, of a patch: ⌈s·p⌉ of the p points, those nearest to a random one of them, s ~ U(scale) for every
-    cloud.
+    Args:
+        clouds: the clouds.
+        size: how many points.
+        draws: source of random numbers.
+        scale: draws from a patch: the ⌈s·p⌉ of the p points that are nearest to a random one of them, with s ~ U(scale)
+            for every cloud.
+
+    Returns:
+        Indices of the points.
 
     Example:
         >>> draw_points(torch.rand(8, 100, 3), 10, Draws(torch.Generator())).shape
@@ -173,9 +191,13 @@ def draw_points(
 
 
 def rotation_matrices(axis: Float[Tensor, "batch 3"], angle: Float[Tensor, " batch"]) -> Float[Tensor, "batch 3 3"]:
-    r"""The matrices that turn column vectors about unit axes, counter-clockwise seen from their tips; in radians.
+    r"""Returns the matrices that rotate column vectors about unit axes.
 
     $$R = I + \sin\alpha\,K + (1-\cos\alpha)\,K^2, \qquad K v = a\times v \qquad\text{(Rodrigues)}$$
+
+    Args:
+        axis: unit vectors.
+        angle: in radians, counter-clockwise seen from the tip of the axis.
 
     Example:
         >>> quarter = rotation_matrices(torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([torch.pi / 2]))
@@ -190,7 +212,7 @@ def rotation_matrices(axis: Float[Tensor, "batch 3"], angle: Float[Tensor, " bat
 
 
 def _any_rotation(uniforms: Tensor) -> Tensor:
-    """[n, 3, 3] uniform over all rotations: about z, then z itself to a uniform point of the sphere (Arvo, 1992)."""
+    """Returns ``[n, 3, 3]`` uniform over all rotations: about z, then z to a uniform point of the sphere (Arvo, 1992)."""
     turn, around, height = (2 * math.pi * uniforms[:, 0], 2 * math.pi * uniforms[:, 1], uniforms[:, 2])
     up = torch.eye(3, device=uniforms.device)[2].expand(len(uniforms), 3)
     # The half turn about the axis that bisects z and its image takes z to the image.
