@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class Recipe:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], **functions: Any) -> Self:
+    def from_json(cls, content: Mapping[str, Any], **functions: Any) -> Recipe:
         """Reads what :meth:`to_json` wrote. The state of the model has to bring the labels.
 
         Args:
