@@ -1,4 +1,4 @@
-"""Plain forms of what the package computes in a faster way: tests compare with them, and speed.py times them."""
+"""Plain forms of what the package computes faster: tests compare with them, and speed.py times them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from hiercl.runtime.seeds import Draws
 
 
 def plain_removals(method: HCSC, item: Tensor, draws: Draws) -> list[Tensor]:
-    """Removed instances per level, ``[anchors, anchors + queue]``, recomputing queue × prototypes: the equations as
-    they stand, against which the stored form is tested and timed."""
+    """Returns the removed instances per level, ``[anchors, anchors + queue]``, from the full posterior of the queue."""
     removals = []
     allowed = method.instance_pairs(item).negative
     for level in range(method.tree.levels):
@@ -28,7 +27,7 @@ def plain_removals(method: HCSC, item: Tensor, draws: Draws) -> list[Tensor]:
 
 
 def plain_prototype_pairs(method: HCSC, item: Tensor, level: int, draws: Draws) -> Pairs:
-    """Prototype pairs of a level, recomputing the posterior of every prototype among those one level up."""
+    """Returns the prototype pairs of a level, from the full posterior of every prototype one level up."""
     own = method.tree.assignment[item, level]
     positive = F.one_hot(own, method.tree.sizes[level]).float()
     removed = torch.zeros_like(positive, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Groups and neighbours among embeddings: k-means, prototype trees, nearest neighbours."""
+"""Clusters and neighbours of embeddings: k-means, prototype trees, nearest neighbours."""
 
 from hiercl.clustering.kmeans import KMeans, kmeans, nearest
 from hiercl.clustering.neighbours import nearest_neighbours, neighbour_agreement, random_neighbours

@@ -1,4 +1,4 @@
-"""Lloyd's k-means. One loop for every device: only the search for the nearest centre differs."""
+"""Lloyd's k-means. All devices share one loop; only the search for the nearest centre differs."""
 
 from dataclasses import dataclass
 
@@ -9,45 +9,54 @@ from torch import Tensor
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
+Points, Centres = Float[Tensor, "points dim"], Float[Tensor, "k dim"]
+Assignment, Distance = Int[Tensor, " points"], Float[Tensor, " points"]
+
 
 @dataclass(frozen=True)
 class KMeans:
-    """A finished clustering.
+    """The result of k-means.
 
     Attributes:
-        centres: means of the members.
+        centres: mean of the members of each cluster.
         assignment: nearest centre of every point.
-        distance: squared Euclidean distance to it.
+        distance: squared Euclidean distance of every point to its centre.
     """
 
-    centres: Float[Tensor, "k dim"]
-    assignment: Int[Tensor, " points"]
-    distance: Float[Tensor, " points"]
+    centres: Centres
+    assignment: Assignment
+    distance: Distance
 
     @property
     def inertia(self) -> float:
-        """Sum of the squared distances: what k-means makes small."""
+        """Sum of the squared distances, which k-means minimises."""
         return float(self.distance.double().sum())
 
 
-def kmeans(
-    points: Float[Tensor, "points dim"], k: int, seed: int = 0, iterations: int = 20, restarts: int = 1
-) -> KMeans:
-    r"""Cluster points: minimise $\sum_i \min_c \lVert x_i - \mu_c\rVert^2$ by Lloyd's iterations.
+def kmeans(points: Points, k: int, seed: int = 0, iterations: int = 20, restarts: int = 1) -> KMeans:
+    r"""Clusters points: minimises $\sum_i \min_c \lVert x_i - \mu_c\rVert^2$ by Lloyd's iterations.
 
-    The first centres are drawn by k-means++ (Arthur & Vassilvitskii, 2007) on a sample of at most max(4,096, 4k)
-    points. A centre that loses all its members moves to the point that is farthest from its own centre. The clustering
-    with the smallest inertia of all restarts is kept. The draws are made on the CPU, so that every device starts alike.
+    k-means++ (Arthur & Vassilvitskii, 2007) draws the first centres from a sample of at most max(4,096, 4k) points. It
+    draws on the CPU, so that the start is the same on every device. A centre without members moves to the point that
+    is farthest from its own centre.
 
     Args:
         points: float32, on any device.
         k: number of clusters.
-        seed: of the draws.
-        iterations: most Lloyd iterations; it stops earlier when nothing changes.
-        restarts: number of starts.
+        seed: seed of the draws.
+        iterations: largest number of Lloyd iterations; it stops earlier when no assignment changes.
+        restarts: number of starts; the result with the smallest inertia is kept.
+
+    Returns:
+        The clusters.
 
     Raises:
-        ValueError: fewer points than clusters, k < 1, a non-finite point.
+        ValueError: fewer points than clusters, k < 1, restarts < 1, a point that is not finite.
+
+    Example:
+        >>> points = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
+        >>> sorted(kmeans(points, k=2).centres[:, 0].tolist())
+        [0.5, 10.5]
     """
     if k < 1 or restarts < 1:
         raise ValueError(f"k={k} and restarts={restarts}: both must be at least 1.")
@@ -58,10 +67,19 @@ def kmeans(
     return min((_lloyd(points, k, rng, iterations) for _ in range(restarts)), key=lambda result: result.inertia)
 
 
-def nearest(
-    points: Float[Tensor, "points dim"], centres: Float[Tensor, "k dim"]
-) -> tuple[Int[Tensor, " points"], Float[Tensor, " points"]]:
-    """Nearest centre of every point and its squared Euclidean distance: faiss on the CPU, a matmul on CUDA."""
+def nearest(points: Points, centres: Centres) -> tuple[Assignment, Distance]:
+    """Returns the nearest centre of every point, and the squared Euclidean distance to it.
+
+    It searches with faiss on the CPU if faiss is installed, else with a matmul.
+
+    Args:
+        points: float32.
+        centres: float32, on the same device.
+
+    Example:
+        >>> hiercl.clustering.nearest(torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [7.0]]))[0].tolist()
+        [0, 1]
+    """
     if points.device.type == "cpu":
         try:
             import faiss  # here, so that importing hiercl stays light
@@ -74,10 +92,8 @@ def nearest(
     return nearest_by_matmul(points, centres)
 
 
-def nearest_by_matmul(
-    points: Float[Tensor, "points dim"], centres: Float[Tensor, "k dim"], block: int = 8192
-) -> tuple[Int[Tensor, " points"], Float[Tensor, " points"]]:
-    """:func:`nearest` in blocks of points, from ‖x − μ‖² = ‖x‖² − 2⟨x, μ⟩ + ‖μ‖²."""
+def nearest_by_matmul(points: Points, centres: Centres, block: int = 8192) -> tuple[Assignment, Distance]:
+    """Does what :func:`nearest` does, in blocks of points, by ‖x − μ‖² = ‖x‖² − 2⟨x, μ⟩ + ‖μ‖²."""
     norms = centres.square().sum(dim=1)
     parts = []
     for part in points.split(block):
@@ -87,7 +103,7 @@ def nearest_by_matmul(
     return torch.cat(assignments), torch.cat(distances)
 
 
-def _lloyd(points: Float[Tensor, "points dim"], k: int, rng: np.random.Generator, iterations: int) -> KMeans:
+def _lloyd(points: Points, k: int, rng: np.random.Generator, iterations: int) -> KMeans:
     centres = _first_centres(points, k, rng)
     assignment, distance = nearest(points, centres)
     for _ in range(iterations):
@@ -99,8 +115,8 @@ def _lloyd(points: Float[Tensor, "points dim"], k: int, rng: np.random.Generator
     return KMeans(centres, assignment, distance)
 
 
-def _first_centres(points: Float[Tensor, "points dim"], k: int, rng: np.random.Generator) -> Float[Tensor, "k dim"]:
-    """k-means++: each further centre is drawn with a probability proportional to the squared distance so far."""
+def _first_centres(points: Points, k: int, rng: np.random.Generator) -> Centres:
+    """k-means++: draws each next centre with a probability proportional to the squared distance to the chosen ones."""
     n = len(points)
     sample = np.sort(rng.permutation(n)[: min(n, max(4096, 4 * k))])
     candidates = points[torch.from_numpy(sample).to(points.device)].cpu().numpy()
@@ -111,23 +127,18 @@ def _first_centres(points: Float[Tensor, "points dim"], k: int, rng: np.random.G
         new = chosen[-1]
         distance = norms + norms[new] - 2 * candidates @ candidates[new]
         np.minimum(closest, np.maximum(distance, 0), out=closest)
-        closest[chosen[-1]] = 0  # exactly, whatever the rounding: never drawn twice while another point remains
+        closest[chosen[-1]] = 0  # exactly 0, so that no point is drawn again while others remain
         cumulative = np.cumsum(closest, dtype=np.float64)
         if cumulative[-1] > 0:
             draw = int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
             chosen.append(min(draw, len(candidates) - 1))
-        else:  # only copies of the centres are left
+        else:  # all other points are copies of the centres
             chosen.append(int(rng.integers(len(candidates))))
     return torch.from_numpy(candidates[chosen]).to(points.device)
 
 
-def _means(
-    points: Float[Tensor, "points dim"],
-    assignment: Int[Tensor, " points"],
-    distance: Float[Tensor, " points"],
-    centres: Float[Tensor, "k dim"],
-) -> Float[Tensor, "k dim"]:
-    """New centres. Sums are kept in float64, so that the order of addition (which CUDA varies) does not show."""
+def _means(points: Points, assignment: Assignment, distance: Distance, centres: Centres) -> Centres:
+    """Returns the new centres. Sums are in float64, so that the order of addition (CUDA varies it) has no effect."""
     k = len(centres)
     count = torch.bincount(assignment, minlength=k)
     total = torch.zeros(k, points.shape[1], dtype=torch.float64, device=points.device)

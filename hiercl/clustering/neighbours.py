@@ -1,4 +1,4 @@
-"""Neighbours: for every item of a data set a few others, the most similar ones or random ones of its class."""
+"""Neighbours of every item of a data set: the most similar items, or random items of its class."""
 
 import numpy as np
 import torch
@@ -8,28 +8,26 @@ from torch.nn import functional as F
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
-__all__ = ["nearest_neighbours", "neighbour_agreement", "random_neighbours"]
-
-MANY = 1000  # neighbours of which a matmul finds as many sooner than faiss
+MANY = 1000  # from this number of neighbours on, a matmul is faster than faiss
 
 
 def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 4096) -> Int[Tensor, "n k"]:
-    r"""Indices of the k other items with the highest cosine similarity, most similar first; the search is exact.
+    r"""Returns the indices of the k other items with the highest cosine similarity, most similar first.
 
     $$\text{NN}(i) = \operatorname{argsort}_{j\ne i}\big(-\cos(z_i, z_j)\big)_{1..k}$$
 
-    Faiss searches on the CPU (a flat index of inner products); a matmul does on CUDA, and for a thousand neighbours or
-    more. The item itself is left out by its index, never by its rank, so an exact copy of it is a neighbour. Ties,
-    copies among them, come in the order in which the search meets them: the same every time on one machine, perhaps
-    another on CUDA than on the CPU. A feature of length zero has the similarity 0 with all.
+    The search is exact: on the CPU by faiss (a flat index of inner products), on CUDA and for 1,000 neighbours or more
+    by a matmul. The item itself is left out by its index, not by its rank, so an exact copy of it is a neighbour. Ties
+    come in the order in which the search finds them; this order may differ between CUDA and CPU. A feature of length
+    zero has the similarity 0 with all items.
 
     Args:
-        features: float32, on any device; they need no length of 1.
-        k: from 1 to n − 1.
-        block: items whose neighbours are looked for at once: bounds the memory (n · block similarities on CUDA).
+        features: float32, on any device, of any length.
+        k: number of neighbours, from 1 to n − 1.
+        block: number of items whose neighbours are searched at once; it limits the memory (n · block similarities).
 
     Returns:
-        int64, on the device of the features.
+        Indices, int64, on the device of the features.
 
     Raises:
         ValueError: k < 1 or k ≥ n, block < 1, features that are not float32 or not finite.
@@ -49,7 +47,7 @@ def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 40
     search = _flat_index(z) if z.device.type == "cpu" and k < MANY else _matmul(z)
     parts = []
     for item in torch.arange(len(z), device=z.device).split(block):
-        # Among k + 1 found there are k others. Where enough copies push the item itself out, the last one has to go.
+        # Of k + 1 found, k are others. If copies of the item displace the item itself, the last one is left out.
         found = search(z[item], k + 1)
         itself = found == item[:, None]
         itself[:, -1] |= ~itself.any(dim=1)
@@ -58,17 +56,17 @@ def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 40
 
 
 def random_neighbours(labels: Int[Tensor, " n"], k: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
-    """For every item k random others with its label, each drawn uniformly from all of them (with replacement).
+    """Returns for every item k random others with its label, drawn uniformly and with replacement.
 
-    Equal labels everywhere give random items of the whole data set.
+    If all labels are equal, these are random items of the whole data set.
 
     Args:
-        labels: from 0 on; on any device.
-        k: at least 1.
-        generator: on the CPU, so that every device draws alike.
+        labels: labels, numbers from 0 on; on any device.
+        k: number of neighbours, at least 1.
+        generator: random numbers on the CPU, so that all devices draw the same.
 
     Returns:
-        int64, on the device of the labels.
+        Indices, int64, on the device of the labels.
 
     Raises:
         ValueError: k < 1, or a label that only one item has.
@@ -89,21 +87,21 @@ def random_neighbours(labels: Int[Tensor, " n"], k: int, generator: torch.Genera
         )
     members = label.argsort(stable=True)  # class after class
     start, size = (count.cumsum(0) - count)[label], count[label]
-    place = torch.empty_like(label)
-    place[members] = torch.arange(len(label))  # of every item among them
-    # From its own place among those of its class each goes 1 to size − 1 places on, round and round.
+    position = torch.empty_like(label)
+    position[members] = torch.arange(len(label))  # position of every item among the members
+    # The neighbour is 1 to size − 1 positions after the item, in a circle through the members of its class.
     ahead = 1 + (torch.rand(len(label), k, generator=generator, dtype=torch.float64) * (size[:, None] - 1)).long()
-    return members[start[:, None] + ((place - start)[:, None] + ahead) % size[:, None]].to(labels.device)
+    return members[start[:, None] + ((position - start)[:, None] + ahead) % size[:, None]].to(labels.device)
 
 
 def neighbour_agreement(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> float:
-    r"""Share of the neighbours that have their item's label, in [0, 1].
+    r"""Returns the share of the neighbours that have their item's label, in [0, 1].
 
     $$\frac1{nk}\sum_i\sum_{j\in\text{NN}(i)}[y_j = y_i]$$
 
     Args:
-        neighbours: of every item, as :func:`nearest_neighbours` gives them.
-        labels: class of every item, at any one level.
+        neighbours: neighbours of every item, as :func:`nearest_neighbours` returns them.
+        labels: class of every item, at one level.
 
     Raises:
         ValueError: a number of labels other than n, or an index that is no item.
@@ -123,7 +121,7 @@ def neighbour_agreement(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, 
 
 
 def _flat_index(z: Float[Tensor, "n dim"]):
-    """Searches all of z by faiss; where it is not installed, by a matmul."""
+    """Returns a search of all rows of z, by faiss; by a matmul if faiss is not installed."""
     try:
         import faiss  # here, so that importing hiercl stays light
     except ImportError:
@@ -134,5 +132,5 @@ def _flat_index(z: Float[Tensor, "n dim"]):
 
 
 def _matmul(z: Float[Tensor, "n dim"]):
-    """Searches all of z by a matmul."""
+    """Returns a search of all rows of z, by a matmul."""
     return lambda queries, k: (queries @ z.T).topk(k, dim=1).indices

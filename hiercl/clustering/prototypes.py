@@ -1,4 +1,4 @@
-"""PrototypeTree: prototypes of an embedding on several levels, linked into one tree by bottom-up k-means."""
+"""PrototypeTree: prototypes of embeddings on several levels, which bottom-up k-means joins into a tree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,18 +19,17 @@ MIN_CONCENTRATION = 1e-3
 
 @dataclass(frozen=True)
 class PrototypeTree:
-    r"""A hierarchy that was learned: unit prototypes per level, coarse first, each with a parent one level up.
+    r"""A learned hierarchy: prototypes on several levels, coarse first, each with a parent one level up.
 
-    Built as HCSC builds it (Guo et al., CVPR 2022, section 3.2; methods A.2): k-means of the embeddings gives the
-    finest level; k-means of the prototypes of a level gives the next coarser one; an edge joins a prototype to the
-    centre that it was assigned to.
+    k-means of the embeddings gives the finest level. k-means of the prototypes of a level gives the next coarser level,
+    and each prototype's parent is the centre that it is assigned to. Source: HCSC (Guo et al., CVPR 2022, section 3.2).
 
     Attributes:
-        centroids: per level, unit length.
-        concentration: per level, the temperature $\phi_c$ of every prototype (see :func:`concentration`).
-        parent: per level, the number of each prototype's parent one level up; zeros at level 0, below the root.
+        centroids: prototypes of each level, unit vectors.
+        concentration: temperature $\phi_c$ of every prototype of each level (see :func:`concentration`).
+        parent: number of each prototype's parent, one level up, for each level; zeros at level 0.
         assignment: prototype of every clustered item at every level.
-        closeness: cosine of every clustered item to those prototypes.
+        closeness: cosine of every clustered item with these prototypes.
 
     Example:
         >>> tree = PrototypeTree.fit(torch.randn(1000, 16), sizes=(5, 20), seed=0)
@@ -54,19 +53,22 @@ class PrototypeTree:
         iterations: int = 20,
         restarts: int = 1,
     ) -> "PrototypeTree":
-        """Cluster embeddings bottom-up.
+        """Clusters embeddings bottom-up.
 
         Args:
-            z: embeddings; brought to unit length first.
+            z: embeddings; they are normalised first.
             sizes: number of prototypes per level, coarse to fine: the paper's 3000-2000-1000 is ``(1000, 2000, 3000)``.
-            seed: of k-means.
-            temperature: the mean concentration of every level.
-            iterations: of Lloyd, at most.
-            restarts: of k-means (the official code has 5).
+            seed: seed of k-means.
+            temperature: mean concentration of every level.
+            iterations: largest number of Lloyd iterations.
+            restarts: number of starts of k-means (official code: 5).
+
+        Returns:
+            The tree.
 
         Raises:
-            ValueError: sizes that do not grow from coarse to fine, more prototypes than items, non-finite embeddings,
-                an embedding of length zero.
+            ValueError: sizes that do not grow from coarse to fine, more prototypes than items, embeddings that are not
+                finite or have length zero.
         """
         sizes = tuple(int(size) for size in sizes)
         if not sizes or any(fine <= coarse for coarse, fine in pairwise(sizes)) or sizes[0] < 1:
@@ -75,29 +77,24 @@ class PrototypeTree:
             raise ValueError(f"prototypes={sizes}: {sizes[-1]} prototypes need at least as many items, not {len(z)}.")
         check_finite(z)
         if (z.norm(dim=1) == 0).any():
-            raise ValueError("An embedding has length zero and so no direction: the projection has collapsed.")
+            raise ValueError("An embedding has length zero, so it has no direction: the projection has collapsed.")
         z = F.normalize(z, dim=1)
 
         centroids, concentrations, parents = [], [], []
-        members = z  # of the level at hand: the items, then the prototypes of the level below
+        members = z  # what a level clusters: the items, then the prototypes of the level below
         for level in reversed(range(len(sizes))):
             clusters = kmeans(members, sizes[level], seed + level, iterations, restarts)
-            concentrations.append(
-                concentration(clusters.distance.sqrt(), clusters.assignment, sizes[level], temperature)
-            )
+            distance = clusters.distance.sqrt()
+            concentrations.append(concentration(distance, clusters.assignment, sizes[level], temperature))
             members = F.normalize(clusters.centres, dim=1)
             centroids.append(members)
             parents.append(clusters.assignment)
-        # parents[0] now says where each item belongs, parents[i] where the prototypes of the level below belong
-        item, *edges = parents
-        path = [item]
-        for edge in edges:
-            path.append(edge[path[-1]])
-        assignment = torch.stack(path[::-1], dim=1)
+        finest, *edges = parents  # finest prototype of each item; parents of the prototypes, fine to coarse
         top = torch.zeros(sizes[0], dtype=torch.long, device=z.device)
-        centroids, concentrations = tuple(centroids[::-1]), tuple(concentrations[::-1])
+        centroids, parent = tuple(centroids[::-1]), (top, *edges[::-1])
+        assignment = _paths(parent, finest)
         closeness = torch.stack([(z * c[a]).sum(dim=1) for c, a in zip(centroids, assignment.T, strict=True)], dim=1)
-        return cls(centroids, concentrations, (top, *edges[::-1]), assignment, closeness)
+        return cls(centroids, tuple(concentrations[::-1]), parent, assignment, closeness)
 
     @property
     def levels(self) -> int:
@@ -110,60 +107,52 @@ class PrototypeTree:
         return tuple(len(c) for c in self.centroids)
 
     def to(self, device: torch.device | str) -> "PrototypeTree":
-        """The tree on another device."""
-        return PrototypeTree(
-            *(tuple(t.to(device) for t in group) for group in (self.centroids, self.concentration, self.parent)),
-            self.assignment.to(device),
-            self.closeness.to(device),
-        )
+        """Returns the tree on another device."""
+        groups = (self.centroids, self.concentration, self.parent)
+        moved = (tuple(level.to(device) for level in group) for group in groups)
+        return PrototypeTree(*moved, self.assignment.to(device), self.closeness.to(device))
 
     # -- points -------------------------------------------------------------------------------------------------
 
     def logits(self, z: Float[Tensor, "points dim"], level: int) -> Float[Tensor, "points prototypes"]:
-        r"""$\langle z, c_i\rangle / \phi_i$ for every prototype of a level; z of unit length."""
+        r"""Returns $\langle z, c_i\rangle / \phi_i$ for every prototype of a level; z must be unit vectors."""
         return z @ self.centroids[level].T / self.concentration[level]
 
     def posterior(self, z: Float[Tensor, "points dim"], level: int) -> Float[Tensor, "points prototypes"]:
-        r"""Softmax of :meth:`logits` over the prototypes of the level: what HCSC's selection draws with.
+        r"""Returns the softmax of :meth:`logits` over the prototypes of the level, which HCSC's selection draws with.
 
         $$\pi_i(z) = \frac{e^{\langle z, c_i\rangle/\phi_i}}{\sum_{i'} e^{\langle z, c_{i'}\rangle/\phi_{i'}}}$$
         """
         return self.logits(z, level).softmax(dim=1)
 
     def log_normaliser(self, z: Float[Tensor, "points dim"], level: int) -> Float[Tensor, " points"]:
-        """Logarithm of the posterior's denominator; it costs one pass over all prototypes, once for each point."""
+        """Returns the logarithm of the posterior's denominator."""
         return self.logits(z, level).logsumexp(dim=1)
 
     def assign(self, z: Float[Tensor, "points dim"]) -> Int[Tensor, "points levels"]:
-        """Prototypes of new points: the nearest finest one, then the walk up its parents."""
+        """Returns the prototypes of new points: the nearest finest prototype and its ancestors."""
         check_finite(z)
-        return self._walk_up(nearest(F.normalize(z, dim=1), self.centroids[-1])[0])
-
-    def _walk_up(self, finest: Int[Tensor, " points"]) -> Int[Tensor, "points levels"]:
-        path = [finest]
-        for level in range(self.levels - 1, 0, -1):
-            path.append(self.parent[level][path[-1]])
-        return torch.stack(path[::-1], dim=1)
+        return _paths(self.parent, nearest(F.normalize(z, dim=1), self.centroids[-1])[0])
 
     # -- nodes --------------------------------------------------------------------------------------------------
 
     def path(self, item: int) -> tuple[int, ...]:
-        """Prototypes of a clustered item, coarse to fine."""
+        """Returns the prototypes of a clustered item, coarse to fine."""
         return tuple(self.assignment[item].tolist())
 
     def members(self, level: int, node: int) -> Int[Tensor, " members"]:
-        """Indices of the items below a node."""
+        """Returns the indices of the items below a node."""
         self._check(level, node)
         return (self.assignment[:, level] == node).nonzero()[:, 0]
 
     def exemplars(self, level: int, node: int, count: int = 6) -> Int[Tensor, " exemplars"]:
-        """The members closest to the node's prototype, closest first; fewer than ``count`` if it has fewer."""
+        """Returns the members closest to the node's prototype, closest first, at most ``count``."""
         members = self.members(level, node)
         order = self.closeness[members, level].argsort(descending=True, stable=True)
         return members[order[:count]]
 
     def counts(self, level: int) -> Int[Tensor, " prototypes"]:
-        """Number of items below every node of a level."""
+        """Returns the number of items below every node of a level."""
         return torch.bincount(self.assignment[:, level], minlength=self.sizes[level])
 
     def _contingency(self, labels: Int[Tensor, " items"], level: int) -> Int[Tensor, "prototypes classes"]:
@@ -175,25 +164,30 @@ class PrototypeTree:
         return torch.bincount(flat, minlength=self.sizes[level] * classes).view(self.sizes[level], classes)
 
     def majority(self, labels: Int[Tensor, " items"]) -> tuple[Tensor, ...]:
-        """Most frequent label below every node, per level (the lowest label wins a tie; 0 for an empty node)."""
+        """Returns the most frequent label below every node, per level (of a tie the lowest; 0 for an empty node)."""
         return tuple(self._contingency(labels, level).argmax(dim=1) for level in range(self.levels))
 
     def purity(self, labels: Int[Tensor, " items"]) -> tuple[Tensor, ...]:
-        """Share of the members that have their node's majority label, per level; NaN for an empty node.
+        """Returns the share of the members that have their node's majority label, per level; NaN for an empty node.
 
         Args:
-            labels: true labels at one level of a hierarchy, e.g. ``torch.as_tensor(dataset.labels_at(0))``.
+            labels: true labels at one level of a hierarchy.
+
+        Example:
+            >>> [len(level) for level in run.tree.purity(torch.as_tensor(train.labels_at(0)))]
+            [2, 4]
         """
         tables = [self._contingency(labels, level) for level in range(self.levels)]
         return tuple(table.max(dim=1).values / table.sum(dim=1) for table in tables)
 
     def as_hierarchy(self) -> Hierarchy:
-        """The tree as a :class:`~hiercl.hierarchy.Hierarchy`: its leaves are the finest prototypes, in their order.
+        """Returns the tree as a :class:`~hiercl.hierarchy.Hierarchy` whose leaves are the finest prototypes, in order.
 
-        The leaf label of item i is ``tree.assignment[i, -1]``. A prototype is named "level:number"; coarse prototypes
-        to which no finer one belongs are left out.
+        The leaf label of item i is ``tree.assignment[i, -1]``. A prototype is named "level:number". Coarse prototypes
+        without a finer one are left out.
         """
-        paths = self._walk_up(torch.arange(self.sizes[-1], device=self.assignment.device)).cpu().numpy()
+        finest = torch.arange(self.sizes[-1], device=self.assignment.device)
+        paths = _paths(self.parent, finest).cpu().numpy()
         ancestors, names = [], []
         for level, column in enumerate(paths.T):
             used, renumbered = np.unique(column, return_inverse=True)
@@ -206,12 +200,12 @@ class PrototypeTree:
             raise ValueError(f"No prototype {node} on level {level}: the tree has {self.sizes}, coarse to fine.")
 
     def state_dict(self) -> dict:
-        """Plain tensors, for checkpoints."""
+        """Returns plain tensors, for checkpoints."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_state_dict(cls, state: dict) -> "PrototypeTree":
-        """The tree that :meth:`state_dict` came from."""
+        """Returns the tree of a :meth:`state_dict`."""
         groups = {name: tuple(state[name]) for name in ("centroids", "concentration", "parent")}
         return cls(**groups, assignment=state["assignment"], closeness=state["closeness"])
 
@@ -219,21 +213,33 @@ class PrototypeTree:
         return f"PrototypeTree(sizes={self.sizes}, items={len(self.assignment)})"
 
 
+def _paths(parent: Sequence[Tensor], finest: Int[Tensor, " points"]) -> Int[Tensor, "points levels"]:
+    """Returns the finest prototypes with their ancestors, coarse to fine."""
+    path = [finest]
+    for edge in reversed(parent[1:]):
+        path.append(edge[path[-1]])
+    return torch.stack(path[::-1], dim=1)
+
+
 def concentration(
     distance: Float[Tensor, " members"], assignment: Int[Tensor, " members"], k: int, temperature: float
 ) -> Float[Tensor, " prototypes"]:
-    r"""Temperature of every prototype: small for a tight, well-filled cluster.
+    r"""Returns the temperature of every prototype; it is small for a tight cluster with many members.
 
     $$\phi_c = \frac{\frac1{n_c}\sum_{i\in c}\lVert u_i-\mu_c\rVert_2}{\log(n_c+10)}$$
 
-    as in PCL (Li et al., 2021, eq. 12) and HCSC. Clusters with fewer than two members take the largest $\phi$; then
-    $\phi$ is clipped to its 10th to 90th percentile and scaled so that its mean is the temperature.
+    Clusters with fewer than two members take the largest $\phi$. Then $\phi$ is clipped to its 10th to 90th percentile
+    and scaled so that its mean is the temperature. Source: PCL (Li et al., 2021, eq. 12) and HCSC.
 
     Args:
         distance: Euclidean distance (not squared) of every member to its centre, before the centre is normalised.
         assignment: cluster of every member.
         k: number of clusters.
-        temperature: the mean of the result, > 0.
+        temperature: mean of the result, above 0.
+
+    Example:
+        >>> concentration(torch.tensor([0.1, 0.1, 0.4, 0.4]), torch.tensor([0, 0, 1, 1]), k=2, temperature=0.2)
+        tensor([0.0989, 0.3011])
     """
     count = torch.bincount(assignment, minlength=k)
     total = torch.zeros(k, dtype=torch.float64, device=distance.device).index_add_(0, assignment, distance.double())
@@ -243,5 +249,5 @@ def concentration(
     low, high = torch.quantile(phi, 0.1), torch.quantile(phi, 0.9)
     phi = phi.clamp(low, high)
     mean = phi.mean()
-    phi = phi / mean if mean > 0 else torch.ones_like(phi)  # every cluster is a point: nothing to tell them apart
+    phi = phi / mean if mean > 0 else torch.ones_like(phi)  # every cluster is a point: all are equal
     return (temperature * phi).float().clamp(min=MIN_CONCENTRATION)

@@ -115,15 +115,12 @@ class Supervision:
     labels: Tensor
 
     def __post_init__(self):
-        labels, last = self.labels, self.hierarchy.n_leaves - 1
-        if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
+        labels, leaves = self.labels, self.hierarchy.n_leaves
+        whole = labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool
+        if not whole or not ((labels >= 0) & (labels < leaves)).all():
             raise ValueError(
-                f"labels are {labels.dtype} {list(labels.shape)}: give the leaf class of every item, whole numbers "
-                "[items]; the hierarchy knows the classes above it (label columns: Hierarchy.from_labels)."
-            )
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= last:
-            raise ValueError(
-                f"labels go from {int(labels.min())} to {int(labels.max())}; the hierarchy has leaves 0 to {last}."
+                f"labels are {labels.dtype} {list(labels.shape)}: give the leaf class of every item, [items], whole "
+                f"numbers from 0 to {leaves - 1}; the hierarchy knows the classes above (Hierarchy.from_labels)."
             )
 
     @property
@@ -188,7 +185,6 @@ class MethodConfig(Config):
 
 
 LocalCrops = Annotated[int, Between(0, len(LOCAL_CROPS))]
-Block = Annotated[int, AtLeast(1)] | None
 
 
 class Method(nn.Module):

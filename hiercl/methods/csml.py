@@ -318,12 +318,9 @@ class CsMl(MoCo):
         embedded.append(head(encoder.pool(maps[-1])).float())
         return F.normalize(torch.stack(embedded, dim=1), dim=2)
 
-    @torch.no_grad()
-    def after_step(self, step: Step) -> None:
-        super().after_step(step)
-        slow, fast = list(self.key_stage_heads.parameters()), list(self.stage_heads.parameters())
-        if slow:
-            torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)
+    @property
+    def followers(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+        return (*super().followers, (self.key_stage_heads, self.stage_heads))
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:
         for i, queue in enumerate(self.queues):

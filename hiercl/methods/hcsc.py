@@ -124,22 +124,21 @@ class HCSC(WithTree, MoCo):
     def use(self, tree: PrototypeTree) -> None:
         """Selects with this tree from now on."""
         self.place_tree(tree)
-        for level in range(tree.levels):
-            self.log_normaliser[level] = self.tree.log_normaliser(self.queue.keys, level)
+        self.log_normaliser.copy_(self.log_normalisers(self.queue.keys))
+
+    def log_normalisers(self, keys: Tensor) -> Tensor:
+        """Returns the logarithm of the posterior's denominator of every key, at every level, ``[levels, keys]``."""
+        return torch.stack([self.tree.log_normaliser(keys, level) for level in range(self.tree.levels)])
 
     def place_tree(self, tree: PrototypeTree) -> None:
         super().place_tree(tree)
-        tree = self.tree
-        self.parent_posterior = tuple(
-            tree.posterior(tree.centroids[level], level - 1).T.contiguous() for level in range(1, tree.levels)
-        )
+        finer = enumerate(self.tree.centroids[1:])
+        self.parent_posterior = tuple(self.tree.posterior(z, above).T.contiguous() for above, z in finer)
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:
         positions = self.queue.enqueue(keys, items)
         if self.tree is not None:
-            new = self.queue.keys[positions]
-            for level in range(self.tree.levels):
-                self.log_normaliser[level, positions] = self.tree.log_normaliser(new, level)
+            self.log_normaliser[:, positions] = self.log_normalisers(self.queue.keys[positions])
 
     # -- every step ---------------------------------------------------------------------------------------------
 
@@ -178,8 +177,8 @@ class HCSC(WithTree, MoCo):
             for level in levels:
                 name = f"{crop}prototype {level}"
                 pairs = self.select_prototypes(base.anchors.item, level, draws)  # one draw per query
-                logits_of_prototypes = self.tree.logits(query, level)
-                terms.append(Term(name, logits_of_prototypes, pairs, prototype_weight, removed_logit=removed_logit))
+                similar = self.tree.logits(query, level)
+                terms.append(Term(name, similar, pairs, prototype_weight, removed_logit=removed_logit))
         return tuple(terms)
 
     def weights(self, queries: int) -> tuple[float, float]:
@@ -207,9 +206,8 @@ class HCSC(WithTree, MoCo):
         """Returns MoCo's pairs; a draw at this level removes negatives from the queue."""
         if not self.selects("instances"):
             return pairs
-        candidates = len(pairs.candidates)
-        keep = self.keep(self.instance_posterior(pairs.anchors.item, level, candidates - len(self.queue)))
-        keep = keep.clamp(0, HIGHEST_KEEP)
+        keys = len(pairs.candidates) - len(self.queue)
+        keep = self.keep(self.instance_posterior(pairs.anchors.item, level, keys)).clamp(0, HIGHEST_KEEP)
         removed = (draws.uniform(*keep.shape) >= keep).logical_and_(pairs.negative)
         return replace(pairs, negative=pairs.negative ^ removed, removed=removed, keep_probability=keep, level=level)
 
@@ -223,8 +221,7 @@ class HCSC(WithTree, MoCo):
         removed, keep = torch.zeros_like(negative), None
         if level > 0 and self.selects("prototypes"):
             parent = self.tree.parent[level][own]
-            keep = self.keep(self.parent_posterior[level - 1][parent])
-            keep = keep.clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
+            keep = self.keep(self.parent_posterior[level - 1][parent]).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
             removed = (draws.uniform(*keep.shape) >= keep) & negative
         return Pairs(
             Members.of(Kind.VIEW, item),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from hiercl.methods.base import Batch
 from hiercl.pairs import BlockTerm, Kind, Members, Pairs, Term
+from hiercl.runtime.config import AtLeast
+
+Block = Annotated[int, AtLeast(1)] | None  # a setting: how many anchors a block has
 
 
 @dataclass(frozen=True)

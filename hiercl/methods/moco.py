@@ -154,10 +154,15 @@ class MoCo(Method):
         candidates = Members.of(Kind.KEY, items) + self.queue.members()
         return Pairs(who, candidates, index, weight, negative, torch.zeros_like(negative))
 
+    @property
+    def followers(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+        """The momentum modules, each with the module that it follows."""
+        return (self.key_encoder, self.encoder), (self.key_head, self.head)
+
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
-        slow = [*self.key_encoder.parameters(), *self.key_head.parameters()]
-        fast = [*self.encoder.parameters(), *self.head.parameters()]
+        slow = [p for follower, _ in self.followers for p in follower.parameters()]
+        fast = [p for _, leader in self.followers for p in leader.parameters()]
         torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)  # each encoder keeps its own batch-norm statistics
         self.enqueue(step.keys, step.items)
 

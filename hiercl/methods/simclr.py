@@ -8,8 +8,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from hiercl.methods.base import Batch, Block, Method, MethodConfig, Step, full_precision
-from hiercl.methods.in_batch import BatchViews, view_term
+from hiercl.methods.base import Batch, Method, MethodConfig, Step, full_precision
+from hiercl.methods.in_batch import BatchViews, Block, view_term
 from hiercl.pairs import Pairs
 from hiercl.runtime.config import Above
 

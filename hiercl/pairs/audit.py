@@ -1,4 +1,4 @@
-"""audit: how right the pairs of a step are, judged by true labels."""
+"""audit: how correct the pairs of a step are, by true labels."""
 
 import numpy as np
 import pandas as pd
@@ -9,39 +9,44 @@ from hiercl.pairs.pairs import Kind, Pairs
 
 
 def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> pd.DataFrame:
-    r"""How right the pairs were, judged by true labels (which only supervised methods saw); one row a level.
+    r"""Compares pairs with the true labels (which only supervised methods have seen).
 
-    With $y_a$, $y_c$ the labels of anchor and candidate at the level, every share is taken over all pairs of its kind:
+    With $y_a$, $y_c$ the labels of anchor and candidate at a level:
 
     * ``precision`` = P($y_a = y_c$ | pulled),
     * ``false_negative_rate`` = P($y_a = y_c$ | pushed),
     * ``wasted_removals`` = P($y_a ≠ y_c$ | removed),
-    * ``same_removed``, ``other_removed`` = P(removed | open to selection and $y_a = y_c$, or $y_a ≠ y_c$):
-      a selection that knows something has the first well above the second.
+    * ``same_removed`` = P(removed | open to selection and $y_a = y_c$),
+    * ``other_removed`` = P(removed | open to selection and $y_a ≠ y_c$): a good selection has ``same_removed`` well
+      above it.
 
-    Random initial queue entries (item −1) have no label and are not counted, nor are anchors without any candidate
-    (those that thinning took out). A mixed query counts as its anchor, a prototype has the label of the majority of its
-    members.
+    Random first entries of the queue (item −1) have no label and are not counted. Anchors without any candidate (those
+    that thinning took out) are not counted either. A mixed query has the label of its anchor, a prototype that of the
+    majority of its members.
 
     Args:
-        pairs: what a step did.
+        pairs: the pairs of a term.
         labels: leaf label of every item of the data set, ``[items]``.
         hierarchy: the true hierarchy.
-        tree: the :class:`~hiercl.PrototypeTree`, needed when prototypes are among the candidates.
+        tree: the :class:`~hiercl.PrototypeTree` that prototypes among the candidates come from.
 
     Returns:
-        A table with the columns ``level``, ``pulled``, ``pushed``, ``removed`` (numbers of pairs), the shares above
-        (NaN where there is nothing to take a share of), ``negatives_left`` (mean number per anchor) and
-        ``anchors_without_negative``.
+        One row per level, with ``level``, ``pulled``, ``pushed``, ``removed`` (numbers of pairs), the shares above (NaN
+        if there are no such pairs), ``negatives_left`` (mean number per anchor) and ``anchors_without_negative``.
 
     Raises:
-        ValueError: prototypes are among the candidates, and no tree is given.
+        ValueError: prototypes among the candidates, without a tree.
+
+    Example:
+        >>> term = run.step(train).terms[0]
+        >>> hiercl.audit(term.pairs, train.labels, train.hierarchy)["level"].tolist()
+        ['domain', 'group', 'class']
     """
     return pd.DataFrame(tally(pairs, labels, hierarchy, tree)).pipe(shares, hierarchy)
 
 
 def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> dict[str, list[int]]:
-    """The counts behind :func:`audit`, one entry a level. Counts of several steps may be added before taking shares."""
+    """Returns the counts behind :func:`audit`, one entry per level; counts of several steps can be added."""
     labels = np.asarray(labels)
     is_prototype = (pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy()
     if is_prototype.any() and (tree is None or pairs.level is None):
@@ -62,44 +67,29 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
             majority = tree.majority(torch.as_tensor(at_level))[pairs.level].cpu().numpy()
             candidate = np.where(is_prototype, majority[np.where(is_prototype, item, 0)], candidate)
         same = (at_level[anchor_item][:, None] == candidate[None, :]) & known
-        other = ~same & known
-        row = {
-            "level": level,
-            "anchors": takes_part.sum(),
-            "pulled": (pulled & known).sum(),
-            "pulled_same": (pulled & same).sum(),
-            "pushed": (pushed & known).sum(),
-            "pushed_same": (pushed & same).sum(),
-            "removed": (removed & known).sum(),
-            "removed_same": (removed & same).sum(),
-            "open_same": ((pushed | removed) & same).sum(),
-            "open_other": ((pushed | removed) & other).sum(),
-            "negatives": pushed.sum(),
-            "anchors_without_negative": (takes_part & ~pushed.any(axis=1)).sum(),
-        }
+        row = {"level": level, "anchors": takes_part.sum(), "negatives": pushed.sum()}
+        row["anchors_without_negative"] = (takes_part & ~pushed.any(axis=1)).sum()
+        for name, role in {"pulled": pulled, "pushed": pushed, "removed": removed, "open": pushed | removed}.items():
+            row |= {name: (role & known).sum(), f"{name}_same": (role & same).sum()}
         for name, value in row.items():
             counts.setdefault(name, []).append(int(value))
     return counts
 
 
 def shares(counts: pd.DataFrame, hierarchy: Hierarchy) -> pd.DataFrame:
-    """The table of :func:`audit` from the counts of :func:`tally`."""
+    """Makes the table of :func:`audit` from the counts of :func:`tally`."""
 
     def share(part, whole):
         return part / whole.where(whole > 0)
 
-    return pd.DataFrame(
-        {
-            "level": [hierarchy.level_names[level] for level in counts["level"]],
-            "pulled": counts["pulled"],
-            "pushed": counts["pushed"],
-            "removed": counts["removed"],
-            "precision": share(counts["pulled_same"], counts["pulled"]),
-            "false_negative_rate": share(counts["pushed_same"], counts["pushed"]),
-            "wasted_removals": share(counts["removed"] - counts["removed_same"], counts["removed"]),
-            "same_removed": share(counts["removed_same"], counts["open_same"]),
-            "other_removed": share(counts["removed"] - counts["removed_same"], counts["open_other"]),
-            "negatives_left": share(counts["negatives"], counts["anchors"]),
-            "anchors_without_negative": counts["anchors_without_negative"],
-        }
-    )
+    table = counts[["pulled", "pushed", "removed"]].copy()
+    table.insert(0, "level", [hierarchy.level_names[level] for level in counts["level"]])
+    removed_other = counts["removed"] - counts["removed_same"]
+    table["precision"] = share(counts["pulled_same"], counts["pulled"])
+    table["false_negative_rate"] = share(counts["pushed_same"], counts["pushed"])
+    table["wasted_removals"] = share(removed_other, counts["removed"])
+    table["same_removed"] = share(counts["removed_same"], counts["open_same"])
+    table["other_removed"] = share(removed_other, counts["open"] - counts["open_same"])
+    table["negatives_left"] = share(counts["negatives"], counts["anchors"])
+    table["anchors_without_negative"] = counts["anchors_without_negative"]
+    return table

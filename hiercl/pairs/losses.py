@@ -20,7 +20,7 @@ def info_nce(
     reduction: Literal["mean", "none", "positives"] = "mean",
     count: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, "..."]:
-    r"""InfoNCE with weighted positives and removable negatives.
+    r"""Computes InfoNCE with weighted positives and removed negatives.
 
     For an anchor with logits $s_c$, positives $P$ with weights $w_p$, negatives $N$ and removed candidates $R$:
 
@@ -28,30 +28,35 @@ def info_nce(
       D_p = \underbrace{e^{s_p}}_{\text{or } \sum_{p'\in P} e^{s_{p'}}}
             + \sum_{n\in N} e^{s_n} + |R|\, e^{\text{removed\_logit}}$$
 
-    With ``shared_denominator=False`` each positive has a denominator of its own (MoCo, HCSC, CsMl); with ``True`` all
-    positives of an anchor compete in one (SupCon's "out" form, eq. 2 of arXiv 2004.11362).
+    With ``shared_denominator=False`` each positive has its own denominator (MoCo, HCSC, CsMl). With ``True`` all
+    positives of an anchor are in one denominator (SupCon's "out" form, eq. 2 of arXiv 2004.11362).
 
     Args:
-        logits: similarities already divided by the temperature or concentration, float32.
+        logits: similarities divided by the temperature or concentration, float32.
         pairs: the role of every pair.
         shared_denominator: whether positives compete with one another.
-        removed_logit: −inf takes removed candidates out for good; 0 is what the official HCSC code does (each still
-            adds $e^0 = 1$).
-        reduction: ``"mean"`` over the anchors that have a positive; ``"none"``: one loss per anchor, 0 for an anchor
-            without a positive; ``"positives"``: one loss per positive, in the order of ``pairs.positive_index``.
-        count: what ``"mean"`` divides by instead of the number of these anchors that have a positive: with several
-            processes the mean of that number over them, so that the mean of their losses is that of all anchors.
+        removed_logit: logit of removed candidates. −inf takes them out; 0 is what the official HCSC code does (each
+            still adds $e^0 = 1$).
+        reduction: ``"mean"``: the mean over the anchors that have a positive; ``"none"``: one loss per anchor, 0 for an
+            anchor without a positive; ``"positives"``: one loss per positive, in the order of ``pairs.positive_index``.
+        count: what ``"mean"`` divides by; None: the number of anchors that have a positive. With several processes it
+            is the mean of that number over processes, so that the mean of their losses is the loss of all anchors.
 
     Returns:
-        A scalar, ``[anchors]`` or ``[positives]``. Never NaN for finite logits: an anchor without negatives has the
-        loss 0 (with one positive), an anchor without a positive is left out of the mean; ``pairs.without_negative`` and
-        ``pairs.without_positive`` count them. Unit: nats.
+        The loss in nats: a scalar, ``[anchors]`` or ``[positives]``. It is never NaN for finite logits: an anchor with
+        one positive and no negative has the loss 0, and the mean leaves out anchors without a positive
+        (``pairs.without_negative`` and ``pairs.without_positive`` count these).
 
     Raises:
         ValueError: shapes that differ, logits that are not float32 or float64, an unknown reduction.
 
     Example:
-        >>> loss = info_nce(query @ candidates.T / 0.1, pairs)
+        >>> from hiercl.pairs import Kind, Members
+        >>> one, two = (Members.of(Kind.VIEW, torch.tensor(items)) for items in ([7], [7, 8]))
+        >>> positive = torch.tensor([[1.0, 0.0]])
+        >>> pairs = hiercl.Pairs.from_matrices(one, two, positive, negative=positive == 0)
+        >>> info_nce(torch.tensor([[2.0, 2.0]]), pairs)  # log 2
+        tensor(0.6931)
     """
     if logits.shape != pairs.negative.shape:
         raise ValueError(f"logits {tuple(logits.shape)} do not fit pairs {tuple(pairs.negative.shape)}.")
@@ -85,16 +90,16 @@ def info_nce(
 
 
 def _log_add(a: Float[Tensor, " anchors"], b: Float[Tensor, " anchors"]) -> Float[Tensor, " anchors"]:
-    """log(e^a + e^b) for a constant b; where both are −inf so is the sum, and its gradient is zero (torch's is NaN)."""
+    """Returns log(e^a + e^b) for a constant b. Where both are −inf the gradient is zero (that of torch is NaN)."""
     nothing = torch.isneginf(a) & torch.isneginf(b)
     return torch.logaddexp(a.masked_fill(nothing, 0.0), b).masked_fill(nothing, -math.inf)
 
 
 class PickAndLogSumExp(torch.autograd.Function):
-    r"""The picked entries $s_p$, and row-wise $\log\sum_{c\in\text{mask}} e^{s_c}$: −inf where the mask is empty.
+    r"""The picked entries $s_p$, and $\log\sum_{c\in\text{mask}} e^{s_c}$ of every row, −inf where its mask is empty.
 
-    Indexing, ``masked_fill`` and ``logsumexp`` say the same, but pass over the matrix three times as often, and their
-    gradient is NaN for an empty row. The gradient is the softmax within the mask, plus what flows into the picked.
+    Indexing, ``masked_fill`` and ``logsumexp`` compute the same, but read the matrix three times as often, and their
+    gradient is NaN for an empty row. The gradient here is the softmax within the mask, plus that of the picked entries.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
 """Pairs: for every anchor, which candidates are pulled, pushed, left alone or removed.
 
-This is the one question that every contrastive method answers, so every method of this package produces this one
-value, one loss (:func:`hiercl.info_nce`) reads it, and one :func:`audit` checks it against true labels.
+Every contrastive method answers this one question. So every method of this package makes this one value, one loss
+(:func:`hiercl.info_nce`) reads it, and one :func:`audit` compares it with true labels.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Kind(IntEnum):
     """What an anchor or a candidate is."""
 
     VIEW = 0  # an augmented view, embedded with gradient
-    KEY = 1  # a view embedded by the momentum encoder in this step
+    KEY = 1  # a view that the momentum encoder embedded in this step
     QUEUE = 2  # a key of an earlier step
     PROTOTYPE = 3  # the centre of a cluster
 
@@ -27,8 +27,9 @@ class Members:
     """Who the anchors (or the candidates) are, so that a picture can always be shown.
 
     Attributes:
-        kind: a :class:`Kind` for each.
-        item: index in the data set; −1 for a random initial queue entry; for a prototype its number in its level.
+        kind: a :class:`Kind` for each member.
+        item: index of the item in the data set; −1 for a random first queue entry; for a prototype, its number in its
+            level.
     """
 
     kind: Int[Tensor, " members"]
@@ -36,7 +37,7 @@ class Members:
 
     @classmethod
     def of(cls, kind: Kind, item: Int[Tensor, " members"]) -> "Members":
-        """Members that are all of one kind."""
+        """Returns members that all have one kind."""
         return cls(torch.full_like(item, int(kind)), item)
 
     def __add__(self, other: "Members") -> "Members":
@@ -48,23 +49,26 @@ class Members:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The relation of A anchors and C candidates. It holds no similarities: losses that share a selection share it.
+    """The roles of C candidates for A anchors. It holds no similarities, so several losses can share one selection.
 
-    A candidate is pulled (positive), pushed (negative), removed (taken out by selection) or, if none of these, left
-    alone by rule. The three are disjoint; making a ``Pairs`` in which they overlap is an error.
+    A candidate is pulled (positive), pushed (negative), removed (taken out by selection), or left alone by rule if it
+    is none of these. A candidate has one role for an anchor.
 
-    Positives are few, so they are stored as a list; :attr:`positive` gives them as a matrix.
+    Positives are few, so they are stored as a list; :attr:`positive` returns them as a matrix.
 
     Attributes:
         anchors: who the anchors are.
         candidates: who the candidates are.
         positive_index: (anchor, candidate) of every positive.
-        positive_weight: its weight, > 0; the loss divides by the sum of an anchor's weights.
+        positive_weight: weight of every positive, above 0; the loss divides by the sum of an anchor's weights.
         negative: which candidates are pushed.
-        removed: which candidates selection took out of the negatives.
-        keep_probability: the probability with which selection keeps each candidate, where there was a selection.
-        level: the level that they speak of: of the class hierarchy, or of the prototype tree that the selection used
-            and prototypes among the candidates belong to.
+        removed: which candidates the selection took out of the negatives.
+        keep_probability: probability with which the selection keeps each candidate; None without a selection.
+        level: level that the pairs belong to: of the class hierarchy, or of the prototype tree that was used for the
+            selection and that prototypes among the candidates come from.
+
+    Raises:
+        ValueError: shapes that do not fit, or a candidate with two roles.
 
     Example:
         >>> two = Members.of(Kind.VIEW, torch.tensor([7, 8]))
@@ -91,8 +95,8 @@ class Pairs:
             )
         row, column = self.positive_index.T
         overlap = (self.negative & self.removed).any() | (self.negative[row, column] | self.removed[row, column]).any()
-        if overlap:  # one question for all, since on CUDA each waits for the device
-            raise ValueError("Some candidate is two of pulled, pushed and removed for one anchor; a pair has one role.")
+        if overlap:  # one test for all, since on CUDA every test waits for the device
+            raise ValueError("A candidate is two of pulled, pushed and removed for one anchor; a pair has one role.")
 
     @classmethod
     def from_matrices(
@@ -104,7 +108,16 @@ class Pairs:
         removed: Bool[Tensor, "anchors candidates"] | None = None,
         **more,
     ) -> "Pairs":
-        """Pairs from a matrix of positive weights (0 = not pulled); masks that are not given are empty."""
+        """Makes pairs from a matrix of positive weights.
+
+        Args:
+            anchors: who the anchors are.
+            candidates: who the candidates are.
+            positive: weight of every pair; 0: not pulled.
+            negative: which candidates are pushed; None: none.
+            removed: which candidates are removed; None: none.
+            more: other attributes.
+        """
         index = positive.nonzero()
         nothing = torch.zeros_like(positive, dtype=torch.bool)
         return cls(
@@ -126,16 +139,16 @@ class Pairs:
 
     @property
     def without_positive(self) -> Int[Tensor, ""]:
-        """Number of anchors that nothing pulls; the loss leaves them out of its mean."""
+        """Number of anchors without a positive; the mean loss leaves them out."""
         return (torch.bincount(self.positive_index[:, 0], minlength=len(self.anchors)) == 0).sum()
 
     @property
     def without_negative(self) -> Int[Tensor, ""]:
-        """Number of anchors that nothing pushes; with one positive their loss is 0."""
+        """Number of anchors without a negative; with one positive their loss is 0."""
         return (~self.negative.any(dim=1)).sum()
 
     @property
     def keep_rate(self) -> Float[Tensor, ""]:
-        """Share of the candidates open to selection (pushed or removed) that was kept."""
+        """Share of the candidates open to selection (pushed or removed) that the selection kept."""
         pushed, removed = self.negative.sum(), self.removed.sum()
         return pushed / (pushed + removed).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Terms: what a loss is made of. A term is similarities and pairs, and its loss follows from them."""
+"""Terms: the parts of a loss. A term has similarities and pairs, from which its loss follows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ from hiercl.pairs.pairs import Pairs
 
 @dataclass(frozen=True)
 class Term:
-    """One term: ``loss`` is ``info_nce(logits, pairs, shared_denominator, removed_logit)``; a step adds weight × loss.
+    """One part of the loss: a step adds weight × ``info_nce(logits, pairs, shared_denominator, removed_logit)``.
 
     Attributes:
-        count: what its mean divides by; None: the number of these anchors that have a positive.
+        name: name of the term, in the history and in explorers.
+        logits: similarities divided by the temperature, ``[anchors, candidates]``.
+        pairs: role of every candidate.
+        weight: factor of the loss.
+        shared_denominator: whether positives compete with one another.
+        removed_logit: logit of removed candidates.
+        count: what the mean divides by; None: the number of anchors that have a positive.
+        loss: the loss, made with the term.
     """
 
     name: str
@@ -36,30 +43,37 @@ class Term:
         object.__setattr__(self, "loss", self.reduced("mean"))
 
     def reduced(self, reduction: str) -> Tensor:
-        """The loss of every anchor (``"none"``) or of every positive (``"positives"``)."""
+        """Returns the loss of every anchor (``"none"``) or of every positive (``"positives"``)."""
         rules = {"shared_denominator": self.shared_denominator, "removed_logit": self.removed_logit}
         return info_nce(self.logits, self.pairs, **rules, reduction=reduction, count=self.count)
 
     @property
     def selective(self) -> bool:
-        """Whether its negatives were selected by drawing."""
+        """Whether a random draw selected the negatives."""
         return self.pairs.keep_probability is not None
 
 
 @dataclass(frozen=True)
 class BlockTerm:
-    """A :class:`Term` that is never there as a whole: its loss is summed over blocks of anchors.
+    """A :class:`Term` whose loss is summed over blocks of anchors, to save memory.
 
-    The similarities of A anchors and C candidates take A·C numbers, and several times that for the gradient. Here one
-    block of them is made at a time, and made once more for its gradient (activation checkpointing): the same value and
-    gradient, in the memory of a block. It takes longer, the more so where whole terms of several levels share their
-    similarities: blocks make them for every level.
+    The similarities of A anchors and C candidates are A·C numbers, and the gradient needs several times as many. This
+    term makes one block at a time, and makes it again for the gradient (activation checkpointing). Value and gradient
+    are the same, and the memory is that of one block. It takes longer, in particular with several levels: whole terms
+    can share their similarities, while blocks make them again for every level.
 
     Attributes:
-        rows: gives logits and pairs of the anchors with these numbers.
-        anchors: how many there are.
-        block: how many at a time.
-        logits, pairs: the whole of them, made when they are asked for.
+        name: name of the term.
+        rows: returns logits and pairs of the anchors with these numbers.
+        anchors: number of anchors.
+        block: number of anchors in a block.
+        device: where the anchors are.
+        weight: factor of the loss.
+        shared_denominator: whether positives compete with one another.
+        removed_logit: logit of removed candidates.
+        count: what the mean divides by; None: the number of anchors that have a positive.
+        loss: the loss, made with the term.
+        selective: always False: blocks have no selection.
     """
 
     name: str
@@ -75,13 +89,13 @@ class BlockTerm:
     selective: bool = field(init=False, default=False)
 
     def __post_init__(self):
-        parts = torch.arange(self.anchors, device=self.device).split(self.block)
-        sums = [checkpoint(self._sum, rows, use_reentrant=False, preserve_rng_state=False) for rows in parts]
+        blocks = torch.arange(self.anchors, device=self.device).split(self.block)
+        sums = [checkpoint(self._sum, rows, use_reentrant=False, preserve_rng_state=False) for rows in blocks]
         loss, with_positive = (torch.stack(column).sum() for column in zip(*sums, strict=True))
         object.__setattr__(self, "loss", loss / (with_positive.clamp(min=1) if self.count is None else self.count))
 
     def _sum(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The summed loss of some anchors, and how many of them have a positive."""
+        """Returns the summed loss of some anchors, and how many of them have a positive."""
         logits, pairs = self.rows(rows)
         loss = info_nce(logits, pairs, self.shared_denominator, self.removed_logit, reduction="none")
         return loss.sum(), len(rows) - pairs.without_positive
@@ -92,8 +106,10 @@ class BlockTerm:
 
     @property
     def logits(self) -> Tensor:
+        """The logits of all anchors, made on first use."""
         return self._whole[0]
 
     @property
     def pairs(self) -> Pairs:
+        """The pairs of all anchors, made on first use."""
         return self._whole[1]

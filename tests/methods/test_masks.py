@@ -342,7 +342,6 @@ def test_errors(as_a_user):
         "3 levels of 2": lambda: random_masks(3, 2),
         "scores are": lambda: fit_masks(torch.zeros(4, 2), torch.zeros(4, 3), 2),
         "Unknown sizes 'any'": lambda: fit_masks(torch.zeros(4, 2), None, 2, sizes="any"),
-        "restarts=0": lambda: fit_masks(torch.zeros(4, 2), None, 2, restarts=0),
         "compare masks of one model": lambda: mask_overlap(contiguous_masks(2, 4), contiguous_masks(2, 5)),
         "2 levels of 1 dimensions": lambda: fit_masks(torch.zeros(1, 2), None, 2),
     }

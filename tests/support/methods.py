@@ -5,7 +5,7 @@ import torch
 from hiercl import methods
 from hiercl.encoders import make_encoder
 from hiercl.hierarchy.hierarchy import Hierarchy
-from hiercl.methods.base import Batch, Setting, Supervision
+from hiercl.methods.base import Batch, Supervision, TrainingInfo
 from hiercl.runtime.seeds import Draws
 
 ITEMS, BATCH = 60, 8
@@ -25,8 +25,8 @@ def make(name: str, seed: int = 0, **settings):
     encoder = make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3)
     config = kind.Config(**settings)
     supervision = Supervision(HIERARCHY, torch.arange(ITEMS) % 6) if kind.needs_labels(config) else None
-    setting = Setting(items=ITEMS, epochs=4, steps_per_epoch=7, supervision=supervision)
-    method = kind(encoder, config, setting)
+    info = TrainingInfo(items=ITEMS, epochs=4, steps_per_epoch=7, supervision=supervision)
+    method = kind(encoder, config, info)
     pictures = torch.rand(ITEMS, 3, 8, 8)
 
     @torch.no_grad()

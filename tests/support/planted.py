@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from hiercl import methods
 from hiercl.encoders import make_encoder
 from hiercl.hierarchy.hierarchy import Hierarchy
-from hiercl.methods.base import Batch, Setting, Supervision
+from hiercl.methods.base import Batch, Supervision, TrainingInfo
 from hiercl.runtime.processes import ALONE
 from hiercl.runtime.seeds import Draws
 
@@ -33,8 +33,8 @@ def planted(name: str, hierarchy: Hierarchy | None, labels=None, **settings):
     torch.manual_seed(0)
     kind = methods.get(name)
     supervision = None if hierarchy is None else Supervision(hierarchy, torch.as_tensor(labels))
-    setting = Setting(ITEMS if labels is None else len(labels), epochs=4, steps_per_epoch=7, supervision=supervision)
-    method = kind(make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3), kind.Config(**settings), setting)
+    info = TrainingInfo(ITEMS if labels is None else len(labels), epochs=4, steps_per_epoch=7, supervision=supervision)
+    method = kind(make_encoder("convnet", mean=[0.5] * 3, std=[0.25] * 3), kind.Config(**settings), info)
     method.encoder, method.head = nn.Identity(), nn.Identity()
     method.register_parameter("unused", nn.Parameter(torch.zeros(())))  # a module without any has no device
     if hasattr(method, "coarse_heads"):

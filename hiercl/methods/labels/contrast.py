@@ -13,18 +13,8 @@ from torch.nn import functional as F
 
 from hiercl.clustering import PrototypeTree
 from hiercl.encoders import projection_head
-from hiercl.methods.base import (
-    Batch,
-    Block,
-    Embed,
-    Method,
-    MethodConfig,
-    Step,
-    TrainingInfo,
-    full_precision,
-    weighted_sum,
-)
-from hiercl.methods.in_batch import BatchViews, view_term
+from hiercl.methods.base import Batch, Embed, Method, MethodConfig, Step, TrainingInfo, full_precision, weighted_sum
+from hiercl.methods.in_batch import BatchViews, Block, view_term
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
 from hiercl.pairs import BlockTerm, Pairs, Term
 from hiercl.runtime.config import Share

@@ -49,7 +49,6 @@ def fit_masks(
     sizes: Literal["equal", "free"] = "equal",
     soft: bool = False,
     seed: int = 0,
-    restarts: int = 5,
 ) -> MaskFit:
     r"""Fits a Gaussian mixture with one component for each level, and makes one mask for each level from it.
 
@@ -75,8 +74,7 @@ def fit_masks(
         levels: number of levels.
         sizes: sizes of hard masks, "equal" or "free".
         soft: whether the responsibilities themselves are the masks; ``sizes`` then has no effect.
-        seed: seed of the starts (k-means++), any whole number from 0.
-        restarts: number of starts of the mixture; the likeliest fit is kept.
+        seed: seed of the mixture's five starts (k-means++), any whole number from 0; the likeliest fit is kept.
 
     Returns:
         Masks and responsibilities, float32, on the descriptor's device. If there are fewer different points than
@@ -93,8 +91,6 @@ def fit_masks(
     """
     if sizes not in ("equal", "free"):
         raise unknown("sizes", sizes, ("equal", "free"))
-    if restarts < 1:
-        raise ValueError(f"restarts={restarts}: it must be at least 1.")
     d = len(descriptor)
     _check_levels(levels, d)
     check_finite(descriptor)
@@ -103,7 +99,7 @@ def fit_masks(
             raise ValueError(f"scores are {list(scores.shape)}: for {d} dimensions and {levels} levels, pass both.")
         check_finite(scores)
 
-    log_r = _mixture(descriptor.detach().double().cpu().numpy(), levels, seed, restarts)
+    log_r = _mixture(descriptor.detach().double().cpu().numpy(), levels, seed)
     log_r = log_r[:, _component_of_level(np.exp(log_r), descriptor, scores)]
     responsibilities = torch.from_numpy(np.exp(log_r)).float().to(descriptor.device)
     if soft:
@@ -114,7 +110,7 @@ def fit_masks(
     return MaskFit(masks, responsibilities)
 
 
-def _mixture(points: np.ndarray, levels: int, seed: int, restarts: int) -> np.ndarray:
+def _mixture(points: np.ndarray, levels: int, seed: int) -> np.ndarray:
     """Returns the logarithm of every component's responsibility for every point, ``[d, levels]``."""
     if len(np.unique(points, axis=0)) < levels:
         return np.full((len(points), levels), -math.log(levels))
@@ -122,7 +118,7 @@ def _mixture(points: np.ndarray, levels: int, seed: int, restarts: int) -> np.nd
         levels,
         covariance_type="diag",
         init_params="k-means++",
-        n_init=restarts,
+        n_init=5,
         reg_covar=1e-3,
         max_iter=100,
         random_state=int(np.random.SeedSequence(seed).generate_state(1)[0]),
