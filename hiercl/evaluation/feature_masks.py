@@ -1,5 +1,6 @@
-"""Feature masks of a run: which dimensions serve which level of the hierarchy, and whether they do, as numbers."""
+"""Feature masks of a run: which dimensions serve which level of the hierarchy, and whether they really do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,18 +18,18 @@ from hiercl.metrics import accuracy, knn_predict, variance_between
 from hiercl.runtime.types import Bool, Float, Int
 from hiercl.training import Run
 
-NEIGHBOURS = 20  # that vote, as in hiercl.evaluate
+NEIGHBOURS = 20  # number of neighbours that vote, as in hiercl.evaluate
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMasks:
-    """Features of some items, and the masks that a run lays over them.
+    """Features of some items, and the masks that a run puts on them.
 
     Attributes:
-        features: before normalising and without masks.
-        masks: weight of every dimension at every level, for each item; a single row where all items have the same.
+        features: features before normalising and without masks.
+        masks: weight of every dimension at every level, for each item; one row if all items have the same masks.
         dataset: the items.
-        place: which features the masks act on.
+        place: which features the masks act on, in words.
     """
 
     features: Float[Tensor, "items d"]
@@ -48,18 +49,18 @@ class FeatureMasks:
 
     @property
     def weight(self) -> Float[np.ndarray, "levels d"]:
-        """The mean masks over their mean: masked features are brought to unit length, so a mask's scale is nothing."""
+        """The mean masks, divided by their mean: masked features get unit length, so a mask's scale has no effect."""
         mean = self.mean.double()
         return (mean / mean.mean(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)).numpy()
 
     @cached_property
     def level_of(self) -> Int[np.ndarray, " d"]:
-        """The level that every dimension serves most: where its weight is highest."""
+        """The level that every dimension serves most: the level with the highest weight."""
         return self.weight.argmax(axis=0)
 
     @cached_property
     def order(self) -> Int[np.ndarray, " d"]:
-        """Dimensions by the level that they serve most; within it by how much more than the others, then by share."""
+        """Dimensions, sorted by their level, then by the lead of its weight over the other levels, then by share."""
         weight, level = self.weight, self.level_of
         own = np.take_along_axis(weight, level[None], axis=0)[0]
         lead = own - (weight.sum(axis=0) - own) / (len(weight) - 1)
@@ -67,43 +68,41 @@ class FeatureMasks:
         return np.lexsort((-share, -lead.round(6), level))
 
     def through(self, level: int) -> Float[Tensor, "items d"]:
-        """The features as the level sees them."""
+        """Returns the features through the mask of a level."""
         return self.features * self.masks[:, level]
 
     def through_others(self, level: int) -> Float[Tensor, "items d"]:
-        """The features through the sum of the other levels' masks."""
+        """Returns the features through the sum of the masks of the other levels."""
         return self.features * (self.masks.sum(dim=1) - self.masks[:, level])
 
     def through_shuffled(self, level: int, seed: int) -> Float[Tensor, "items d"]:
-        """The features through the level's mask, dealt out anew to the dimensions."""
+        """Returns the features through the mask of a level, with its dimensions in random order."""
         order = torch.randperm(self.features.shape[1], generator=torch.Generator().manual_seed(seed))
         return self.features * self.masks[:, level, order]
 
 
 @torch.no_grad()
 def feature_masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000, seed: int = 0) -> FeatureMasks:
-    """The features that a run's masks act on, and the masks, of unaugmented items.
+    """Returns the masks of a run and the features that they act on, for unaugmented items.
 
     Args:
-        run: of G-HMLC or A-HMLC.
-        dataset: any with the levels that the run was trained with.
-        max_items: at most so many random items.
-        seed: of their choice.
+        run: a run of G-HMLC or A-HMLC.
+        dataset: any data set with as many levels as that of the training.
+        max_items: largest number of items; from a larger data set a random sample is drawn.
+        seed: seed of the sample.
 
     Raises:
-        ValueError: a run without masks, one whose masks are not of the levels of this data set, or too few items.
+        ValueError: a run without masks, masks of other levels than those of this data set, or fewer than 2 items.
 
     Example:
-        >>> found = feature_masks(run, test)
+        >>> found = hiercl.feature_masks.feature_masks(masked_run, test)
         >>> found.mean.shape
-        torch.Size([2, 128])
+        torch.Size([3, 128])
     """
-    method = _check_masked(run)
+    method = _masked_method(run)
     _check_hierarchy(method, dataset)
     if min(max_items, len(dataset)) < 2:
-        raise ValueError(
-            f"max_items={max_items} of {len(dataset)}: classes are told apart between items; take 2 at least."
-        )
+        raise ValueError(f"max_items={max_items} of {len(dataset)}: at least 2 items are needed.")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:max_items])
     part = dataset.take(chosen)
     device, was_training = run.device, method.training
@@ -112,9 +111,8 @@ def feature_masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000,
         found = embed_with(_reader(method), Feed(part, device), half_precision_is_native(device)).cpu()
     finally:
         method.train(was_training)
-    width = found.shape[1]
     if isinstance(method, AHMLC):
-        d = width // (1 + method.levels)
+        d = found.shape[1] // (1 + method.levels)
         masks = found[:, d:].view(len(found), method.levels, d)
         fixed = not bool((masks != masks[:1]).any())
         return FeatureMasks(found[:, :d], masks[:1] if fixed else masks, part, "dimensions of the projection")
@@ -127,38 +125,35 @@ def mask_separation(
     dataset: HierarchicalDataset,
     keep: Bool[Tensor, " d"] | Bool[np.ndarray, " d"] | None = None,
 ) -> pd.DataFrame:
-    """How well some of the features tell apart the classes of each level; features are brought to unit length first.
+    """Measures how well some of the dimensions separate the classes of each level, with features of unit length.
 
     Args:
-        features: of the items of the data set.
-        dataset: for its labels.
-        keep: the dimensions that are looked at; by default all.
+        features: features of the items of the data set.
+        dataset: the items, for their labels.
+        keep: mask of the dimensions to use; by default all.
 
     Returns:
-        One row a level, coarse first, with the columns ``level`` (its name); ``variance_between``, the share of the
-        variance that lies between its classes (:func:`hiercl.metrics.variance_between`, without items that are zero in
-        all kept dimensions: they have no direction); and ``knn``, the share of the items whose class is found by a
-        weighted vote of the 20 others with the highest cosine similarity (:func:`hiercl.metrics.knn_predict`). Both in
-        [0, 1]; NaN if nothing varies.
+        One row for each level, coarse first, with the columns ``level`` (its name); ``variance_between``, the share of
+        the variance that lies between its classes (:func:`hiercl.metrics.variance_between`); and ``knn``, the accuracy
+        of a weighted vote of the 20 most similar other items (:func:`hiercl.metrics.knn_predict`). Both are in [0, 1],
+        and NaN if nothing varies. Items that are zero in all kept dimensions do not count in ``variance_between``.
 
     Raises:
         ValueError: features of another number of items, a ``keep`` that is not one truth value for each dimension, or
-            one that keeps nothing.
+            that keeps no dimension.
 
     Example:
-        >>> mask_separation(features, test, keep=run.method.masks[0, 0] > 0)  # G-HMLC, features of level 0
+        >>> table = hiercl.feature_masks.mask_separation(features, test, keep=features.std(dim=0) > 0)
+        >>> table["level"].tolist()
+        ['domain', 'group', 'class']
     """
-    if features.ndim != 2 or len(features) != len(dataset):
-        raise ValueError(
-            f"features are {list(features.shape)}: pass [{len(dataset)}, d], one row for each item of {dataset.name!r}."
-        )
+    _check_features(features, dataset)
     z = features.detach().float().cpu()
     if keep is not None:
         keep = torch.as_tensor(keep).cpu()
         if keep.dtype != torch.bool or keep.shape != z.shape[1:]:
-            raise ValueError(
-                f"keep is {keep.dtype} {list(keep.shape)}: pass a truth value for each of the {z.shape[1]} dimensions."
-            )
+            form = f"{keep.dtype} {list(keep.shape)}"
+            raise ValueError(f"keep is {form}: pass a truth value for each of the {z.shape[1]} dimensions.")
         if not keep.any():
             raise ValueError("keep is False everywhere: keep at least one dimension.")
         z = z[:, keep]
@@ -178,24 +173,30 @@ def mask_separation(
 
 @torch.no_grad()
 def variance_shares(features: Float[Tensor, "items d"], dataset: HierarchicalDataset) -> Float[np.ndarray, "levels d"]:
-    r"""What every level adds to the share of a dimension's variance that lies between classes.
+    r"""Returns what every level adds to the share of a dimension's variance that lies between classes.
 
     $$\eta^2_{h,j} = \frac{\sum_c n_c(\mu_{c,j}-\mu_j)^2}{\sum_i (v_{i,j}-\mu_j)^2}, \qquad
       s_{h,j} = \eta^2_{h,j} - \eta^2_{h-1,j}, \quad \eta^2_{-1,j} = 0$$
 
-    with c the classes of level h. So the row of a level is of its classes *within* their parent, and all rows and the
-    variance within the leaves sum to 1. A dimension that has nothing to do with the labels has about
-    (classes − classes of the level above)/(items − 1). A constant one has 0.
+    with c the classes of level h. So the row of a level measures its classes *within* their parent. All rows and the
+    variance within the leaves sum to 1. A dimension that is independent of the labels has about
+    (classes − classes of the level above)/(items − 1).
+
+    Args:
+        features: features of the items of the data set.
+        dataset: the items, for their labels.
+
+    Returns:
+        Shares in [0, 1]; 0 for a constant dimension.
 
     Raises:
         ValueError: features of another number of items.
 
     Example:
-        >>> variance_shares(features, test).shape
-        (2, 128)
+        >>> hiercl.feature_masks.variance_shares(features, test).shape
+        (3, 256)
     """
-    if features.ndim != 2 or len(features) != len(dataset):
-        raise ValueError(f"features are {list(features.shape)}: pass one row for each of the {len(dataset)} items.")
+    _check_features(features, dataset)
     x = standardised(features.detach().cpu())
     explained = [np.zeros(x.shape[1])]
     for level, size in enumerate(dataset.hierarchy.sizes):
@@ -205,8 +206,13 @@ def variance_shares(features: Float[Tensor, "items d"], dataset: HierarchicalDat
     return np.diff(np.stack(explained), axis=0).clip(0, 1)
 
 
-def _reader(method: GHMLC | AHMLC) -> Any:
-    """A function of items: features, and behind them the masks where they depend on the item."""
+def _check_features(features: Tensor, dataset: HierarchicalDataset) -> None:
+    if features.ndim != 2 or len(features) != len(dataset):
+        raise ValueError(f"features are {list(features.shape)}: pass [{len(dataset)}, d], one row for each item.")
+
+
+def _reader(method: GHMLC | AHMLC) -> Callable[[Tensor], Tensor]:
+    """A function of items that returns their features, followed by their masks if these depend on the item."""
     if isinstance(method, GHMLC):
         return method.features
 
@@ -219,33 +225,28 @@ def _reader(method: GHMLC | AHMLC) -> Any:
     return read
 
 
-def _check_masked(run: Any) -> GHMLC | AHMLC:
+def _masked_method(run: Any) -> GHMLC | AHMLC:
+    """The method of a run; ValueError if it has no masks."""
     method, name = getattr(run, "method", None), getattr(run, "name", type(run).__name__)
     if method is None and hasattr(run, "card"):
-        raise ValueError(f"the pretrained {name!r} is encoder and head alone, its masks are not kept: pass a run.")
+        raise ValueError(f"the pretrained {name!r} has an encoder and a head, but no masks: pass a run.")
     if not isinstance(method, GHMLC | AHMLC):
-        raise ValueError(f"{name} has no feature masks: the methods that have them are g_hmlc and a_hmlc.")
+        raise ValueError(f"{name} has no feature masks: only g_hmlc and a_hmlc have them.")
     if isinstance(method, GHMLC) and not method.masked:
-        raise ValueError(
-            f"this run of {name} has no masks yet: they are found after its warm-up, before epoch {method.first_fit}; "
-            "train longer, or with a smaller warm_up."
-        )
+        when = f"before epoch {method.first_fit}"
+        raise ValueError(f"this run of {name} has no masks yet: the warm-up ends {when}. Train longer.")
     if isinstance(method, AHMLC) and method.config.heads == "level":
-        raise ValueError("with heads='level' every level has features of its own, and a mask is of these alone.")
+        raise ValueError("with heads='level' every level has features of its own, so the masks cannot be compared.")
     return method
 
 
 def _check_hierarchy(method: GHMLC | AHMLC, dataset: HierarchicalDataset) -> None:
+    """Raises ValueError if the masks are of other levels than the data set's, or if there is only one level."""
     if method.config.source == "prototypes":
-        raise ValueError(
-            f"its masks are of the levels of the tree that it has learned, not of those of {dataset.name!r}: take a "
-            "run with source='labels'."
-        )
+        raise ValueError("the masks are of the levels of a learned tree: take a run with source='labels'.")
     tree = dataset.hierarchy
     if tree.levels != method.levels:
-        raise ValueError(
-            f"the run has masks for {method.levels} levels, {dataset.name!r} has {tree.levels}: pass a data set with "
-            "the hierarchy that it was trained with."
-        )
+        found = f"the run has masks for {method.levels} levels, {dataset.name!r} has {tree.levels}"
+        raise ValueError(f"{found}: pass a data set with the hierarchy of the training.")
     if tree.levels == 1:
-        raise ValueError("a hierarchy of one level has one mask, of all features: there is nothing to tell apart.")
+        raise ValueError("a hierarchy of one level has one mask: there is nothing to compare.")

@@ -1,4 +1,4 @@
-"""few_labels: what an encoder is worth when only a small share of the training items is labelled."""
+"""few_labels: how accurate an encoder is if only a small share of the training items is labelled."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset, check_same_hierarchy
 from hiercl.encoders import Encoder, embed
-from hiercl.evaluation.fine_tuning import FineTuneConfig, check_kind, fine_tune, probabilities_at
+from hiercl.evaluation.fine_tuning import FineTuneConfig, check_modality, fine_tune, probabilities_at
 from hiercl.metrics import LinearProbe
 from hiercl.runtime.seeds import stream_seed
 from hiercl.runtime.types import Float, Int
 
-LOGIT_VARIANCE = 10.0  # of the frozen probe's prior, see few_labels
+LOGIT_VARIANCE = 10.0  # variance of a logit under the prior of the frozen probe, see few_labels
 
 
 def draw_labelled(labels: Int[np.ndarray, " n"], fraction: float | int, seed: int = 0) -> Int[np.ndarray, " k"]:
-    r"""Draws the items that may keep their label, the same number from every class:
+    r"""Draws the items that keep their label, the same number from every class.
 
     $$\max\big(1, \text{round}(\text{fraction} \cdot n / \text{classes})\big)$$
 
-    Classes are those that occur. One that has fewer items gives all of them. Draws of one seed are nested: the items
-    of a smaller fraction are among those of a larger one.
+    A class with fewer items gives all of them. For one seed, the items of a smaller fraction are among those of a
+    larger fraction.
 
     Args:
         labels: leaf class of every item.
-        fraction: of the items that are labelled, above 0 and at most 1.
-        seed: of the draw.
+        fraction: share of the items that are labelled, above 0 and at most 1.
+        seed: seed of the draw.
 
     Returns:
         Positions in ascending order.
 
     Raises:
-        ValueError: a fraction outside (0, 1], labels that are no integers or of no item.
+        ValueError: a fraction outside (0, 1], no item, labels that are no integers.
 
     Example:
         >>> draw_labelled(np.repeat([0, 1], 50), 0.04).size
@@ -45,12 +45,9 @@ def draw_labelled(labels: Int[np.ndarray, " n"], fraction: float | int, seed: in
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.size == 0 or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"labels must be one integer an item, at least one; got {labels.dtype} {list(labels.shape)}: pass "
-            "dataset.labels."
-        )
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction={fraction}: it is a share of the items, above 0 and at most 1 (0.01 is 1 %).")
+        form = f"{labels.dtype} {list(labels.shape)}"
+        raise ValueError(f"labels are {form}: pass dataset.labels, one integer for each item, at least one.")
+    _check_fraction(fraction)
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
     count = max(1, round(fraction * len(labels) / len(classes)))
@@ -69,72 +66,66 @@ def few_labels(
     features: tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    r"""Accuracy with few labels, at every level of the hierarchy: the protocol of the papers' 1 % and 10 % tables.
+    r"""Measures the accuracy with few labels at every level: the protocol of the papers' 1 % and 10 % tables.
 
-    Each draw labels the same number of items of every leaf class (:func:`draw_labelled`). Two ways to use them:
+    Each draw labels the same number of items of every leaf class (:func:`draw_labelled`). They are used in two ways:
 
-    * ``linear``: the encoder is frozen; a :class:`~hiercl.metrics.LinearProbe` for each level is fitted to the labelled
-      features. With $k$ labels and $d$ features its penalty is
-      $$\lambda = \frac{d}{10\,k}.$$
-      This is one Gaussian prior for every $k$, under which a logit has the variance 10 (ours).
-      :func:`~hiercl.evaluate` chooses λ on a fifth of the items; so few cannot spare any. On CIFAR-100 (200
-      to 4,000 labels, ``convnet`` after MoCo v2, six draws, judged on training pictures that were held out) the prior
-      was between 0.2 points worse and 0.9 better than that choice.
+    * ``linear``: the encoder is frozen. A :class:`~hiercl.metrics.LinearProbe` for each level is fitted to the labelled
+      features. With $k$ labels and $d$ features its penalty is $\lambda = d/(10\,k)$: one Gaussian prior for every $k$,
+      under which a logit has the variance 10 (ours). :func:`~hiercl.evaluate` chooses λ on a fifth of the items, and so
+      few items cannot spare any. On CIFAR-100 (200 to 4,000 labels, ``convnet`` after MoCo v2, six draws, judged on
+      held-out training pictures) the prior was between 0.2 points worse and 0.9 points better than that choice.
     * ``fine-tuned``: all weights of a copy, and a linear head on the leaf classes, are trained
-      (:func:`~hiercl.evaluation.fine_tune`); a coarser class has the summed probability of its leaves.
+      (:func:`~hiercl.evaluation.fine_tune`). The probability of a coarser class is the sum over its leaves.
 
-    Sources: SwAV's and HCSC's semi-supervised evaluation (methods A.8). They use one fixed list of images for each
-    fraction; here there are several draws, and their spread is given.
+    Source: the semi-supervised evaluation of SwAV and HCSC (methods A.8). They use one fixed list of images for each
+    fraction. Here there are several draws, and the table gives their spread.
 
     Args:
-        encoder: it is left untouched.
+        encoder: the encoder; it does not change.
         train: training items; most of their labels are hidden.
-        test: items to judge by.
+        test: items that are classified.
         fractions: shares of the training items that are labelled.
-        draws: how many for each fraction; below three the deviation says little, and one has none (NaN).
-        seed: draw number i uses ``stream_seed(seed, i, "items")``, for every fraction: so the draws are nested.
-        config: of the fine-tuning.
+        draws: number of draws for each fraction. One draw has no deviation (NaN), two say little about it.
+        seed: seed of all draws; number i uses ``stream_seed(seed, i, "items")`` for every fraction, so the draws are
+            nested.
+        config: settings of the fine-tuning.
         fine_tuning: whether to fine-tune; frozen probes alone take seconds.
-        features: pooled features of ``train`` and ``test``, if they are already there
-            (:func:`~hiercl.encoders.embedding.embed`).
+        features: pooled features of ``train`` and ``test`` from :func:`hiercl.embed`; by default they are computed.
         progress: whether to show a progress bar.
 
     Returns:
-        One row for each fraction, way and level: ``fraction``, ``labels`` (labelled items), ``per_class`` (of each
-        leaf), ``level``, ``way``, ``accuracy`` (mean over the draws, in per cent), ``deviation`` (standard deviation
-        over the draws, with n − 1), ``draws``.
+        One row for each fraction, way and level, with the columns ``fraction``, ``labels`` (number of labelled items),
+        ``per_class`` (number for each leaf), ``level``, ``way``, ``accuracy`` (mean over the draws, in per cent),
+        ``deviation`` (standard deviation over the draws, with n − 1), ``draws``.
 
     Raises:
-        ValueError: data sets of different hierarchies or without classes, no draw, no fraction or the same twice, a
-            fraction outside (0, 1], features of another number of items, and what
-            :func:`~hiercl.evaluation.fine_tune` raises.
+        ValueError: data sets of different hierarchies or without classes, no draw, no fraction or one given twice, a
+            fraction outside (0, 1], features of another number of items, or an error of
+            :func:`~hiercl.evaluation.fine_tune`.
 
     Example:
-        >>> table = few_labels(run.encoder, train, test)
-        >>> table.pivot(index="level", columns=["fraction", "way"], values="accuracy")
+        >>> table = few_labels(run.encoder, train, test, fractions=(0.5,), fine_tuning=False, progress=False)
+        >>> table["labels"].tolist()
+        [60, 60, 60]
     """
     check_same_hierarchy(train, test)
     if not train.labelled:
         raise ValueError(f"{train.name!r} has no classes to tell apart, so there are no labels to hide.")
     check_fractions(fractions, draws)
-    seeds = [stream_seed(seed, number, "items") for number in range(draws)]
-    labelled = {(f, s): draw_labelled(train.labels, f, s) for f in fractions for s in seeds}  # before the long work
     if fine_tuning:
-        check_kind(encoder, train)
-    bank, queries = (embed(encoder, train), embed(encoder, test)) if features is None else features
-    if len(bank) != len(train) or len(queries) != len(test):
-        raise ValueError(
-            f"features of {len(bank)} and {len(queries)} items do not fit train ({len(train)} items) and test "
-            f"({len(test)}): pass (embed(run, train), embed(run, test))."
-        )
-
+        check_modality(encoder, train)
+    bank, queries = features_of(encoder, train, test, features)
+    seeds = [stream_seed(seed, number, "items") for number in range(draws)]
     rows = []
-    for (fraction, draw_seed), index in tqdm(labelled.items(), desc="few labels", unit="draw", disable=not progress):
+    every = [(fraction, draw_seed) for fraction in fractions for draw_seed in seeds]
+    for fraction, draw_seed in tqdm(every, desc="few labels", unit="draw", disable=not progress):
+        index = draw_labelled(train.labels, fraction, draw_seed)
         known = {"fraction": fraction, "labels": len(index), "per_class": np.bincount(train.labels[index]).max()}
-        part = train.take(index)
-        predictions = {"linear": frozen_predictions(bank[index], part, queries)}
+        labelled = train.take(index)
+        predictions = {"linear": frozen_predictions(bank[index], labelled, queries)}
         if fine_tuning:
-            leaf = fine_tune(encoder, part, config, draw_seed).predict_proba(test)
+            leaf = fine_tune(encoder, labelled, config, draw_seed).predict_proba(test)
             levels = range(test.hierarchy.levels)
             predictions["fine-tuned"] = [probabilities_at(leaf, test.hierarchy, i).argmax(dim=1) for i in levels]
         for way, of_levels in predictions.items():
@@ -147,26 +138,55 @@ def few_labels(
     return over_draws.agg(accuracy="mean", deviation="std", draws="count").reset_index()
 
 
-def check_fractions(fractions: Sequence[float | int], draws: int) -> None:
-    """Raises ValueError unless these are shares, each once, and there is a draw."""
-    if isinstance(fractions, str | float | int) or not all(isinstance(f, float | int) for f in fractions):
-        raise ValueError(f"fractions={fractions!r}: give a tuple of shares, such as (0.01, 0.1) for 1 % and 10 %.")
-    if not fractions or len(set(fractions)) < len(fractions):
-        raise ValueError(f"fractions={fractions}: give at least one, and none twice.")
-    if not all(0 < fraction <= 1 for fraction in fractions):
-        raise ValueError(f"fractions={fractions}: each is a share of the items, above 0 and at most 1 (0.01 is 1 %).")
-    if draws < 1:
-        raise ValueError(f"draws={draws}: at least one is needed, and three to say how much they differ.")
+def features_of(
+    encoder: Encoder, train: HierarchicalDataset, test: HierarchicalDataset, features: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """Returns the given features of both data sets, or computes them.
+
+    Args:
+        encoder: the encoder.
+        train: training items.
+        test: test items.
+        features: features of both from :func:`hiercl.embed`, or None.
+
+    Raises:
+        ValueError: features of another number of items.
+
+    Example:
+        >>> [len(part) for part in features_of(run.encoder, train, test, None)]
+        [120, 60]
+    """
+    bank, queries = (embed(encoder, train), embed(encoder, test)) if features is None else features
+    if (len(bank), len(queries)) != (len(train), len(test)):
+        given = f"features of {len(bank)} and {len(queries)} items"
+        raise ValueError(f"{given} do not fit train ({len(train)} items) and test ({len(test)}).")
+    return bank, queries
 
 
 def frozen_predictions(
     features: Float[Tensor, "k dim"], labelled: HierarchicalDataset, queries: Float[Tensor, "n dim"]
 ) -> list[Int[Tensor, " n"]]:
-    """For every level, the classes that a linear probe of the labelled features predicts for the queries."""
+    """Returns, for every level, the classes of the queries that a linear probe of the labelled features predicts."""
     penalty = features.shape[1] / (LOGIT_VARIANCE * len(features))
     predictions = []
-    for level in range(labelled.hierarchy.levels):
+    for level, classes in enumerate(labelled.hierarchy.sizes):
         labels = torch.as_tensor(labelled.labels_at(level), device=features.device)
-        classes = labelled.hierarchy.sizes[level]
         predictions.append(LinearProbe.fit(features, labels, (penalty,), classes=classes).predict(queries))
     return predictions
+
+
+def check_fractions(fractions: Sequence[float | int], draws: int) -> None:
+    """Raises ValueError unless the fractions are different shares and there is a draw."""
+    if isinstance(fractions, str | float | int) or not all(isinstance(f, float | int) for f in fractions):
+        raise ValueError(f"fractions={fractions!r}: give a tuple of shares, such as (0.01, 0.1) for 1 % and 10 %.")
+    if not fractions or len(set(fractions)) < len(fractions):
+        raise ValueError(f"fractions={fractions}: give at least one, and none twice.")
+    for fraction in fractions:
+        _check_fraction(fraction)
+    if draws < 1:
+        raise ValueError(f"draws={draws}: give at least one; three or more show how much the draws differ.")
+
+
+def _check_fraction(fraction: float | int) -> None:
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction}: it is a share of the items, above 0 and at most 1 (0.01 is 1 %).")

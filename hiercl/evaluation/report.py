@@ -1,4 +1,4 @@
-"""Report: what an evaluation found, with the protocol that its numbers belong to."""
+"""Report: the results of an evaluation, and the protocol that they belong to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric
 
-FILES = ("few_labels", "tree", "edges", "classes")
+TABLES = ("few_labels", "tree", "edges", "classes")
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,20 @@ class Report:
     """Results of :func:`hiercl.evaluate`. ``hiercl.metrics.definitions()`` says what each number is.
 
     Attributes:
-        rows: one a level, coarse first; none for data without labels.
-        overall: numbers of the whole embedding.
-        protocol: everything a number needs to be comparable.
-        few_labels: accuracies with a part of the labels (:func:`hiercl.evaluation.few_labels.few_labels`), or None.
+        rows: one row for each level, coarse first; none for data without labels.
+        overall: metrics of the whole embedding.
+        protocol: everything that must be the same where two numbers are compared.
+        few_labels: accuracies with few labels (:func:`hiercl.evaluation.few_labels.few_labels`), or None.
         tree: agreement of a learned tree with the true one (:func:`hiercl.metrics.tree_agreement`), or None.
         edges: edges of that tree that respect the true one (:func:`hiercl.metrics.respected_edges`), or None.
-        classes: of every class of every level its recall in per cent, by the ``linear`` probe and the ``knn`` vote;
-            with the coarsest class that it is ``under`` and its numbers of ``train`` and ``test`` items; or None.
+        classes: recall of every class of every level in per cent, by the ``linear`` probe and the ``knn`` vote; with
+            its coarsest ancestor (``under``) and its numbers of ``train`` and ``test`` items; or None.
+
+    Example:
+        >>> report = hiercl.evaluate(run, train, test)
+        >>> report.save("results")
+        >>> hiercl.Report.load("results").table().equals(report.table())
+        True
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -39,7 +45,7 @@ class Report:
     classes: pd.DataFrame | None = None
 
     def table(self) -> pd.DataFrame:
-        """The rows as a DataFrame, one a level."""
+        """Returns the rows as a table: one row for each level, one column for each metric."""
         return pd.DataFrame(self.rows, columns=["level", "classes", *(m.name for m in PER_LEVEL)]).set_index("level")
 
     def save(self, folder: str | Path) -> None:
@@ -47,48 +53,43 @@ class Report:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         content = {"rows": list(self.rows), "overall": self.overall, "protocol": self.protocol}
-        tables = {name: getattr(self, name) for name in FILES}
-        content |= {name: None if frame is None else frame.to_dict("records") for name, frame in tables.items()}
-        (folder / "report.json").write_text(json.dumps(_null(content), indent=2, allow_nan=False))
+        for name in TABLES:
+            table = getattr(self, name)
+            content[name] = None if table is None else table.to_dict("records")
+        (folder / "report.json").write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False))
         self.table().to_csv(folder / "report.csv")
 
     @classmethod
     def load(cls, folder: str | Path) -> Report:
-        """The report that :meth:`save` wrote."""
+        """Returns the report that :meth:`save` wrote."""
         content = json.loads((Path(folder) / "report.json").read_text())
-        rows = tuple({name: _number(value) for name, value in row.items()} for row in content["rows"])
-        overall = {name: _number(value) for name, value in content["overall"].items()}
-        tables = {
-            name: None
-            if content.get(name) is None
-            else pd.DataFrame([{column: _number(value) for column, value in row.items()} for row in content[name]])
-            for name in FILES
-        }
+        rows, overall = tuple(map(_with_nan, content["rows"])), _with_nan(content["overall"])
+        tables = {name: pd.DataFrame(map(_with_nan, content[name])) for name in TABLES if content.get(name) is not None}
         return cls(rows, overall, content["protocol"], **tables)
 
     def parts(self) -> dict[str, pd.DataFrame]:
-        """All tables with their titles, one line a metric; numbers are text, with the digits that they deserve."""
+        """Returns all tables by their titles, one line for each metric, with the numbers as text."""
         found = {}
         if self.rows:
-            found["At every level"] = _aligned(self.table().T.rename_axis(index=None, columns=None), PER_LEVEL)
-        found["The embedding"] = _aligned(pd.DataFrame({"": self.overall}), OVERALL)
-        extra = {
+            found["At every level"] = _as_text(self.table().T.rename_axis(index=None, columns=None), PER_LEVEL)
+        found["The embedding"] = _as_text(pd.DataFrame({"": self.overall}), OVERALL)
+        others = {
             "With few labels, per cent (linear: λ = features / (10 labels))": self.few_labels,
             "The learned tree against the true one": self.tree,
             "Edges of the learned tree that join prototypes of one class": self.edges,
         }
-        for title, frame in extra.items():
-            if frame is not None and len(frame):
-                found[title] = frame.round(2).set_index(frame.columns[0])
+        for title, table in others.items():
+            if table is not None and len(table):
+                found[title] = table.round(2).set_index(table.columns[0])
         return found
 
     def __str__(self) -> str:
         p = self.protocol
         parts = [f"{title}\n{table.to_string()}" for title, table in self.parts().items()]
         if not self.rows:
-            parts.insert(0, "A single class, or no labels: nothing to judge by but the embedding itself.")
+            parts.insert(0, "There is one class, or there are no labels: only the embedding is described.")
         probes = (
-            f"linear: L-BFGS, λ from {p['linear_penalties']} on a fifth of the training items; "
+            f"linear: L-BFGS, λ from {p['linear_penalties']}, chosen on a fifth of the training items; "
             f"kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
         )
         items = f"{p['train_items']:,} training and {p['test_items']:,} test items"
@@ -99,22 +100,22 @@ class Report:
         return "".join(f"<h4>{title}</h4>{table.to_html()}" for title, table in self.parts().items())
 
 
-def _null(value: Any) -> Any:
-    """The same, with None in place of what is not a number: JSON has no NaN."""
+def _without_nan(value: Any) -> Any:
+    """The same values with None for NaN, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _null(inner) for key, inner in value.items()}
+        return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_null(inner) for inner in value]
+        return [_without_nan(inner) for inner in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _number(value: Any) -> Any:
-    """NaN in place of None."""
-    return math.nan if value is None else value
+def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """The same values with NaN for None."""
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
-def _aligned(table: pd.DataFrame, metrics: tuple[Metric, ...]) -> pd.DataFrame:
-    """A table of metrics as text, one a line, with its unit: one digit for per cents, three for the rest."""
+def _as_text(table: pd.DataFrame, metrics: tuple[Metric, ...]) -> pd.DataFrame:
+    """A table with one metric in each line, as text with units: one decimal for per cents, three for other numbers."""
     units = {metric.name: metric.unit for metric in metrics}
 
     def cell(name: str, value: float) -> str:
@@ -123,7 +124,7 @@ def _aligned(table: pd.DataFrame, metrics: tuple[Metric, ...]) -> pd.DataFrame:
         return "–" if math.isnan(value) else f"{value:.1f}" if units[name] == "%" else f"{value:.3f}"
 
     rows = {
-        f"{name}{f' ({units[name]})' if units.get(name) else ''}": [cell(name, float(value)) for value in row]
+        f"{name} ({units[name]})" if units.get(name) else name: [cell(name, float(value)) for value in row]
         for name, row in table.iterrows()
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=table.columns)

@@ -15,7 +15,7 @@ from hiercl.encoders.embedding import embed
 from hiercl.evaluation.few_labels import FineTuneConfig
 from hiercl.evaluation.frozen import evaluate
 from hiercl.evaluation.report import Report
-from hiercl.hierarchy.hierarchy import Hierarchy
+from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL
 from hiercl.training.loop import fit
 
@@ -115,7 +115,7 @@ def test_without_labels_the_embedding_is_described():
     ],
 )
 def test_what_cannot_be_meant_is_said_at_once(run, arguments, words, monkeypatch, as_a_user):
-    monkeypatch.setattr("hiercl.evaluation.frozen.embed", lambda *_: pytest.fail("the long work began"))
+    monkeypatch.setattr("hiercl.evaluation.frozen.features_of", lambda *_: pytest.fail("the long work began"))
     given = {"model": run, "train": pictures(40), "test": pictures(40)} | arguments
     with pytest.raises(ValueError, match=words):
         evaluate(**given)
@@ -126,14 +126,10 @@ def test_one_item_of_every_class_says_nothing_of_clusters(run):
     assert last[["ami", "nmi", "ari", "map_at_r", "class_alignment"]].isna().all() and last["knn"] >= 0
 
 
-def test_a_feature_without_a_direction(run, monkeypatch):
+def test_a_feature_without_a_direction(run):
     """Numbers that need directions do not exist then; the rest does."""
-    from hiercl.encoders.embedding import embed as whole
-
-    monkeypatch.setattr(
-        "hiercl.evaluation.frozen.embed", lambda *given: whole(*given).index_fill(0, torch.tensor([0]), 0.0)
-    )
-    found = evaluate(run, pictures(40), pictures(40, seed=1))
+    features = [embed(run, pictures(40, seed=seed)).index_fill(0, torch.tensor([0]), 0.0) for seed in (0, 1)]
+    found = evaluate(run, pictures(40), pictures(40, seed=1), features=tuple(features))
     assert math.isnan(found.overall["uniformity"]) and math.isnan(found.table().loc["class", "distance_correlation"])
     assert found.table().loc["class", ["linear", "knn", "map_at_r", "ami"]].notna().all()
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 from support.data import HIERARCHY, pictures
 
-from hiercl.datasets import HierarchicalDataset
-from hiercl.datasets.loader import as_maps
+from hiercl.datasets import FORMS, HierarchicalDataset
 from hiercl.encoders import make_encoder
 from hiercl.encoders.norms import SplitBatchNorm2d
 from hiercl.evaluation.few_labels import draw_labelled, few_labels
 from hiercl.evaluation.fine_tuning import FineTuneConfig, fine_tune, probabilities_at, rate_factor, total_steps
-from hiercl.hierarchy.hierarchy import Hierarchy
+from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.probes import LinearProbe
 from hiercl.runtime.seeds import stream_seed
 from hiercl.training.loop import TrainingDivergedError
@@ -127,7 +126,7 @@ def test_three_steps_are_those_of_the_equation():
     trunk, head = copy.deepcopy(encoder).train(), torch.nn.Linear(encoder.width, 4)
     for parameter in head.parameters():
         torch.nn.init.zeros_(parameter)
-    x, y = as_maps(torch.from_numpy(data.items)), torch.from_numpy(data.labels)
+    x, y = FORMS["images"].to_map(torch.from_numpy(data.items)), torch.from_numpy(data.labels)
     parameters = [*trunk.parameters(), *head.parameters()]
     rates = [0.03] * len(list(trunk.parameters())) + [0.3] * 2
     velocity = [torch.zeros_like(p) for p in parameters]
@@ -201,11 +200,11 @@ def test_steps_and_rates():
         ({"epochs": 0}, "at least 1"),
         ({"batch": 1}, "at least 2"),
         ({"trunk_lr": -0.1}, "trunk_lr=-0.1"),
-        ({"head_lr": float("inf")}, "finite"),
-        ({"milestones": (0.5, 1.5)}, "shares of training"),
-        ({"crop": 0}, "crop must be"),
+        ({"head_lr": float("inf")}, "head_lr=inf"),
+        ({"milestones": (0.5, 1.5)}, "above 0 and below 1"),
+        ({"crop": 0}, "crop=0"),
         ({"crop_scale": (0.0, 1.0)}, "scale of a crop"),
-        ({"flip": 2.0}, "flip is a probability"),
+        ({"flip": 2.0}, "flip=2.0"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -294,7 +293,7 @@ def test_features_are_those_of_the_encoder_in_eval_mode():
     encoder, train, test = small_encoder().train(), pictures(40), pictures(40, seed=1)
     frozen = copy.deepcopy(encoder).eval()
     with torch.no_grad():
-        given = tuple(frozen(as_maps(torch.from_numpy(data.items))) for data in (train, test))
+        given = tuple(frozen(FORMS["images"].to_map(torch.from_numpy(data.items))) for data in (train, test))
     a, b = (
         few_labels(encoder, train, test, (0.5,), fine_tuning=False, features=features, progress=False)
         for features in (None, given)
