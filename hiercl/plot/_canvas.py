@@ -1,5 +1,6 @@
-"""What all figures share: a sheet measured in inches, text that knows its width, pictures in a row."""
+"""What all figures share: sheets measured in inches, text of known width, panels, legends, rows of pictures."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, SupportsIndex
 
@@ -9,17 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.hierarchy import Hierarchy
+from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.plot._cloud_picture import cloud_picture
 from hiercl.plot._colours import GREY, TEXT
 from hiercl.runtime.types import UInt8
 
-WIDTH = 9.0  # inches; with 100 dots an inch the width of a notebook
+Inches = float | int
+WIDTH = 9.0  # inches; with 100 dots per inch the width of a notebook
 DPI = 100
-SMALL, NORMAL, TITLE = 8, 9, 11  # font sizes
+SMALL, NORMAL, TITLE = 8, 9, 11  # font sizes in points
 
 
-def new_figure(width: float | int, height: float | int, **options) -> Figure:
-    """A figure that pyplot knows (so that notebooks display it) but does not show by itself."""
+def new_figure(width: Inches, height: Inches, **options) -> Figure:
+    """Makes a figure that pyplot knows, so that notebooks display it, but that does not show by itself."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(width, height), dpi=DPI, facecolor="white", **options)
@@ -27,8 +31,8 @@ def new_figure(width: float | int, height: float | int, **options) -> Figure:
     return figure
 
 
-def sheet(width: float | int, height: float | int, title: str = "", note: str = "") -> tuple[Figure, Axes]:
-    """A figure and one axis over all of it, in inches from the top left corner; a title takes the first half inch."""
+def sheet(width: Inches, height: Inches, title: str = "", note: str = "") -> tuple[Figure, Axes]:
+    """Makes a figure with one axis over all of it, in inches from the top left corner. The title takes 0.5 inch."""
     figure = new_figure(width, height)
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set(xlim=(0, width), ylim=(height, 0))
@@ -40,17 +44,25 @@ def sheet(width: float | int, height: float | int, title: str = "", note: str = 
     return figure, axis
 
 
-def panels(
-    rows: int, columns: int, height: float | int, width: float | int = WIDTH, **options
-) -> tuple[Figure, np.ndarray]:
-    """A figure with a grid of axes ``[rows, columns]``, laid out so that nothing overlaps."""
+def panels(rows: int, columns: int, height: Inches, width: Inches = WIDTH, **options) -> tuple[Figure, np.ndarray]:
+    """Makes a figure with a grid of axes ``[rows, columns]``, in which nothing overlaps."""
     figure = new_figure(width, height, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def given(ax: Any, count: int = 1, choose: str = "") -> tuple[Figure, np.ndarray]:
-    """A caller's axis in the place of :func:`panels`; raises ValueError where it is none, or one is too few."""
+def first_axes(axes: np.ndarray, count: int) -> list[Axes]:
+    """Returns the first axes of a grid, and hides the others."""
+    for axis in axes.flat[count:]:
+        axis.axis("off")
+    return list(axes.flat[:count])
+
+
+def user_axis(ax: Any, count: int = 1, choose: str = "") -> tuple[Figure, np.ndarray]:
+    """Returns the user's axis in the form of :func:`panels`.
+
+    Raises:
+        ValueError: ``ax`` is not a plain axis, or the figure has several panels.
+    """
     if not isinstance(ax, Axes):
         kind = type(ax).__name__
         raise ValueError(f"ax is a {kind}: give one matplotlib axis, such as figure, ax = plt.subplots().")
@@ -62,12 +74,23 @@ def given(ax: Any, count: int = 1, choose: str = "") -> tuple[Figure, np.ndarray
 
 
 def headline(figure: Figure, text: str) -> None:
-    """The title of a figure of several panels."""
+    """Writes the title of a figure with several panels."""
     figure.suptitle(text, size=TITLE, weight="bold", color=TEXT, x=0.01, ha="left")
 
 
-def light(axis: Axes, grid: str = "y") -> None:
-    """Takes away what an axis does not need, and adds a faint grid."""
+def panel_title(axis: Axes, text: str, size: int = NORMAL) -> None:
+    """Writes the title of a panel."""
+    axis.set_title(text, size=size, color=TEXT, loc="left")
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], columns: int, side: str = "center", **options) -> None:
+    """Writes a legend below a figure with several panels."""
+    options = {"fontsize": SMALL, "frameon": False, "ncols": columns} | options
+    figure.legend(handles=handles, loc=f"outside lower {side}", **options)
+
+
+def simple_axis(axis: Axes, grid: str = "y") -> None:
+    """Removes the frame and the tick marks of an axis, and adds a pale grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis=grid, color="#E8E8E8", linewidth=0.8)
     axis.set_axisbelow(True)
@@ -76,17 +99,22 @@ def light(axis: Axes, grid: str = "y") -> None:
 
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float | int = NORMAL) -> float:
-    """Width of a line of text in inches (with a little air, since renderers differ)."""
+    """Returns the width of a line of text in inches, plus 6 % because renderers differ."""
     return 1.06 * float(TextPath((0, 0), text.replace("$", "S"), size=size).get_extents().width) / 72 if text else 0.0
 
 
+def title_width(title: str) -> float:
+    """Returns the width in inches that a sheet needs for its bold title."""
+    return 1.15 * text_width(title, TITLE) + 0.2
+
+
 def readable(name: str) -> str:
-    """A class name as one would write it; a dollar sign would start a formula."""
+    """Returns a class name without underscores. A dollar sign is escaped, because it would start a formula."""
     return name.replace("_", " ").replace("$", r"\$")
 
 
-def shortened(name: str, width: float | int, points: float | int = 7) -> str:
-    """A name, cut to a width in inches; bold letters fit too."""
+def shortened(name: str, width: Inches, points: float | int = 7) -> str:
+    """Cuts a name to a width in inches. Bold letters fit too."""
     if 1.12 * text_width(name, points) <= width:
         return name
     while name and 1.12 * text_width(name + "…", points) > width:
@@ -94,38 +122,38 @@ def shortened(name: str, width: float | int, points: float | int = 7) -> str:
     return name.rstrip() + "…"
 
 
+def percent(share: float | int) -> str:
+    """Writes a share in [0, 1] in per cent, with one decimal below 10 %."""
+    return f"{100 * share:.0f} %" if share >= 0.095 or share == 0 else f"{100 * share:.1f} %"
+
+
 def items_name(dataset: HierarchicalDataset) -> str:
     """What its items are called in titles."""
-    return "pictures" if dataset.kind == "images" else "point clouds"
+    return "pictures" if dataset.modality == "images" else "point clouds"
 
 
 def check_item(item: int, count: int) -> None:
-    """Raises ValueError for the number of an item that does not exist."""
+    """Raises ValueError if there is no item with this number."""
     if not 0 <= item < count:
         raise ValueError(f"there is no item {item}: there are {count:,}, counted from 0.")
 
 
 def check_level(level: int, levels: int, what: str) -> int:
-    """A level counted from 0; raises ValueError for one that does not exist."""
+    """Returns a level counted from 0. Raises ValueError if it does not exist."""
     if not -levels <= level < levels:
         raise ValueError(f"there is no level {level}: {what} has the levels 0 to {levels - 1}, coarse to fine.")
     return level % levels
 
 
 def draw_pictures(
-    axis: Axes,
-    dataset: HierarchicalDataset,
-    items: np.ndarray,
-    left: float | int,
-    top: float | int,
-    size: float | int,
-    gap: float | int = 0.04,
-) -> list[float]:
-    """Pictures in a row on a sheet; gives the left edge of each."""
+    axis: Axes, dataset: HierarchicalDataset, items: np.ndarray, left: Inches, top: Inches, size: Inches,
+    gap: Inches = 0.04,
+) -> list[float]:  # fmt: skip
+    """Draws pictures in a row on a sheet. Returns the left edge of each."""
     lefts = [left + k * (size + gap) for k in range(len(items))]
     for item, x in zip(items, lefts, strict=True):
         axis.imshow(picture(dataset, item), extent=(x, x + size, top + size, top), interpolation="antialiased")
-    # imshow sets the limits to the last picture: back to the whole sheet.
+    # imshow sets the limits to the last picture. This sets them back to the whole sheet.
     width, height = axis.figure.get_size_inches()
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     return lefts
@@ -138,21 +166,39 @@ def picture(dataset: HierarchicalDataset, item: SupportsIndex) -> UInt8[np.ndarr
     """
     check_item(int(item), len(dataset))
     content = np.asarray(dataset.items[int(item)])
-    if dataset.kind == "points":
+    if dataset.modality == "points":
         return _drawn(content.tobytes())
     return np.repeat(content, 3, axis=2) if content.shape[2] == 1 else content
 
 
 @lru_cache(maxsize=512)
 def _drawn(cloud: bytes) -> UInt8[np.ndarray, "h w 3"]:
-    """A cloud drawn once: by its content, so that no data set is kept alive, and a changed cloud is drawn anew."""
+    """Draws a cloud once. The key is its content, so no data set is kept in memory and a changed cloud is redrawn."""
     drawn = cloud_picture(np.frombuffer(cloud, dtype=np.float32).reshape(-1, 3))
-    drawn.flags.writeable = False  # the next to ask for it gets the same one
+    drawn.flags.writeable = False  # all callers share it
     return drawn
 
 
-def branch(axis: Axes, x: float | int, y: float | int, to_x: float | int, to_y: float | int, colour) -> None:
-    """A smooth edge of a tree that grows to the right."""
+def smooth(start: float, end: float) -> np.ndarray:
+    """Returns 24 numbers that rise smoothly from start to end."""
     t = np.linspace(0, 1, 24)
-    rise = t * t * (3 - 2 * t)
-    axis.plot(x + (to_x - x) * t, y + (to_y - y) * rise, color=colour, linewidth=1.2, solid_capstyle="round", zorder=1)
+    return start + (end - start) * (t * t * (3 - 2 * t))
+
+
+def branch(axis: Axes, x: Inches, y: Inches, to_x: Inches, to_y: Inches, colour: Any) -> None:
+    """Draws a smooth edge of a tree that grows to the right."""
+    across = x + (to_x - x) * np.linspace(0, 1, 24)
+    axis.plot(across, smooth(y, to_y), color=colour, linewidth=1.2, solid_capstyle="round", zorder=1)
+
+
+def siblings_together(hierarchy: Hierarchy, level: int) -> np.ndarray:
+    """Returns the nodes of a level in the order of their paths, so that the children of a node stand together."""
+    return np.lexsort(ancestor_paths(hierarchy, level).T[::-1])
+
+
+def middles(heights: dict[int, float], parent: Sequence[int] | np.ndarray) -> dict[int, float]:
+    """Returns the height of every parent: the middle between its highest and its lowest child."""
+    children: dict[int, list[float]] = {}
+    for node, y in heights.items():
+        children.setdefault(int(parent[node]), []).append(y)
+    return {node: (min(ys) + max(ys)) / 2 for node, ys in children.items()}

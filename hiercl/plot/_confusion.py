@@ -1,4 +1,4 @@
-"""Who is taken for whom: a confusion matrix in the order of the hierarchy, with its superclasses framed."""
+"""A confusion matrix in the order of the hierarchy, with its superclasses framed."""
 
 import textwrap
 from dataclasses import dataclass
@@ -17,15 +17,30 @@ from hiercl.encoders import Encoder, HasEncoder, embed
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics import knn_predict
 from hiercl.metrics.mistakes import ancestor_paths, check_nodes
-from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, check_level, given, readable, sheet, text_width
+from hiercl.plot._canvas import (
+    NORMAL,
+    SMALL,
+    WIDTH,
+    Inches,
+    check_level,
+    panel_title,
+    readable,
+    sheet,
+    text_width,
+    title_width,
+    user_axis,
+)
+from hiercl.plot._cloud_picture import as_array
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.plot._neighbours import name_of
 from hiercl.runtime.types import Float, Int
 
 COLOURS = {"green": OKABE_ITO[2], "blue": OKABE_ITO[0], "orange": OKABE_ITO[4]}
-Role = tuple[AxesImage, str, str]  # a kind of cells: its picture, the name of its colour, what it is
-NAMED = 40  # classes beyond which only those of the coarser level are named
-SIDE, LINE, CELL = 6.6, 0.14, 0.3  # inches of the matrix, at most; that a name needs; that a number in a cell needs
+NAMED = 40  # classes up to which all have their name; if there are more, the classes of the coarser level have theirs
+SIDE, LINE, CELL = 6.6, 0.14, 0.3  # inches: largest matrix, height of a name, smallest cell with a number
+
+Names = list[tuple[float, str]]  # row and name
+Layer = tuple[AxesImage, str, str]  # the cells of one colour: their picture, the name of the colour, what they are
 
 
 def confusion(
@@ -40,110 +55,117 @@ def confusion(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    r"""A confusion matrix whose classes are ordered by the hierarchy, with the blocks of a coarser level framed.
+    r"""Draws a confusion matrix whose classes are ordered by the hierarchy, and frames the blocks of a coarser level.
 
-    A row is a true class, a column a predicted one, a cell the share of the row's items. Green are right predictions,
-    blue mistakes inside the frame, orange mistakes outside. The title says which share of the mistakes stays inside,
-    and which would if every wrong item had a class drawn at random from the wrong ones:
+    A row is a true class, a column a predicted class, a cell the share of the row's items. Right predictions are
+    green, mistakes inside a frame blue, mistakes outside orange. The title gives the share of the mistakes that stay
+    inside, and this share if every wrong item had a random wrong class (ours):
 
     $$\frac{1}{|M|}\sum_{i\in M}\frac{|\text{classes in the frame of }y_i|-1}{|\text{classes}|-1},\qquad
       M=\{i:\hat y_i\ne y_i\}$$
 
     Args:
-        predicted: nodes of the level ``[n]``, one for each item of the test set; or a run, a pretrained model or an
-            encoder, whose neighbours in ``train`` vote (:func:`hiercl.metrics.knn_predict` on :func:`hiercl.embed`).
+        predicted: predicted class of every item of the test set, nodes of the level ``[n]``. Or a run, a pretrained
+            model or an encoder: then the nearest neighbours in ``train`` vote (:func:`hiercl.metrics.knn_predict` on
+            :func:`hiercl.embed`).
         test: the items and their labels.
-        train: the labelled items that vote; needed for a run and for nothing else.
-        level: whose nodes are the classes; −1 the leaves.
-        within: the coarser level whose nodes are framed; by default the one above. Level 0 has none.
-        k: neighbours that vote.
-        temperature: of their weights.
-        title: what the predictions are of; by default the name of the run's method.
-        ax: an axis to draw on, of a figure of your own, which is returned. The shares of right and wrong predictions
-            then stand below the matrix, and how these were made is left out; so are names that have no room.
+        train: labelled items that vote. Only a run needs them.
+        level: level of the classes. −1 means the leaves.
+        within: coarser level whose nodes are framed. By default the next coarser one. Level 0 has none.
+        k: number of neighbours that vote.
+        temperature: temperature of their weights, above 0.
+        title: name of the predictions. By default the name of the run's method.
+        ax: axis of your own figure to draw on. Then the shares of right and wrong predictions stand below the matrix,
+            the note is left out, and so are names without room.
+
+    Returns:
+        The figure; with ``ax`` your own one.
 
     Raises:
-        ValueError: predictions that are not one node of the level for each item, a run without ``train``, data sets of
-            two hierarchies, a level that does not exist, ``within`` that is not coarser, or an ``ax`` that is no axis.
+        ValueError: predictions are not one node of the level per item, a run comes without ``train``, the data sets
+            have different hierarchies, a level does not exist, ``within`` is not coarser, or ``ax`` is not an axis.
 
     Example:
-        >>> hiercl.plot.confusion(run, test, train=train)
-        >>> hiercl.plot.confusion(probe.predict(features).numpy(), test, title="linear probe")
+        >>> figure = hiercl.plot.confusion(run, test, train=train)
+        >>> figure = hiercl.plot.confusion(np.zeros(len(test), dtype=int), test, title="always the first class")
     """
-    own = None if ax is None else given(ax)
+    own = None if ax is None else user_axis(ax)[0]
     tree = test.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
-    within = _coarser(within, level, tree)
+    within = level - 1 if within is None else check_level(within, tree.levels, "the hierarchy")
+    if within >= level:
+        raise ValueError(f"within={within} and level={level}: frames need a coarser level than the classes.")
     nodes, how = _predictions(predicted, test, train, level, k, temperature)
     found = _Confusion.of(nodes, test.labels_at(level), tree, level, within)
     name = title or name_of(predicted, "Confusion")
     if own is None:
-        return _draw(found, test, level, within, name, how)
-    roles = _layers(ax, found, within)
-    ax.set_title(textwrap.fill(_title(found, tree, level, within, name), 50), size=NORMAL, color=TEXT, loc="left")
+        return _draw(found, test, name, how)
+    layers = _draw_cells(ax, found)
+    panel_title(ax, textwrap.fill(_title(found, name), 50))
     ax.set_ylabel("true", size=NORMAL, color=GREY)
-    ax.set_xlabel("\n".join(["predicted", *(f"{colour}: {text}" for _, colour, text in roles)]), size=SMALL, color=GREY)
-    for _ in range(2):  # names take room from the matrix, so that fewer have some
-        own[0].draw_without_rendering()
-        side = ax.get_window_extent().width / own[0].dpi
-        _write_names(ax, _names(found, tree, level, within, side)[0])
-    _frame(ax, found, within, side)
-    return own[0]
+    below = ["predicted", *(f"{colour}: {text}" for _, colour, text in layers)]
+    ax.set_xlabel("\n".join(below), size=SMALL, color=GREY)
+    for _ in range(2):  # names take room from the matrix, so that afterwards fewer names have room
+        own.draw_without_rendering()
+        side = ax.get_window_extent().width / own.dpi
+        _write_names(ax, _names(found, side)[0])
+    _frame(ax, found, side)
+    return own
 
 
 @dataclass(frozen=True)
 class _Confusion:
-    """Shares and blocks, in the order that is drawn."""
+    """Shares and blocks, in the order that is drawn.
 
-    shares: Float[np.ndarray, "classes classes"]  # of the row's items; NaN where a class has none
-    order: Int[np.ndarray, " classes"]  # node of every row
-    block: Int[np.ndarray, " classes"]  # node of the coarser level above every row; that of no level: its own
-    parts: tuple[float, float, float]  # shares of all items: right, wrong inside, wrong outside
-    chance: float  # share of random mistakes that would stay inside
+    Attributes:
+        tree: the hierarchy.
+        level: level of the classes.
+        within: level of the frames; −1 if there are none.
+        shares: shares of the row's items; NaN if a class has no item.
+        order: node of every row.
+        block: node of the framed level above every row; without frames the row's own node.
+        parts: shares of all items: right, wrong inside the frame, wrong outside.
+        chance: share of random mistakes that stay inside.
+    """
+
+    tree: Hierarchy
+    level: int
+    within: int
+    shares: Float[np.ndarray, "classes classes"]
+    order: Int[np.ndarray, " classes"]
+    block: Int[np.ndarray, " classes"]
+    parts: tuple[float, float, float]
+    chance: float
 
     @classmethod
-    def of(cls, predicted: np.ndarray, truth: np.ndarray, tree: Hierarchy, level: int, within: int | None):
+    def of(cls, predicted: np.ndarray, truth: np.ndarray, tree: Hierarchy, level: int, within: int):
+        """Counts the predictions."""
         paths = ancestor_paths(tree, level)
         order = np.lexsort(paths.T[::-1])
-        classes, group = len(paths), paths[:, level if within is None else within]
+        classes, group = len(paths), paths[:, within]
         counts = np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
         items = counts.sum(axis=1, keepdims=True)
-        shares = np.divide(counts, items, out=np.full(counts.shape, np.nan), where=items > 0)
+        shares = np.divide(counts, items, out=np.full(counts.shape, np.nan), where=items > 0)[np.ix_(order, order)]
         wrong, inside = predicted != truth, group[predicted] == group[truth]
         siblings = np.bincount(group)[group[truth[wrong]]] - 1
-        return cls(
-            shares[np.ix_(order, order)],
-            order,
-            group[order],
-            (float((~wrong).mean()), float((wrong & inside).mean()), float((wrong & ~inside).mean())),
-            float(siblings.mean() / (classes - 1)) if wrong.any() else np.nan,
-        )
+        parts = (float((~wrong).mean()), float((wrong & inside).mean()), float((wrong & ~inside).mean()))
+        chance = float(siblings.mean() / (classes - 1)) if wrong.any() else np.nan
+        return cls(tree, level, within, shares, order, group[order], parts, chance)
 
     @property
     def blocks(self) -> list[tuple[int, int, int]]:
-        """Node, first row and number of rows of every block."""
+        """Node, first row and number of rows of every frame."""
+        if self.within < 0:
+            return []
         nodes, first, size = np.unique(self.block, return_index=True, return_counts=True)
         return list(zip(nodes.tolist(), first.tolist(), size.tolist(), strict=True))
 
 
-def _coarser(within: int | None, level: int, tree: Hierarchy) -> int | None:
-    if within is None:
-        return level - 1 if level > 0 else None
-    within = check_level(within, tree.levels, "the hierarchy")
-    if within >= level:
-        raise ValueError(f"within={within} and level={level}: frames need a coarser level than the classes.")
-    return within
-
-
 def _predictions(
-    predicted: Any,
-    test: HierarchicalDataset,
-    train: HierarchicalDataset | None,
-    level: int,
-    k: int,
+    predicted: Any, test: HierarchicalDataset, train: HierarchicalDataset | None, level: int, k: int,
     temperature: float | int,
-) -> tuple[np.ndarray, str]:
-    """Node of the level for every item of the test set, and how it was found."""
+) -> tuple[np.ndarray, str]:  # fmt: skip
+    """Returns the predicted node of every item of the test set, and a sentence on how it was found."""
     if isinstance(predicted, Encoder | HasEncoder):
         if train is None:
             raise ValueError("a run predicts by its neighbours in the training set: pass train=train.")
@@ -154,7 +176,7 @@ def _predictions(
         return nodes, f"Predicted by kNN on backbone features (k = {k}, T = {temperature:g}), {bank}. "
     if train is not None:
         raise ValueError("train is for a run, whose neighbours vote; predictions need the test set alone.")
-    nodes = predicted.detach().cpu().numpy() if isinstance(predicted, torch.Tensor) else np.asarray(predicted)
+    nodes = as_array(predicted)
     if nodes.shape != (len(test),) or nodes.dtype.kind not in "iu":
         raise ValueError(
             f"predicted is {nodes.dtype} {list(nodes.shape)}: pass one class for each of the {len(test)} items of "
@@ -164,32 +186,32 @@ def _predictions(
     return nodes.astype(np.int64), ""
 
 
-def _draw(found: _Confusion, test: HierarchicalDataset, level: int, within: int | None, name: str, how: str) -> Figure:
-    tree, classes = test.hierarchy, len(found.order)
-    side = float(np.clip(0.5 * classes, 3.0, SIDE))
-    rows, beside = _names(found, tree, level, within, side)
+def _draw(found: _Confusion, test: HierarchicalDataset, name: str, how: str) -> Figure:
+    """Draws the matrix on a sheet of its own."""
+    side = float(np.clip(0.5 * len(found.order), 3.0, SIDE))
+    rows, beside = _names(found, side)
     longest = max((text_width(text, SMALL) for _, text in rows), default=0.0)
     left, right = longest + 0.4, max((text_width(text, SMALL) for _, text in beside), default=0.0) + 0.25
-    title = _title(found, tree, level, within, name)
-    width = max(WIDTH, left + side + right, 1.15 * text_width(title, TITLE) + 0.2)
-    lines = textwrap.wrap(_note(found, test, level, within, how), int(15.5 * width))
+    title = _title(found, name)
+    width = max(WIDTH, left + side + right, title_width(title))
+    lines = textwrap.wrap(_note(found, test, how), int(15.5 * width))
     top = 0.45 + 0.15 * len(lines)
     height = top + side + longest + 1.1
     figure, _ = sheet(width, height, title, "\n".join(lines))
     axis = figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
-    roles = _layers(axis, found, within)
+    layers = _draw_cells(axis, found)
     _write_names(axis, rows)
-    _frame(axis, found, within, side)
+    _frame(axis, found, side)
     for place, text in beside:
         axis.text(1.015, place, text, transform=axis.get_yaxis_transform(), size=SMALL, color=GREY, va="center")
     figure.text(0.1 / width, 1 - (top + side / 2) / height, "true", rotation=90, size=NORMAL, color=GREY, va="center")
     below = 1 - (top + side + longest + 0.2) / height
     figure.text((left + side / 2) / width, below, "predicted", size=NORMAL, color=GREY, ha="center", va="center")
-    _colour_bars(figure, roles, width, height)
+    _colour_bars(figure, layers, width, height)
     return figure
 
 
-def _write_names(axis: Axes, names: list[tuple[float, str]]) -> None:
+def _write_names(axis: Axes, names: Names) -> None:
     places, texts = [place for place, _ in names], [text for _, text in names]
     axis.set_xticks(places, texts, rotation=90)
     axis.set_yticks(places, texts)
@@ -197,67 +219,54 @@ def _write_names(axis: Axes, names: list[tuple[float, str]]) -> None:
     axis.spines[:].set_color("#D0D0D0")
 
 
-def _frame(axis: Axes, found: _Confusion, within: int | None, side: float | int) -> None:
-    """Frames the blocks, and writes the shares into the cells where they have room."""
-    for _, first, size in found.blocks if within is not None else ():
+def _frame(axis: Axes, found: _Confusion, side: Inches) -> None:
+    """Frames the blocks, and writes the shares into the cells if there is room."""
+    for _, first, size in found.blocks:
         frame = {"fill": False, "edgecolor": TEXT, "linewidth": 1.2, "clip_on": False, "zorder": 3}
         axis.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, **frame))
-    if CELL * len(found.order) <= side:
-        _write(axis, found.shares)
+    for row, column in np.argwhere(np.nan_to_num(found.shares) >= 0.005) if CELL * len(found.order) <= side else ():
+        share = found.shares[row, column]
+        style = {"size": 7, "color": "white" if share > 0.4 else TEXT, "ha": "center", "va": "center"}
+        axis.text(column, row, f"{100 * share:.0f}", **style)
 
 
-def _names(
-    found: _Confusion, tree: Hierarchy, level: int, within: int | None, side: float | int
-) -> tuple[list[tuple[float, str]], list[tuple[float, str]]]:
-    """Place and name of what stands before the rows of a matrix of so many inches, and of what stands behind them."""
-    count = len(found.order)
-    classes = [(float(row), readable(tree.names[level][node]), 1) for row, node in enumerate(found.order)]
-    blocks = []
-    if within is not None:
-        blocks = [
-            (first + (size - 1) / 2, readable(tree.names[within][node]), size) for node, first, size in found.blocks
-        ]
+def _names(found: _Confusion, side: Inches) -> tuple[Names, Names]:
+    """Returns the names at the left and those at the right of a matrix of so many inches."""
+    count, names = len(found.order), found.tree.names
+    classes = [(float(row), readable(names[found.level][node])) for row, node in enumerate(found.order)]
+    largest_first = sorted(found.blocks, key=lambda block: -block[2])
+    blocks = [(first + (size - 1) / 2, readable(names[found.within][node])) for node, first, size in largest_first]
     if count <= NAMED and LINE * count <= side:
-        return [(place, text) for place, text, _ in classes], [(place, text) for place, text, _ in blocks]
-    room = LINE * count / side  # rows that a name needs
-    fitting: list[tuple[float, str]] = []
-    for place, text, _ in sorted(blocks or classes, key=lambda block: -block[2]):  # if not all have room, the largest
-        if all(abs(place - other) >= room for other, _ in fitting):
+        return classes, sorted(blocks)
+    fitting: Names = []
+    for place, text in blocks or classes:  # if not all have room, the largest blocks have names
+        if all(abs(place - other) >= LINE * count / side for other, _ in fitting):
             fitting.append((place, text))
     return sorted(fitting), []
 
 
-def _layers(axis: Axes, found: _Confusion, within: int | None) -> list[Role]:
-    """The matrix, each kind of cell in its colour, dark where the share is large."""
-    right, inside, outside = found.parts
-    right_cell = np.eye(len(found.order), dtype=bool)
-    same_block = found.block[:, None] == found.block
-    kinds = [(right_cell, "green", f"right: {100 * right:.1f} % of the items")]
-    if within is not None:
-        kinds.append((same_block & ~right_cell, "blue", f"wrong, inside the frame: {100 * inside:.1f} %"))
-    kinds.append(
-        (~same_block & ~right_cell, "orange", f"wrong{', outside' * (within is not None)}: {100 * outside:.1f} %")
-    )
-    axis.set_facecolor("#E8E8E8")  # seen where a class has no item
+def _draw_cells(axis: Axes, found: _Confusion) -> list[Layer]:
+    """Draws the matrix: green, blue and orange cells, dark if the share is large."""
+    right, inside, outside = (f"{100 * part:.1f} %" for part in found.parts)
+    diagonal, same_block = np.eye(len(found.order), dtype=bool), found.block[:, None] == found.block
+    kinds = [(diagonal, "green", f"right: {right} of the items")]
+    if found.within >= 0:
+        kinds.append((same_block & ~diagonal, "blue", f"wrong, inside the frame: {inside}"))
+    where = ", outside" if found.within >= 0 else ""
+    kinds.append((~same_block & ~diagonal, "orange", f"wrong{where}: {outside}"))
+    axis.set_facecolor("#E8E8E8")  # seen if a class has no item
     layers = []
     for cells, colour, name in kinds:
         shown = np.ma.masked_where(~cells | np.isnan(found.shares), 100 * found.shares)
         colours = LinearSegmentedColormap.from_list(name, ["white", COLOURS[colour]])
-        norm = PowerNorm(0.5, 0, 100)  # small shares are to be seen too
+        norm = PowerNorm(0.5, 0, 100)  # makes small shares visible too
         layers.append((axis.imshow(shown, cmap=colours, norm=norm, interpolation="nearest"), colour, name))
     return layers
 
 
-def _write(axis: Axes, shares: np.ndarray) -> None:
-    for row, column in np.argwhere(np.nan_to_num(shares) >= 0.005):
-        share = shares[row, column]
-        colour = "white" if share > 0.4 else TEXT
-        axis.text(column, row, f"{100 * share:.0f}", size=7, color=colour, ha="center", va="center")
-
-
-def _colour_bars(figure: Figure, roles: list[Role], width: float | int, height: float | int) -> None:
-    each = (width - 0.2) / len(roles)
-    for place, (image, _, name) in enumerate(roles):
+def _colour_bars(figure: Figure, layers: list[Layer], width: Inches, height: Inches) -> None:
+    each = (width - 0.2) / len(layers)
+    for place, (image, _, name) in enumerate(layers):
         box = ((0.2 + place * each) / width, 0.24 / height, (each - 0.4) / width, 0.1 / height)
         bar = figure.colorbar(image, cax=figure.add_axes(box), orientation="horizontal", ticks=[1, 10, 30, 60, 100])
         bar.ax.set_title(name, size=SMALL, color=TEXT, loc="left", pad=3)
@@ -266,26 +275,23 @@ def _colour_bars(figure: Figure, roles: list[Role], width: float | int, height: 
         bar.outline.set_visible(False)
 
 
-def _title(found: _Confusion, tree: Hierarchy, level: int, within: int | None, name: str) -> str:
+def _title(found: _Confusion, name: str) -> str:
     right, inside, outside = found.parts
-    wrong = inside + outside
-    if wrong == 0:
+    if inside + outside == 0:
         return f"{name}: no mistake"
-    if within is None:
-        return f"{name}: {100 * right:.1f} % right at the level “{tree.level_names[level]}”"
-    coarse = tree.level_names[within]
+    if found.within < 0:
+        return f"{name}: {100 * right:.1f} % right at the level “{found.tree.level_names[found.level]}”"
     return (
-        f"{name}: {100 * inside / wrong:.0f} % of the mistakes stay inside the “{coarse}” "
-        f"(by chance {100 * found.chance:.0f} %)"
+        f"{name}: {100 * inside / (inside + outside):.0f} % of the mistakes stay inside the "
+        f"“{found.tree.level_names[found.within]}” (by chance {100 * found.chance:.0f} %)"
     )
 
 
-def _note(found: _Confusion, test: HierarchicalDataset, level: int, within: int | None, how: str) -> str:
-    tree = test.hierarchy
-    about = f" ({test.note})" if test.note else ""
-    text = f"{len(test):,} items of {test.name}{about}, {len(found.order)} × “{tree.level_names[level]}”. {how}"
+def _note(found: _Confusion, test: HierarchicalDataset, how: str) -> str:
+    levels, about = found.tree.level_names, f" ({test.note})" if test.note else ""
+    text = f"{len(test):,} items of {test.name}{about}, {len(found.order)} × “{levels[found.level]}”. {how}"
     text += "Row: true, column: predicted; colour: share of the row's items (%)."
-    if within is not None:
-        text += f" Frames: one “{tree.level_names[within]}” each."
+    if found.within >= 0:
+        text += f" Frames: one “{levels[found.within]}” each."
     without = int(np.isnan(found.shares[:, 0]).sum())
     return text + (f" Grey rows: {without} classes without items." if without else "")

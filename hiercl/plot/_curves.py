@@ -1,7 +1,8 @@
-"""Learning curves of several variants, each with its spread over the seeds."""
+"""Learning curves of single runs, while they train and afterwards, and means over the seeds of several variants."""
 
+import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,11 +12,29 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from hiercl.plot._canvas import SMALL, WIDTH, given, headline, light, panels, readable, text_width
-from hiercl.plot._colours import MARKERS, TEXT, categorical
+from hiercl.plot._canvas import (
+    NORMAL,
+    SMALL,
+    WIDTH,
+    first_axes,
+    headline,
+    legend_below,
+    panel_title,
+    panels,
+    readable,
+    simple_axis,
+    text_width,
+    user_axis,
+)
+from hiercl.plot._colours import GREY, MARKERS, categorical, sequence
+from hiercl.runtime.errors import unknown
+from hiercl.training import summary
 
 MARKED = 8  # markers on a line, about
 NAME_WIDTH = 36  # letters of a name in a line
+
+
+# ---- several variants and seeds ----
 
 
 def curves(
@@ -25,69 +44,72 @@ def curves(
     band: Literal["range", "deviation"] = "range",
     ax: Axes | None = None,
 ) -> Figure:
-    """Learning curves: one panel a column, one line a variant, the mean over its seeds, with a band around it.
+    """Draws learning curves: one panel per column, one line per variant, a band for the spread over its seeds.
 
-    The title says what the band is. Where some seeds of a variant have no value at an epoch (they are shorter, or still
-    running), the line goes on dotted, as the mean of the others. A variant with a single seed has no band.
+    A line is the mean over the seeds. The title says what the band is. Where some seeds of a variant have no value at
+    an epoch (they are shorter, or still running), the line is dotted and shows the mean of the others. A variant with
+    a single seed has no band.
 
     Args:
-        histories: a table with a row an epoch and the columns ``epoch``, ``by``, and ``variant`` and ``seed`` as far as
-            these tell the runs apart (:meth:`hiercl.Study.histories`); or the runs themselves by name,
+        histories: table with one row per epoch and the columns ``epoch``, ``by``, and ``variant`` and ``seed`` if they
+            are needed to tell runs apart (:meth:`hiercl.Study.histories`). Or the runs themselves by name,
             ``{"HCSC": [run, run, run], "MoCo v2": run}``.
-        columns: to show; by default the loss and the kNN accuracies.
-        by: column that tells the lines apart; of runs by name it is their name.
-        band: "range" (smallest to largest) or "deviation" (mean ± one standard deviation, with n − 1).
-        ax: an axis to draw on, of a figure of your own, which is returned; for a single column.
+        columns: columns to draw. By default the loss and the kNN accuracies.
+        by: column that tells the lines apart. For runs by name it is their name.
+        band: "range" (smallest to largest value) or "deviation" (mean ± one standard deviation, with n − 1).
+        ax: axis of your own figure to draw a single column on.
+
+    Returns:
+        The figure; with ``ax`` your own one.
 
     Raises:
-        ValueError: no epoch, a column that is not there or holds no number, another band, an epoch that occurs twice
-            in a run, or several columns for one axis.
+        ValueError: there is no epoch, a column does not exist or holds no number, the band is unknown, a run has an
+            epoch twice, or there are several columns for one axis.
 
     Example:
-        >>> hiercl.plot.curves(study.histories(), columns=["loss", "knn class"])
-        >>> hiercl.plot.curves({"HCSC": hcsc_runs, "MoCo v2": moco_runs}, band="deviation")
+        >>> figure = hiercl.plot.curves(study.histories(), columns=["loss"])
+        >>> figure = hiercl.plot.curves({"HCSC": run, "G-HMLC": masked_run}, band="deviation")
     """
     if band not in ("range", "deviation"):
-        raise ValueError(f'band={band!r}: it is "range" or "deviation".')
+        raise unknown("band", band, ("range", "deviation"))
     named = isinstance(histories, Mapping)
     table = _of_runs(histories, by) if named else histories
-    _check(table, by)
+    if not isinstance(table, pd.DataFrame) or table.empty or "epoch" not in table:
+        raise ValueError("there is no epoch to show: give study.histories(), or runs of an epoch or more by name.")
+    if by not in table:
+        raise ValueError(f"there is no column {by!r} to tell lines apart: there are {', '.join(map(str, table))}.")
     shown = _columns(table, columns)
     runs = {name: _by_epoch(rows, shown, name) for name, rows in table.groupby(by, sort=False)}
-    colours = dict(zip(runs, categorical(len(runs)), strict=True))
-    across = 3 if len(shown) in (3, 5, 6, 9) else min(len(shown), 2 if len(shown) < 5 else 4)
-    down = -(-len(shown) // across)
-    names = {name: textwrap.fill(readable(str(name)), NAME_WIDTH) for name in runs}
-    width = WIDTH if across > 1 else 6.5
-    longest = max(text_width(line, SMALL) for text in names.values() for line in text.split("\n"))
-    beside = int(np.clip(width // (longest + 0.7), 1, 4))
-    legend = 0.17 * max(1 + text.count("\n") for text in names.values()) * -(-len(names) // beside) + 0.2
+    names = [textwrap.fill(readable(str(name)), NAME_WIDTH) for name in runs]
+    handles = [
+        Line2D([], [], color=colour, marker=MARKERS[place % len(MARKERS)], markersize=5, label=name)
+        for place, (colour, name) in enumerate(zip(categorical(len(runs)), names, strict=True))
+    ]
     title = _title(runs, band, "runs" if named or by != "variant" else "seeds")
     if ax is None:
-        figure, axes = panels(down, across, height=(3.4 if across == 1 else 2.6) * down + 0.6 + legend, width=width)
+        across = 3 if len(shown) in (3, 5, 6, 9) else min(len(shown), 2 if len(shown) < 5 else 4)
+        down = -(-len(shown) // across)
+        width = WIDTH if across > 1 else 6.5
+        longest = max(text_width(line, SMALL) for name in names for line in name.split("\n"))
+        beside = int(np.clip(width // (longest + 0.7), 1, 4))
+        legend = 0.17 * max(1 + name.count("\n") for name in names) * -(-len(names) // beside) + 0.2
+        figure, axes = panels(down, across, (3.4 if across == 1 else 2.6) * down + 0.6 + legend, width)
         headline(figure, title)
+        legend_below(figure, handles, beside)
     else:
-        figure, axes = given(ax, len(shown), f"choose a column, such as columns={shown[0]!r}")
-    for axis, column in zip(axes.flat, shown, strict=False):
-        for place, (name, values) in enumerate(runs.items()):
-            _line(axis, values[column], band, colours[name], place)
-        _finish(axis, column, last=int(table["epoch"].max()) + 1)
-    for axis in axes.flat[len(shown) :]:
-        axis.axis("off")
-    handles = [
-        Line2D([], [], color=colours[name], marker=MARKERS[place % len(MARKERS)], markersize=5, label=names[name])
-        for place, name in enumerate(runs)
-    ]
-    if ax is None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=beside, fontsize=SMALL, frameon=False)
-    else:
-        ax.set_title("\n".join([*textwrap.wrap(title, 2 * NAME_WIDTH), ax.get_title("left")]), size=9, loc="left")
+        figure, axes = user_axis(ax, len(shown), f"choose a column, such as columns={shown[0]!r}")
+    for axis, column in zip(first_axes(axes, len(shown)), shown, strict=True):
+        for place, (handle, values) in enumerate(zip(handles, runs.values(), strict=True)):
+            _draw_mean(axis, values[column], band, handle, place)
+        _finish(axis, _panel_name(column), last=int(table["epoch"].max()) + 1)
+    if ax is not None:
+        ax.set_title("\n".join([*textwrap.wrap(title, 2 * NAME_WIDTH), ax.get_title("left")]), size=NORMAL, loc="left")
         ax.legend(handles=handles, loc="best", fontsize=SMALL, frameon=False)
     return figure
 
 
 def _of_runs(named: Mapping[str, Any], by: str) -> pd.DataFrame:
-    """The histories of runs as one table."""
+    """Returns the histories of runs as one table."""
     parts = []
     for name, runs in named.items():
         for seed, run in enumerate(runs if isinstance(runs, Sequence) else [runs]):
@@ -100,15 +122,8 @@ def _of_runs(named: Mapping[str, Any], by: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _check(table: pd.DataFrame, by: str) -> None:
-    if not isinstance(table, pd.DataFrame) or table.empty or "epoch" not in table:
-        raise ValueError("there is no epoch to show: give study.histories(), or runs of an epoch or more by name.")
-    if by not in table:
-        raise ValueError(f"there is no column {by!r} to tell lines apart: there are {', '.join(map(str, table))}.")
-
-
 def _columns(table: pd.DataFrame, wanted: str | Sequence[str] | None) -> list[str]:
-    """The columns to show, each of which has a number somewhere."""
+    """Returns the columns to draw. Each has a number somewhere."""
     if wanted is None:
         wanted = [c for c in table if str(c).startswith("knn ") and table[c].notna().any()]
         wanted = ["loss"] * ("loss" in table or not wanted) + wanted
@@ -121,40 +136,34 @@ def _columns(table: pd.DataFrame, wanted: str | Sequence[str] | None) -> list[st
 
 
 def _by_epoch(rows: pd.DataFrame, columns: list[str], name: Any) -> dict[str, pd.DataFrame]:
-    """Of every column a table with a row an epoch and a column a run; epochs that nobody looked at are left out."""
+    """Returns a table per column, with one row per epoch and one column per run, without empty ones."""
     keys = [key for key in ("variant", "seed") if key in rows]
-    run = rows.groupby(keys, sort=False).ngroup() if keys else pd.Series(0, index=rows.index)
-    twice = pd.DataFrame({"run": run, "epoch": rows["epoch"]}).duplicated()
-    if twice.any():
+    rows = rows.assign(run=rows.groupby(keys, sort=False).ngroup() if keys else 0)
+    if (repeated := rows.duplicated(["run", "epoch"])).any():
         raise ValueError(
-            f"{name!r} has epoch {rows['epoch'][twice].iloc[0]} twice in one run: runs are told apart by the columns "
-            "variant and seed; add the one that is missing."
+            f"{name!r} has epoch {rows['epoch'][repeated].iloc[0]} twice in one run: runs are told apart by the "
+            "columns variant and seed; add the one that is missing."
         )
-    tables = {c: rows.assign(run=run).pivot(index="epoch", columns="run", values=c) for c in columns}
+    tables = {column: rows.pivot(index="epoch", columns="run", values=column) for column in columns}
     return {column: values.dropna(how="all").dropna(axis=1, how="all") for column, values in tables.items()}
 
 
-def _line(axis: Axes, values: pd.DataFrame, band: str, colour: np.ndarray, place: int) -> None:
+def _draw_mean(axis: Axes, values: pd.DataFrame, band: str, handle: Line2D, place: int) -> None:
+    """Draws the mean over the runs with its band, in the colour and with the marker of a handle of the legend."""
     if values.empty:
         return
-    x, mean = values.index.to_numpy() + 1, values.mean(axis=1).to_numpy()
-    several = values.notna().sum(axis=1).to_numpy() > 1
+    x, mean, colour = values.index.to_numpy() + 1, values.mean(axis=1), handle.get_color()
+    several = (values.notna().sum(axis=1) > 1).to_numpy()
     if several.any():
-        low, high = _band(values, band)
-        axis.fill_between(x, low, high, where=several, color=colour, alpha=0.2, linewidth=0)
+        spread = values.std(axis=1)
+        ends = (values.min(axis=1), values.max(axis=1)) if band == "range" else (mean - spread, mean + spread)
+        axis.fill_between(x, *ends, where=several, color=colour, alpha=0.2, linewidth=0)
     whole = values.notna().all(axis=1).to_numpy()
     step = max(1, len(x) // MARKED)
-    marks = {"marker": MARKERS[place % len(MARKERS)], "markersize": 4, "markevery": (place % step, step)}
+    marks = {"marker": handle.get_marker(), "markersize": 4, "markevery": (place % step, step)}
     partly = np.convolve(~whole, [1, 1, 1])[1:-1] > 0  # and the epochs beside, so that the line goes on
     axis.plot(x, np.where(partly, mean, np.nan), color=colour, linestyle=":", linewidth=1.4, zorder=2)
     axis.plot(x, np.where(whole, mean, np.nan), color=colour, linewidth=1.6, zorder=3, **marks)
-
-
-def _band(values: pd.DataFrame, band: str) -> tuple[np.ndarray, np.ndarray]:
-    if band == "range":
-        return values.min(axis=1).to_numpy(), values.max(axis=1).to_numpy()
-    mean, deviation = values.mean(axis=1).to_numpy(), values.std(axis=1).to_numpy()
-    return mean - deviation, mean + deviation
 
 
 def _title(runs: dict, band: str, what: str) -> str:
@@ -166,12 +175,137 @@ def _title(runs: dict, band: str, what: str) -> str:
     return f"Learning curves: mean over {number} {what}, band: {spread}"
 
 
-def _finish(axis: Axes, column: str, last: int) -> None:
+def _panel_name(column: str) -> str:
     level = column.removeprefix("knn ")
-    title = readable(column) if level == column else f"kNN accuracy of “{readable(level)}” (%)"
-    axis.set_title(title, size=9, color=TEXT, loc="left")
+    return readable(column) if level == column else f"kNN accuracy of “{readable(level)}” (%)"
+
+
+def _finish(axis: Axes, title: str, last: int, ticks: int = 8, margin: float = 0.08) -> None:
+    """Writes the title of a panel, and sets its axis of epochs from 1 to the last."""
+    panel_title(axis, title)
     axis.set_xlabel("epoch", size=SMALL)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axis.margins(y=0.08)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=ticks))
+    axis.margins(y=margin)
     axis.set_xlim(0.5, last + 0.5)
-    light(axis)
+    simple_axis(axis)
+
+
+# ---- single runs ----
+
+
+def history(runs: Any) -> Figure:
+    """Draws loss, kNN accuracy at every level, and keep rates of the selection, over the epochs.
+
+    The losses of different methods are sums of different terms: compare their course, not their height. A dotted line
+    marks the first epoch with a learned tree. The keep rate is the share of the candidates that selection keeps as
+    negatives.
+
+    Args:
+        runs: a run, or several by name.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: there is no run with an epoch.
+
+    Example:
+        >>> figure = hiercl.plot.history({"HCSC": run, "G-HMLC": masked_run})
+    """
+    runs = runs if isinstance(runs, dict) else {runs.name: runs}
+    tables = {name: run.history for name, run in runs.items() if len(run.history)}
+    if not tables:
+        raise ValueError("there is no epoch to show: give at least one run that was trained for an epoch or more.")
+    knn = list(dict.fromkeys(c for table in tables.values() for c in table if c.startswith("knn ")))
+    keeping = [name for name, table in tables.items() if any(c.startswith("keep ") for c in table)]
+    last = 1 + max(int(table["epoch"].max()) for table in tables.values())
+    count = 1 + len(knn) + len(keeping)
+    across = 3 if count in (5, 6) else min(count, 4)
+    down = -(-count // across)
+    figure, axes = panels(down, across, 2.5 * down + (1.3 if keeping else 0.8), width=WIDTH if across > 1 else 5)
+    headline(figure, "Training, epoch by epoch")
+    first, *others = first_axes(axes, count)
+    for axis, column in zip([first, *others], ["loss", *knn], strict=False):
+        for (name, table), colour in zip(tables.items(), categorical(len(tables)), strict=True):
+            if column in table:
+                _draw_epochs(axis, table, column, color=colour, label=name)
+        _finish(axis, _panel_name(column), last, ticks=6, margin=0.12)
+    _mark_first_trees(first, tables)
+    for axis, name in zip(others[len(knn) :], keeping, strict=True):
+        _draw_keep_rates(axis, tables[name])
+        _finish(axis, f"kept as negatives (%){f', {name}' if len(tables) > 1 else ''}", last, ticks=6, margin=0.12)
+    handles, names = first.get_legend_handles_labels()
+    if len(names) > 1:
+        legend_below(figure, handles, min(4, len(names)), fontsize=SMALL + 1)
+    return figure
+
+
+def live() -> Callable[[Any], None]:
+    """Returns a callback that redraws :func:`history` below a notebook's cell after every epoch.
+
+    Outside a notebook it does nothing.
+
+    Returns:
+        The callback, for ``callbacks=`` of :func:`hiercl.fit`.
+
+    Example:
+        >>> run = hiercl.fit("supcon", train, epochs=1, batch=64, callbacks=[hiercl.plot.live()], progress=False)
+    """
+    shown: list[Any] = []
+
+    def redraw(run: Any) -> None:
+        if not in_notebook():
+            return
+        from IPython.core.pylabtools import print_figure
+        from IPython.display import display
+
+        done, wanted = len(run.history), run.config["fit"]["epochs"]
+        text = f"{run.name}: epoch {done} of {wanted}, {summary(run.history.iloc[-1].to_dict())}"
+        png = print_figure(history({run.name: run}), bbox_inches=None, base64=True)
+        content = {"image/png": png, "text/plain": text}
+        if shown:
+            shown[0].update(content, raw=True)
+        else:
+            shown.append(display(content, raw=True, display_id=True))
+
+    return redraw
+
+
+def in_notebook() -> bool:
+    """Says whether a Jupyter kernel runs this code."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
+
+
+def _draw_epochs(axis: Axes, table: pd.DataFrame, column: str, scale: int = 1, **style) -> None:
+    values = table[["epoch", column]].dropna()
+    axis.plot(values["epoch"] + 1, scale * values[column], marker="o", markersize=3, **style)
+
+
+def _mark_first_trees(axis: Axes, tables: dict[str, pd.DataFrame]) -> None:
+    """Draws a dotted line at the first epoch with keep rates of each run, if there are epochs without before it."""
+    firsts = set()
+    for table in tables.values():
+        keeping = table[[column for column in table if column.startswith("keep ")]].notna().any(axis=1)
+        firsts |= {int(table["epoch"][keeping].iloc[0])} if keeping.any() else set()
+    for first in firsts - {0}:
+        axis.axvline(first + 0.5, color=GREY, linestyle=":", linewidth=1.2)
+        axis.annotate(
+            "first tree", (first + 0.5, 0.5), xycoords=("data", "axes fraction"), xytext=(2, 0),
+            textcoords="offset points", ha="left", va="center", rotation=90, size=7, color=GREY,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )  # fmt: skip
+
+
+def _draw_keep_rates(axis: Axes, table: pd.DataFrame) -> None:
+    """Draws one line per term. The colour shows the level of the tree, a dashed line shows prototypes."""
+    names = [column for column in table if column.startswith("keep ")]
+    levels = sorted({name.split()[-1] for name in names})
+    colours = dict(zip(levels, sequence(len(levels)), strict=True))
+    for name in names:
+        line = {"color": colours[name.split()[-1]], "linestyle": "--" if "prototype" in name else "-"}
+        _draw_epochs(axis, table, name, 100, label=name.removeprefix("keep "), **line)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=7, frameon=False, handlelength=2.2)

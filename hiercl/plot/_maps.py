@@ -1,4 +1,4 @@
-"""Embeddings as maps: UMAP brings features to two dimensions, colours follow the hierarchy."""
+"""Embeddings as maps: UMAP brings features to two dimensions, and colours follow the hierarchy."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,53 +8,72 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
-from hiercl.plot._canvas import SMALL, WIDTH, check_level, given, headline, panels, readable
+from hiercl.plot._canvas import (
+    SMALL,
+    WIDTH,
+    check_level,
+    first_axes,
+    headline,
+    legend_below,
+    panel_title,
+    panels,
+    readable,
+    text_width,
+    user_axis,
+)
+from hiercl.plot._cloud_picture import as_array
 from hiercl.plot._colours import GREY, TEXT, node_colours, node_markers
-from hiercl.plot._map_names import write_names
-from hiercl.runtime.types import Float
+from hiercl.plot._neighbours import features_of, name_of
+from hiercl.runtime.types import Float, Int
 
-NEIGHBOURS = 10  # whose agreement the titles state
-LEGEND = 12  # classes beyond which names stand on the map instead of in a legend,
-NAMED = 40  # and beyond which there are none
+NEIGHBOURS = 10  # neighbours whose agreement the titles state
+LEGEND = 12  # classes up to which a legend names them; if there are more, names stand on the map,
+NAMED = 40  # and if there are more than this, there are no names
+SIZE, LINE = 7, 0.13  # size of the names on a map in points; height of a line in inches
+NEARBY, HALF = 20, 0.5  # items nearby, and the share of them that a class needs for its name to stand there
 
 
 def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarray, "items 2"]:
-    """Two coordinates for every item, by UMAP with cosine distances; the same seed gives the same map.
+    """Computes two coordinates for every item, by UMAP with cosine distances. The same seed gives the same map.
 
     Args:
-        features: ``[items, d]``, such as ``hiercl.embed(run, dataset)``.
-        seed: of the layout.
-        neighbours: how many of them UMAP looks at: fewer show finer structure, more show coarser.
+        features: features ``[items, d]``, such as ``hiercl.embed(run, dataset)``.
+        seed: seed of the layout.
+        neighbours: neighbours that UMAP looks at. Fewer show finer structure, more show coarser structure.
+
+    Returns:
+        Coordinates ``[items, 2]``.
 
     Raises:
         ImportError: umap-learn is not installed.
-        ValueError: features that are not ``[items, d]``, not finite, or of fewer than 5 items.
+        ValueError: features are not ``[items, d]``, not finite, or of fewer than 5 items.
 
     Example:
-        >>> xy = hiercl.plot.map_2d(hiercl.embed(run, test))
+        >>> xy = hiercl.plot.map_2d(features)
+        >>> xy.shape
+        (60, 2)
     """
-    features = _as_array(features)
+    features = as_array(features)
     if features.ndim != 2 or len(features) < 5:
         raise ValueError(f"features must be [items, d] with at least 5 items, got {list(features.shape)}.")
     if not np.isfinite(features).all():
         raise ValueError("the features are not finite: the encoder has diverged, so there is nothing to map.")
-    # numba gives OpenMP as many threads as there are cores, and torch with it: trainings that follow would run at
-    # another speed, and to other last digits.
+    # numba sets the number of OpenMP threads to the number of cores, and so that of torch. Later trainings would have
+    # another speed and other last digits.
     threads = torch.get_num_threads()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numba and umap speak of their own internals
-            from umap import UMAP
-    except ImportError as error:
-        raise ImportError(
-            "A map of an embedding needs umap-learn: pip install umap-learn. Or give coordinates of your own: "
-            "embedding(..., coordinates=xy)."
-        ) from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # numba and umap warn about their own internals
+        try:
+            from umap import UMAP
+        except ImportError as error:
+            raise ImportError(
+                "A map of an embedding needs umap-learn: pip install umap-learn. Or give your own coordinates: "
+                "embedding(..., coordinates=xy)."
+            ) from error
         reducer = UMAP(n_neighbors=min(neighbours, len(features) - 1), metric="cosine", random_state=seed, n_jobs=1)
         try:
             return np.asarray(reducer.fit_transform(features), dtype=np.float32)
@@ -72,50 +91,58 @@ def embedding(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """One map of an embedding, coloured by the labels of every level: one panel a level.
+    """Draws a map of an embedding, with one panel per level, coloured by the labels of that level.
 
-    Each title states how often an item and its 10 nearest neighbours *on the map* share their label, and how often
-    random pairs do.
+    Each title gives the share of an item's 10 nearest neighbours *on the map* that have its label, and the same share
+    for random pairs.
 
     Args:
-        run: a run, an encoder, or features ``[items, d]``; not looked at when coordinates are given.
+        run: a run, an encoder, or features ``[items, d]``. It is ignored if coordinates are given.
         dataset: the items and their labels.
-        levels: of the hierarchy; by default all.
-        seed: of UMAP, and of the choice of items.
-        max_items: at most so many random items are shown.
-        coordinates: ``[items, 2]`` for every item of the data set, such as :func:`map_2d` gives: nothing is computed.
-        title: what the map is of; by default the name of the run's method.
-        ax: an axis to draw on, of a figure of your own, which is returned; for a single level.
+        levels: levels of the hierarchy. By default all.
+        seed: seed of UMAP, and of the choice of items.
+        max_items: largest number of items. If there are more, random ones are drawn.
+        coordinates: ``[items, 2]`` for every item of the data set, such as :func:`map_2d` gives. Nothing is computed.
+        title: name of the embedding. By default the name of the run's method.
+        ax: axis of your own figure to draw a single level on.
+
+    Returns:
+        The figure; with ``ax`` your own one.
 
     Raises:
-        ValueError: features or coordinates for another number of items; a level that does not exist; no level, or
-            several for one axis.
+        ValueError: features or coordinates are of another number of items; a level does not exist; there is no level,
+            or there are several levels for one axis.
 
     Example:
-        >>> hiercl.plot.embedding(run, test)
-        >>> hiercl.plot.embedding(run, test, levels=[0], ax=ax)
+        >>> figure = hiercl.plot.embedding(run, test)
+        >>> figure, axes = plt.subplots()
+        >>> figure = hiercl.plot.embedding(features, test, levels=[0], ax=axes)
     """
     tree = dataset.hierarchy
     levels = range(tree.levels) if levels is None else levels
     levels = [check_level(level, tree.levels, "the hierarchy") for level in levels]
     if not levels:
         raise ValueError("levels is empty: choose at least one, such as levels=[0].")
-    own = None if ax is None else given(ax, len(levels), "choose a level, such as levels=[0]")
+    own = None if ax is None else user_axis(ax, len(levels), "choose a level, such as levels=[0]")
     chosen, xy = place(run, dataset, seed, max_items, coordinates)
     part = dataset.take(chosen)
-    legend = any(tree.sizes[level] <= LEGEND for level in levels)
-    width = max(WIDTH, 3.0 * len(levels)) if len(levels) > 1 else 5.5
     what = f"{title or name_of(run)}: {len(chosen):,} items of {dataset.name}"
-    height = width / len(levels) + (1.7 if legend else 0.6)
-    figure, axes = panels(1, len(levels), height, width) if own is None else own
     if own is None:
+        width = max(WIDTH, 3.0 * len(levels)) if len(levels) > 1 else 5.5
+        legend = any(tree.sizes[level] <= LEGEND for level in levels)
+        figure, axes = panels(1, len(levels), width / len(levels) + (1.7 if legend else 0.6), width)
         headline(figure, what)
+    else:
+        figure, axes = own
     for axis, level in zip(axes[0], levels, strict=True):
         _scatter(axis, xy, part, level)
         heading = [what] * (own is not None) + [f"“{tree.level_names[level]}”", agreement(xy, part, level)]
-        axis.set_title("\n".join(heading), size=9, color=TEXT, loc="left")
+        panel_title(axis, "\n".join(heading))
         if tree.sizes[level] <= LEGEND:
-            _legend(axis, part, level, columns=2 if len(levels) > 1 else 3)
+            place_below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2 if len(levels) > 1 else 3}
+            axis.legend(
+                fontsize=SMALL, frameon=False, handletextpad=0.2, columnspacing=0.8, markerscale=2, **place_below
+            )
         else:
             axis.set_xlabel(_explanation(tree, level), size=SMALL, color=GREY)
     _write_names(figure, [(axis, xy, part, level) for axis, level in zip(axes[0], levels, strict=True)])
@@ -130,21 +157,25 @@ def compare_embeddings(
     max_items: int = 2000,
     coordinates: dict[str, Any] | None = None,
 ) -> Figure:
-    """Maps of several embeddings side by side, coloured by the labels of one level.
+    """Draws maps of several embeddings side by side, coloured by the labels of one level.
 
     Args:
-        runs: name and run (or encoder, or features) of each.
-        dataset: the items and their labels; all maps show the same ones.
-        level: of the hierarchy.
-        seed: of UMAP, and of the choice of items.
-        max_items: at most so many random items are shown.
-        coordinates: name and ``[items, 2]`` of each, such as :func:`map_2d` gives: nothing is computed.
+        runs: runs, encoders or features by name.
+        dataset: the items and their labels. All maps show the same items.
+        level: level of the hierarchy.
+        seed: seed of UMAP, and of the choice of items.
+        max_items: largest number of items. If there are more, random ones are drawn.
+        coordinates: ``[items, 2]`` by name, such as :func:`map_2d` gives. Nothing is computed.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: no run; a run without coordinates when they are given; otherwise as :func:`embedding`.
+        ValueError: there is no run, a run without coordinates if coordinates are given, or what :func:`embedding`
+            raises it for.
 
     Example:
-        >>> hiercl.plot.compare_embeddings({"untrained": start, "HCSC": run}, test)
+        >>> figure = hiercl.plot.compare_embeddings({"HCSC": run, "G-HMLC": masked_run}, test)
     """
     if not runs:
         raise ValueError("compare_embeddings needs at least one run: {'name': run}.")
@@ -157,26 +188,15 @@ def compare_embeddings(
     figure, axes = panels(rows, columns, height=rows * (WIDTH / columns + 0.5) + 0.9)
     headline(figure, f"{dataset.name}, coloured by “{tree.level_names[level]}”")
     maps = []
-    for axis, (name, run) in zip(axes.flat, runs.items(), strict=False):
+    for axis, (name, run) in zip(first_axes(axes, len(runs)), runs.items(), strict=True):
         chosen, xy = place(run, dataset, seed, max_items, None if coordinates is None else coordinates[name])
         part = dataset.take(chosen)
         maps.append((axis, xy, part, level))
         _scatter(axis, xy, part, level)
-        axis.set_title(f"{name}\n{agreement(xy, part, level)}", size=9, color=TEXT, loc="left")
-    for axis in axes.flat[len(runs) :]:
-        axis.axis("off")
+        panel_title(axis, f"{name}\n{agreement(xy, part, level)}")
     if tree.sizes[level] <= LEGEND:
         handles, names = axes.flat[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            names,
-            loc="outside lower center",
-            ncols=min(6, len(names)),
-            fontsize=SMALL,
-            frameon=False,
-            markerscale=2,
-            handletextpad=0.2,
-        )
+        legend_below(figure, handles, min(6, len(names)), markerscale=2, handletextpad=0.2)
     else:
         figure.supxlabel(_explanation(tree, level), size=SMALL, color=GREY)
     _write_names(figure, maps)
@@ -186,33 +206,21 @@ def compare_embeddings(
 def place(
     run: Any, dataset: HierarchicalDataset, seed: int, max_items: int, coordinates: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which items are shown, and where."""
+    """Returns the items that are shown, and their coordinates."""
     if max_items < 5:
         raise ValueError(f"max_items={max_items}: a map needs at least 5 items.")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:max_items])
     if coordinates is not None:
-        return chosen, _of_all_items(coordinates, dataset, "coordinates", width=2)[chosen]
-    if isinstance(run, np.ndarray | torch.Tensor) and not isinstance(run, torch.nn.Module):
-        features = _of_all_items(run, dataset, "features")[chosen]
-    else:
-        from hiercl.encoders import embed
-
-        features = embed(run, dataset.take(chosen))
-    return chosen, map_2d(features, seed)
-
-
-def _of_all_items(array: Any, dataset: HierarchicalDataset, what: str, width: int | None = None) -> np.ndarray:
-    array = _as_array(array)
-    if array.ndim != 2 or len(array) != len(dataset) or (width is not None and array.shape[1] != width):
-        raise ValueError(
-            f"{what} must be [{len(dataset)}, {width or 'd'}], one row for each item of {dataset.name!r}, got "
-            f"{list(array.shape)}."
-        )
-    return array
-
-
-def _as_array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+        xy = as_array(coordinates)
+        if xy.shape != (len(dataset), 2):
+            raise ValueError(
+                f"coordinates must be [{len(dataset)}, 2], one row for each item of {dataset.name!r}, got "
+                f"{list(xy.shape)}."
+            )
+        return chosen, xy[chosen]
+    if isinstance(run, np.ndarray | torch.Tensor):
+        return chosen, map_2d(features_of(run, dataset)[chosen], seed)
+    return chosen, map_2d(features_of(run, dataset.take(chosen)), seed)
 
 
 def _scatter(axis: Axes, xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> None:
@@ -220,51 +228,21 @@ def _scatter(axis: Axes, xy: np.ndarray, dataset: HierarchicalDataset, level: in
     colours, markers = node_colours(dataset.hierarchy, level), node_markers(dataset.hierarchy, level)
     size = float(np.clip(9000 / len(xy), 4, 30))
     for node in np.unique(labels):
-        x, y = xy[labels == node].T
-        axis.scatter(
-            x,
-            y,
-            s=size,
-            color=colours[node],
-            marker=markers[node],
-            alpha=0.75,
-            linewidths=0,
-            label=readable(names[node]),
-        )
+        style = {"color": colours[node], "marker": markers[node], "label": readable(names[node])}
+        axis.scatter(*xy[labels == node].T, s=size, alpha=0.75, linewidths=0, **style)
     axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     axis.spines[:].set_color("#E0E0E0")
 
 
-def _legend(axis: Axes, dataset: HierarchicalDataset, level: int, columns: int) -> None:
-    axis.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.02),
-        ncols=columns,
-        fontsize=SMALL,
-        frameon=False,
-        handletextpad=0.2,
-        columnspacing=0.8,
-        markerscale=2,
-    )
-
-
 def _explanation(tree: Hierarchy, level: int) -> str:
-    """What the colours and names of a map without a legend are."""
+    """Says what the colours and the names of a map without a legend are."""
     text = f"{tree.sizes[level]} classes" + (f", in shades of their “{tree.level_names[0]}”" if level else "")
     named = tree.sizes[level] <= NAMED
     return text + "; named where half of the items nearby are theirs, as far as there is room" * named
 
 
-def _write_names(figure: Figure, maps: list[tuple[Axes, np.ndarray, HierarchicalDataset, int]]) -> None:
-    """The names of the classes on the maps that are too full of them for a legend, and not too full for names."""
-    figure.draw_without_rendering()  # now every panel has its final size, which tells where names would overlap
-    for axis, xy, part, level in maps:
-        if LEGEND < part.hierarchy.sizes[level] <= NAMED:
-            write_names(axis, xy, part.labels_at(level), part.hierarchy.names[level])
-
-
 def agreement(xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> str:
-    """How often neighbours on the map share their label."""
+    """Says how often neighbours on the map share their label."""
     from sklearn.neighbors import NearestNeighbors
 
     labels = dataset.labels_at(level)
@@ -275,6 +253,49 @@ def agreement(xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> str:
     return f"neighbours agree: {100 * share:.0f} % (chance {100 * chance:.0f} %)"
 
 
-def name_of(run: Any) -> str:
-    name = getattr(run, "name", None)
-    return name if isinstance(name, str) else "Embedding"
+# ---- names on maps ----
+
+
+def _write_names(figure: Figure, maps: list[tuple[Axes, np.ndarray, HierarchicalDataset, int]]) -> None:
+    """Names the classes on maps that have too many for a legend, and not too many for names."""
+    figure.draw_without_rendering()  # now every panel has its final size, which tells where names would overlap
+    for axis, xy, part, level in maps:
+        if LEGEND < part.hierarchy.sizes[level] <= NAMED:
+            write_names(axis, xy, part.labels_at(level), part.hierarchy.names[level])
+
+
+def write_names(
+    axis: Axes, xy: Float[np.ndarray, "items 2"], labels: Int[np.ndarray, " items"], names: Sequence[str]
+) -> None:
+    """Writes the name of every class in the middle of the place where it is densest.
+
+    A class that is less than half of the items there has no name. Of names that would overlap, the one with the larger
+    share is written. The axis must have its final size.
+    """
+    dpi = axis.get_figure(root=True).dpi
+    inches = axis.transData.transform(xy) / dpi
+    left, right = axis.get_window_extent().x0 / dpi, axis.get_window_extent().x1 / dpi
+    written: list[tuple[float, float, float]] = []
+    for share, item in sorted(homes(xy, labels), reverse=True):
+        x, y = inches[item]
+        name = readable(names[labels[item]])
+        half = text_width(name, SIZE) / 2 + 0.03
+        x = max(left + half, min(x, right - half))  # within the frame
+        free = all(abs(x - x2) > half + half2 or abs(y - y2) > LINE for x2, y2, half2 in written)
+        if share >= HALF and free:
+            written.append((x, y, half))
+            at = axis.transData.inverted().transform((x * dpi, y * dpi))
+            text = axis.text(*at, name, size=SIZE, color=TEXT, ha="center", va="center", zorder=4)
+            text.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+
+
+def homes(xy: Float[np.ndarray, "items 2"], labels: Int[np.ndarray, " items"]) -> list[tuple[float, int]]:
+    """Returns for every class its share of the items nearby, where it is densest, and the item in the middle there."""
+    from sklearn.neighbors import NearestNeighbors
+
+    nearby = NearestNeighbors(n_neighbors=min(NEARBY, len(xy))).fit(xy).kneighbors(xy, return_distance=False)
+    own = (labels[nearby] == labels[:, None]).mean(axis=1)
+    smooth = np.where(labels[nearby] == labels[:, None], own[nearby], 0).mean(axis=1)  # the middle, not the rim
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    middles = [int(items[smooth[items].argmax()]) for items in members]
+    return [(float(own[middle]), middle) for middle in middles]

@@ -1,4 +1,4 @@
-"""Neighbours in an embedding: rows of pictures, framed by what they have in common with the first."""
+"""Neighbours in an embedding: rows of pictures, with frames that show what they have in common with the first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,6 @@ from hiercl.encoders import Encoder, HasEncoder, embed
 from hiercl.metrics.geometry import unit
 from hiercl.plot._canvas import (
     SMALL,
-    TITLE,
     WIDTH,
     check_item,
     check_level,
@@ -25,14 +24,15 @@ from hiercl.plot._canvas import (
     sheet,
     shortened,
     text_width,
+    title_width,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, shades
 from hiercl.runtime.types import Float, Int
 
-ROWS = 6  # items that are shown when none are asked for
+ROWS = 6  # items that are shown by default
 JUDGED = 2000  # items whose neighbours are counted, at most
-BLOCK = 256  # of them at a time: bounds the memory
-LEFT, GAP = 1.2, 0.08  # where neighbours begin, in inches; air between them
+BLOCK = 256  # items that are compared at a time, which limits the memory
+LEFT, GAP = 1.2, 0.08  # inches: left edge of the neighbours, and gap between two
 SAME, SHARED, NOTHING = OKABE_ITO[2], OKABE_ITO[0], OKABE_ITO[4]
 
 
@@ -45,27 +45,30 @@ def neighbours(
     seed: int = 0,
     title: str | None = None,
 ) -> Figure:
-    """Items and their nearest neighbours in an embedding, by cosine similarity: one row an item, the nearest first.
+    """Draws items and their nearest neighbours in an embedding, by cosine similarity: one row per item, nearest first.
 
-    The frame says what a neighbour has in common with its item: the class (green, solid), a coarser class alone (blue,
-    dashed), nothing (orange, dotted). Beneath stand its class and the similarity. Above stands how often each is so
-    among the neighbours of all items (of 2,000 random ones where there are more), and how often between random items.
+    The frame shows what a neighbour has in common with the item: the class (green, solid), only a coarser class (blue,
+    dashed) or nothing (orange, dotted). Class and similarity stand below it. The legend gives the share of each frame
+    among the neighbours of all items (of 2,000 random items if there are more) and, in brackets, among random pairs.
 
     Args:
         run: a run, a pretrained model, an encoder, or features ``[n, d]``.
-        dataset: the items; neighbours are looked for among the others of them.
-        items: numbers of those to show; by default six random ones, of different coarsest classes as far as there are.
-        count: neighbours of each.
-        level: at which classes are compared; −1 the leaves.
-        seed: of the random items.
-        title: what the embedding is of; by default the name of the run's method.
+        dataset: the items. Neighbours are searched among the other items of this data set.
+        items: numbers of the items to show. By default six random ones, of different coarsest classes if possible.
+        count: neighbours per item.
+        level: level at which classes are compared. −1 means the leaves.
+        seed: seed of the random items.
+        title: name of the embedding. By default the name of the run's method.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: features that are not one row for each item, not finite or of length zero; an item or a level that
-            does not exist; a count below 1 or of as many as there are items.
+        ValueError: features are not one row per item, not finite or of length zero; an item or the level does not
+            exist; or count is below 1 or not below the number of items.
 
     Example:
-        >>> hiercl.plot.neighbours(run, test, items=[3, 14, 159])
+        >>> figure = hiercl.plot.neighbours(run, test, items=[3, 14, 41])
     """
     tree = dataset.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
@@ -80,17 +83,15 @@ def neighbours(
     judged = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:JUDGED])
     found, similarity = nearest_of(z, shown, count)
     size = float(np.clip((WIDTH - LEFT - 0.1) / count - GAP, 0.45, 0.78))
-    width, line = max(WIDTH, LEFT + count * (size + GAP) + 0.1), size + 0.38
     title = f"{title or name_of(run)}: nearest neighbours among {len(dataset):,} items of {dataset.name}"
     whose = f"{len(judged):,} random items" if len(judged) < len(dataset) else "all items"
     note = f"Cosine similarity of {what_of(run)}. Shares: of the {count} nearest of {whose}; in brackets by chance."
-    width = max(width, 1.15 * text_width(title, TITLE) + 0.2)
-    shares = _shares(_common(dataset, judged, nearest_of(z, judged, count)[0], level), level)
-    legend = _legend(dataset, level, shares, _chances(dataset, level), width)
-    top = legend[-1][1] + 0.3
+    width = max(WIDTH, LEFT + count * (size + GAP) + 0.1, title_width(title))
+    legend = _legend(dataset, level, _common(dataset, judged, nearest_of(z, judged, count)[0], level), width)
+    top, line = legend[-1][1] + 0.3, size + 0.38
     figure, axis = sheet(width, top + len(shown) * line, title, note)
-    for (x, y, text), (colour, style) in zip(legend, reversed(_frames(level)), strict=True):
-        axis.add_patch(Rectangle((x, y - 0.1), 0.2, 0.2, fill=False, edgecolor=colour, linestyle=style, linewidth=2.2))
+    for (x, y, text), frame in zip(legend, reversed(_frames(level)), strict=True):
+        axis.add_patch(Rectangle((x, y - 0.1), 0.2, 0.2, fill=False, linewidth=2.2, **frame))
         axis.text(x + 0.3, y, text, size=SMALL, color=TEXT, va="center")
     for row, item in enumerate(shown):
         _draw_row(axis, dataset, int(item), found[row], similarity[row], level, top + row * line, size)
@@ -98,10 +99,10 @@ def neighbours(
 
 
 def features_of(run: Any, dataset: HierarchicalDataset) -> Float[Tensor, "items dim"]:
-    """Features of a run, a pretrained model or an encoder; or those that are given, checked.
+    """Returns the features of a run, a pretrained model or an encoder, or checks features that are given.
 
     Raises:
-        ValueError: neither of these, or features that are not one row for each item.
+        ValueError: ``run`` is none of these, or features are not one row per item.
     """
     if isinstance(run, Encoder | HasEncoder):
         return embed(run, dataset)
@@ -117,19 +118,19 @@ def features_of(run: Any, dataset: HierarchicalDataset) -> Float[Tensor, "items 
 
 
 def name_of(run: Any, otherwise: str = "Embedding") -> str:
-    """What titles call a run: the name of its method, where it has one."""
-    return run.name if isinstance(run, HasEncoder) and isinstance(getattr(run, "name", None), str) else otherwise
+    """Returns the name of a run's method, if it has one."""
+    return name if isinstance(name := getattr(run, "name", None), str) else otherwise
 
 
 def what_of(run: Any) -> str:
-    """Which features these are, for the protocol."""
+    """Says which features these are."""
     return "the given features" if isinstance(run, np.ndarray | Tensor) else "backbone features"
 
 
 def nearest_of(
     z: Float[Tensor, "n dim"], items: Int[np.ndarray, " k"], count: int
 ) -> tuple[Int[np.ndarray, "k count"], Float[np.ndarray, "k count"]]:
-    """The other items nearest to some, the most similar first, and their cosine similarities."""
+    """Returns the nearest other items of some items, the most similar first, and their cosine similarities."""
     parts = []
     for item in torch.as_tensor(items).split(BLOCK):
         similarity = z[item] @ z.T
@@ -140,7 +141,7 @@ def nearest_of(
 
 
 def _some_items(dataset: HierarchicalDataset, seed: int) -> np.ndarray:
-    """Random items, of different coarsest classes first."""
+    """Returns random items, of different coarsest classes first."""
     order = np.random.default_rng(seed).permutation(len(dataset))
     _, first = np.unique(dataset.labels_at(0)[order], return_index=True)
     others = np.setdiff1d(np.arange(len(order)), first)
@@ -148,37 +149,29 @@ def _some_items(dataset: HierarchicalDataset, seed: int) -> np.ndarray:
 
 
 def _common(dataset: HierarchicalDataset, items: np.ndarray, found: np.ndarray, level: int) -> np.ndarray:
-    """The finest level, up to the one asked for, at which an item and a neighbour have one class; −1: none."""
+    """Returns the finest level, up to the given one, at which an item and a neighbour have one class. −1: none."""
     labels = dataset.labels
     return np.minimum(dataset.hierarchy.lca_level(labels[items][:, None], labels[found]), level)
 
 
-def _shares(common: np.ndarray, level: int) -> np.ndarray:
-    """Share of −1 (nothing in common), 0, …, level."""
-    return np.bincount(common.ravel() + 1, minlength=level + 2) / common.size
-
-
-def _chances(dataset: HierarchicalDataset, level: int) -> np.ndarray:
-    """The same for two different items drawn at random."""
-    n = len(dataset)
-    same = [(dataset.counts(at) * (dataset.counts(at) - 1.0)).sum() / (n * (n - 1)) for at in range(level + 1)]
-    return np.subtract([1.0, *same], [*same, 0.0])
-
-
-def _frames(level: int) -> list[tuple[Any, str]]:
-    """Colour and line of the frame for −1 (nothing in common), 0, …, level."""
-    coarser = [(colour, "--") for colour in shades(np.array(to_rgb(SHARED)), level)[::-1]] if level else []
-    return [(NOTHING, ":"), *coarser, (SAME, "-")]
+def _frames(level: int) -> list[dict[str, Any]]:
+    """Returns colour and line of the frame for −1 (nothing in common), 0, …, level."""
+    blue = shades(np.array(to_rgb(SHARED)), level)[::-1] if level else []
+    frames = [(NOTHING, ":"), *((colour, "--") for colour in blue), (SAME, "-")]
+    return [{"edgecolor": colour, "linestyle": line} for colour, line in frames]
 
 
 def _legend(
-    dataset: HierarchicalDataset, level: int, shares: np.ndarray, chances: np.ndarray, width: float | int
+    dataset: HierarchicalDataset, level: int, common: np.ndarray, width: float | int
 ) -> list[tuple[float, float, str]]:
-    """Where what each frame means stands, in lines that are not wider than the sheet: the most in common first."""
-    names = dataset.hierarchy.level_names
+    """Returns place and meaning of every frame, in lines no wider than the sheet. The most in common comes first."""
+    names, n = dataset.hierarchy.level_names, len(dataset)
+    shares = np.bincount(common.ravel() + 1, minlength=level + 2) / common.size
+    same = [(dataset.counts(at) * (dataset.counts(at) - 1.0)).sum() / (n * (n - 1)) for at in range(level + 1)]
+    chances = np.subtract([1.0, *same], [*same, 0.0])  # the same for two different items drawn at random
     texts = ["nothing in common", *(f"only the “{name}” in common" for name in names[:level]), f"same “{names[level]}”"]
     result, x, y = [], 0.12, 0.7
-    for text, share, chance in reversed(list(zip(texts, shares, chances, strict=True))):
+    for text, share, chance in zip(reversed(texts), shares[::-1], chances[::-1], strict=True):
         text = f"{text}: {100 * share:.0f} % ({100 * chance:.0f} %)"
         needed = 0.3 + text_width(text, SMALL)
         if result and x + needed > width:
@@ -189,29 +182,20 @@ def _legend(
 
 
 def _draw_row(
-    axis: Axes,
-    dataset: HierarchicalDataset,
-    item: int,
-    found: np.ndarray,
-    similarity: np.ndarray,
-    level: int,
-    top: float | int,
-    size: float | int,
-) -> None:
-    tree, frames = dataset.hierarchy, _frames(level)
+    axis: Axes, dataset: HierarchicalDataset, item: int, found: np.ndarray, similarity: np.ndarray, level: int,
+    top: float, size: float,
+) -> None:  # fmt: skip
+    """Draws an item, and its neighbours with their frames."""
     common = _common(dataset, np.array([item]), found[None], level)[0]
-    lefts = draw_pictures(axis, dataset, np.array([item]), 0.12, top, size)
-    lefts += draw_pictures(axis, dataset, found, LEFT, top, size, GAP)
-    labels = dataset.labels_at(level)[np.r_[item, found]]
-    beneath = [f"item {item:,}", *(f"{value:.2f}" for value in similarity)]
-    for place, (x, label, text) in enumerate(zip(lefts, labels, beneath, strict=True)):
-        itself = place == 0
-        if not itself:
-            colour, line = frames[common[place - 1] + 1]
-            axis.add_patch(Rectangle((x, top), size, size, fill=False, edgecolor=colour, linestyle=line, linewidth=2.2))
-        strong = "bold" if itself or common[place - 1] == level else "normal"
-        room = LEFT - 0.2 if itself else size + GAP - 0.04
-        name = shortened(readable(tree.names[level][label]), room)
-        centre = {"ha": "left", "x": x} if itself else {"ha": "center", "x": x + size / 2}
-        axis.text(y=top + size + 0.1, s=name, size=7, weight=strong, color=TEXT, va="center", **centre)
-        axis.text(y=top + size + 0.22, s=text, size=7, color=GREY, va="center", **centre)
+    names = [readable(dataset.hierarchy.names[level][label]) for label in dataset.labels_at(level)[np.r_[item, found]]]
+    draw_pictures(axis, dataset, np.array([item]), 0.12, top, size)
+    below = {"x": 0.12, "size": 7, "va": "center"}
+    axis.text(y=top + size + 0.1, s=shortened(names[0], LEFT - 0.2), weight="bold", color=TEXT, **below)
+    axis.text(y=top + size + 0.22, s=f"item {item:,}", color=GREY, **below)
+    lefts = draw_pictures(axis, dataset, found, LEFT, top, size, GAP)
+    for x, name, at, value in zip(lefts, names[1:], common, similarity, strict=True):
+        axis.add_patch(Rectangle((x, top), size, size, fill=False, linewidth=2.2, **_frames(level)[at + 1]))
+        below = {"x": x + size / 2, "ha": "center", "size": 7, "va": "center"}
+        weight, name = "bold" if at == level else "normal", shortened(name, size + GAP - 0.04)
+        axis.text(y=top + size + 0.1, s=name, weight=weight, color=TEXT, **below)
+        axis.text(y=top + size + 0.22, s=f"{value:.2f}", color=GREY, **below)

@@ -1,22 +1,44 @@
-"""One anchor and its candidates: pulled, pushed, removed, left alone."""
+"""The pairs of a step: those of one anchor, all of them as a matrix, and their audit by the true labels."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import ScaledTranslation
 
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.methods import Step
 from hiercl.pairs import Kind, Term
-from hiercl.plot._canvas import NORMAL, SMALL, TITLE, WIDTH, draw_pictures, readable, sheet, shortened
-from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
+from hiercl.plot._canvas import (
+    NORMAL,
+    SMALL,
+    TITLE,
+    WIDTH,
+    check_level,
+    draw_pictures,
+    headline,
+    legend_below,
+    panel_title,
+    panels,
+    percent,
+    readable,
+    sheet,
+    shortened,
+    simple_axis,
+    user_axis,
+)
+from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, categorical, tint
+from hiercl.runtime.errors import unknown
 
-LEFT = 2.35  # where the candidates begin: the anchor and the names of the rows stand before
-HEADER = 0.75
+LEFT, HEADER, GAP = 2.35, 0.75, 0.08  # inches: left and upper edge of the candidates, gap between two
 # colour and symbol of every role
 ROLES = {
     "pulled": (OKABE_ITO[2], "+"),
@@ -28,16 +50,30 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Group:
-    """The candidates of one role, most similar first."""
+    """The candidates with one role, the most similar first.
+
+    Attributes:
+        role: what the method does with them.
+        items: items of those that are shown, as indices in the data set.
+        names: class of each.
+        same: whether it is of the anchor's class at the level that is compared.
+        common: name of its lowest common ancestor with the anchor, empty if it is of the anchor's class.
+        notes: the probability with which selection keeps it, or that it is another view of the anchor.
+        total: number of all candidates with this role.
+        total_same: number of those that are of the anchor's class.
+    """
 
     role: str
-    items: np.ndarray  # pictures to show, indices in the data set
-    names: list[str]  # class of each
-    same: np.ndarray  # whether it is of the anchor's class at the level that is judged
-    common: list[str]  # name of its lowest common ancestor with the anchor; empty where that is the class itself
-    notes: list[str]  # the probability with which selection keeps it, or that it is another view
+    items: np.ndarray
+    names: list[str]
+    same: np.ndarray
+    common: list[str]
+    notes: list[str]
     total: int
     total_same: int
+
+
+# ---- one anchor ----
 
 
 def pairs(
@@ -49,84 +85,80 @@ def pairs(
     tree: PrototypeTree | None = None,
     level: int | None = None,
 ) -> Figure:
-    """What a step does with one anchor: the most similar candidates that are pulled, pushed, removed or left alone.
+    """Draws what a step does with one anchor: its most similar candidates that are pulled, pushed, removed, left alone.
 
-    Classes equal to the anchor's are bold: among the pushed they are false negatives. Under removed pictures stands the
-    probability with which selection would have kept them.
+    Names of the anchor's own class are bold: among the pushed candidates these are the false negatives. Below removed
+    and pushed candidates stands the probability with which selection keeps them.
 
     Args:
-        step: what ``run.step(dataset)`` gives.
-        dataset: the training set of that run.
-        anchor: number of the anchor in the step; by default the first that anything pulls (thinning leaves some out).
-        term: name or number of the term; by default the first that removes something, else the first.
-        count: pictures in a row, at most.
-        tree: ``run.tree``, needed for terms whose candidates are prototypes: each is shown by its nearest picture.
-        level: of the data's hierarchy, at which classes are compared; by default that of a supervised term, else the
+        step: result of ``run.step(dataset)``.
+        dataset: training set of that run.
+        anchor: number of the anchor in the step. By default the first with a pulled candidate (with thinning, some
+            anchors have none).
+        term: name or number of the term. By default the first that removes something, else the first.
+        count: largest number of pictures in a row.
+        tree: the learned tree, ``run.tree``. Terms whose candidates are prototypes need it: a prototype is shown by
+            the picture nearest to it.
+        level: level of the hierarchy at which classes are compared. By default that of a supervised term, else the
             leaves.
 
+    Returns:
+        The figure.
+
     Raises:
-        ValueError: the anchor or the term does not exist, or the candidates are prototypes and no tree is given.
+        ValueError: the anchor, the term or the level does not exist, or the candidates are prototypes and there is no
+            tree.
 
     Example:
-        >>> hiercl.plot.pairs(run.step(train), train, anchor=3)
+        >>> figure = hiercl.plot.pairs(run.step(train), train, anchor=3)
     """
     chosen = pick_term(step, term)
-    anchors = chosen.pairs.anchors
+    anchors, hierarchy = chosen.pairs.anchors, dataset.hierarchy
     if anchor is None:
         anchor = int(chosen.pairs.positive_index[0, 0]) if len(chosen.pairs.positive_index) else 0
     if not 0 <= anchor < len(anchors):
         raise ValueError(f"there is no anchor {anchor}: the step has {len(anchors)}, counted from 0.")
     item = int(anchors.item[anchor])
-    level = _judged(chosen, dataset, level)
+    if level is None:
+        supervised = chosen.pairs.level is not None and bool((chosen.pairs.candidates.kind == Kind.VIEW).all())
+        level = min(chosen.pairs.level, hierarchy.levels - 1) if supervised else -1
+    level = check_level(level, hierarchy.levels, f"the hierarchy of {dataset.name}")
     groups = role_groups(chosen, dataset, anchor, item, count, tree, level)
 
-    size = min(0.72, (WIDTH - LEFT - 0.1) / count - 0.08)
+    size = min(0.72, (WIDTH - LEFT - 0.1) / count - GAP)
     tops = [HEADER]
     for group in groups:
         tops.append(tops[-1] + size + (0.38 + 0.13 * (any(group.common) + any(group.notes))))
-    path = " › ".join(readable(name) for name in dataset.hierarchy.path(int(dataset.labels[item])))
-    own = readable(dataset.hierarchy.names[level][dataset.labels_at(level)[item]])
-    note = (
-        f"Each row: the most similar first. Bold: “{own}” like the anchor; else below, what the two are (–: nothing)."
-    )
+    path = " › ".join(readable(name) for name in hierarchy.path(int(dataset.labels[item])))
+    own = readable(hierarchy.names[level][dataset.labels_at(level)[item]])
+    note = f"Most similar first. Bold: of the anchor's class “{own}”; else the lowest class that both are in (–: none)."
     if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
-        note += " A prototype is shown by its nearest picture and named after the most frequent class of its members."
+        note += " Prototypes: nearest picture, most frequent class."
     figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)
     draw_pictures(axis, dataset, np.array([item]), 0.1, HEADER, 0.85)
     axis.text(0.525, HEADER + 0.92, "anchor", size=SMALL, color=GREY, ha="center", va="top")
     for group, top in zip(groups, tops, strict=False):
-        _draw_group(axis, dataset, group, readable(dataset.hierarchy.level_names[level]), top, size)
+        _draw_group(axis, dataset, group, readable(hierarchy.level_names[level]), top, size)
     return figure
 
 
 def pick_term(step: Step, term: str | int | None) -> Term:
-    terms = step.terms
+    """Returns a term by name or number; by default the first that removes something, else the first."""
+    terms = {t.name: t for t in step.terms}
     if term is None:
-        return next((t for t in terms if bool(t.pairs.removed.any())), terms[0])
-    names = [t.name for t in terms]
-    if isinstance(term, str) and term in names:
-        return terms[names.index(term)]
-    if isinstance(term, int) and -len(terms) <= term < len(terms):
-        return terms[term]
-    raise ValueError(f"there is no term {term!r}: the step has {', '.join(names)}.")
-
-
-def _judged(term: Term, dataset: HierarchicalDataset, level: int | None) -> int:
-    """The level at which classes are compared."""
-    levels = dataset.hierarchy.levels
-    if level is not None:
-        if not -levels <= level < levels:
-            raise ValueError(f"level={level}: the hierarchy of {dataset.name} has the levels 0 to {levels - 1}.")
-        return level % levels
-    of_views = bool((term.pairs.candidates.kind == Kind.VIEW).all())
-    return min(term.pairs.level, levels - 1) if of_views and term.pairs.level is not None else levels - 1
+        return next((t for t in step.terms if bool(t.pairs.removed.any())), step.terms[0])
+    if isinstance(term, int) and -len(step.terms) <= term < len(step.terms):
+        return step.terms[term]
+    if term not in terms:
+        raise unknown("term", term, terms)
+    return terms[term]
 
 
 def role_groups(
     term: Term, dataset: HierarchicalDataset, anchor: int, item: int, count: int, tree: PrototypeTree | None, level: int
 ) -> list[Group]:
-    """The candidates by role; roles that nobody has are left out."""
-    pairs, tree_of_classes = term.pairs, dataset.hierarchy
+    """Returns the candidates of an anchor by role. Roles without a candidate are left out."""
+    pairs, hierarchy = term.pairs, dataset.hierarchy
     pictures, labels = _candidates(term, dataset, tree)
     similarity = term.logits[anchor].detach().float().cpu().numpy()
     pulled = np.zeros(len(pairs.candidates), dtype=bool)
@@ -134,37 +166,35 @@ def role_groups(
     pushed, removed = pairs.negative[anchor].cpu().numpy(), pairs.removed[anchor].cpu().numpy()
     masks = {"pulled": pulled, "pushed": pushed, "removed": removed, "left alone": ~(pulled | pushed | removed)}
     keep = None if pairs.keep_probability is None else pairs.keep_probability[anchor].detach().cpu().numpy()
-    is_prototype = (pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy()
+    is_view = (pairs.candidates.kind != Kind.PROTOTYPE).cpu().numpy()
+    own, of_leaf = int(dataset.labels[item]), hierarchy.ancestors[:, level]
+
+    def common(leaf: int) -> str:
+        at = int(hierarchy.lca_level(own, leaf))
+        if of_leaf[leaf] == of_leaf[own]:
+            return ""
+        return readable(hierarchy.names[at][hierarchy.ancestors[leaf, at]]) if at >= 0 else "–"
+
     result = []
     for role, mask in masks.items():
         known = np.flatnonzero(mask & (pictures >= 0))
         if not len(known):
             continue
         known = known[np.argsort(-similarity[known], kind="stable")]
-        of_leaf = dataset.hierarchy.ancestors[:, level]
-        same = of_leaf[labels[known]] == of_leaf[dataset.labels[item]]
-        shown = known[:count]
-        names = [readable(tree_of_classes.leaf_names[label]) for label in labels[shown]]
-        lowest = [int(tree_of_classes.lca_level(dataset.labels[item], label)) for label in labels[shown]]
-        common = [
-            ""
-            if alike
-            else readable(tree_of_classes.names[at][tree_of_classes.ancestors[label, at]])
-            if at >= 0
-            else "–"
-            for alike, at, label in zip(same, lowest, labels[shown], strict=False)
-        ]
+        same, shown = of_leaf[labels[known]] == of_leaf[own], known[:count]
         notes = [""] * len(shown)
         if role in ("removed", "pushed") and keep is not None:
             notes = [f"keep {keep[c]:.2f}" for c in shown]
         if role == "pulled":
-            notes = ["another view" if pictures[c] == item and not is_prototype[c] else "" for c in shown]
-        result.append(Group(role, pictures[shown], names, same[:count], common, notes, len(known), int(same.sum())))
+            notes = ["another view" if pictures[c] == item and is_view[c] else "" for c in shown]
+        names = [readable(hierarchy.leaf_names[leaf]) for leaf in labels[shown]]
+        ancestors = [common(int(leaf)) for leaf in labels[shown]]
+        result.append(Group(role, pictures[shown], names, same[:count], ancestors, notes, len(known), int(same.sum())))
     return result
 
 
 def _candidates(term: Term, dataset: HierarchicalDataset, tree: PrototypeTree | None) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (−1: none) and a leaf label for every candidate; a prototype has those of its members."""
+    """Returns a picture (−1: none) and a leaf label for every candidate; a prototype has those of its members."""
     pairs = term.pairs
     pictures = pairs.candidates.item.cpu().numpy().copy()
     prototypes = np.flatnonzero((pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy())
@@ -183,31 +213,247 @@ def _candidates(term: Term, dataset: HierarchicalDataset, tree: PrototypeTree | 
 
 
 def _draw_group(
-    axis: Axes, dataset: HierarchicalDataset, group: Group, level_name: str, top: float | int, size: float | int
+    axis: Axes, dataset: HierarchicalDataset, group: Group, level_name: str, top: float, size: float
 ) -> None:
+    """Draws the pictures of a role in a row, with its name and the share of the anchor's class at the left."""
     colour, symbol = ROLES[group.role]
     axis.text(1.15, top + 0.13, f"{symbol} {group.role}", size=TITLE, weight="bold", color=colour, va="center")
     axis.text(1.15, top + 0.36, f"{group.total:,}", size=NORMAL, color=TEXT, va="center")
-    axis.text(1.15, top + 0.47, _share(group, level_name), size=SMALL, color=GREY, va="top")
-    gap = 0.08
-    lefts = draw_pictures(axis, dataset, group.items, LEFT, top, size, gap)
-    centred = {"color": TEXT, "va": "center", "ha": "center"}
+    share = f"{percent(group.total_same / group.total)} same\n{shortened(level_name, LEFT - 1.2, SMALL)}"
+    axis.text(1.15, top + 0.47, share, size=SMALL, color=GREY, va="top")
+    lefts, room = draw_pictures(axis, dataset, group.items, LEFT, top, size, GAP), size + GAP - 0.04
     for number, (name, same, x) in enumerate(zip(group.names, group.same, lefts, strict=True)):
         axis.add_patch(Rectangle((x, top), size, size, fill=False, edgecolor=colour, linewidth=2.2))
-        short = shortened(name, size + gap - 0.04)
-        axis.text(x + size / 2, top + size + 0.1, short, size=7, weight="bold" if same else "normal", **centred)
-        lines = [lines[number] for lines in (group.common, group.notes) if any(lines)]
-        for line, text in enumerate(lines):
-            axis.text(
-                x + size / 2,
-                top + size + 0.23 + 0.13 * line,
-                shortened(text, size + gap - 0.04, 6.5),
-                size=6.5,
-                **centred,
-            )
+        centred = {"x": x + size / 2, "color": TEXT, "va": "center", "ha": "center"}
+        weight = "bold" if same else "normal"
+        axis.text(y=top + size + 0.1, s=shortened(name, room), size=7, weight=weight, **centred)
+        for line, texts in enumerate(texts for texts in (group.common, group.notes) if any(texts)):
+            axis.text(y=top + size + 0.23 + 0.13 * line, s=shortened(texts[number], room, 6.5), size=6.5, **centred)
 
 
-def _share(group: Group, level_name: str) -> str:
-    share = 100 * group.total_same / group.total
-    number = f"{share:.0f}" if share >= 10 or share == 0 else f"{share:.1f}"
-    return f"{number} % same\n{shortened(level_name, LEFT - 1.2, SMALL)}"
+# ---- all pairs ----
+
+CELLS = {
+    "left alone": to_rgb("#FFFFFF"),
+    "pushed": tuple(tint(np.array(to_rgb(ROLES["pushed"][0])), 0.35)),
+    "false negative": to_rgb("#7A0E00"),
+    "removed": to_rgb(ROLES["removed"][0]),
+    "pulled": to_rgb(ROLES["pulled"][0]),
+}
+ORDER = tuple(CELLS)
+
+
+def pair_matrix(
+    step: Step,
+    dataset: HierarchicalDataset,
+    term: str | int | None = None,
+    level: int = 0,
+    anchors: int = 48,
+    candidates: int = 96,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draws anchors in rows and candidates in columns, ordered by class: which are pulled, pushed, removed, left alone.
+
+    False negatives, which are pushed candidates of the anchor's own class, are dark. They form blocks on the diagonal
+    if the candidates are the views of the batch. Prototypes are not drawn, nor are candidates without an item (the
+    random keys at the start of the queue).
+
+    Args:
+        step: result of ``run.step(dataset)``.
+        dataset: training set of that run.
+        term: name or number of the term. By default the first that removes something, else the first.
+        level: level at which classes are compared.
+        anchors: largest number of anchors, evenly from all.
+        candidates: largest number of candidates, evenly from all. Candidates that the drawn anchors pull come first,
+            up to half of this number.
+        ax: axis of your own figure to draw on.
+
+    Returns:
+        The figure; with ``ax`` your own one.
+
+    Raises:
+        ValueError: the term or the level does not exist, all candidates are prototypes, or ``ax`` is not an axis.
+
+    Example:
+        >>> figure = hiercl.plot.pair_matrix(run.step(train, batch=32), train)
+    """
+    chosen = pick_term(step, term)
+    level = check_level(level, dataset.hierarchy.levels, "the hierarchy")
+    pairs = chosen.pairs
+    known = ((pairs.candidates.item >= 0) & (pairs.candidates.kind != Kind.PROTOTYPE)).cpu().numpy()
+    if not known.any():
+        raise ValueError(f"the candidates of {chosen.name!r} are prototypes or empty: choose another term=.")
+    row_item, column_item = (members.item.cpu().numpy() for members in (pairs.anchors, pairs.candidates))
+    positive, negative, removed = (
+        values.cpu().numpy() for values in (pairs.positive > 0, pairs.negative, pairs.removed)
+    )
+    rows = _some(np.arange(len(row_item)), row_item, dataset, anchors)
+    pulled = _some(np.flatnonzero(known & positive[rows].any(axis=0)), column_item, dataset, candidates // 2)
+    others = np.setdiff1d(np.flatnonzero(known), pulled)
+    others = _some(others, column_item, dataset, candidates - len(pulled))
+    columns = _in_order(np.concatenate([pulled, others]), column_item, dataset)
+    row_label, column_label = (dataset.labels_at(level)[items] for items in (row_item[rows], column_item[columns]))
+    at, same = np.ix_(rows, columns), row_label[:, None] == column_label[None, :]
+    roles = np.zeros(same.shape, dtype=int)
+    roles[negative[at]] = ORDER.index("pushed")
+    roles[negative[at] & same] = ORDER.index("false negative")
+    roles[removed[at]] = ORDER.index("removed")
+    roles[positive[at]] = ORDER.index("pulled")
+
+    wide = max(len(columns) / max(len(rows), 1), 1)
+    figure, axes = panels(1, 1, min(6.5, WIDTH / wide * 0.8 + 1.3)) if ax is None else user_axis(ax)
+    axis = axes[0, 0]
+    axis.imshow(roles, cmap=ListedColormap(list(CELLS.values())), vmin=0, vmax=4, interpolation="nearest")
+    _mark_classes(axis, row_label, column_label, dataset.hierarchy.names[level])
+    title = f"Pairs of the term “{chosen.name}”, ordered by {dataset.hierarchy.level_names[level]}"
+    counts = np.bincount(roles.ravel(), minlength=len(ORDER))
+    handles = [
+        Patch(facecolor=CELLS[role], edgecolor=GREY, label=f"{role} ({count:,})")
+        for role, count in zip(ORDER, counts, strict=True)
+        if count
+    ]
+    if ax is None:
+        headline(figure, title)
+        legend_below(figure, handles, 5, side="left")
+    else:
+        panel_title(ax, title)
+        below = ax.transAxes + ScaledTranslation(0, -0.25, figure.dpi_scale_trans)  # in inches, under the axis label
+        place = {"loc": "upper left", "bbox_to_anchor": (0, 0), "bbox_transform": below, "borderaxespad": 0}
+        ax.legend(handles=handles, ncols=2, fontsize=SMALL, frameon=False, **place)
+    return figure
+
+
+def _some(places: np.ndarray, items: np.ndarray, dataset: HierarchicalDataset, most: int) -> np.ndarray:
+    """Returns at most so many of the places, evenly, in the order of their classes."""
+    some = np.linspace(0, max(len(places) - 1, 0), min(most, len(places))).round().astype(int)
+    return _in_order(places[some], items, dataset)
+
+
+def _in_order(places: np.ndarray, items: np.ndarray, dataset: HierarchicalDataset) -> np.ndarray:
+    """Returns the places, ordered by the path of their label."""
+    paths = dataset.hierarchy.ancestors[dataset.labels[items[places]]]
+    return places[np.lexsort((items[places], *paths.T[::-1]))]
+
+
+def _mark_classes(axis: Axes, rows: np.ndarray, columns: np.ndarray, names: tuple[str, ...]) -> None:
+    """Draws lines between classes, and writes the names of those with enough rows."""
+    for labels, line in ((rows, axis.axhline), (columns, axis.axvline)):
+        for place in np.flatnonzero(np.diff(labels)):
+            line(place + 0.5, color="white", linewidth=0.8)
+    shown = [label for label in dict.fromkeys(rows.tolist()) if (rows == label).sum() * 22 >= len(rows)]
+    places = [np.flatnonzero(rows == label).mean() for label in shown]
+    axis.set_yticks(places, [readable(names[label]) for label in shown], size=SMALL, color=TEXT)
+    axis.set_xticks([])
+    axis.set_xlabel(f"{len(columns)} candidates", size=NORMAL, color=TEXT)
+    axis.set_ylabel(f"{len(rows)} anchors", size=NORMAL, color=TEXT)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+# ---- audit ----
+
+NEEDED = ("level", "pushed", "removed", "false_negative_rate", "wasted_removals", "same_removed", "other_removed")
+OF_SAME = {"marker": "o", "color": OKABE_ITO[0], "markersize": 7, "linestyle": ""}
+OF_OTHERS = OF_SAME | {"color": "white", "markeredgecolor": OKABE_ITO[1], "markeredgewidth": 2}
+
+
+def audit(tables: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
+    """Draws false negatives, and what selection removed, for every term and level of the true hierarchy.
+
+    The upper bars show the share of pushed candidates that have the anchor's class. A line marks this share if nothing
+    were removed, which is also what random selection gives: selection helps if the bar ends before the line. The lower
+    panels, drawn if something was removed, show the share that was removed of the candidates of the anchor's class, and
+    of those of other classes. Selection works if the first share is larger.
+
+    Args:
+        tables: table of ``run.audit(dataset)`` or :func:`hiercl.audit`, or several by name.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: there is no table, or one lacks the columns of an audit.
+
+    Example:
+        >>> figure = hiercl.plot.audit({"HCSC": run.audit(train), "G-HMLC": masked_run.audit(train)})
+    """
+    tables = tables if isinstance(tables, dict) else {"": tables}
+    rows = pd.concat([_prepare(table, name) for name, table in tables.items()], ignore_index=True) if tables else None
+    if rows is None or rows.empty:
+        raise ValueError("there is no audit to show: give what run.audit(dataset) gave.")
+    levels, order = (list(dict.fromkeys(rows[column])) for column in ("level", "row"))
+    selecting = [row for row in order if (rows.loc[rows["row"] == row, "removed"] > 0).any()]
+    colours = dict(zip(tables, categorical(len(tables)), strict=True))
+    heights = [0.26 * len(shown) + 0.4 for shown in (order, selecting) if shown]
+    figure, axes = panels(
+        len(heights), len(levels), height=sum(heights) + 0.9 * len(heights) + 0.5, width=max(WIDTH, 2.6 * len(levels)),
+        sharey="row", height_ratios=heights,
+    )  # fmt: skip
+    headline(figure, "Audit of the pairs by the true labels")
+    for column, level in enumerate(levels):
+        part = rows[rows["level"] == level].set_index("row")
+        _draw_false_negatives(axes[0, column], part.reindex(order), colours)
+        panel_title(axes[0, column], f"same “{level}”", size=10)
+        if selecting:
+            _draw_removed(axes[1, column], part.reindex(selecting))
+    axes[0, 0].set_xlabel("pushed candidates of the anchor's own class (%)", size=SMALL, loc="left")
+    line = {"color": TEXT, "marker": "|", "markersize": 10, "markeredgewidth": 1.8, "linestyle": ""}
+    _legend(axes[0, -1], {"without selection": line})
+    if selecting:
+        axes[1, 0].set_xlabel("candidates that selection removed (%)", size=SMALL, loc="left")
+        _legend(axes[1, -1], {"of the same class": OF_SAME, "of other classes": OF_OTHERS})
+    return figure
+
+
+def _prepare(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Returns an audit with the labels of its rows, and with the rate of false negatives without selection."""
+    if missing := [column for column in NEEDED if column not in table]:
+        raise ValueError(f"the table lacks {', '.join(missing)}: give what run.audit(dataset) or hiercl.audit gave.")
+    terms = table["term"] if "term" in table else [""] * len(table)
+    same_pushed = table["pushed"] * table["false_negative_rate"].fillna(0)
+    same_removed = table["removed"] * (1 - table["wasted_removals"].fillna(1))
+    everyone = table["pushed"] + table["removed"]
+    return table.assign(
+        name=name,
+        row=[" · ".join(filter(None, (name, term))) or "pairs" for term in terms],
+        without_selection=(same_pushed + same_removed) / everyone.where(everyone > 0),
+    )
+
+
+def _draw_false_negatives(axis: Axes, part: pd.DataFrame, colours: dict) -> None:
+    place = np.arange(len(part))
+    rate = 100 * part["false_negative_rate"].to_numpy()
+    axis.barh(place, np.nan_to_num(rate), height=0.62, color=[colours[name] for name in part["name"]])
+    line = 100 * part["without_selection"].to_numpy()
+    axis.vlines(line, place - 0.42, place + 0.42, color=TEXT, linewidth=1.8)
+    widest = np.nanmax(np.r_[rate, line, 0.1])
+    for y, value, mark in zip(place, rate, line, strict=True):
+        if np.isfinite(value):
+            axis.text(max(value, mark) + 0.03 * widest, y, f"{value:.1f}", size=7, color=GREY, va="center")
+    axis.set_xlim(0, 1.22 * widest)
+    _finish(axis, part)
+
+
+def _draw_removed(axis: Axes, part: pd.DataFrame) -> None:
+    place = np.arange(len(part))
+    same, other = 100 * part["same_removed"].to_numpy(), 100 * part["other_removed"].to_numpy()
+    axis.hlines(place, np.minimum(same, other), np.maximum(same, other), color="#BBBBBB", linewidth=2.5)
+    axis.plot(other, place, **OF_OTHERS)
+    axis.plot(same, place, **OF_SAME)
+    axis.set_xlim(-1, max(1.0, 1.12 * np.nanmax(np.r_[same, other, 1])))
+    _finish(axis, part)
+
+
+def _finish(axis: Axes, part: pd.DataFrame) -> None:
+    axis.set_yticks(range(len(part)), part.index)
+    axis.set_ylim(len(part) - 0.4, -0.6)
+    simple_axis(axis, grid="x")
+    axis.spines["left"].set_visible(False)
+
+
+def _legend(axis: Axes, styles: dict[str, dict[str, Any]]) -> None:
+    """Writes a legend below a panel, at the right."""
+    axis.legend(
+        handles=[Line2D([], [], label=name, **style) for name, style in styles.items()], ncols=len(styles),
+        loc="upper right", bbox_to_anchor=(1, -0.12), fontsize=SMALL, frameon=False, handletextpad=0.2, columnspacing=1,
+    )  # fmt: skip

@@ -10,12 +10,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hiercl.metrics.definitions import decimals
-from hiercl.plot._canvas import SMALL, TITLE, WIDTH, light, new_figure, readable
+from hiercl.plot._canvas import (
+    SMALL,
+    WIDTH,
+    first_axes,
+    headline,
+    new_figure,
+    panel_title,
+    readable,
+    simple_axis,
+)
 from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
-PANELS = 3  # of effects in a row
-FAR = 2.5  # times as far as all smaller effects reach: an effect beyond that would leave them no room
+PANELS = 3  # panels of effects in a row
+FAR = 2.5  # an effect this many times larger than all smaller ones would leave them no room on a common scale
 
 
 def study(
@@ -26,87 +35,76 @@ def study(
     baselines: Mapping[str, str] | None = None,
     title: str = "study",
 ) -> Figure:
-    """Effects on a metric at every level, above; learning curves, and the metric against training time, below.
+    """Draws effects on a metric at every level, learning curves, and the metric against training time.
 
-    Above, a panel for each level: the mean difference of every variant to its baseline over the seeds that both have,
-    with its 95 % bootstrap interval; a full dot where there is a verdict, a hollow one where it is undecided or
-    there are too few seeds. The grey dots are the single seeds. An effect far beyond the others is an arrow at
-    the border, with its numbers. Below, at the right: mean and standard deviation over seeds, at the seconds of the
-    fastest.
+    The upper panels, one per level, show the mean difference of every variant to its baseline over the seeds that both
+    have, with its 95 % bootstrap interval. The dot is full if there is a verdict, and hollow if the effect is undecided
+    or there are too few seeds. Grey dots are single seeds. An effect far beyond the others is an arrow at the border,
+    with its numbers. The lower right panel shows mean and standard deviation over the seeds, at the training time of
+    the fastest seed in seconds.
 
     Args:
-        summary: of :meth:`hiercl.Study.summary`.
-        table: of :meth:`hiercl.Study.table`.
-        histories: of :meth:`hiercl.Study.histories`.
-        metric: a name of :func:`hiercl.metrics.definitions`.
-        baselines: of every variant that is compared, the name of what with.
-        title: of the figure.
+        summary: result of :meth:`hiercl.Study.summary`.
+        table: result of :meth:`hiercl.Study.table`.
+        histories: result of :meth:`hiercl.Study.histories`.
+        metric: name of a metric, see :func:`hiercl.metrics.definitions`.
+        baselines: baseline of every variant that is compared, by name of the variant.
+        title: name of the study.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: no run is done yet, or none has this metric.
+        ValueError: no run is done yet, or no run has this metric.
 
     Example:
-        >>> study.plot("knn")
+        >>> figure = study.plot("knn")
     """
     rows = summary[summary["metric"] == metric]
     done = table[table["state"] == "done"]
     if rows.empty or done.empty:
-        raise ValueError(f"there is nothing to show of {metric!r}: no run is done, or it is no metric of theirs.")
+        raise ValueError(f"there is nothing to show of {metric!r}: no run is done, or no run has this metric.")
     levels = list(dict.fromkeys(rows["level"]))
     variants = [name for name in dict.fromkeys(table["variant"]) if name in set(done["variant"])]
-    baselines = {name: base for name, base in (baselines or {}).items() if name in variants and base in variants}
-    colours = dict(zip(variants, categorical(len(variants)), strict=True))
+    baselines = {name: (baselines or {}).get(name) for name in variants}
+    baselines = {name: base for name, base in baselines.items() if base in variants}
     names = {name: textwrap.fill(readable(name), NAME_WIDTH) for name in variants}
-    compared = _compared(variants, baselines, names)
+    compared = {name: names[name] for name in baselines}
+    if len(set(baselines.values())) > 1:
+        for name, base in baselines.items():
+            compared[name] += "\n" + textwrap.fill(f"less {readable(base)}", NAME_WIDTH)
     columns = min(PANELS, len(levels))
     panel_rows = -(-len(levels) // columns)
-    lines = sum(text.count("\n") + 1 for text in compared.values())
-    upper = panel_rows * (0.9 + 0.2 * max(2, lines))
+    upper = panel_rows * (0.9 + 0.2 * max(2, sum(text.count("\n") + 1 for text in compared.values())))
     lower = max(3.0, 0.16 * sum(text.count("\n") + 1 for text in names.values()) + 0.8)
     figure = new_figure(WIDTH, upper + lower + 0.5, layout="constrained")
-    figure.suptitle(f"{readable(title)}: {metric}", size=TITLE, weight="bold", color=TEXT, x=0.01, ha="left")
+    headline(figure, f"{readable(title)}: {metric}")
     top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])
-    axes = top.subplots(panel_rows, columns, squeeze=False, sharey=True)
-    for axis, level in zip(axes.flat, levels, strict=False):
-        _effects(axis, rows[rows["level"] == level].set_index("variant"), done, (metric, level), baselines, compared)
-    for axis in axes.flat[len(levels) :]:
-        axis.axis("off")
+    axes = first_axes(top.subplots(panel_rows, columns, squeeze=False, sharey=True), len(levels))
+    for axis, level in zip(axes, levels, strict=True):
+        _draw_effects(axis, rows[rows["level"] == level].set_index("variant"), done, metric, level, baselines, compared)
     left, right = bottom.subplots(1, 2)
-    _curves(left, histories, variants, colours)
-    _against_time(right, done, _column(metric, levels[-1]), variants, colours, names)
+    colours = dict(zip(variants, categorical(len(variants)), strict=True))
+    _draw_curves(left, histories, colours)
+    _draw_times(right, done, _column(metric, levels[-1]), colours, names)
     return figure
 
 
-def _compared(variants: list[str], baselines: dict[str, str], names: dict[str, str]) -> dict[str, str]:
-    """What stands beside the dots: the variant, and what it is compared with where that is not the same for all."""
-    if len(set(baselines.values())) <= 1:
-        return {name: names[name] for name in variants if name in baselines}
-    return {
-        name: f"{names[name]}\n" + textwrap.fill(f"less {readable(baselines[name])}", NAME_WIDTH)
-        for name in variants
-        if name in baselines
-    }
-
-
-def _effects(
-    axis: Axes,
-    rows: pd.DataFrame,
-    done: pd.DataFrame,
-    key: tuple[str, str],
-    baselines: dict[str, str],
+def _draw_effects(
+    axis: Axes, rows: pd.DataFrame, done: pd.DataFrame, metric: str, level: str, baselines: dict[str, str],
     compared: dict[str, str],
-) -> None:
-    column = _column(*key)
+) -> None:  # fmt: skip
+    """Draws the effects at a level, one row per variant, with what it is compared with if baselines differ."""
+    column, digits = _column(metric, level), decimals(metric)
     values = {name: own.set_index("seed")[column] for name, own in done.groupby("variant")}
     single = {name: (values[name] - values[base]).dropna() for name, base in baselines.items()}
     far = _far_effects(rows.loc[list(compared)], single)
     axis.axvline(0, color=GREY, linewidth=1)
-    order = list(compared)
-    for place, name in enumerate(reversed(order)):
+    for place, name in enumerate(reversed(compared)):
         row = rows.loc[name]
         face = TEXT if row["verdict"] in ("better", "worse", "more", "less") else "white"
         if name in far:
-            _at_border(axis, row, place, face, decimals(key[0]))
+            _draw_at_border(axis, row, place, face, digits)
             continue
         axis.plot(single[name], np.full(len(single[name]), place), "o", color="#BBBBBB", markersize=3, zorder=1)
         if pd.isna(row["difference"]):
@@ -114,22 +112,19 @@ def _effects(
         if not pd.isna(row["low"]):
             axis.plot([row["low"], row["high"]], [place, place], color=TEXT, linewidth=1.6, zorder=2)
         axis.plot(row["difference"], place, "o", color=TEXT, markerfacecolor=face, markersize=6, zorder=3)
-    axis.set_yticks(range(len(order)), [compared[name] for name in reversed(order)], size=SMALL)
-    axis.set_ylim(-0.6, max(len(order), 1) - 0.4)
-    against = set(baselines.values())
-    title = column
+    axis.set_yticks(range(len(compared)), list(reversed(compared.values())), size=SMALL)
+    axis.set_ylim(-0.6, max(len(compared), 1) - 0.4)
+    title, against = column, set(baselines.values())
     if len(against) == 1:
         base = against.pop()
-        mean = f"{values[base].mean():.{decimals(key[0])}f}"
-        title += "\n" + textwrap.fill(f"{readable(base)}: {mean}", NAME_WIDTH + 6)
-    axis.set_title(title, size=SMALL + 1, color=TEXT, loc="left")
+        title += "\n" + textwrap.fill(f"{readable(base)}: {values[base].mean():.{digits}f}", NAME_WIDTH + 6)
+    panel_title(axis, title)
     axis.set_xlabel("difference", size=SMALL)
-    light(axis, grid="x")
+    simple_axis(axis, grid="x")
 
 
 def _far_effects(rows: pd.DataFrame, single: dict[str, pd.Series]) -> set[str]:
-    """The variants whose effects are so large that on one scale with them the others, at least half, could not be told
-    apart."""
+    """Returns the variants with effects so large that the others, at least half, would look equal on their scale."""
     smallest_first = rows["difference"].abs().sort_values().dropna()
     on_scale, scale = max(2, -(-len(smallest_first) // 2)), 0.0
     for place, (name, size) in enumerate(smallest_first.items()):
@@ -140,69 +135,49 @@ def _far_effects(rows: pd.DataFrame, single: dict[str, pd.Series]) -> set[str]:
     return set()
 
 
-def _at_border(axis: Axes, row: pd.Series, place: int, face: str, digits: int) -> None:
-    """An effect beyond the scale: where it lies, and its numbers."""
-    lower = row["difference"] < 0
-    beside = axis.get_yaxis_transform()  # x in shares of the panel
-    axis.plot(
-        0.02 if lower else 0.98,
-        place,
-        marker="<" if lower else ">",
-        color=TEXT,
-        markerfacecolor=face,
-        markersize=6,
-        transform=beside,
-        zorder=3,
-    )
+def _draw_at_border(axis: Axes, row: pd.Series, place: int, face: str, digits: int) -> None:
+    """Draws an effect beyond the scale: an arrow to its side, and its numbers."""
+    x, marker, side, inwards = (0.02, "<", "left", 0.03) if row["difference"] < 0 else (0.98, ">", "right", -0.03)
+    style = {"color": TEXT, "transform": axis.get_yaxis_transform()}  # x is a share of the panel
+    axis.plot(x, place, marker=marker, markerfacecolor=face, markersize=6, zorder=3, **style)
     text = f"{row['difference']:+.{digits}f}"
     text += "" if pd.isna(row["low"]) else f" [{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
-    axis.text(
-        0.05 if lower else 0.95,
-        place,
-        text.replace("-", "−"),
-        size=SMALL,
-        color=TEXT,
-        ha="left" if lower else "right",
-        va="center",
-        transform=beside,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-    )
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axis.text(x + inwards, place, text.replace("-", "−"), size=SMALL, ha=side, va="center", bbox=box, **style)
 
 
 def _column(metric: str, level: str) -> str:
     return " ".join(filter(None, (metric, level)))
 
 
-def _curves(axis: Axes, histories: pd.DataFrame, variants: list[str], colours: dict) -> None:
-    """kNN accuracy of the finest level on training items where it was looked at, else the loss: mean over seeds, and
-    their range."""
-    looked_at = [column for column in histories if column.startswith("knn ")]
-    column = looked_at[-1] if looked_at else "loss"
-    for name in variants:
+def _draw_curves(axis: Axes, histories: pd.DataFrame, colours: dict[str, np.ndarray]) -> None:
+    """Draws the finest kNN accuracy on training items, or the loss if there is none: mean and range over the seeds."""
+    monitored = [column for column in histories if column.startswith("knn ")]
+    column = monitored[-1] if monitored else "loss"
+    for name, colour in colours.items():
         own = histories[histories["variant"] == name] if column in histories else histories.iloc[:0]
         if own.empty:
             continue
         by_epoch = own.dropna(subset=[column]).groupby("epoch")[column]
-        x, mean = np.array(list(by_epoch.groups)) + 1, by_epoch.mean().to_numpy()
-        axis.fill_between(x, by_epoch.min(), by_epoch.max(), color=colours[name], alpha=0.2, linewidth=0)
-        axis.plot(x, mean, color=colours[name], marker="o", markersize=2.5)
-    title = f"while training: {readable(column)} of training items" if looked_at else "loss"
-    axis.set_title(title, size=SMALL + 1, color=TEXT, loc="left")
+        x = np.array(list(by_epoch.groups)) + 1
+        axis.fill_between(x, by_epoch.min(), by_epoch.max(), color=colour, alpha=0.2, linewidth=0)
+        axis.plot(x, by_epoch.mean(), color=colour, marker="o", markersize=2.5)
+    panel_title(axis, f"while training: {readable(column)} of training items" if monitored else "loss")
     axis.set_xlabel("epoch (mean and range over seeds)", size=SMALL)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    light(axis)
+    simple_axis(axis)
 
 
-def _against_time(
-    axis: Axes, done: pd.DataFrame, column: str, variants: list[str], colours: dict, names: dict[str, str]
+def _draw_times(
+    axis: Axes, done: pd.DataFrame, column: str, colours: dict[str, np.ndarray], names: dict[str, str]
 ) -> None:
-    for place, name in enumerate(variants):
+    """Draws the metric against the training time, which is that of the fastest seed: other work slows seeds down."""
+    for place, (name, colour) in enumerate(colours.items()):
         own = done[done["variant"] == name]
-        # What else a machine does makes trainings longer, so the fastest seed is nearest to what one takes.
-        seconds, y, marker = own["seconds"].min(), own[column], MARKERS[place % len(MARKERS)]
-        spread = {"yerr": y.std()} if len(own) > 1 else {}
-        axis.errorbar(seconds, y.mean(), fmt=marker, color=colours[name], label=names[name], markersize=5, **spread)
-    axis.set_title(f"{readable(column)} against time", size=SMALL + 1, color=TEXT, loc="left")
+        spread = {"yerr": own[column].std()} if len(own) > 1 else {}
+        point = {"fmt": MARKERS[place % len(MARKERS)], "color": colour, "markersize": 5, "label": names[name]}
+        axis.errorbar(own["seconds"].min(), own[column].mean(), **point, **spread)
+    panel_title(axis, f"{readable(column)} against time")
     axis.set_xlabel("seconds of training, fastest seed", size=SMALL)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
-    light(axis)
+    simple_axis(axis)

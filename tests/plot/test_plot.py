@@ -17,7 +17,7 @@ from hiercl.methods.base import Step
 from hiercl.pairs.audit import audit
 from hiercl.pairs.pairs import Kind, Members, Pairs
 from hiercl.pairs.terms import Term
-from hiercl.plot import _colours, _history, _trees
+from hiercl.plot import _colours, _curves, _pairs, _tree
 
 
 def run_with(history: dict, name: str = "hcsc"):
@@ -105,7 +105,7 @@ def test_reference_tree_of_real_size_does_not_overlap():
 
 def test_tree_of_other_data_or_none_is_an_error(tree, dataset):
     with pytest.raises(ValueError, match="after its warm-up"):
-        plot._tree.check_tree(None, dataset)
+        _tree.check_tree(None, dataset)
     with pytest.raises(ValueError, match="pass the training set"):
         plot.tree(tree, dataset.take(np.arange(30)))
     with pytest.raises(ValueError, match="no level 5"):
@@ -122,8 +122,8 @@ def test_trees_state_the_agreement(tree, dataset):
 
 def test_rows_are_brought_to_the_diagonal():
     shares = np.eye(5)[[3, 0, 4, 1, 2]]
-    assert np.array_equal(shares[_trees.along_diagonal(shares)], np.eye(5))
-    assert len(_trees.along_diagonal(np.ones((7, 3)) / 3)) == 7
+    assert np.array_equal(shares[_tree.along_diagonal(shares)], np.eye(5))
+    assert len(_tree.along_diagonal(np.ones((7, 3)) / 3)) == 7
 
 
 def test_embedding_has_a_panel_for_every_level(dataset):
@@ -198,7 +198,7 @@ def test_live_does_nothing_outside_a_notebook():
 def test_live_redraws_one_figure_in_a_notebook(monkeypatch):
     shown = []
     handle = SimpleNamespace(update=lambda picture, raw: shown.append(("update", picture)))
-    monkeypatch.setattr(_history, "in_notebook", lambda: True)
+    monkeypatch.setattr(_curves, "in_notebook", lambda: True)
     monkeypatch.setattr(
         "IPython.display.display", lambda picture, raw, display_id: shown.append(("first", picture)) or handle
     )
@@ -222,7 +222,7 @@ def test_audit_draws_rates_and_removals(step, dataset):
 def test_rate_without_selection_counts_pushed_and_removed(step, dataset):
     pairs = step.terms[0].pairs
     table = audit(pairs, dataset.labels, HIERARCHY)
-    line = plot._audit._prepare(table, "")["without_selection"].iloc[2]
+    line = _pairs._prepare(table, "")["without_selection"].iloc[2]
     open_items = pairs.candidates.item[(pairs.negative | pairs.removed)[0]]
     open_items = open_items[open_items >= 0].numpy()
     assert line == pytest.approx((dataset.labels[open_items] == 0).mean())
@@ -267,7 +267,9 @@ def test_pairs_with_prototypes_need_the_tree(tree, dataset):
     assert len(plot.pairs(step, dataset, tree=tree).axes[0].images) == 1 + 6
 
 
-@pytest.mark.parametrize("wrong, message", [({"anchor": 1}, "no anchor 1"), ({"term": "prototype 9"}, "has instance")])
+@pytest.mark.parametrize(
+    "wrong, message", [({"anchor": 1}, "no anchor 1"), ({"term": "prototype 9"}, "Known: instance")]
+)
 def test_pairs_that_do_not_exist(step, dataset, wrong, message):
     with pytest.raises(ValueError, match=message):
         plot.pairs(step, dataset, **wrong)
@@ -311,11 +313,11 @@ def test_pairs_of_a_supervised_term_are_judged_at_its_level(dataset):
     pairs = Pairs.from_matrices(views, views, positive, positive == 5, positive == 5, level=0)
     supervised = Step((Term("level 0", torch.eye(3), pairs, shared_denominator=True),), views.item)
     written = " ".join(texts(plot.pairs(supervised, dataset)))
-    assert "animals › cats › lion" in written and "“animals” like the anchor" in written
+    assert "animals › cats › lion" in written and "of the anchor's class “animals”" in written
     assert "100 % same\nkind" in written
     at_leaves = " ".join(texts(plot.pairs(supervised, dataset, level=-1)))
-    assert "“lion” like the anchor" in at_leaves and "0 % same\nclass" in at_leaves
-    with pytest.raises(ValueError, match="level=3: the hierarchy of little has the levels 0 to 2"):
+    assert "of the anchor's class “lion”" in at_leaves and "0 % same\nclass" in at_leaves
+    with pytest.raises(ValueError, match="no level 3: the hierarchy of little has the levels 0 to 2"):
         plot.pairs(supervised, dataset, level=3)
 
 
@@ -327,14 +329,14 @@ def test_the_matrix_of_pairs_shows_every_role_in_the_order_of_classes(step, data
     assert drawn.shape == (len(pairs.anchors), known.sum())
     same = dataset.labels[pairs.candidates.item[known]] == dataset.labels[pairs.anchors.item[0]]
     negative = pairs.negative[0, known].numpy()
-    order = plot._matrix.ORDER
+    order = _pairs.ORDER
     counts = {role: int((drawn[0] == place).sum()) for place, role in enumerate(order)}
     assert counts["false negative"] == (negative & same).sum() and counts["pushed"] == (negative & ~same).sum()
     assert counts["removed"] == int(pairs.removed[0, known].sum())
     assert counts["pulled"] == int((pairs.positive[0, known] > 0).sum())
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [f"{role} ({count:,})" for role, count in counts.items() if count]
-    places = plot._matrix._some(np.flatnonzero(known), pairs.candidates.item.numpy(), dataset, 500)
+    places = _pairs._some(np.flatnonzero(known), pairs.candidates.item.numpy(), dataset, 500)
     paths = HIERARCHY.ancestors[dataset.labels[pairs.candidates.item.numpy()[places]]].tolist()
     assert paths == sorted(paths)
     with pytest.raises(ValueError, match="no level 3"):
@@ -351,7 +353,7 @@ def test_the_matrix_shows_the_pulled_first(dataset):
         Step((Term("instance", torch.zeros(4, 1004), pairs),), views.item), dataset, candidates=20
     )
     drawn = np.asarray(figure.axes[0].images[0].get_array())
-    assert drawn.shape == (4, 20) and (drawn == plot._matrix.ORDER.index("pulled")).sum() == 4
+    assert drawn.shape == (4, 20) and (drawn == _pairs.ORDER.index("pulled")).sum() == 4
 
 
 def test_a_matrix_of_prototypes_is_none(dataset):

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from support.figures import histories, overlapping, texts
 
 from hiercl import plot
-from hiercl.plot._map_names import homes
+from hiercl.plot._maps import homes
 
 
 @pytest.fixture
