@@ -77,7 +77,7 @@ def nearest(points: Points, centres: Centres) -> tuple[Assignment, Distance]:
         centres: float32, on the same device.
 
     Example:
-        >>> hiercl.clustering.nearest(torch.tensor([[0.0], [4.0]]), torch.tensor([[1.0], [7.0]]))[0].tolist()
+        >>> hiercl.clustering.nearest(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [7.0]]))[0].tolist()
         [0, 1]
     """
     if points.device.type == "cpu":

@@ -130,14 +130,24 @@ class PrototypeTree:
         return self.logits(z, level).logsumexp(dim=1)
 
     def assign(self, z: Float[Tensor, "points dim"]) -> Int[Tensor, "points levels"]:
-        """Returns the prototypes of new points: the nearest finest prototype and its ancestors."""
+        """Returns the prototypes of new points: the nearest finest prototype and its ancestors.
+
+        Example:
+            >>> run.tree.assign(torch.randn(5, 128)).shape
+            torch.Size([5, 2])
+        """
         check_finite(z)
         return _paths(self.parent, nearest(F.normalize(z, dim=1), self.centroids[-1])[0])
 
     # -- nodes --------------------------------------------------------------------------------------------------
 
     def path(self, item: int) -> tuple[int, ...]:
-        """Returns the prototypes of a clustered item, coarse to fine."""
+        """Returns the prototypes of a clustered item, coarse to fine.
+
+        Example:
+            >>> len(run.tree.path(0))
+            2
+        """
         return tuple(self.assignment[item].tolist())
 
     def members(self, level: int, node: int) -> Int[Tensor, " members"]:
@@ -146,13 +156,22 @@ class PrototypeTree:
         return (self.assignment[:, level] == node).nonzero()[:, 0]
 
     def exemplars(self, level: int, node: int, count: int = 6) -> Int[Tensor, " exemplars"]:
-        """Returns the members closest to the node's prototype, closest first, at most ``count``."""
+        """Returns the members closest to the node's prototype, closest first, at most ``count``.
+
+        Example:
+            >>> pictures = train.items[run.tree.exemplars(level=0, node=1, count=3)]
+        """
         members = self.members(level, node)
         order = self.closeness[members, level].argsort(descending=True, stable=True)
         return members[order[:count]]
 
     def counts(self, level: int) -> Int[Tensor, " prototypes"]:
-        """Returns the number of items below every node of a level."""
+        """Returns the number of items below every node of a level.
+
+        Example:
+            >>> int(run.tree.counts(level=1).sum()) == len(train)
+            True
+        """
         return torch.bincount(self.assignment[:, level], minlength=self.sizes[level])
 
     def _contingency(self, labels: Int[Tensor, " items"], level: int) -> Int[Tensor, "prototypes classes"]:
@@ -185,6 +204,10 @@ class PrototypeTree:
 
         The leaf label of item i is ``tree.assignment[i, -1]``. A prototype is named "level:number". Coarse prototypes
         without a finer one are left out.
+
+        Example:
+            >>> run.tree.as_hierarchy().n_leaves
+            4
         """
         finest = torch.arange(self.sizes[-1], device=self.assignment.device)
         paths = _paths(self.parent, finest).cpu().numpy()
@@ -239,7 +262,7 @@ def concentration(
 
     Example:
         >>> concentration(torch.tensor([0.1, 0.1, 0.4, 0.4]), torch.tensor([0, 0, 1, 1]), k=2, temperature=0.2)
-        tensor([0.0989, 0.3011])
+        tensor([0.1040, 0.2960])
     """
     count = torch.bincount(assignment, minlength=k)
     total = torch.zeros(k, dtype=torch.float64, device=distance.device).index_add_(0, assignment, distance.double())

@@ -46,7 +46,16 @@ def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
 
 
 def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> dict[str, list[int]]:
-    """Returns the counts behind :func:`audit`, one entry per level; counts of several steps can be added."""
+    """Returns the counts behind :func:`audit`, one entry per level; counts of several steps can be added.
+
+    Args:
+        pairs: as in :func:`audit`, and so are the others.
+
+    Example:
+        >>> counts = hiercl.pairs.tally(run.step(train).terms[0].pairs, train.labels, train.hierarchy)
+        >>> counts["level"]
+        [0, 1, 2]
+    """
     labels = np.asarray(labels)
     is_prototype = (pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy()
     if is_prototype.any() and (tree is None or pairs.level is None):
@@ -77,7 +86,13 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
 
 
 def shares(counts: pd.DataFrame, hierarchy: Hierarchy) -> pd.DataFrame:
-    """Makes the table of :func:`audit` from the counts of :func:`tally`."""
+    """Makes the table of :func:`audit` from the counts of :func:`tally`.
+
+    Example:
+        >>> counts = hiercl.pairs.tally(run.step(train).terms[0].pairs, train.labels, train.hierarchy)
+        >>> hiercl.pairs.shares(pd.DataFrame(counts), train.hierarchy)["precision"].tolist()
+        [1.0, 1.0, 1.0]
+    """
 
     def share(part, whole):
         return part / whole.where(whole > 0)

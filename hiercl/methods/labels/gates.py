@@ -152,8 +152,7 @@ def gate(kind: GateKind, levels: int, width: int, dim: int, token_width: int | N
         ValueError: an unknown kind, a number below 1.
 
     Example:
-        >>> from hiercl.gates import gate
-        >>> masks = gate("input", levels=2, width=256, dim=128)(torch.randn(8, 256))
+        >>> masks = hiercl.gates.gate("input", levels=2, width=256, dim=128)(torch.randn(8, 256))
         >>> masks.shape
         torch.Size([8, 2, 128])
     """
@@ -190,8 +189,7 @@ def gate_statistics(masks: Float[Tensor, "batch levels dim"]) -> dict[str, tuple
         These three names, each with one number per level.
 
     Example:
-        >>> from hiercl.gates import gate_statistics
-        >>> gate_statistics(torch.full((8, 2, 4), 0.5))["mean"]
+        >>> hiercl.gates.gate_statistics(torch.full((8, 2, 4), 0.5))["mean"]
         (0.5, 0.5)
     """
     masks = masks.double()

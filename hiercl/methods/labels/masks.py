@@ -84,9 +84,9 @@ def fit_masks(
         ValueError: fewer dimensions than levels, shapes that do not fit, a number that is not finite, unknown sizes.
 
     Example:
-        >>> from hiercl.descriptors import describe, fisher_ratios
         >>> nodes = torch.from_numpy(test.hierarchy.ancestors[test.labels])
-        >>> fit = fit_masks(describe(features, nodes), fisher_ratios(features, nodes).log(), levels=3)
+        >>> scores = hiercl.descriptors.fisher_ratios(features, nodes).log()
+        >>> fit = fit_masks(hiercl.descriptors.describe(features, nodes), scores, levels=3)
         >>> z = torch.nn.functional.normalize(features * fit.masks[0], dim=1)
     """
     if sizes not in ("equal", "free"):
