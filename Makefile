@@ -13,7 +13,7 @@ export HIERCL_DATA ?= $(CURDIR)/data
 	@echo "Setting up .venv (once; a few GB of packages) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[lab,dev]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[lab,points,study,dev]'
 	@touch $@
 
 demo: .venv/ready  ## Run the quickstart notebook without a browser; everything it makes is left in runs/demo.

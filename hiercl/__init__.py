@@ -1,65 +1,69 @@
 """hiercl: see, step through and change hierarchical contrastive learning.
 
->>> import hiercl
->>> train, test = hiercl.load("shapes")
->>> run = hiercl.fit("hcsc", train, epochs=10)
->>> print(hiercl.evaluate(run, train, test))
+    import hiercl
 
-Names are imported when they are first used, so that ``import hiercl`` itself is light.
+    train, test = hiercl.load("shapes")
+    run = hiercl.fit("hcsc", train, epochs=10)
+    print(hiercl.evaluate(run, train, test))
+
+A name is imported when it is first used, so that ``import hiercl`` itself is light. ``__init__.pyi`` tells editors the
+same names.
 """
 
 import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Hierarchy": "hierarchy",
-    "HierarchicalDataset": "datasets",
-    "load": "datasets",
-    "Pairs": "pairs",
-    "audit": "pairs",
-    "info_nce": "pairs",
-    "PrototypeTree": "clustering",
-    "Run": "training",
-    "load_run": "training",
-    "FitConfig": "training",
-    "fit": "training",
-    "FineTuneConfig": "evaluation",
-    "pretrained": "encoders.zoo",
-    "pretrained_names": "encoders.zoo",
-    "Report": "evaluation",
-    "embed": "encoders",
-    "evaluate": "evaluation",
-    "Study": "study",
-}
-_MODULES = {
+# Where each name lives: an attribute of a module ("room:name"), or a module ("room").
+_HOMES = {
+    "FineTuneConfig": "evaluation:FineTuneConfig",
+    "FitConfig": "training:FitConfig",
+    "HierarchicalDataset": "datasets:HierarchicalDataset",
+    "Hierarchy": "hierarchy:Hierarchy",
+    "Pairs": "pairs:Pairs",
+    "PrototypeTree": "clustering:PrototypeTree",
+    "Report": "evaluation:Report",
+    "Run": "training:Run",
+    "Study": "study:Study",
+    "audit": "pairs:audit",
+    "clustering": "clustering",
     "datasets": "datasets",
     "descriptors": "methods.labels.descriptors",
+    "embed": "encoders:embed",
     "encoders": "encoders",
+    "evaluate": "evaluation:evaluate",
+    "evaluation": "evaluation",
     "exercises": "exercises",
     "explore": "explore",
     "feature_masks": "evaluation.feature_masks",
+    "fit": "training:fit",
     "gates": "methods.labels.gates",
+    "info_nce": "pairs:info_nce",
     "level_count": "methods.labels.level_count",
+    "load": "datasets:load",
+    "load_run": "training:load_run",
     "masks": "methods.labels.masks",
     "methods": "methods",
     "metrics": "metrics",
     "pairs": "pairs",
     "plot": "plot",
+    "pretrained": "encoders.zoo:pretrained",
+    "pretrained_names": "encoders.zoo:pretrained_names",
     "study": "study",
     "views": "views",
 }
 
-__all__ = [*_HOME, *_MODULES]
+__all__ = list(_HOMES)
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"hiercl.{_HOME[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"hiercl.{_MODULES[name]}")
-    raise AttributeError(f"hiercl has no {name!r}; it has {', '.join(__all__)}.")
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"hiercl has no {name!r}; it has {', '.join(_HOMES)}.")
+    module, _, attribute = _HOMES[name].partition(":")
+    found = importlib.import_module(f"hiercl.{module}")
+    return getattr(found, attribute) if attribute else found
 
 
-def __dir__():
-    return sorted([*globals(), *__all__])
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

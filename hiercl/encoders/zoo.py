@@ -1,4 +1,4 @@
-"""The model zoo: small trained encoders with their cards, and how their maps unfolded."""
+"""Pretrained encoders that come with the package, with cards that say how they were trained."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FORMAT = 2
 
 @dataclass(frozen=True, repr=False)
 class Unfolding:
-    """A 2-D map of the same test items after every epoch, each drawn from the one before (AlignedUMAP).
+    """A 2-D map of the same test items after every epoch. Each map is drawn from the one before (AlignedUMAP).
 
     Attributes:
-        maps: positions, ``[epochs + 1, items, 2]``; the first is that of the untrained encoder.
+        maps: positions, ``[epochs + 1, items, 2]``; the first map is that of the untrained encoder.
         labels: leaf labels of the items.
-        hashes: of the items, so that they can be found in a data set: :meth:`find`.
+        hashes: hashes of the items, which :meth:`find` looks for in a data set.
     """
 
     maps: Float[np.ndarray, "epochs items 2"]
@@ -37,11 +37,17 @@ class Unfolding:
     hashes: UInt64[np.ndarray, " items"]
 
     def find(self, dataset: HierarchicalDataset) -> Int[np.ndarray, " items"]:
-        """Where the items are in a data set; −1 for one that is not there.
+        """Finds the items in a data set.
+
+        Args:
+            dataset: the data set.
+
+        Returns:
+            The position of every item; −1 for an item that is not there.
 
         Example:
-            >>> _, test = hiercl.load("cifar100")
-            >>> pictures = test.take(hiercl.pretrained("hcsc").unfolding().find(test)).items
+            >>> bool((hiercl.pretrained("hcsc").unfolding().find(test) == -1).all())  # CIFAR-100's items, not these
+            True
         """
         places = {int(value): place for place, value in enumerate(item_hashes(dataset.items))}
         return np.array([places.get(int(value), -1) for value in self.hashes])
@@ -56,11 +62,16 @@ class Pretrained:
     """A trained encoder and its card.
 
     Attributes:
-        name: of the method, or of data and method.
-        encoder: items to features; :func:`hiercl.embed` and :func:`hiercl.evaluate` take this object.
+        name: name of the method, or of data and method.
+        encoder: items to features. :func:`hiercl.embed` and :func:`hiercl.evaluate` take this object.
         head: features to the space of the loss.
         card: method, data, budget, seed, numbers, commit.
         folder: where it was read.
+
+    Example:
+        >>> model = hiercl.pretrained("simclr")
+        >>> model.encoder.width
+        256
     """
 
     name: str
@@ -70,10 +81,10 @@ class Pretrained:
     folder: Path
 
     def unfolding(self) -> Unfolding:
-        """The map of a thousand test items after every epoch of the training.
+        """Returns the map of a thousand test items after every epoch of the training.
 
         Raises:
-            ValueError: maps were not made of this model's training.
+            ValueError: no maps were made of this model's training.
         """
         path = maps_path(self.folder, self.name)
         if not path.exists():
@@ -94,27 +105,26 @@ class Pretrained:
 
 
 def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
-    """A small encoder that comes with the package, trained on the 50,000 training pictures of CIFAR-100 or, where its
-    name begins with "modelnet10-", on the training shapes of ModelNet10.
+    """Loads a small encoder that comes with the package.
 
-    It lets notebooks show what a method learns without training it. It is no record: the card says how long it was
-    trained, and how well it does.
+    It was trained on the 50,000 training pictures of CIFAR-100 or, where its name begins with "modelnet10-", on the
+    training shapes of ModelNet10. It lets notebooks show what a method learns without training it. It is no record: the
+    card says how long it was trained and how well it does.
 
     Args:
-        name: one that :func:`pretrained_names` lists: of a method, or of data and method.
-        folder: where the models are; by default those that come with the package.
+        name: one that :func:`pretrained_names` lists.
+        folder: where the models are; by default those of the package.
 
     Returns:
-        Encoder, projection head and card, on the CPU, in eval mode. The weights are kept in 8 bits
-        (:func:`quantise`) and used in float32; the card's numbers are those of the rounded weights.
+        Encoder, projection head and card, on the CPU, in eval mode. The weights are stored in 8 bits (:func:`quantise`)
+        and used in float32; the card's numbers are those of the rounded weights.
 
     Raises:
-        ValueError: an unknown name; weights that are not those of the card (another checksum); a card of another
-            version; or weights that do not fit the configuration on the card.
+        ValueError: an unknown name; weights with another checksum than the card's; a card of another version; or
+            weights that do not fit the configuration on the card.
 
     Example:
-        >>> model = hiercl.pretrained("hcsc")
-        >>> features = hiercl.embed(model, test)
+        >>> features = hiercl.embed(hiercl.pretrained("hcsc"), test)
     """
     from safetensors.torch import load
 
@@ -144,25 +154,39 @@ def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
 
 
 def pretrained_names(folder: str | Path | None = None) -> tuple[str, ...]:
-    """The names that :func:`pretrained` knows."""
+    """Returns the names that :func:`pretrained` knows.
+
+    Args:
+        folder: where the models are; by default those of the package.
+
+    Example:
+        >>> "hcsc" in hiercl.pretrained_names()
+        True
+    """
     return tuple(sorted(path.stem for path in Path(WEIGHTS if folder is None else folder).glob("*.safetensors")))
 
 
 def maps_path(folder: Path, name: str) -> Path:
-    """Where the maps of a model are, if it has any."""
+    """Returns where the maps of a model are, if it has any."""
     return folder / f"{name}-epochs.npz"
 
 
 def make_model(card: dict[str, Any]) -> tuple[Encoder, nn.Module]:
-    """Encoder and projection head of a card, untrained."""
+    """Makes the untrained encoder and projection head of a card."""
     encoder = make_encoder(**card["encoder"])
     return encoder, projection_head(card["head"]["kind"], encoder.width, card["head"]["dim"])
 
 
 def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], folder: Path = WEIGHTS) -> None:
-    """Writes the weights in 8 bits and the card, with the checksum; under the card's name, or that of its method.
+    """Writes the weights in 8 bits and the card with the checksum, under the name on the card or that of its method.
 
-    Of a method with further modules (gates, masks, stage heads, queue, prototypes) these are not kept.
+    Other modules of a method (gates, masks, stage heads, queue, prototypes) are not kept.
+
+    Args:
+        encoder: the trained encoder.
+        head: its projection head.
+        card: what the card says.
+        folder: where the files go.
 
     Raises:
         ValueError: a weight that is not finite.
@@ -180,6 +204,6 @@ def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], fol
 
 
 def item_hashes(items: Any) -> UInt64[np.ndarray, " items"]:
-    """Eight bytes of every item's SHA-256."""
+    """Returns eight bytes of every item's SHA-256."""
     digests = (hashlib.sha256(np.ascontiguousarray(item).tobytes()).digest()[:8] for item in items)
     return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)

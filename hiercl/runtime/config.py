@@ -98,10 +98,7 @@ class Config:
 
     def __post_init__(self):
         for name, hint in _hints(type(self)).items():
-            value = _frozen(getattr(self, name))
-            if not _fits(value, hint):
-                raise ValueError(f"{name}={value!r}: it must be {_in_words(hint)}.")
-            object.__setattr__(self, name, _plain_number(value, hint))
+            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as plain JSON values; of a function its name and a hash of its code."""
@@ -145,10 +142,11 @@ def distribute(settings: Mapping[str, Any], *configs: type[Config]) -> tuple[Any
     for name in settings:
         if not any(name in own for own in names):
             raise unknown("setting", name, set().union(*names))
-    return tuple(
-        config(**{name: value for name, value in settings.items() if name in own})
-        for config, own in zip(configs, names, strict=True)
-    )
+    made = []
+    for config in configs:
+        hints = _hints(config)
+        made.append(config(**{name: _checked(name, settings[name], hints[name]) for name in hints if name in settings}))
+    return tuple(made)
 
 
 def to_json(config: Any) -> dict[str, Any]:  # until all settings are Configs
@@ -159,6 +157,14 @@ def to_json(config: Any) -> dict[str, Any]:  # until all settings are Configs
 def _hints(config: type[Config]) -> dict[str, Any]:
     hints = get_type_hints(config, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(config)}
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value of a setting, with tuples for lists and plain numbers; raises ValueError where it does not fit."""
+    value = _frozen(value)
+    if not _fits(value, hint):
+        raise ValueError(f"{name}={value!r}: it must be {_in_words(hint)}.")
+    return _plain_number(value, hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -3,16 +3,25 @@
 The checks need jaxtyping and beartype (the ``dev`` extra); without them the annotations are plain documentation.
 """
 
-try:
-    from jaxtyping import Bool, Float, Int, UInt8, UInt64
-except ImportError:
+from typing import TYPE_CHECKING
 
-    class _Plain:
-        """Stands in for a jaxtyping annotation: ``Float[Tensor, "n d"]`` is just ``Tensor``."""
+if TYPE_CHECKING:  # type checkers see the array type; the text beside it is for people and for the tests
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+    from typing import Annotated as UInt8
+    from typing import Annotated as UInt64
+else:
+    try:
+        from jaxtyping import Bool, Float, Int, UInt8, UInt64
+    except ImportError:
 
-        def __class_getitem__(cls, item):
-            return item[0]
+        class _Plain:
+            """Stands in for a jaxtyping annotation: ``Float[Tensor, "n d"]`` is just ``Tensor``."""
 
-    Bool = Float = Int = UInt8 = UInt64 = _Plain
+            def __class_getitem__(cls, item):
+                return item[0]
+
+        Bool = Float = Int = UInt8 = UInt64 = _Plain
 
 __all__ = ["Bool", "Float", "Int", "UInt8", "UInt64"]

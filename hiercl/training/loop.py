@@ -16,7 +16,7 @@ from hiercl.runtime.seeds import Draws, generator, stream_seed
 from hiercl.training.checkpoint import Checkpoint
 from hiercl.training.history import EpochLog, monitor, summary
 from hiercl.training.optimisation import learning_rate
-from hiercl.training.recipe import make_recipe
+from hiercl.training.recipe import make_recipe, signature_with_settings
 from hiercl.training.runs import Run, make_views
 from hiercl.training.start import Training, start
 
@@ -75,6 +75,9 @@ def fit(
             warnings.warn(note, stacklevel=2)
     training.model.eval()
     return training.run
+
+
+fit.__signature__ = signature_with_settings(fit)  # type: ignore[attr-defined]
 
 
 def train(

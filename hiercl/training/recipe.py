@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -146,6 +147,19 @@ def split_settings(
         if owners:
             raise ValueError(f"{name!r} is no setting of {method.name}. These methods have it: {', '.join(owners)}.")
     return distribute(settings, FitConfig, view_config, method.Config)
+
+
+def signature_with_settings(function: Callable) -> inspect.Signature:
+    """Returns the signature of ``fit`` with every setting by name, so that Jupyter and editors complete them."""
+    own = inspect.signature(function)
+    settings: dict[str, inspect.Parameter] = {}
+    view_configs = [modality.view_config for modality in MODALITIES.values()]
+    for config in (FitConfig, *view_configs, *(methods.get(name).Config for name in methods.names())):
+        for item in fields(config):
+            parameter = inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default)
+            settings.setdefault(item.name, parameter)
+    *first, rest = own.parameters.values()  # rest: **settings, which stays for methods of the user's own
+    return own.replace(parameters=[*first, *settings.values(), rest])
 
 
 def check_dataset(dataset: HierarchicalDataset) -> None:

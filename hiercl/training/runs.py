@@ -88,7 +88,7 @@ class Run:
         Example:
             >>> step = run.step(train, batch=8)
             >>> [term.name for term in step.terms][:1]
-            ['instance level 0']
+            ['instance 0']
         """
         if len(dataset) != self.recipe.info.items:
             raise ValueError(
@@ -181,8 +181,8 @@ class Run:
             FileExistsError: the folder already holds a run.
 
         Example:
-            >>> folder = run.save("saved")
-            >>> hiercl.load_run("saved").name
+            >>> folder = run.save("runs/saved")
+            >>> hiercl.load_run(folder).name
             'hcsc'
         """
         path = Path(path)
@@ -215,8 +215,7 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
         ValueError: it was written by a newer version, or a setting that was a function is missing.
 
     Example:
-        >>> folder = run.save("runs/mine")
-        >>> same = hiercl.load_run("runs/mine")
+        >>> same = hiercl.load_run(run.save("runs/same"))
     """
     path = Path(path)
     if not (path / CONFIG).exists() or not (path / CHECKPOINT).exists():

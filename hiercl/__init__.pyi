@@ -1,0 +1,103 @@
+"""The public names of hiercl, for editors and type checkers. tests/support/stub.py writes this file."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import hiercl.methods as methods
+from hiercl.clustering import PrototypeTree as PrototypeTree
+from hiercl.datasets import HierarchicalDataset as HierarchicalDataset
+from hiercl.datasets import load as load
+from hiercl.encoders import embed as embed
+from hiercl.encoders.zoo import pretrained as pretrained
+from hiercl.encoders.zoo import pretrained_names as pretrained_names
+from hiercl.evaluation import FineTuneConfig as FineTuneConfig
+from hiercl.evaluation import Report as Report
+from hiercl.evaluation import evaluate as evaluate
+from hiercl.hierarchy import Hierarchy as Hierarchy
+from hiercl.pairs import Pairs as Pairs
+from hiercl.pairs import audit as audit
+from hiercl.pairs import info_nce as info_nce
+from hiercl.study import Study as Study
+from hiercl.training import FitConfig as FitConfig
+from hiercl.training import Run as Run
+from hiercl.training import load_run as load_run
+
+__version__: str
+
+def fit(
+    method: str | type[methods.Method],
+    dataset: HierarchicalDataset,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callable[[Run], None]] = (),
+    progress: bool = True,
+    encoder: str = ...,
+    epochs: int = ...,
+    norm: Literal["batch", "split", "group"] = ...,
+    batch: int = ...,
+    optimiser: Literal["adamw", "sgd"] = ...,
+    lr: float | None = ...,
+    weight_decay: float | None = ...,
+    lr_warm_up: float = ...,
+    precision: Literal["auto", "float32", "bf16"] = ...,
+    device: Literal["auto", "cpu", "cuda"] = ...,
+    compile: bool = ...,
+    monitor_every: int = ...,
+    workers: int | None = ...,
+    seed: int = ...,
+    crop: int = ...,
+    crop_scale: tuple[float, float] = ...,
+    crop_ratio: tuple[float, float] = ...,
+    flip: float = ...,
+    jitter: tuple[float, float, float, float] = ...,
+    jitter_probability: float = ...,
+    grayscale: float = ...,
+    blur: float = ...,
+    blur_sigma: tuple[float, float] = ...,
+    points: int = ...,
+    rotation: Literal["up", "any", "none"] = ...,
+    tilt: float = ...,
+    stretch: tuple[float, float] = ...,
+    shift: float = ...,
+    noise: float = ...,
+    drop: float = ...,
+    temperature: float = ...,
+    head: Literal["mlp", "linear"] = ...,
+    dim: int = ...,
+    block: int | None = ...,
+    momentum: float = ...,
+    queue: int | None = ...,
+    symmetric: bool = ...,
+    prototypes: tuple[int, ...] | None = ...,
+    select: Callable[..., Any] | Literal["none", "instances", "prototypes", "both"] = ...,
+    warm_up: float | None = ...,
+    reduce: Literal["mean", "sum"] = ...,
+    scale: Literal["normalised", "official"] = ...,
+    removed: Literal["excluded", "zeroed"] = ...,
+    local_crops: int = ...,
+    restarts: int = ...,
+    neighbours: int = ...,
+    neighbour_source: Literal["mined", "random", "labels"] = ...,
+    neighbour_weight: float = ...,
+    neighbour_start: float = ...,
+    mine_every: float = ...,
+    mask_neighbours: bool = ...,
+    mix: bool = ...,
+    mix_alpha: int = ...,
+    stages: tuple[int, ...] = ...,
+    stage_weights: tuple[float, ...] | None = ...,
+    source: Literal["labels", "prototypes"] = ...,
+    thinning: bool = ...,
+    heads: Literal["shared", "level"] = ...,
+    level_weights: Literal["exp", "power", "uniform"] | tuple[float, ...] = ...,
+    maximum: Literal["batch", "pair", "centred"] = ...,
+    masks: Literal["mixture", "random", "contiguous"] = ...,
+    descriptor: Literal["contrast", "raw", "moments", "samples", "correlation"] = ...,
+    sizes: Literal["equal", "free"] = ...,
+    soft: bool = ...,
+    place: Literal["projection", "backbone"] = ...,
+    gate: Literal["input", "softmax", "constant", "attention"] = ...,
+    **settings: Any,
+) -> Run: ...
