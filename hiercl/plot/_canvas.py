@@ -128,8 +128,8 @@ def percent(share: float | int) -> str:
 
 
 def items_name(dataset: HierarchicalDataset) -> str:
-    """What its items are called in titles."""
-    return "pictures" if dataset.modality == "images" else "point clouds"
+    """Returns what the items are called in titles."""
+    return dataset.form.noun
 
 
 def check_item(item: int, count: int) -> None:
@@ -160,15 +160,21 @@ def draw_pictures(
 
 
 def picture(dataset: HierarchicalDataset, item: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
-    """A picture of any item, with 3 or 4 channels: the picture itself, or a point cloud drawn.
+    """Returns a picture of any item, with 3 or 4 channels.
 
-    Raises ValueError for an item that does not exist.
+    Raises:
+        ValueError: the item does not exist.
     """
     check_item(int(item), len(dataset))
-    content = np.asarray(dataset.items[int(item)])
-    if dataset.modality == "points":
-        return _drawn(content.tobytes())
+    return DRAWINGS[dataset.modality](np.asarray(dataset.items[int(item)]))
+
+
+def _of_picture(content: np.ndarray) -> np.ndarray:
     return np.repeat(content, 3, axis=2) if content.shape[2] == 1 else content
+
+
+def _of_cloud(content: np.ndarray) -> np.ndarray:
+    return _drawn(content.tobytes())
 
 
 @lru_cache(maxsize=512)
@@ -177,6 +183,10 @@ def _drawn(cloud: bytes) -> UInt8[np.ndarray, "h w 3"]:
     drawn = cloud_picture(np.frombuffer(cloud, dtype=np.float32).reshape(-1, 3))
     drawn.flags.writeable = False  # all callers share it
     return drawn
+
+
+DRAWINGS = {"images": _of_picture, "points": _of_cloud}
+"""How one item of each kind becomes a picture."""
 
 
 def smooth(start: float, end: float) -> np.ndarray:
