@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HIERCL_DATA ?= $(CURDIR)/data
 
-.PHONY: demo lab test test-notebooks test-browser lint notebooks bench clean
+.PHONY: demo lab test test-notebooks test-browser lint notebooks docs bench clean
 .DEFAULT_GOAL := demo
 
 # uv installs the same packages as pip, in seconds. Remove .venv after changing pyproject.toml by hand.
@@ -22,7 +22,7 @@ demo: .venv/ready  ## Run the quickstart notebook without a browser; everything 
 lab: .venv/ready  ## Open the quickstart notebook in JupyterLab.
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_quickstart.ipynb
 
-test: .venv/ready  ## All tests but the notebooks.
+test: .venv/ready  ## All tests but the notebooks, and the examples of docstrings.
 	$(BIN)/python -m pytest -q -n 2
 
 test-notebooks: .venv/ready  ## Run every notebook with tiny settings.
@@ -31,12 +31,16 @@ test-notebooks: .venv/ready  ## Run every notebook with tiny settings.
 test-browser: .venv/ready  ## JupyterLab in Chromium (apt-get install chromium); screenshots go to runs/test-browser.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -o addopts= tests/browser
 
-lint: .venv/ready
+lint: .venv/ready  ## Style, and types of the package.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 
 notebooks: .venv/ready  ## Make the notebooks from their sources, executed: what is committed. NAMES="01_pairs" for some.
 	$(BIN)/python notebooks/build.py $(NAMES)
+
+docs: .venv/ready  ## Write the tables of docs/ anew, from the files that hold the numbers.
+	$(BIN)/python docs/build.py
 
 bench: .venv/ready  ## Speed, as ratios measured side by side.
 	$(BIN)/python benchmarks/speed.py

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import hiercl.methods as methods
 from hiercl.clustering import PrototypeTree as PrototypeTree
 from hiercl.datasets import HierarchicalDataset as HierarchicalDataset
 from hiercl.datasets import load as load
@@ -14,7 +13,12 @@ from hiercl.encoders.zoo import pretrained_names as pretrained_names
 from hiercl.evaluation import FineTuneConfig as FineTuneConfig
 from hiercl.evaluation import Report as Report
 from hiercl.evaluation import evaluate as evaluate
+from hiercl.evaluation import feature_masks as feature_masks
 from hiercl.hierarchy import Hierarchy as Hierarchy
+from hiercl.methods.labels import descriptors as descriptors
+from hiercl.methods.labels import gates as gates
+from hiercl.methods.labels import level_count as level_count
+from hiercl.methods.labels import masks as masks
 from hiercl.pairs import Pairs as Pairs
 from hiercl.pairs import audit as audit
 from hiercl.pairs import info_nce as info_nce
@@ -22,6 +26,19 @@ from hiercl.study import Study as Study
 from hiercl.training import FitConfig as FitConfig
 from hiercl.training import Run as Run
 from hiercl.training import load_run as load_run
+
+from . import clustering as clustering
+from . import datasets as datasets
+from . import encoders as encoders
+from . import evaluation as evaluation
+from . import exercises as exercises
+from . import explore as explore
+from . import methods as methods
+from . import metrics as metrics
+from . import pairs as pairs
+from . import plot as plot
+from . import study as study
+from . import views as views
 
 __version__: str
 

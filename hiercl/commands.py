@@ -175,13 +175,13 @@ class Demo:
         class Client(NotebookClient):
             """Shows what cells print, and how far trainings are; otherwise the run would be silent."""
 
-            def process_message(self, message, cell, cell_index):
-                content = message["content"]
-                if message["msg_type"] == "stream" and content["name"] == "stdout":
+            def process_message(self, msg, cell, cell_index):
+                content = msg["content"]
+                if msg["msg_type"] == "stream" and content["name"] == "stdout":
                     print(content["text"], end="", flush=True)
                 if content.get("transient", {}).get("display_id"):  # a figure that grows while a model trains
                     print(content["data"].get("text/plain", ""), flush=True)
-                return super().process_message(message, cell, cell_index)
+                return super().process_message(msg, cell, cell_index)
 
         source, out = find_notebook(), self.out.resolve()
         out.mkdir(parents=True, exist_ok=True)
@@ -282,7 +282,7 @@ REGISTRY = tyro.constructors.ConstructorRegistry()
 def names_alone(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
     """Makes a setting that is a name or a function (``select``) a name on the command line."""
     options = get_args(info.type)
-    if str not in options or not any(get_origin(option) is Callable for option in options):
+    if not any(get_origin(option) is Callable for option in options):
         return None
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,

@@ -1,9 +1,11 @@
 """Encoders of pictures: each gives its stem, its stages and their widths."""
 
+from collections.abc import Callable
+
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["IMAGE_ENCODERS", "image_block"]
+from hiercl.encoders.base import Pooling
 
 WIDEST_BASIC_BLOCK = 512  # channels; wider encoders, as ResNet-50, are built of bottlenecks
 
@@ -64,5 +66,9 @@ def image_block(width: int, wider: int, norm) -> nn.Module:
     return block(width, wider // block.expansion, 2, shortcut, norm_layer=norm)
 
 
-IMAGE_ENCODERS = {"convnet": (_convnet, "mean"), "resnet18": (_resnet(18), "mean"), "resnet50": (_resnet(50), "mean")}
+IMAGE_ENCODERS: dict[str, tuple[Callable, Pooling]] = {
+    "convnet": (_convnet, "mean"),
+    "resnet18": (_resnet(18), "mean"),
+    "resnet50": (_resnet(50), "mean"),
+}
 """Each encoder's builder, and how it pools its last map."""

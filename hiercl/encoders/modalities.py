@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hiercl.datasets import FORMS, HierarchicalDataset, ItemForm
-from hiercl.encoders.base import Encoder
+from hiercl.encoders.base import Encoder, Pooling
 from hiercl.encoders.images import IMAGE_ENCODERS, image_block
 from hiercl.encoders.norms import NORMS
 from hiercl.encoders.points import POINT_ENCODERS, point_block, warn_of_thin_views
@@ -55,7 +55,7 @@ class Modality:
     view_config: type[Config]
     views: Callable[[Any], Views]
     mix: Callable[..., tuple[Tensor, Tensor]]
-    encoders: dict[str, tuple[Callable, str]]
+    encoders: dict[str, tuple[Callable, Pooling]]
     default_encoder: str
     stage_block: Callable[..., nn.Module]
     check_views: Callable[[nn.Module, int, int], None]

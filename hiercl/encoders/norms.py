@@ -1,4 +1,5 @@
 """What normalises the maps of an encoder: batch norm, split batch norm, or group norm."""
+# pyright: reportIncompatibleVariableOverride=false
 
 from collections.abc import Callable
 
@@ -27,16 +28,24 @@ class SplitBatchNorm2d(nn.BatchNorm2d):
         torch.Size([16, 32, 8, 8])
     """
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    num_batches_tracked: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
+
+    def forward(
+        self, input: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
         if not self.training:
-            return super().forward(x)
-        if len(x) % SPLITS:
-            raise ValueError(f"norm='split' needs batches of a multiple of {SPLITS}; this one has {len(x)} items.")
-        mean = torch.zeros(SPLITS, self.num_features, dtype=self.running_mean.dtype, device=x.device)
+            return super().forward(input)
+        if len(input) % SPLITS:
+            raise ValueError(f"norm='split' needs batches of a multiple of {SPLITS}; this one has {len(input)} items.")
+        mean = torch.zeros(SPLITS, self.num_features, dtype=self.running_mean.dtype, device=input.device)
         variance = torch.zeros_like(mean)
+        rule = {"training": True, "momentum": 1.0, "eps": self.eps}
         parts = [
-            F.batch_norm(part, mean[i], variance[i], self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
-            for i, part in enumerate(x.split(len(x) // SPLITS))
+            F.batch_norm(part, mean[i], variance[i], self.weight, self.bias, **rule)
+            for i, part in enumerate(input.split(len(input) // SPLITS))
         ]
         with torch.no_grad():
             self.num_batches_tracked += 1

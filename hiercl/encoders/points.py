@@ -7,14 +7,14 @@ the points does not matter.
 """
 
 import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hiercl.encoders.base import Pooling
 from hiercl.runtime.types import Float, Int
-
-__all__ = ["POINT_ENCODERS", "nearest_points", "point_block", "warn_of_thin_views"]
 
 NEIGHBOURS = 20  # of DGCNN's graph, as in its paper at 1,024 points
 SLOPE = 0.2  # of its leaky ReLU
@@ -44,7 +44,7 @@ class _Transform(nn.Module):
         self.whole = nn.Sequential(_layer(1024, 512, norm), _layer(512, 256, norm))
         self.matrix = nn.Conv2d(256, channels * channels, 1)
         nn.init.zeros_(self.matrix.weight)
-        nn.init.zeros_(self.matrix.bias)
+        nn.init.zeros_(self.matrix.bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels = x.shape[:2]
@@ -189,7 +189,7 @@ def point_block(width: int, wider: int, norm) -> nn.Module:
     return _PointBlock(width, wider, norm)
 
 
-POINT_ENCODERS = {
+POINT_ENCODERS: dict[str, tuple[Callable, Pooling]] = {
     "pointnet": (_pointnet(transforms=True), "max"),
     "pointnet_vanilla": (_pointnet(transforms=False), "max"),
     "dgcnn": (_dgcnn, "max and mean"),

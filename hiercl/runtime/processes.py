@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ class Processes:
             return value
         from accelerate.utils import reduce
 
-        return reduce(value, "mean")
+        return cast(Tensor, reduce(value, "mean"))
 
     def merge(self, parts: dict[Any, Any]) -> dict[Any, Any]:
         """Returns the dicts of all processes as one."""
@@ -85,9 +85,10 @@ class Processes:
         """Averages the running statistics of batch norm: every process has normalised its own part of each batch."""
         if self.count > 1:
             for module in model.modules():
-                if isinstance(module, _BatchNorm) and module.running_mean is not None:
-                    module.running_mean.copy_(self.mean(module.running_mean))
-                    module.running_var.copy_(self.mean(module.running_var))
+                if isinstance(module, _BatchNorm):
+                    for statistic in (module.running_mean, module.running_var):
+                        if statistic is not None:
+                            statistic.copy_(self.mean(statistic))
 
     def follow_first(self, model: nn.Module) -> None:
         """Gives all processes the first one's queue, prototypes, neighbours and masks.
@@ -116,11 +117,11 @@ class Gather(torch.autograd.Function):
         from accelerate.utils import gather
 
         ctx.processes = processes
-        return gather(rows.contiguous())
+        return cast(Tensor, gather(rows.contiguous()))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         from accelerate.utils import reduce
 
         return ctx.processes.own(reduce(gradient.contiguous(), "sum")), None

@@ -53,7 +53,7 @@ class Checkpoint:
         Raises:
             ValueError: another version of the format wrote it, or it is damaged.
         """
-        source = io.BytesIO(self.bytes if self.path is None else self.path.read_bytes())
+        source = io.BytesIO((self.bytes or b"") if self.path is None else self.path.read_bytes())
         try:
             if not zipfile.is_zipfile(source):  # torch would take it for its old format, and fail in many ways
                 raise EOFError("it is no whole archive")

@@ -91,7 +91,7 @@ def train(
     monitored = config.monitor_every and dataset.labelled
     measure_knn = monitor(dataset, model, training.embed, config.seed) if monitored else None
 
-    done = len(training.rows)
+    done, rate = len(training.rows), 0.0
     shown = progress and processes.first
     with tqdm(total=total, initial=done * steps, desc=model.name, unit="step", disable=not shown) as bar:
         for epoch in range(done, config.epochs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 
@@ -75,9 +75,10 @@ def resolve_defaults(config: FitConfig, modality: str, items: int) -> FitConfig:
 def make_optimiser(model: Method, config: FitConfig) -> torch.optim.Optimizer:
     """Makes AdamW or SGD over everything that learns."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
     if config.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, config.lr, weight_decay=config.weight_decay)
-    return torch.optim.SGD(parameters, config.lr, momentum=0.9, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(parameters, **settings)
+    return torch.optim.SGD(parameters, momentum=0.9, **settings)
 
 
 def learning_rate(step: int, total: int, config: FitConfig) -> float:
@@ -85,7 +86,8 @@ def learning_rate(step: int, total: int, config: FitConfig) -> float:
 
     It depends on the number of the step alone, so a checkpoint saves nothing of it.
     """
+    highest = cast(float, config.lr)  # resolve_defaults has filled it in
     rising = round(config.lr_warm_up * total)
     if step < rising:
-        return config.lr * (step + 1) / rising
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+        return highest * (step + 1) / rising
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))

@@ -93,19 +93,19 @@ def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settin
     Raises:
         ValueError: what cannot be trained, with the reason and a way out.
     """
-    method = methods.get(method)
+    method_class = methods.get(method)
     check_dataset(dataset)
-    fit, views, method_settings = split_settings(method, settings, dataset.modality)
+    fit, views, method_settings = split_settings(method_class, settings, dataset.modality)
     fit = resolve_defaults(fit, dataset.modality, len(dataset))
     check_encoder(fit.encoder, dataset)
     supervision = None
-    if method.needs_labels(method_settings):
-        check_labels(method.name, settings, dataset)
+    if method_class.needs_labels(method_settings):
+        check_labels(method_class.name, settings, dataset)
         supervision = Supervision(dataset.hierarchy, torch.as_tensor(np.array(dataset.labels)).long())
     mean, std = dataset.form.mean_std(dataset.items, dataset.name)
     steps = len(dataset) // min(fit.batch, len(dataset))
     return Recipe(
-        method,
+        method_class,
         fit,
         views,
         method_settings,

@@ -221,7 +221,8 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
     if not (path / CONFIG).exists() or not (path / CHECKPOINT).exists():
         raise FileNotFoundError(f"No run at {path}: its folder holds {CONFIG} and {CHECKPOINT}.")
     recipe = Recipe.from_json(json.loads((path / CONFIG).read_text()), **functions)
-    method = recipe.make_method().to(device)
+    # The memory format of the training, so that the run gives the same numbers as before it was saved.
+    method = recipe.make_method().to(device, memory_format=torch.channels_last)
     state = Checkpoint(path).read(device)
     method.load_state_dict(state["model"])
     history = pd.DataFrame(state["history"])

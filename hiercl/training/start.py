@@ -216,8 +216,8 @@ def make_accelerator(device: torch.device) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)
     # Buffers are the queue (alike everywhere) and batch statistics (averaged once an epoch): none needs to be sent
     # round at every forward.
-    handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
-    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=handlers)
+    handler = DistributedDataParallelKwargs(broadcast_buffers=False)
+    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[handler])
 
 
 def pick_device(name: str) -> torch.device:

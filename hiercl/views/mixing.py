@@ -46,7 +46,8 @@ def box_mix(
         >>> bool(torch.isclose(share, 1 - pictures.mean()))
         True
     """
-    box, kept = cut_box(uniforms, *first.shape[2:], alpha)
+    height, width = first.shape[2:]
+    box, kept = cut_box(uniforms, height, width, alpha)
     return cutmix(first, second, box), kept
 
 

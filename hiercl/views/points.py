@@ -212,7 +212,7 @@ def rotation_matrices(axis: Float[Tensor, "batch 3"], angle: Float[Tensor, " bat
 
 
 def _any_rotation(uniforms: Tensor) -> Tensor:
-    """Returns ``[n, 3, 3]`` uniform over all rotations: about z, then z to a uniform point of the sphere (Arvo, 1992)."""
+    """Returns ``[n, 3, 3]``, uniform over all rotations (Arvo, 1992): about z, then z to a point of the sphere."""
     turn, around, height = (2 * math.pi * uniforms[:, 0], 2 * math.pi * uniforms[:, 1], uniforms[:, 2])
     up = torch.eye(3, device=uniforms.device)[2].expand(len(uniforms), 3)
     # The half turn about the axis that bisects z and its image takes z to the image.

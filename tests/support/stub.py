@@ -32,7 +32,7 @@ def stub() -> str:
             lines.append(f"from hiercl.{module} import {attribute} as {name}")
         else:
             room, _, file = f"hiercl.{module}".rpartition(".")
-            lines.append(f"from {room} import {file} as {name}")
+            lines.append(f"from {'.' if room == 'hiercl' else room} import {file} as {name}")
     settings = [f"    {name}: {annotation} = ...," for name, annotation in annotations().items()]
     fit = [
         "def fit(",
@@ -47,7 +47,9 @@ def stub() -> str:
         "    **settings: Any,",
         ") -> Run: ...",
     ]
-    return HEADER + "\n".join([*sorted(lines), "", "__version__: str", "", *fit]) + "\n"
+    ours = sorted(line for line in lines if line.startswith("from . "))
+    others = sorted(set(lines) - set(ours))
+    return HEADER + "\n".join([*others, "", *ours, "", "__version__: str", "", *fit]) + "\n"
 
 
 def annotations() -> dict[str, str]:
