@@ -1,14 +1,15 @@
-"""Makes the notebooks from their sources: executed, with figures, without widget state.
+"""Builds the notebooks from their sources: executed, with figures, without widget state.
 
-    .venv/bin/python notebooks/build.py                  # all
-    .venv/bin/python notebooks/build.py 01_pairs         # one of them
-    .venv/bin/python notebooks/build.py --text 01_pairs  # its text alone: nothing is executed, what came out stays
+    .venv/bin/python notebooks/build.py                   # all notebooks
+    .venv/bin/python notebooks/build.py 01_pairs          # one notebook
+    .venv/bin/python notebooks/build.py --texts 01_pairs  # only its texts: nothing is executed, the outputs stay
 
-A source is notebooks/source/NAME.py (jupytext's percent form); the notebook is notebooks/NAME.ipynb.
+A source is notebooks/source/NAME.py (jupytext's percent format). The notebook is notebooks/NAME.ipynb.
 """
 
 from __future__ import annotations
 
+import ast
 import base64
 import io
 import re
@@ -19,53 +20,92 @@ from pathlib import Path
 import jupytext
 import nbformat
 import numpy as np
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from PIL import Image
 
 HERE = Path(__file__).parent
 MOST_BYTES = 700_000
-EXACT, SWATCH, APART = 128, 12, 8  # colours of a figure that are kept; pixels inside their areas; steps between two
-PLACE = re.compile(r"\S+ipykernel_\d+/\d+\.py:\d+: ")  # where a warning was raised: another file in every run
+EXACT = 128  # largest number of colours that a figure keeps exactly
+SWATCH = 12  # smallest number of pixels inside a flat area whose colour is kept
+APART = 8  # smallest difference between two kept colours, in steps of 0 to 255
+PLACE = re.compile(r"\S+ipykernel_\d+/\d+\.py:\d+: ")  # place of a warning; its file name changes with every run
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def main(names: list[str]) -> None:
-    """Builds the named notebooks, or all."""
-    text = "--text" in names
-    names = [name for name in names if name != "--text"]
+    """Builds the named notebooks, or all of them."""
+    texts = "--texts" in names
+    names = [name for name in names if name != "--texts"]
     sources = [HERE / "source" / f"{name}.py" for name in names] or sorted((HERE / "source").glob("*.py"))
     for source in sources:
         target = HERE / f"{source.stem}.ipynb"
         start = time.perf_counter()
-        notebook = with_outputs_of(target, source) if text else executed(source)
+        notebook = with_stored_outputs(source, target) if texts else executed(source)
         target.write_text(nbformat.writes(plain(notebook)) + "\n", encoding="utf-8")
         size = target.stat().st_size
         print(f"{target.name}: {time.perf_counter() - start:.0f} s, {size / 1e6:.2f} MB", flush=True)
         if size > MOST_BYTES:
-            raise SystemExit(f"{target.name} has {size:,} bytes, more than {MOST_BYTES:,}: fewer or smaller figures.")
+            raise SystemExit(
+                f"{target.name} has {size:,} bytes, more than {MOST_BYTES:,}: draw fewer or smaller figures."
+            )
 
 
 def executed(source: Path) -> nbformat.NotebookNode:
-    """The notebook of a source, run to its end."""
+    """Executes a source and returns its notebook."""
     notebook = jupytext.read(source)
     NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": HERE}}).execute()
     return notebook
 
 
-def with_outputs_of(built: Path, source: Path) -> nbformat.NotebookNode:
-    """The notebook of a source, with what came out when an earlier one of the same code was executed."""
-    notebook, earlier = jupytext.read(source), nbformat.read(built, as_version=4)
-    cells, before = ([cell for cell in of.cells if cell.cell_type == "code"] for of in (notebook, earlier))
-    if [cell.source for cell in cells] != [cell.source for cell in before]:
-        raise SystemExit(f"{source.name} has other code than {built.name}: build it without --text.")
-    for cell, old in zip(cells, before, strict=True):
+def with_stored_outputs(source: Path, stored: Path) -> nbformat.NotebookNode:
+    """Returns the notebook of a source with the outputs of the stored notebook, without executing anything.
+
+    Args:
+        source: the source, whose texts are taken.
+        stored: the notebook of an earlier execution, whose outputs are taken.
+
+    Raises:
+        SystemExit: the notebook is missing, has other code cells, or has a code cell that does something else.
+    """
+    if not stored.exists():
+        raise SystemExit(f"{stored.name} does not exist, so there are no outputs to keep. Build it without --texts.")
+    notebook, earlier = jupytext.read(source), nbformat.read(stored, as_version=4)
+    cells, before = ([cell for cell in of.cells if cell.cell_type != "markdown"] for of in (notebook, earlier))
+    if [cell.cell_type for cell in cells] != [cell.cell_type for cell in before]:
+        raise SystemExit(
+            f"{source.name} has {len(cells)} code cells and {stored.name} has {len(before)}, or their kinds differ. "
+            "Build it without --texts."
+        )
+    for number, (cell, old) in enumerate(zip(cells, before, strict=True), start=1):
+        if cell.cell_type != "code":
+            continue
+        if statements(cell.source) != statements(old.source):
+            raise SystemExit(
+                f"Code cell {number} of {source.name} differs from {stored.name} in more than comments, docstrings, "
+                f"blank lines and imports. Build it without --texts. The cell:\n{cell.source}"
+            )
         cell.outputs, cell.execution_count = old.outputs, old.execution_count
     notebook.metadata = earlier.metadata
     return notebook
 
 
+def statements(code: str) -> str:
+    """The syntax tree of a cell as text, without comments, docstrings, blank lines and imports."""
+    tree = ast.parse(TransformerManager().transform_cell(code))  # lines such as "%config ..." become calls
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:]
+        if isinstance(getattr(node, "body", None), list):
+            node.body = [line for line in node.body if not isinstance(line, ast.Import | ast.ImportFrom)]
+    return ast.dump(tree)
+
+
 def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Without the state of widgets, which takes megabytes and shows nothing where there is no kernel; without times."""
+    """Removes times and the state of widgets, which takes megabytes and shows nothing without a kernel."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("jupytext", None)
     for number, cell in enumerate(notebook.cells):
@@ -86,19 +126,19 @@ def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def is_bar(output: nbformat.NotebookNode) -> bool:
-    """Whether it is a progress bar, which is of no use once it is full."""
+    """Whether an output is a progress bar. A full bar is of no use."""
     data = output.get("data", {})
     return WIDGET in data and "%|" in str(data.get("text/plain", ""))
 
 
 def smaller(png: str) -> str:
-    """A figure in 256 colours, far fewer bytes: those of larger flat areas exactly, the others nearly."""
+    """Reduces a PNG to 256 colours. Colours of large flat areas stay exact, the others stay similar."""
     image, buffer = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
     if image.mode == "P":
-        return png  # it is so already
+        return png  # it already has 256 colours
     image = image.convert("RGB")
     exact = flat_colours(image)
-    if len(exact) == 0:  # nothing is flat
+    if len(exact) == 0:  # the figure has no flat area
         exact = packed(image)[:1, 0]
     nearly = image.quantize(256 - len(exact))
     index = np.asarray(nearly, dtype=np.uint8) + len(exact)
@@ -111,8 +151,8 @@ def smaller(png: str) -> str:
 
 
 def flat_colours(image: Image.Image) -> np.ndarray:
-    """The colours of a figure's larger flat areas, sorted; of those that look alike, one."""
-    code = np.pad(packed(image), 1, constant_values=2**24)  # a colour that no pixel has
+    """Returns the sorted colours of a figure's large flat areas, one for each group of similar colours."""
+    code = np.pad(packed(image), 1, constant_values=2**24)  # the border gets a colour that no pixel has
     inner = code[1:-1, 1:-1]
     around = np.lib.stride_tricks.sliding_window_view(code, (3, 3))
     colour, count = np.unique(inner[(around == inner[:, :, None, None]).all(axis=(2, 3))], return_counts=True)
@@ -126,7 +166,7 @@ def flat_colours(image: Image.Image) -> np.ndarray:
 
 
 def packed(image: Image.Image) -> np.ndarray:
-    """One number a pixel, ``[h, w]``."""
+    """One number per pixel, ``[h, w]``."""
     return np.asarray(image, dtype=np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
 
 

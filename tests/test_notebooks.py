@@ -1,13 +1,16 @@
-"""Notebooks keep to their form; those that are committed are those of their sources, and carry no widget state."""
+"""The notebooks match their sources, use names that exist, have short cells, and hold no widget state."""
 
+import ast
 import base64
 import importlib.util
 import io
 from pathlib import Path
 
 import jupytext
+import nbformat
 import numpy as np
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
 from hiercl.plot._colours import categorical
@@ -16,10 +19,18 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SOURCES = sorted((NOTEBOOKS / "source").glob("*.py"))
 
 
+@pytest.fixture
+def build():
+    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_notebook_is_that_of_its_source(source):
+def test_notebook_matches_its_source(source):
     built = NOTEBOOKS / f"{source.stem}.ipynb"
-    assert built.exists(), f"{built.name} is not there: make notebooks NAMES={source.stem}"
+    assert built.exists(), f"{built.name} does not exist: make notebooks NAMES={source.stem}"
     wanted, there = jupytext.read(source), jupytext.read(built)
     assert [(c.cell_type, c.source) for c in there.cells] == [(c.cell_type, c.source) for c in wanted.cells]
     assert "widgets" not in there.metadata
@@ -35,10 +46,107 @@ def test_cells_are_few_and_short(source):
         assert len(lines) <= 15 and not any(line.startswith("class ") for line in lines), cell
 
 
-def test_figures_are_smaller_and_keep_the_colours_of_swatches():
-    spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_imported_names_and_their_attributes_exist(source):
+    code = "\n".join(cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code")
+    tree = ast.parse(TransformerManager().transform_cell(code))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names: dict = {}
+    exec(compile(ast.Module(body=imports, type_ignores=[]), source.name, "exec"), names)
+    checked = 0
+    for node in ast.walk(tree):
+        chain, attributes = node, []
+        while isinstance(chain, ast.Attribute):
+            attributes.append(chain.attr)
+            chain = chain.value
+        if attributes and isinstance(chain, ast.Name) and chain.id == "hiercl":
+            found = names["hiercl"]
+            for attribute in reversed(attributes):
+                found = getattr(found, attribute)
+            checked += 1
+    assert checked
+
+
+SMALL = """# %% [markdown]
+# Old text.
+
+# %%
+import math
+
+# An old comment.
+%config InlineBackend.figure_formats = ["png"]
+def double(x):
+    \"\"\"An old docstring.\"\"\"
+    return 2 * x
+
+# %%
+print(double(math.pi))
+"""
+
+
+@pytest.fixture
+def small(build, tmp_path, monkeypatch):
+    """Stores a small notebook with outputs; returns a function that changes its source and builds with --texts."""
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    source = tmp_path / "source" / "small.py"
+    source.parent.mkdir()
+    notebook = jupytext.reads(SMALL, "py:percent")
+    first, second = (cell for cell in notebook.cells if cell.cell_type == "code")
+    first.execution_count, second.execution_count = 1, 2
+    second.outputs = [nbformat.v4.new_output("stream", name="stdout", text="6.28\n")]
+    nbformat.write(notebook, tmp_path / "small.ipynb")
+
+    def texts(*changes: tuple[str, str]) -> nbformat.NotebookNode:
+        text = SMALL
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        source.write_text(text)
+        build.main(["--texts", "small"])
+        return nbformat.read(tmp_path / "small.ipynb", as_version=4)
+
+    return texts
+
+
+def test_texts_change_and_outputs_stay(small):
+    changes = [("Old text", "New text"), ("An old comment", "A new comment"), ("An old docstring", "A new docstring")]
+    changes += [("import math\n", "import cmath as math\n"), ("return", "\n    return"), ("2 * x", "2 * x  # two")]
+    notebook = small(*changes)
+    text, first, second = notebook.cells
+    assert text.source == "New text." and [first.execution_count, second.execution_count] == [1, 2]
+    assert "# A new comment.\n%config" in first.source and "cmath" in first.source and "A new docstring" in first.source
+    assert "Old text" not in str(notebook) and "old" not in first.source
+    assert first.outputs == [] and second.outputs[0].text == "6.28\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([("2 * x", "3 * x")], "Code cell 1 of small.py differs"),
+        ([("math.pi", "math.e")], "Code cell 2 of small.py differs"),
+        ([("png", "svg")], "Code cell 1 of small.py differs"),
+        (
+            [("print(double(math.pi))", "print(double(math.pi))\n\n# %%\nprint(1)")],
+            "has 3 code cells and small.ipynb has 2",
+        ),
+        ([("# %%\nprint(double(math.pi))\n", "")], "has 1 code cells and small.ipynb has 2"),
+        ([("# %%\nprint(", "# %% [raw]\nprint(")], "or their kinds differ"),
+    ],
+)
+def test_texts_refuse_other_code(small, tmp_path, changes, message):
+    before = (tmp_path / "small.ipynb").read_bytes()
+    with pytest.raises(SystemExit, match=message):
+        small(*changes)
+    assert (tmp_path / "small.ipynb").read_bytes() == before
+
+
+def test_texts_need_a_stored_notebook(small, tmp_path):
+    (tmp_path / "small.ipynb").unlink()
+    with pytest.raises(SystemExit, match=r"small\.ipynb does not exist"):
+        small()
+
+
+def test_figures_are_smaller_and_keep_the_colours_of_swatches(build):
     picture = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)  # more colours than fit
     swatches = (255 * categorical(20)).round().astype(np.uint8)
     picture[:10, :200] = np.repeat(swatches, 10, axis=0)
@@ -51,7 +159,7 @@ def test_figures_are_smaller_and_keep_the_colours_of_swatches():
     assert len(np.unique(seen.reshape(-1, 3), axis=0)) <= 256 and len(after) < len(before.getvalue())
     assert abs(seen.astype(int) - picture).mean() < 20
     assert build.smaller(after) == after
-    for size in ((1, 1), (20, 20)):  # nothing flat at all
+    for size in ((1, 1), (20, 20)):  # no flat area
         tiny = io.BytesIO()
         Image.fromarray(picture[100 : 100 + size[0], 100 : 100 + size[1]]).save(tiny, "PNG")
         assert build.smaller(base64.b64encode(tiny.getvalue()).decode())

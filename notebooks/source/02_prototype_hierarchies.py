@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 02 · A hierarchy that is learned: prototypes
+# # 02 · A learned hierarchy: prototypes
 #
-# **You will be able to** build a tree of prototypes bottom-up, read its pictures, follow it through a training, and
-# judge it against a true hierarchy without being fooled by the number of prototypes.
+# **After this notebook you can** build a tree of prototypes from the bottom up and read its figures. You can follow
+# the tree during a training. You can compare it with a true hierarchy, and the number of prototypes does not mislead
+# you.
 #
-# About a minute of computing on two CPU cores. Before: [01, what is a pair?](01_pairs.ipynb). After: [03, pair
-# selection](03_pair_selection.ipynb).
+# Before: [01, what is a pair?](01_pairs.ipynb). After: [03, pair selection](03_pair_selection.ipynb).
 
 # %%
 import os
@@ -29,29 +29,29 @@ import torch
 from scipy.stats import spearmanr
 
 import hiercl
-from hiercl.clustering.prototypes import PrototypeTree
+from hiercl import PrototypeTree
 from hiercl.exercises import check
 
 # %config InlineBackend.figure_formats = ["jpeg"]
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"quality": 80, "optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS, EPOCHS = ("shapes", 10, 3) if FAST else ("cifar100", 60, 8)
-PROTOTYPES = (5, 30) if FAST else (20, 100)  # coarse, fine: as many as there are classes, so that we can compare
+PROTOTYPES = (5, 30) if FAST else (20, 100)  # coarse, fine: as many as superclasses and classes
 SETTINGS = dict(epochs=EPOCHS, batch=256, seed=0, monitor_every=0, progress=False)
 
 # %% [markdown]
-# ## 1. Bottom-up
+# ## 1. From the bottom up
 #
-# Nobody gave us a hierarchy. HCSC makes one, in three steps:
+# Nobody gave us a hierarchy. HCSC (Guo et al., CVPR 2022) makes one in three steps:
 #
-# 1. **k-means of the embeddings** $z_i$, which have unit length: the centres $c$ are the *fine prototypes*.
-# 2. **k-means of the fine prototypes**: its centres are the *coarse prototypes*. (Each level counts prototypes, not
-#    items: a prototype of three items weighs as much as one of three hundred.)
-# 3. An **edge** joins each prototype to the centre that it was assigned to, its *parent*.
+# 1. It runs **k-means on the embeddings** $z_i$, which have unit length. The centres $c$ are the *fine prototypes*.
+# 2. It runs **k-means on the fine prototypes**. The new centres are the *coarse prototypes*. Each level counts
+#    prototypes, not items. A prototype of three items weighs as much as a prototype of three hundred items.
+# 3. An **edge** joins each prototype to the centre that it was assigned to. This centre is its *parent*.
 #
-# In two dimensions unit vectors lie on a circle, and the tree can be drawn inside it. Here are six bunches of points,
-# some narrow, some wide.
+# In two dimensions, unit vectors lie on a circle. So we can draw the tree inside the circle. Here are six clusters of
+# points. Some are narrow, some are wide.
 
 # %%
 random, bunch = torch.Generator().manual_seed(0), torch.arange(180) % 6
@@ -62,7 +62,7 @@ points = torch.stack([turn.cos(), turn.sin()], dim=1)
 
 # %%
 def draw(tree, points):
-    """Items on the circle, their prototypes inside it, the larger the larger their concentration."""
+    """Draws items on the circle and their prototypes inside it. A larger dot has a larger concentration."""
     axis = plt.figure(figsize=(5, 5)).add_subplot(aspect="equal")
     children, parents = points, tree.assignment[:, -1]
     for level in reversed(range(tree.levels)):
@@ -79,23 +79,23 @@ def draw(tree, points):
 draw(PrototypeTree.fit(points, sizes=(3, 6)), points)
 
 # %% [markdown]
-# **Predict** what the tree does when it has more fine prototypes than there are bunches. Then look, and try fewer:
-# `sizes=(2, 4)`.
+# **Predict**: what does the tree do if it has more fine prototypes than there are clusters? Then look. Also try fewer
+# prototypes: `sizes=(2, 4)`.
 
 # %%
 draw(PrototypeTree.fit(points, sizes=(2, 4, 12)), points)
 
 # %% [markdown]
-# An item's prototype at a coarse level is found by walking up from its fine one. (It need not be the coarse prototype
-# that is nearest to the item.)
+# To find the coarse prototype of an item, we walk up the tree from its fine prototype. This coarse prototype need not
+# be the one nearest to the item.
 #
-# **Exercise.** Walk: given the finest prototype of every item, and for every level the parents of its prototypes, find
-# every item's coarsest prototype.
+# **Exercise.** Walk up the tree. You get the finest prototype of every item and, for every level, the parents of its
+# prototypes. Find the coarsest prototype of every item.
 
 
 # %%
 def coarsest(nearest, edges):
-    """Coarsest prototype of every item; `nearest [items]`; `edges`: arrays of parents, the finest level first."""
+    """Returns coarsest prototypes of all items. `nearest [items]`; `edges`: arrays of parents, finest level first."""
     return ...
 
 
@@ -104,23 +104,24 @@ check("02 walk up", coarsest)
 # %% [markdown]
 # ## 2. Concentration
 #
-# The dots above differ in size: each prototype has a **concentration** $\phi_c$, small if its $n_c$ members $u_i$
-# (items at the fine level, prototypes of the level below at a coarser one) lie close to their centre $\mu_c$, and are
-# many:
+# The dots above have different sizes, because each prototype has its own **concentration** $\phi_c$. Let $\mu_c$ be
+# the centre of a prototype and $u_i$ its $n_c$ members. At the fine level the members are items. At a coarser level
+# they are the prototypes of the level below. $\phi_c$ is small if the members lie close to the centre and if there
+# are many of them:
 #
 # $$\phi_c = \frac{\frac1{n_c}\sum_{i\in c}\lVert u_i-\mu_c\rVert}{\log(n_c+10)}$$
 #
-# Then it is clipped to the 10th to 90th percentile of its level, and scaled so that the mean is the temperature. It
-# takes the temperature's place: the *posterior* of prototype $c$ for a point $z$ is
+# HCSC clips $\phi_c$ to the 10th to 90th percentile of its level. Then it scales $\phi_c$ so that its mean equals the
+# temperature. $\phi_c$ replaces the temperature in the *posterior* of prototype $c$ for a point $z$:
 #
 # $$\pi_c(z) = \frac{e^{\langle z, c\rangle/\phi_c}}{\sum_{c'} e^{\langle z, c'\rangle/\phi_{c'}}}$$
 #
-# **Exercise.** Compute $\phi$ of one cluster, before it is clipped and scaled.
+# **Exercise.** Compute $\phi$ of one cluster before clipping and scaling.
 
 
 # %%
 def concentration(members, centre):
-    """φ of one cluster; `members [n, dim]` and `centre [dim]` are numpy arrays."""
+    """Returns φ of one cluster. `members [n, dim]` and `centre [dim]` are numpy arrays."""
     return ...
 
 
@@ -129,9 +130,9 @@ check("02 concentration", concentration)
 # %% [markdown]
 # ## 3. Pictures
 #
-# HCSC begins as [MoCo v2](01_pairs.ipynb). After a warm-up it fits a tree before *every* epoch, to the embeddings of
-# all training pictures by the momentum encoder. We keep the tree of every epoch. What HCSC does with it is the subject
-# of [the next notebook](03_pair_selection.ipynb).
+# HCSC begins as [MoCo v2](01_pairs.ipynb). After a warm-up it fits a tree before *every* epoch. It uses the momentum
+# encoder's embeddings of all training pictures. We keep the tree of every epoch. [The next
+# notebook](03_pair_selection.ipynb) shows how HCSC uses the tree.
 
 # %%
 train, _ = hiercl.load(DATA)
@@ -141,7 +142,7 @@ trees = {}
 
 
 def keep_tree(run):
-    """Called after every epoch; a tree is never changed, only replaced."""
+    """Keeps the tree after every epoch. A run replaces its tree and never changes it."""
     if run.tree is not None:
         trees[len(run.history)] = run.tree
 
@@ -150,44 +151,46 @@ asked = dict(prototypes=PROTOTYPES, warm_up=0.25, callbacks=[keep_tree, hiercl.p
 hcsc = hiercl.fit("hcsc", train, **asked, **SETTINGS)
 
 # %% [markdown]
-# The coarse prototypes of the last tree, each with the pictures nearest to it. It is named after the most frequent true
-# class of its members, with its share: the **purity**. The labels are for us alone; HCSC has seen none.
+# This figure shows the coarse prototypes of the last tree, each with the pictures nearest to it. The name of a
+# prototype is the most frequent true class of its members. The share of this class is the **purity**. The labels are
+# only for us. HCSC has not seen them.
 
 # %%
 hiercl.plot.tree(hcsc.tree, train, level=0, exemplars=9)
 
 # %% [markdown]
-# What do the pictures of a row share? Look for a colour, a background, an outline, before you look for a class.
+# What do the pictures of a row have in common? Look for a colour, a background or an outline before you look for a
+# class.
 #
-# **Predict**: is a prototype of small $\phi$, whose members lie close together, purer than one of large $\phi$? (A dot
-# is the larger the more items the prototype has. Beware: a small one is purer by chance alone, and has a larger
-# $\phi$, since it is divided by a smaller logarithm.)
+# **Predict**: the members of a prototype with a small $\phi$ lie close together. Is such a prototype purer than one
+# with a large $\phi$? A larger dot means that the prototype has more items. But note that a small prototype is purer
+# by chance alone. It also has a larger $\phi$, because its $\phi$ is divided by a smaller logarithm.
 
 # %%
 counts = [hcsc.tree.counts(depth) for depth in (0, 1)]
 figure, axes = plt.subplots(1, 2, figsize=(9, 3))
 for depth, (axis, name) in enumerate(zip(axes, (coarse, fine), strict=True)):
-    labels = torch.as_tensor(train.labels_at(-depth))  # level 0 is the coarsest, level -1 the finest
+    labels = torch.as_tensor(train.labels_at(-depth))  # level 0 is the coarsest, level -1 is the finest
     purity, phi, members = (of[depth] for of in (hcsc.tree.purity(labels), hcsc.tree.concentration, counts))
     axis.scatter(phi, 100 * purity, s=20 * members / members.float().mean(), alpha=0.6)
     axis.set(xlabel="concentration φ", ylabel=f"purity, {name} (%)", title=f"{len(phi)} prototypes")
     there = ~purity.isnan()
     by_phi, by_size = (spearmanr(values[there], purity[there]).statistic for values in (phi, members))
     word = "purer" if by_phi < -0.2 else "less pure" if by_phi > 0.2 else "neither purer nor less pure"
-    print(f"{len(phi)} prototypes: the tight ones are {word}. Rank correlation of purity with φ", end=" ")
-    print(f"{by_phi:+.2f}, with the number of members {by_size:+.2f}.")
+    print(f"{len(phi)} prototypes: those with a small φ are {word}. The rank correlation of purity with", end=" ")
+    print(f"φ is {by_phi:+.2f}, with the number of members it is {by_size:+.2f}.")
 figure.tight_layout()
 
 # %% [markdown]
 # ## 4. From epoch to epoch
 #
-# The tree changes for two reasons: the encoder learns, and every epoch's k-means starts from another random draw, which
-# alone keeps two trees from being the same. Two partitions of the same items are compared by their **adjusted mutual
-# information** (AMI): 1 if they are the same, 0 on average if they agree by chance alone. Prototypes have no fixed
-# numbers, and AMI does not need them.
+# The tree changes for two reasons. The encoder learns, and the k-means of every epoch starts from other random
+# centres. The second reason alone makes two trees differ. We compare two partitions of the same items by their
+# **adjusted mutual information** (AMI). It is 1 if they are the same, and 0 on average if they agree only by chance.
+# Prototypes have no fixed numbers, and AMI does not need them.
 #
-# **Predict**: do the trees of two neighbouring epochs become more alike as training goes on? Do they come closer to
-# the true classes?
+# **Predict**: do the trees of successive epochs become more alike during the training? Do they come closer to the
+# true classes?
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
@@ -200,14 +203,15 @@ for depth, (axis, name) in enumerate(zip(axes, (coarse, fine), strict=True)):
     axis.plot(list(every), true, "s-", label=f"with the true {name}")
     axis.set(title=f"{PROTOTYPES[depth]} prototypes", xlabel="epoch", ylabel="AMI", ylim=(0, 1), xticks=list(every))
     axis.legend(fontsize=8)
-    print(f"{PROTOTYPES[depth]} prototypes, first and last: AMI with the epoch before", end=" ")
-    print(f"{stay[0]:.2f} and {stay[-1]:.2f}; with the true {name} {true[0]:.2f} and {true[-1]:.2f}.")
+    print(f"{PROTOTYPES[depth]} prototypes, first and last value: AMI with the epoch before is", end=" ")
+    print(f"{stay[0]:.2f} and {stay[-1]:.2f}, AMI with the true {name} is {true[0]:.2f} and {true[-1]:.2f}.")
 figure.tight_layout()
 
 # %% [markdown]
-# Who went where? At the right the coarse prototypes of the first tree, at the left those of the last, and a ribbon as
-# high as the number of items that they share. (A name such as “0:6 83 %” at the left says: of these items 83 % were in
-# the coarse prototype number 6 before. The numbers mean nothing else.)
+# Where did the items move? The right side shows the coarse prototypes of the first tree, the left side shows those of
+# the last tree. The height of a ribbon is the number of items that two prototypes share. A name such as “0:6 83 %” at
+# the left means that 83 % of these items were in coarse prototype number 6 of the first tree. The numbers have no
+# other meaning.
 
 # %%
 first, last = trees[min(trees)], trees[max(trees)]
@@ -216,25 +220,26 @@ before = replace(train, labels=first.assignment[:, -1].numpy(), hierarchy=as_tru
 hiercl.plot.flow(last, before, prototypes=0, level=0)
 
 # %% [markdown]
-# ## 5. Against the true hierarchy
+# ## 5. Compared with the true hierarchy
 #
-# The same picture with the true superclasses at the right.
+# This is the same figure with the true superclasses at the right.
 
 # %%
 hiercl.plot.flow(hcsc.tree, train, prototypes=0, level=0)
 
 # %% [markdown]
-# And level by level. Rows are prototypes, columns classes: a tree that had found the classes would be a dark diagonal.
+# The next figure compares each level. Rows are prototypes, and columns are classes. A tree that found the classes
+# would show a dark diagonal.
 
 # %%
 hiercl.plot.trees(hcsc.tree, train)
 
 # %% [markdown]
-# **How many prototypes?** Purity is the share of the items that have the most frequent label of their prototype. With
-# as many prototypes as we like, it is easy to be pure.
+# **How many prototypes?** Purity is the share of the items that have the most frequent label of their prototype. High
+# purity is easy if we may take many prototypes.
 #
-# **Predict** both curves, purity and AMI, over the number of prototypes; and once more with *shuffled* labels, of
-# which no tree can know anything.
+# **Predict** two curves over the number of prototypes: purity and AMI. Predict them again for *shuffled* labels. No
+# tree can know anything about shuffled labels.
 
 # %%
 features = hiercl.embed(hcsc, train)
@@ -255,40 +260,44 @@ for axis, measure in zip(axes, ("purity", "AMI"), strict=True):
     axis.set_xticks(sizes, sizes), axis.minorticks_off(), axis.legend()
 figure.tight_layout()
 least, most = (rows[-1]["purity"] - rows[0]["purity"] for rows in reversed(found.values()))
-print(f"From {sizes[0]} to {sizes[-1]} prototypes purity grows by {most:.2f}, with shuffled labels by {least:.2f}.")
+print(f"From {sizes[0]} to {sizes[-1]} prototypes, purity grows by {most:.2f}.", end=" ")
+print(f"With shuffled labels it grows by {least:.2f}.")
 chance = max(abs(row["ami"]) for row in found["shuffled labels"])
 best = sizes[int(np.argmax([row["ami"] for row in found["true labels"]]))]
-print(f"AMI with shuffled labels is at most {chance:.3f} away from 0; with the true ones it is largest at {best}.")
+print(f"AMI with shuffled labels is at most {chance:.3f} away from 0. With true labels it is largest at {best}.")
 
 # %% [markdown]
-# **Exercise.** Go to the end: as many prototypes as items, every item alone in its own. What are the purity and the
-# AMI with classes of several items each? Give both as numbers, in a tuple.
+# **Exercise.** Take as many prototypes as items, so that every item is alone in its prototype. Each class has several
+# items. What are the purity and the AMI? Give both numbers in a tuple.
 
 # %%
 check("02 alone", ...)
 
 # %% [markdown]
-# Two good partitions are not yet a good *tree*. An **edge** is respected if the superclass of the child's most
-# frequent class is the most frequent superclass of its parent. Chance respects some edges too: a shuffled hierarchy,
-# in which the classes were dealt out anew among the superclasses, says how many.
+# Two good partitions do not make a good *tree*. We look at the most frequent class of the child and at the most
+# frequent superclass of its parent. If this class belongs to this superclass, the tree respects the **edge**. Chance
+# respects some edges too. A shuffled hierarchy gives the classes to random superclasses. It shows how many edges
+# chance respects.
 
 
 # %%
 def respected(hierarchy):
-    """Share of the learned tree's edges that a hierarchy of the classes goes along with."""
+    """Returns the share of the learned tree's edges that agree with a hierarchy of the classes, in per cent."""
     edges = hiercl.metrics.respected_edges(hcsc.tree, train.labels, hierarchy).set_index(["level", "parent_level"])
     return 100 * edges.loc[(fine, coarse), "respected"]
 
 
 true, dealt = respected(train.hierarchy), [respected(train.hierarchy.shuffle(seed)) for seed in range(20)]
-print(f"The true hierarchy: {true:.0f} % of the edges. Twenty shuffled ones: {min(dealt):.0f} to {max(dealt):.0f} %.")
-print(f"The true one does {'better than' if true > max(dealt) else 'no better than the best of'} the shuffled ones.")
+print(f"The true hierarchy agrees with {true:.0f} % of the edges,", end=" ")
+print(f"twenty shuffled ones agree with {min(dealt):.0f} to {max(dealt):.0f} %.")
+print(f"The true one is {'better than all' if true > max(dealt) else 'not better than the best of the'} shuffled ones.")
 
 # %% [markdown]
-# ## 6. Click through it
+# ## 6. Explore it
 #
-# First without a kernel: one prototype, the purest of the large ones. Its members on a map (the first two principal
-# components of the features at unit length, a cheap map that keeps large distances), and where they flow.
+# These two figures need no running kernel. They show one prototype: the purest one among the large ones. The first
+# figure is a map of its members. It has the first two principal components of the features at unit length as its
+# axes. This map is fast to compute and keeps large distances. The second figure shows where the members flow.
 
 # %%
 large = hcsc.tree.counts(0) >= hcsc.tree.counts(0).float().mean()
@@ -302,8 +311,8 @@ axis.scatter(*xy[hcsc.tree.members(0, node)].T, s=4)
 hiercl.plot.flow(hcsc.tree, train, prototypes=0, level=0, node=node)
 
 # %% [markdown]
-# Then with the mouse: click a node for its pictures, its classes, its place in the map and its flow; choose the true
-# level.
+# The explorer needs a mouse. Click a node to see its pictures, its classes, its place on the map and its flow. Choose
+# the level of the true hierarchy.
 
 # %%
 hiercl.explore.tree(hcsc, train, coordinates=xy)
@@ -311,8 +320,8 @@ hiercl.explore.tree(hcsc, train, coordinates=xy)
 # %% [markdown]
 # ## 7. After a long training
 #
-# HCSC after 20 epochs on all 50,000 pictures of CIFAR-100. The same pictures, the same k-means, of the features of
-# either encoder.
+# Now we use HCSC after 20 epochs on all 50,000 training pictures of CIFAR-100. Both encoders get the same pictures
+# and the same k-means.
 #
 # **Predict**: which AMI is higher, and by how much?
 
@@ -329,12 +338,12 @@ hiercl.plot.flow(tree, train, prototypes=0, level=0)
 # %% [markdown]
 # ## Summary
 #
-# * k-means of the embeddings, then k-means of the prototypes: a tree from below, without labels.
-# * The concentration is a temperature of each prototype's own: small where many members lie close together.
-# * The tree is fitted anew every epoch; a partition is compared by AMI, which needs no names.
-# * Split prototypes, and purity can only grow, whatever the labels are; AMI takes away what chance gives.
+# * HCSC runs k-means on the embeddings, then k-means on the prototypes. This gives a tree from the bottom up, without
+#   labels.
+# * The concentration is each prototype's own temperature. It is small if many members lie close together.
+# * HCSC fits a new tree before every epoch. AMI compares two partitions and needs no names.
+# * If we split prototypes, purity cannot fall, whatever the labels are. AMI subtracts what chance gives.
 #
-# **To think about.** The tree and the classes disagree. Whose fault is it: that of the embedding, that of k-means, or
-# that of the classes? How could one find out? And if rows of the tree share a colour rather than a class: what would
-# you change in the views, so that colour no longer tells one picture from another? (Try `jitter=(0.8, 0.8, 0.8, 0.3)`
-# and `grayscale=0.5` in section 3.)
+# **To think about.** The tree and the classes disagree. Is the cause the embedding, k-means, or the classes? How
+# could you find out? Suppose the rows of the tree share a colour and not a class. How would you change the views so
+# that colour no longer separates pictures? (Try `jitter=(0.8, 0.8, 0.8, 0.3)` and `grayscale=0.5` in section 3.)

@@ -13,11 +13,10 @@
 # %% [markdown]
 # # 03 · Which negatives may stay? Pair selection
 #
-# **You will be able to** say where HCSC's keep probability comes from, see which negatives were removed and whether
-# rightly, write a selection rule of your own and see at once what it would do, and put it to the test.
+# **After this notebook you can** say where HCSC's keep probability comes from. You can see which negatives HCSC
+# removes and how often this is right. You can write your own selection rule, see its effect at once, and test it.
 #
-# About two minutes of computing on two CPU cores. Before: [02, prototype
-# hierarchies](02_prototype_hierarchies.ipynb). After: [04, cross-sample and
+# Before: [02, prototype hierarchies](02_prototype_hierarchies.ipynb). After: [04, cross-sample and
 # multi-level](04_cross_sample_multi_level.ipynb).
 
 # %%
@@ -30,30 +29,36 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import hiercl
-from hiercl.clustering.prototypes import PrototypeTree
+from hiercl import PrototypeTree
 from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS, EPOCHS = ("shapes", 10, 2) if FAST else ("cifar100", 60, 8)
-PROTOTYPES = (5, 30) if FAST else (20, 100)  # coarse, fine: as many as there are classes
+PROTOTYPES = (5, 30) if FAST else (20, 100)  # coarse, fine: as many as superclasses and classes
 SETTINGS = dict(prototypes=PROTOTYPES, epochs=EPOCHS, batch=256, monitor_every=0)
 
 # %% [markdown]
 # ## 1. From a tree to a probability
 #
-# [MoCo v2](01_pairs.ipynb) pushes everything in its queue, pictures of the anchor's own kind among it. HCSC has a
-# [learned tree](02_prototype_hierarchies.ipynb) and asks it, at every level $l$: does the queue item $n_j$ belong to
-# the anchor's prototype $c^l(x)$? The answer is a **posterior**, and with it a coin is tossed:
+# [MoCo v2](01_pairs.ipynb) pushes everything in its queue. Some of these pictures are of the anchor's own kind. HCSC
+# (Guo et al., CVPR 2022) has a [learned tree](02_prototype_hierarchies.ipynb). At every level $l$ it asks the tree:
+# does the queue item $n_j$ belong to the anchor's prototype $c^l(x)$? The answer is a **posterior**. A random draw
+# uses it to decide:
 #
 # $$\pi^l_j = \frac{e^{\langle n_j, c^l(x)\rangle/\phi^l_{c(x)}}}{\sum_i e^{\langle n_j, c^l_i\rangle/\phi^l_i}},
 #   \qquad n_j \text{ is kept as a negative with the probability } 1 - \pi^l_j$$
 #
-# Each level $l$ (0 is the coarsest) has two loss terms. *instance l* is MoCo's, over the queue items that were kept. In
-# *prototype l* the anchor's own prototype is pulled and the others of its level are pushed, after a like draw with the
-# posterior of its parent one level up (at the coarsest level all are kept). At the right: how many were kept. In an
-# audit a prototype counts as the class most frequent in it.
+# Each level $l$ has two loss terms. Level 0 is the coarsest.
+#
+# * *instance l* is MoCo v2's loss over the queue items that were kept.
+# * *prototype l* pulls the anchor's own prototype and pushes the other prototypes of its level. A second draw selects
+#   these other prototypes. It uses the posterior of the parent of the anchor's prototype, one level up. The coarsest
+#   level keeps all prototypes.
+#
+# The right panel below shows the share of candidates that were kept. An audit gives each prototype the most frequent
+# class of its members.
 
 # %%
 train, test = hiercl.load(DATA)
@@ -62,15 +67,15 @@ coarse, fine = train.hierarchy.level_names[0], train.hierarchy.level_names[-1]
 hcsc = hiercl.fit("hcsc", train, callbacks=[hiercl.plot.live()], seed=0, progress=False, **SETTINGS)
 
 # %% [markdown]
-# One anchor, one item of the queue, and the item's posterior over all prototypes of either level. The anchor's own
-# prototype is orange. (Of all pairs, this is the one where the coarse level is most in doubt.)
+# This figure shows one anchor, one item of the queue, and the item's posterior over all prototypes of each level. The
+# anchor's own prototype is orange. We chose the pair for which the coarse level is least certain.
 
 # %%
 step = hcsc.step(train, batch=256)
-pairs = step.terms[0].pairs  # of the term "instance 0"
+pairs = step.terms[0].pairs  # pairs of the term "instance 0"
 doubt = (pairs.keep_probability - 0.5).abs().masked_fill(~(pairs.negative | pairs.removed), 1)
 anchor, candidate = divmod(int(doubt.argmin()), doubt.shape[1])
-key = hcsc.method.queue.keys[candidate - len(pairs.anchors)]  # before the queue come the keys of the batch
+key = hcsc.method.queue.keys[candidate - len(pairs.anchors)]  # the keys of the batch come before the queue
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.3), width_ratios=(1, 1, 2.5, 2.5), layout="constrained")
 both = {"anchor": pairs.anchors.item[anchor], "queue item": pairs.candidates.item[candidate]}
 for axis, (name, item) in zip(axes, both.items(), strict=False):
@@ -83,23 +88,22 @@ for level, (axis, own) in enumerate(zip(axes[2:], hcsc.tree.path(int(both["ancho
     axis.set(xlabel="prototype", ylabel="posterior" if level == 0 else "")
 
 # %% [markdown]
-# **Exercise.** Compute the keep probability of one queue item yourself.
+# **Exercise.** Compute the keep probability of one queue item.
 
 
 # %%
 def keep(similarity, concentration, own):
-    """Keep probability; numpy arrays [prototypes] of cosines and φ; `own`: the number of the anchor's prototype."""
+    """Returns the keep probability. Cosines and φ are arrays [prototypes]; `own`: index of the anchor's prototype."""
     return ...
 
 
 check("03 keep", keep)
 
 # %% [markdown]
-# **Predict**: at which level are more candidates removed, at the coarse one with few prototypes or at the fine one
-# with many?
+# **Predict**: which level removes more candidates, the coarse level with few prototypes or the fine level with many?
 #
-# **Exercise.** A level has 20 prototypes, and each has equally many of the anchors. Which share of the anchors removes
-# a given queue item, on average? (Hint: what does a posterior sum to?)
+# **Exercise.** A level has 20 prototypes. Each of them is the prototype of equally many anchors. Which share of the
+# anchors removes a given queue item, on average? (Hint: what is the sum of a posterior over all prototypes?)
 
 # %%
 check("03 removed", ...)
@@ -113,28 +117,29 @@ for level, size in enumerate(PROTOTYPES):
     print(f"{size:3} prototypes: {100 * removed:4.1f} % are removed; 1 of {size} is {100 / size:4.1f} %.")
 
 # %% [markdown]
-# ## 2. Which ones?
+# ## 2. Which candidates are removed?
 #
-# The [matrix of pairs](01_pairs.ipynb) of the coarse level. Dark: false negatives that are still pushed. A selection
-# that knew everything would leave none, and would remove nothing else. (White: keys of the batch, and old keys of the
-# anchor's own picture, are left alone.)
+# This is the [matrix of pairs](01_pairs.ipynb) of the coarse level. Dark cells are false negatives that are still
+# pushed. A perfect selection would remove all of them and nothing else. White cells are left alone: keys of the
+# batch, and old keys of the anchor's own picture.
 
 # %%
 hiercl.plot.pair_matrix(step, train, level=0)
 
 # %% [markdown]
-# The anchor from above. Under what was removed or pushed stands the probability with which it is kept. A draw decides,
-# so something with 0.9 may be gone, and something with 0.3 may be there.
+# This is the anchor from section 1. The number below a removed or pushed candidate is the probability that HCSC keeps
+# it. A random draw decides. So a candidate with 0.9 may be removed, and a candidate with 0.3 may stay.
 
 # %%
 hiercl.plot.pairs(step, train, anchor=anchor, level=0, count=7)
 
 # %% [markdown]
-# ## 3. Rightly?
+# ## 3. Is the selection right?
 #
-# Labels, which HCSC has not seen, tell. **Above**: the share of what is pushed that is of the anchor's own class. The
-# line is without selection, or with one by chance: a bar that ends before it is a selection that helps. **Below**: how
-# much of the same class was removed (full dot), and how much of the others (hollow dot).
+# HCSC has not seen the labels, so the labels can judge it. **Top**: the share of the pushed candidates that have the
+# anchor's own class. The line marks this share without selection, or with a random selection. If a bar ends before
+# the line, the selection helps. **Bottom**: the full dot is the removed share of the anchor's own class, the hollow
+# dot is the removed share of the other classes.
 #
 # **Predict**: how far apart are the two dots?
 
@@ -145,21 +150,19 @@ hiercl.plot.audit(audit)
 for level, size in enumerate(PROTOTYPES):
     row = rows.loc[f"instance {level}"]
     ratio = row["same_removed"] / row["other_removed"]
-    print(
-        f"{size:3} prototypes: the own {coarse} is removed {ratio:.1f} times as often as others (1 is chance);", end=" "
-    )
-    print(f"{100 * row['wasted_removals']:.0f} % of the removed are of another {coarse}.")
+    print(f"{size:3} prototypes: the anchor's {coarse} is removed {ratio:.1f} times as often as others", end=" ")
+    print(f"(1 is chance). {100 * row['wasted_removals']:.0f} % of the removed items have another {coarse}.")
 
 # %% [markdown]
-# Is the posterior to be believed? If it were the probability that the two are of one class, then of all pairs with the
-# posterior 0.8 a share of 0.8 would be, and the dots below would lie on the diagonal.
+# Is the posterior calibrated? If it were the probability that both items have one class, then 80 % of the pairs with
+# posterior 0.8 would have one class. The points below would lie on the diagonal (“to be believed”).
 
 
 # %%
 def posteriors(run, level, batch=512):
-    """Of every pair that is open to selection: its posterior, and whether both are of one class of that level."""
+    """Returns, for all pairs that can be removed, the posterior and whether both items share a class of that level."""
     pairs = run.step(train, batch=batch).terms[level].pairs
-    label = torch.as_tensor(train.labels_at(-level))  # 0 is the coarsest level, −1 the finest
+    label = torch.as_tensor(train.labels_at(-level))  # level 0 is the coarsest, level -1 is the finest
     same = label[pairs.anchors.item][:, None] == label[pairs.candidates.item][None, :]
     asked = (pairs.negative | pairs.removed) & (pairs.candidates.item >= 0)
     return 1 - pairs.keep_probability[asked], same[asked]
@@ -180,16 +183,17 @@ axes[0].legend()
 figure.tight_layout()
 
 # %% [markdown]
-# ## 4. Ours and the official code
+# ## 4. Our version and the official code
 #
-# The paper's text was not at hand: our equations are read from its official code, and in some places ours does
-# something else. Some of these differences are switches:
+# We did not have the text of the paper. We read our equations from its official code. Our version differs from this
+# code in some places. Some of the differences are settings:
 #
-# * `removed="zeroed"`: in the official code the logit of a removed negative becomes 0, so that it still adds $e^0 = 1$
-# to the denominator. Ours takes it out.
-# * `reduce="sum"`: the official code sums the instance terms over levels, and averages the prototype terms.
-# * `scale="official"`: the weights of the terms stay as `reduce` leaves them. Ours sum to 1, so that two methods are
-# not compared at two learning rates. (AdamW hardly minds a common factor; it does mind the balance of the terms.)
+# * `removed="zeroed"`: the official code sets the logit of a removed negative to 0. So the negative still adds $e^0 =
+#   1$ to the denominator. Our version takes it out of the denominator.
+# * `reduce="sum"`: the official code sums the instance terms over the levels and averages the prototype terms.
+# * `scale="official"`: the weights of the terms stay as `reduce` leaves them. Our weights sum to 1, so that a
+#   comparison of two methods is not a comparison of two learning rates. (A common factor hardly changes AdamW's
+#   steps. The balance of the terms does change them.)
 
 # %%
 official = hcsc.changed(removed="zeroed", reduce="sum", scale="official")
@@ -199,47 +203,47 @@ for name, run in {"ours": hcsc, "official": official}.items():
     print(f"{name:8} loss {float(found.loss):5.2f}; weights {weights}")
 
 # %% [markdown]
-# **Predict**: at a low temperature, does a removed negative that still adds 1 count for much?
+# **Predict**: at a low temperature, does a removed negative that still adds 1 have a large effect?
 
 # %%
 for term in step.terms[: len(PROTOTYPES)]:
     weight, removed = term.logits.exp(), term.pairs.removed
     others = (weight * (term.pairs.negative | (term.pairs.positive > 0))).sum(dim=1)
-    held = {"had they stayed": (weight * removed).sum(dim=1), "zeroed": removed.sum(dim=1), "excluded": 0 * others}
+    held = {"not removed": (weight * removed).sum(dim=1), "zeroed": removed.sum(dim=1), "excluded": 0 * others}
     share = {name: 100 * float((sum_ / (others + sum_)).mean()) for name, sum_ in held.items()}
     words = ", ".join(f"{name} {value:.1f} %" for name, value in share.items())
-    print(f"{term.name}: share of the removed in the denominator, {words}")
+    print(f"{term.name}: share of the removed negatives in the denominator: {words}")
 
 # %% [markdown]
-# ## 5. A rule of your own
+# ## 5. Your own rule
 #
-# `select=` takes a function from posterior to keep probability. Write one; HCSC's is $1-\pi$.
+# `select=` takes a function from posterior to keep probability. HCSC's function is $1-\pi$. Write your own.
 
 
 # %%
 def mine(posterior):
-    """Keep probability of every posterior; a tensor of the same shape. This one removes more boldly."""
+    """Returns keep probabilities for a tensor of posteriors, in the same shape. This rule removes more than HCSC's."""
     return 1 - posterior.sqrt()
 
 
 rules = {"HCSC": lambda p: 1 - p, "shy": lambda p: 1 - p**2, "mine": mine}
 
 # %% [markdown]
-# What would it do? Left: the rules. Right: how much of the same class they remove, and how much of the others. The
-# grey curve belongs to the rules that remove everything above a threshold, from the highest to the lowest. The
-# diagonal is removing by chance.
+# What would a rule do? The left panel shows the rules. The right panel shows how much of the anchor's own class each
+# rule removes, and how much of the other classes. The grey curve shows all rules that remove everything above a
+# threshold. It starts with the highest threshold. The diagonal is random removal.
 #
 # **Predict**: can a rule lie above the grey curve?
 
 
 # %%
 def removes(rule, posterior, same):
-    """Share of the other classes and of the same class that a rule removes, on average over draws (%)."""
+    """Returns the shares of the other classes and of the same class that a rule removes, as means over draws (%)."""
     return [100 * float((1 - rule(posterior[of]).float()).mean()) for of in (~same, same)]
 
 
 def thresholds(posterior, same):
-    """The same two shares for every threshold, the highest first: two arrays."""
+    """Returns the same two shares for every threshold, the highest first, as two arrays."""
     same = same[posterior.argsort(descending=True)]
     return [100 * (of.cumsum(dim=0) / of.sum())[:: max(1, len(of) // 500)] for of in (~same, same)]
 
@@ -258,35 +262,37 @@ axes[0].legend()
 figure.tight_layout()
 
 # %% [markdown]
-# A rule reads the posterior alone. If it falls with the posterior, it is a mixture of thresholds, and its dot an
-# average of points of the curve: nowhere above it, as long as the curve bends to the right only. So a rule chooses
-# *how much* to remove; *how well* the same and the others are told apart is settled by the tree, that is, by the
-# embedding.
+# A rule reads only the posterior. Suppose its keep probability falls when the posterior rises. Then the rule is a
+# mixture of thresholds, and its dot is an average of points of the curve. So it cannot lie above the curve if the
+# curve is concave. A rule decides *how much* is removed. The tree, and so the embedding, decides *how well* the
+# anchor's own class is separated from the others.
 #
-# `run.changed(select=...)` puts a rule into the trained run: the same weights, queue and tree. Nothing is trained, so
-# this says what the rule would do now, not what would be learned with it.
+# `run.changed(select=...)` puts a rule into the trained run. Weights, queue and tree stay the same. Nothing is
+# trained. So the audit says what the rule would do now. It does not say what a training with this rule would learn.
 
 # %%
 audits = {name: hcsc.changed(select=rule).audit(train, batches=4) for name, rule in rules.items() if name != "shy"}
 hiercl.plot.audit(audits)
 
 # %% [markdown]
-# **Exercise.** Write a rule that keeps everything with the posterior 0, removes everything above one half for certain,
-# and never keeps more where the posterior is higher. Then make it `mine`, and run the cells of this section again.
+# **Exercise.** Write a rule with three properties. It keeps everything with posterior 0. It always removes everything
+# with a posterior above one half. It never keeps more at a higher posterior. Then call it `mine`, and run the cells
+# of this section again.
 
 
 # %%
 def sure(posterior):
-    """Keep probability of every posterior."""
+    """Returns the keep probability of every posterior."""
     return ...
 
 
 check("03 rule", sure)
 
 # %% [markdown]
-# ## 6. Move it yourself
+# ## 6. Try it yourself
 #
-# Choose an anchor, a term, a rule in place of the trained one, and the level at which "the same" is meant.
+# Choose an anchor and a term. Choose a rule that replaces the trained one. Choose the level at which two items count
+# as the same.
 
 # %%
 hiercl.explore.pairs({"HCSC": hcsc}, train, rules={"mine": mine})
@@ -294,12 +300,13 @@ hiercl.explore.pairs({"HCSC": hcsc}, train, rules={"mine": mine})
 # %% [markdown]
 # ## 7. Does it help?
 #
-# Removing the right negatives is a means. The end is an embedding, and that takes training: without selection, with
-# HCSC's, with yours, on half of the pictures, with two seeds each. (A `Study` keeps its runs in a folder; stopped and
-# run again it goes on. Here the folder is a temporary one.) Hollow dots are without a verdict; grey dots are single
-# seeds; the bars below are standard deviations over seeds.
+# We want a good embedding. To remove the right negatives is only a means, and only a training can show its effect. We
+# train three variants: without selection, with HCSC's rule, and with your rule. Each training uses half of the
+# pictures, and each variant has two seeds. A `Study` keeps its runs in a folder. If you stop it and start it again,
+# it continues. Here the folder is temporary. In the figure, hollow dots have no verdict, and grey dots are single
+# seeds. The bars in the lower right panel are standard deviations over seeds.
 #
-# **Predict**: how large is the difference of the variants, and how much does it change from one seed to the other?
+# **Predict**: how much do the variants differ, and how much does this difference change from one seed to the other?
 
 # %%
 part = train.per_class(PER_CLASS // 2)
@@ -317,11 +324,12 @@ for row in found[found["variant"] != "no selection"].itertuples():
     each = ", ".join(f"{value:+.1f}" for value in single[row.variant] - single["no selection"])
     print(f"{row.variant:5} kNN {row.level:10}: {row.difference:+.1f} points ({each}): {row.verdict}")
 error = 100 * (0.25 / len(test)) ** 0.5
-print(f"And {len(test)} test pictures alone have a standard error of up to {error:.1f} points.")
+print(f"The {len(test)} test pictures alone give a standard error of up to {error:.1f} points.")
 
 # %% [markdown]
-# The summary gives no verdict below five seeds: of a few differences neither spread nor interval can be trusted, even
-# if all have the same sign. What would five take? The runs that are there count.
+# The summary gives no verdict with fewer than five seeds. With a few differences, neither the spread nor the interval
+# is reliable, even if all differences have the same sign. What would five seeds cost? The runs that are done already
+# count.
 
 # %%
 five = hiercl.Study(seeds=5, name="rule", **asked).of(part, test).run(dry=True)
@@ -329,9 +337,10 @@ five = hiercl.Study(seeds=5, name="rule", **asked).of(part, test).run(dry=True)
 # %% [markdown]
 # ## 8. With a better embedding
 #
-# The grey curve again, for this short training and for HCSC after 20 epochs on all 50,000 pictures: the same items,
-# the same k-means, each encoder's own embeddings; every twentieth item is an anchor. The area under the curve (AUC) is
-# the probability that a pair of one class has a higher posterior than a pair of two: 0.5 is chance.
+# This figure shows the grey curve again, for the short training above and for HCSC after 20 epochs on all 50,000
+# training pictures of CIFAR-100. Both use the same items and the same k-means. Each uses its own embeddings. Every
+# twentieth item is an anchor. Take one pair with the same class and one pair with different classes. The area under
+# the curve (AUC) is the probability that the first pair has the higher posterior. Chance is 0.5.
 #
 # **Predict**: which curve is farther from the diagonal?
 
@@ -349,15 +358,17 @@ for name, (model, head) in {"short": (hcsc, hcsc.method.head), "long": (long, lo
     axis.plot(*thresholds(posterior, same), label=f"{name} training, AUC {auc[name]:.3f}")
 axis.plot([0, 100], [0, 100], ":", color="black")
 axis.legend()
-print(f"The {max(auc, key=auc.get)} training tells the same {coarse} better from the others.")
+print(f"The {max(auc, key=auc.get)} training separates the same {coarse} better from the others.")
 
 # %% [markdown]
 # ## Summary
 #
-# * The keep probability is one minus the posterior of the anchor's prototype, for every level.
-# * With $M$ prototypes about one in $M$ is removed, whatever the tree knows. What the tree knows shows in *who*.
-# * A rule chooses how much is removed; the embedding settles how well the same and the others are told apart.
-# * What a rule would do is seen at once. Whether it helps takes trainings, and at least five seeds.
+# * At every level, the keep probability is one minus the posterior of the anchor's prototype.
+# * With $M$ prototypes, about one candidate in $M$ is removed, whatever the tree knows. The tree's knowledge decides
+#   *which* candidates are removed.
+# * A rule decides how much is removed. The embedding decides how well the anchor's own class is separated from the
+#   others.
+# * You see at once what a rule would do. Whether it helps is a question for trainings with at least five seeds.
 #
-# **To think about.** A false negative that is removed is no longer pushed, but it is not pulled either. Would you pull
-# it? What would go wrong where the posterior is mistaken? [The next notebook](04_cross_sample_multi_level.ipynb) does.
+# **To think about.** A removed false negative is no longer pushed, but it is not pulled either. Would you pull it?
+# What would go wrong if the posterior is wrong? [The next notebook](04_cross_sample_multi_level.ipynb) pulls.

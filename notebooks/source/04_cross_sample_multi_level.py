@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 04 · Neighbours, mixtures, stages: CsMl
 #
-# **You will be able to** judge how good neighbours are as positives, say where a CutMix cuts and which share of it
-# counts for whom, read a loss with two positives, and find out what every stage of an encoder has learned.
+# **After this notebook you can** judge how good neighbours are as positives. You can say where CutMix cuts a picture
+# and how much each part counts. You can read a loss with two positives. You can find out what every stage of an
+# encoder has learned.
 #
-# About three minutes of computing on two CPU cores. Before: [01, pairs](01_pairs.ipynb). After: [05, label
-# hierarchies](05_label_hierarchies.ipynb).
+# Before: [01, pairs](01_pairs.ipynb). After: [05, label hierarchies](05_label_hierarchies.ipynb).
 
 # %%
 import os
@@ -28,26 +28,26 @@ import numpy as np
 import torch
 
 import hiercl
-from hiercl.clustering import neighbours
-from hiercl.datasets import loader as feed
+from hiercl.clustering import nearest_neighbours
+from hiercl.datasets import Feed, embed_with
 from hiercl.exercises import check
-from hiercl.metrics import probes
-from hiercl.pairs import pairs
+from hiercl.metrics import knn_predict
 from hiercl.views import mixing
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS, EPOCHS = ("shapes", 15, 2) if FAST else ("cifar100", 60, 8)
 SETTINGS = dict(epochs=EPOCHS, batch=256, seed=0, progress=False)
 
 # %% [markdown]
 # ## 1. A neighbour is a guess
 #
-# SimCLR and MoCo pull one thing towards an anchor: another view of the same picture. CsMl ("Seed the Views") wants
-# positives of *other* pictures, and has no labels to find them. So it guesses: the pictures nearest to the anchor in
-# the encoder's features are taken to be of its kind.
+# SimCLR and MoCo v2 pull one positive towards an anchor: another view of the same picture. CsMl (“Seed the Views”, Xu
+# et al., 2020, arXiv 2012.02733) also wants positives of *other* pictures, but it has no labels. So it guesses: it
+# assumes that the pictures nearest to the anchor in the encoder's features are of the same kind.
 #
-# **Predict**: the encoder below is untrained. How many of its neighbours are of the same class? More than by chance?
+# **Predict**: the encoder below is untrained. How many of its neighbours have the same class? Is this more than
+# chance?
 
 # %%
 train, test = hiercl.load(DATA)
@@ -59,36 +59,37 @@ few = np.linspace(0, len(train) - 1, 5).astype(int)[1:4]
 hiercl.plot.neighbours(untrained, train, items=few, count=7, title="Untrained")
 
 # %% [markdown]
-# Green frames are right guesses. Above the pictures stands the share of each kind of frame among the neighbours of
-# many pictures, and in brackets what it is among random pairs.
+# Green frames mark right guesses. The line above the pictures gives the share of each kind of frame among the
+# neighbours of many pictures. The number in brackets is the same share among random pairs.
 #
-# **Exercise.** Write this share yourself: the **purity** of the neighbours.
+# **Exercise.** Write this share as a function. It is the **purity** of the neighbours.
 
 
 # %%
 def purity(neighbours, labels):
-    """Share of all neighbours that are of their item's class; `neighbours` is [n, k], numbers of items."""
+    """Returns the share of all neighbours that have their item's class. `neighbours` [n, k] are indices of items."""
     return ...
 
 
 check("04 purity", purity)
 
 # %% [markdown]
-# ## 2. A mixture of the two
+# ## 2. A mixture of two pictures
 #
-# CsMl also makes pictures that lie *between* anchor and neighbour. **CutMix** pastes a box of the neighbour into the
-# anchor. A share $\lambda \sim \text{Beta}(2, 2)$ is drawn; the box gets sides of $\sqrt{1-\lambda}$ of the picture's
-# and a random centre, and is clipped at the border. Then $\lambda$ is counted anew:
+# CsMl also makes pictures *between* the anchor and its neighbour. **CutMix** pastes a box of the neighbour into the
+# anchor. It draws a share $\lambda \sim \text{Beta}(2, 2)$. The sides of the box are $\sqrt{1-\lambda}$ times the
+# sides of the picture. The box has a random centre and is clipped at the border. Then CutMix computes $\lambda$
+# again:
 #
 # $$\lambda = 1 - \frac{\text{pixels in the box}}{\text{all pixels}}$$
 #
-# so that it is exactly the anchor's share of the mixture. Boxes and numbers below are drawn anew for every column; in
-# training a batch shares one box.
+# Now $\lambda$ is exactly the anchor's share of the mixture. Below, every column has its own box and its own
+# $\lambda$. In training, all pictures of a batch have the same box.
 
 
 # %%
 def draw(axes, item, other, numbers, alpha=2):
-    """Anchor, neighbour and their mixture, one below the other."""
+    """Draws the anchor, the neighbour and their mixture, one below the other."""
     first, second = pictures[item], pictures[other]
     box, share = mixing.cut_box(torch.as_tensor(numbers, dtype=torch.float32), *first.shape[1:], alpha)
     for axis, picture in zip(axes, (first, second, mixing.cutmix(first[None], second[None], box)[0]), strict=True):
@@ -101,8 +102,8 @@ def draw(axes, item, other, numbers, alpha=2):
 
 
 # %%
-pictures = feed.as_maps(torch.from_numpy(np.array(train.items)))
-nearest = neighbours.nearest_neighbours(hiercl.embed(untrained, train), k=5)
+pictures = torch.from_numpy(np.array(train.items)).permute(0, 3, 1, 2).float() / 255
+nearest = nearest_neighbours(hiercl.embed(untrained, train), k=5)
 shown = np.linspace(0, len(train) - 1, 6).astype(int)
 figure, axes = plt.subplots(3, len(shown), figsize=(8, 4.2), layout="constrained")
 random = torch.Generator().manual_seed(1)
@@ -112,13 +113,13 @@ for axis, name in zip(axes[:, 0], ("anchor", "neighbour", "mixture"), strict=Tru
     axis.text(-0.1, 0.5, name, transform=axis.transAxes, rotation=90, ha="right", va="center")
 
 # %% [markdown]
-# Move the box yourself. **Predict**: push it into a corner; does $\lambda$ rise or fall? (This needs a running
-# notebook.)
+# Move the box yourself. **Predict**: you push the box into a corner. Does $\lambda$ rise or fall? (This needs a
+# running kernel.)
 
 
 # %%
 def mixture(share=0.5, row=0.5, column=0.5):
-    """One mixture, with λ before clipping and the centre of the box as shares of the picture."""
+    """Draws one mixture. `share` is λ before clipping; `row` and `column` are the centre of the box, 0 to 1."""
     _, axes = plt.subplots(1, 3, figsize=(6, 2.3))
     draw(axes, shown[2], int(nearest[shown[2], 0]), [share, row, column], alpha=1)
     plt.show()
@@ -132,9 +133,9 @@ except ImportError:
     mixture()
 
 # %% [markdown]
-# **Exercise.** Pictures have 24 × 24 pixels and λ = 0.5 was drawn. The box has sides of 16 pixels and its centre at
-# row 12, column 22, so it is clipped at the right border. Which λ must the loss use? A fraction will
-# do, such as `1 - 3 / 4`.
+# **Exercise.** Pictures have 24 × 24 pixels, and λ = 0.5 was drawn. The box has sides of 16 pixels and its centre at
+# row 12, column 22. So it is clipped at the right border. Which λ must the loss use? You may write a fraction, such
+# as `1 - 3 / 4`.
 
 # %%
 check("04 lambda", ...)
@@ -142,31 +143,32 @@ check("04 lambda", ...)
 # %% [markdown]
 # ## 3. The loss: two positives, each with a weight
 #
-# CsMl is MoCo with three queries: the anchor's view $q$, the neighbour's $\tilde q$, and the mixture $\hat q$; and
-# with two keys: the anchor's $k$ and the neighbour's $\tilde k$. Let $\ell(u, v)$ be MoCo's loss of a query $u$ whose
-# positive is $v$ and whose negatives are the queue. Then
+# CsMl is MoCo v2 with three queries and two keys. The queries are the anchor's view $q$, the neighbour's view $\tilde
+# q$ and the mixture $\hat q$. The keys are the anchor's $k$ and the neighbour's $\tilde k$. Let $\ell(u, v)$ be MoCo
+# v2's loss of a query $u$ with the positive $v$ and the queue as negatives. Then
 #
 # $$\mathcal L = \tfrac13\Big[w_s\,\ell(q,k) + w_o\,\ell(q,\tilde k) + w_s\,\ell(\tilde q,\tilde k) +
 #   w_o\,\ell(\tilde q,k) + \lambda\,\ell(\hat q,k) + (1-\lambda)\,\ell(\hat q,\tilde k)\Big]$$
 #
-# with $w_s = w_o = \tfrac12$ (at first $w_s = 1$, $w_o = 0$: early neighbours are poor). The two positives never
-# compete: each has a softmax of its own. Of the mixture, the anchor's key pulls with λ and the neighbour's with 1 − λ.
+# with $w_s = w_o = \tfrac12$. Early neighbours are poor, so training starts with $w_s = 1$, $w_o = 0$. The two
+# positives never compete, because each has its own softmax. The anchor's key pulls the mixture with weight λ, and the
+# neighbour's key pulls it with weight 1 − λ.
 #
 # **Exercise.** Write the loss of one mixed query.
 
 
 # %%
 def mixed_loss(anchor, neighbour, queue, share, temperature):
-    """In nats, from the cosines with the anchor's key, the neighbour's key and the queue (an array); share is λ."""
+    """Returns the loss in nats. Inputs: cosines with the anchor's key, the neighbour's key, the queue (array); λ."""
     return ...
 
 
 check("04 mixed", mixed_loss)
 
 # %% [markdown]
-# Train it, and plain MoCo v2 beside it. CsMl finds its neighbours anew before every epoch.
+# We train CsMl, and MoCo v2 for comparison. CsMl searches its neighbours again before every epoch.
 #
-# **Predict**: as it trains, do its neighbours become purer?
+# **Predict**: do its neighbours become purer during the training?
 
 # %%
 csml = hiercl.fit("csml", train, monitor_every=1, callbacks=[hiercl.plot.live()], **SETTINGS)
@@ -181,7 +183,7 @@ for level, colour in ((0, "#0072B2"), (-1, "#D55E00")):
     axis.plot(csml.history["epoch"] + 1, found, "o-", color=colour, label=f"same {name}")
     axis.axhline(chance, color=colour, linestyle=":", label="by chance")
     went = "purer" if found.iloc[-1] > found.iloc[0] else "no purer"
-    print(f"{name}: {found.iloc[0]:.1f} %, at the end {found.iloc[-1]:.1f} %: {went}. By chance {chance:.1f} %.")
+    print(f"{name}: {found.iloc[0]:.1f} % at first, {found.iloc[-1]:.1f} % at last: {went}. Chance is {chance:.1f} %.")
 axis.set(
     xlabel="epoch in which they serve", ylabel="of the neighbours (%)", ylim=(0, None), xticks=range(1, EPOCHS + 1)
 )
@@ -189,70 +191,71 @@ axis.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.3
 plt.show()
 
 # %% [markdown]
-# The neighbours of the first epoch are those of the untrained encoder. Wherever the share is below a half, a neighbour
-# is more often wrong than right, and it is pulled all the same. A wrong neighbour still *looks* alike, and it may be
-# right at a coarser level. The same three pictures as above:
+# The neighbours of the first epoch come from the untrained encoder. If the share is below one half, a neighbour is
+# wrong more often than right. CsMl pulls it anyway. A wrong neighbour still *looks* similar, and it may be right at a
+# coarser level. These are the same three pictures as above:
 
 # %%
 hiercl.plot.neighbours(csml, train, items=few, count=7, title="CsMl, after training")
 
 # %% [markdown]
-# ## 4. Who is pulled
+# ## 4. Which candidates are pulled?
 #
-# One step, in the term of the anchor's own query. This anchor was chosen since its neighbour is of another class.
+# This is one step, in the term of the anchor's own query. We chose an anchor whose neighbour has another class.
 
 # %%
 step = csml.step(train, batch=256)
-keys = step.terms[0].pairs.candidates.item[:512]  # of the anchors, of their neighbours; then comes the queue
+keys = step.terms[0].pairs.candidates.item[:512]  # keys of the anchors, then of their neighbours; the queue follows
 own, other = keys.view(2, -1)
 label = torch.as_tensor(train.labels)
 wrong = label[own] != label[other]
-print(f"{100 * wrong.float().mean():.0f} % of the drawn neighbours are of another {fine}.")
+print(f"{100 * wrong.float().mean():.0f} % of the drawn neighbours have another {fine}.")
 hiercl.plot.pairs(step, train, anchor=int(wrong.int().argmax()), term="anchor", level=-1, count=7)
 
 # %% [markdown]
-# *Pulled* are two: its own key and the neighbour's. *Pushed* is the queue. *Left alone* are the other keys of the
-# batch and **old keys** of the two pulled pictures: they would be pulled and pushed at once.
+# Two candidates are *pulled*: the anchor's own key and the neighbour's key. The queue is *pushed*. The other keys of
+# the batch and the **old keys** of the two pulled pictures are *left alone*. Otherwise the loss would pull and push
+# the old keys at once.
 
 # %%
 queue = csml.method.queue.items
 there = torch.isin(other, queue).float().mean()
-print(f"The queue holds {len(queue):,} keys of {len(train):,} pictures; {100 * there:.0f} % of the neighbours")
-print("have an old key in it. The official code pushes these; here they are left alone (mask_neighbours).")
+print(f"There are {len(train):,} pictures. The queue holds {len(queue):,} keys. {100 * there:.0f} % of the neighbours")
+print("have an old key in it. The official code pushes these keys. Here they are left alone (mask_neighbours).")
 
 # %% [markdown]
-# The same for many anchors, of four superclasses. Columns are the keys of the batch, the neighbours' among them, and
-# some of the queue (stripes).
+# This is the same for many anchors of four superclasses. The columns are keys of the batch, those of the neighbours
+# included, and some keys of the queue (stripes).
 #
-# **Predict** where the two green cells of a row are. Which of them can lie off the diagonal?
+# **Predict**: where are the two green cells of a row? Which of them can lie off the diagonal?
 
 
 # %%
 def some(term, count):
-    """The term with its first candidates alone: the anchors' keys, the neighbours' keys, and then some of the queue."""
+    """Returns a term with its first candidates only: keys of anchors, keys of neighbours, and some of the queue."""
     whole, kept = term.pairs, slice(count)
-    few = pairs.Members(whole.candidates.kind[kept], whole.candidates.item[kept])
+    few = hiercl.pairs.Members(whole.candidates.kind[kept], whole.candidates.item[kept])
     part = replace(whole, candidates=few, negative=whole.negative[:, kept], removed=whole.removed[:, kept])
     return replace(term, logits=term.logits[:, kept], pairs=part)
 
 
-items = np.flatnonzero(train.labels_at(0) < 4)  # of four superclasses
+items = np.flatnonzero(train.labels_at(0) < 4)  # items of four superclasses
 small = csml.step(train, items=items[:: max(1, len(items) // 40)])
 small = replace(small, terms=(some(small.terms[0], 120),))
 hiercl.plot.pair_matrix(small, train, level=0, candidates=120)
 
 # %% [markdown]
-# ## 5. Does it see the mixture?
+# ## 5. Does the encoder see the mixture?
 #
-# Paste more and more of the neighbour into the anchor: a box in the middle, from nothing to all. How similar does the
-# embedding stay to the anchor's, and how similar does it become to the neighbour's?
+# We paste a larger and larger part of the neighbour into the anchor. The box is in the middle and grows from nothing
+# to the whole picture. How similar is the embedding to the anchor's, and how similar is it to the neighbour's?
 #
-# **Predict** where the two lines cross, for CsMl and for MoCo v2, which never saw a mixture.
+# **Predict**: where do the two lines cross for CsMl? Where do they cross for MoCo v2, which never saw a mixture?
 
 
 # %%
 def cosines(run, first, second, shares):
-    """λ in whole pixels, and mean cosines of mixtures with what they are made of, ``[shares, 2]``."""
+    """Returns λ in whole pixels, and mean cosines of mixtures with anchor and neighbour, ``[shares, 2]``."""
     with torch.no_grad():
         ends = [run.method.project(whole) for whole in (first, second)]
         cuts = [mixing.cut_box(torch.tensor([share, 0.5, 0.5]), *first.shape[2:], alpha=1) for share in shares]
@@ -276,11 +279,12 @@ plt.show()
 # %% [markdown]
 # ## 6. Stages
 #
-# An encoder is a chain of stages: early ones see small details, late ones whole things. CsMl's second idea is to give
-# the same loss to **intermediate stages** too. How exactly, the paper's abstract does not say and its official code
-# does not have. What is here is **our instantiation**: the map of a stage goes through a residual block, a pooling and
-# a head of its own; every stage has its own queue; all share one list of neighbours; the last stage has the weight 1,
-# the one before it ½, and the weights are divided by their sum.
+# An encoder is a chain of stages. Early stages see small details, late stages see whole objects. CsMl's second idea
+# is to give the same loss to **intermediate stages** too. The abstract of the paper does not say how, and its
+# official code does not contain this part. So this is **our instantiation**. The map of a stage goes through its own
+# residual block, a pooling and its own head. Every stage has its own queue. All stages share one list of neighbours.
+# The last stage has the weight 1, and the stage before it has the weight ½. Then the weights are divided by their
+# sum.
 
 # %%
 for stage, weight in csml.method.weights().items():
@@ -289,10 +293,10 @@ for term in step.terms:
     print(f"{term.name:20} weight {term.weight:.3f}, loss {float(term.loss):.2f}")
 
 # %% [markdown]
-# What does each stage know? The maps of every stage, averaged over all places, and the vote of the nearest training
-# pictures. The third training is CsMl with the loss at the last stage alone.
+# What does each stage know? We average the maps of every stage over all places. Then the nearest training pictures
+# vote. The third training is CsMl with the loss only at the last stage.
 #
-# **Predict**: which stage gains most from a loss of its own? Does the last stage gain, or lose?
+# **Predict**: which stage gains most from its own loss? Does the last stage gain or lose?
 
 # %%
 one = hiercl.fit("csml", train, stages=(3,), monitor_every=0, **SETTINGS)
@@ -300,23 +304,21 @@ one = hiercl.fit("csml", train, stages=(3,), monitor_every=0, **SETTINGS)
 
 # %%
 def stage_features(run, dataset):
-    """Features of every stage, shallow to deep."""
+    """Returns the features of every stage, shallow to deep."""
     pool, stages = run.encoder.pool, run.encoder.stages
-    together = feed.embed_with(
-        lambda x: torch.cat([pool(places) for places in stages(x)], dim=1), feed.Feed(dataset, "cpu")
-    )
+    together = embed_with(lambda x: torch.cat([pool(places) for places in stages(x)], dim=1), Feed(dataset, "cpu"))
     return together.split(run.encoder.stage_widths, dim=1)
 
 
 # %%
 def stage_knn(run):
-    """kNN accuracy in per cent, ``[levels, stages]``."""
+    """Returns the kNN accuracy in per cent, ``[levels, stages]``."""
     both = list(zip(stage_features(run, train), stage_features(run, test), strict=True))
     result = np.empty((2, len(both)))
     for row, level in enumerate((0, -1)):
         bank, truth = (torch.as_tensor(data.labels_at(level)) for data in (train, test))
         for stage, (known, asked) in enumerate(both):
-            votes = probes.knn_predict(known, bank, asked)
+            votes = knn_predict(known, bank, asked)
             result[row, stage] = 100 * (votes == truth).float().mean()
     return result
 
@@ -333,21 +335,21 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", 
 plt.show()
 
 # %%
-noise = 100 * 1.96 * (2 * 0.25 / len(test)) ** 0.5  # of a difference, at most, from the test set alone
+noise = 100 * 1.96 * (2 * 0.25 / len(test)) ** 0.5  # largest margin (95 %) of a difference, from the test set alone
 change = np.round(accuracy["CsMl, stages 2 and 3"] - accuracy["CsMl, last stage"], 1) + 0.0
 for level, (*_, before, last), values in zip((coarse, fine), change, accuracy["CsMl, last stage"], strict=True):
-    print(f"{level}: a loss of its own changes stage 2 by {before:+.1f} points, and the last stage by {last:+.1f};")
+    print(f"{level}: a loss at stage 2 changes stage 2 by {before:+.1f} points and the last stage by {last:+.1f}.")
     verb = "knows more" if values[-1] > values[-2] else "knows no more"
-    print(f"    without it the last stage {verb} than stage 2.")
-print(f"One seed; changes below ±{noise:.1f} points may come from the choice of test pictures alone.")
+    print(f"    Without it the last stage {verb} than stage 2.")
+print(f"This is one seed. Changes below ±{noise:.1f} points may come from the choice of test pictures alone.")
 
 # %% [markdown]
-# ## 7. What it costs
+# ## 7. The cost
 #
-# A step of CsMl takes three queries forward and back and two keys forward, where MoCo v2 takes one of each. So
-# comparing at equal epochs is kind to CsMl: look at the time as well.
+# A step of CsMl runs three queries forward and backward and two keys forward. MoCo v2 runs one of each. So a
+# comparison at equal epochs favours CsMl. Compare the times as well.
 #
-# **Predict**: with a backward pass counted as two forward ones, how many times as much is that?
+# **Predict**: count a backward pass as two forward passes. How many times as much work is a step of CsMl?
 
 # %%
 print(f"By passes alone: (3 · 3 + 2) / (3 + 1) = {(3 * 3 + 2) / (3 + 1):.2f} times. Measured:")
@@ -358,12 +360,12 @@ for name, spent in seconds.items():
     print(f"kNN {coarse} {accuracy[name][0, -1]:.1f} %, {fine} {accuracy[name][1, -1]:.1f} %")
 
 # %% [markdown]
-# Whether the parts of CsMl are worth their time is a question for several seeds and two axes: the study `csml-parts`
-# asks it, and [09, ablation lab](09_ablation_lab.ipynb) shows how to run it.
+# Are the parts of CsMl worth their time? This question needs several seeds and two axes. The study `csml-parts` asks
+# it. [09, ablation lab](09_ablation_lab.ipynb) shows how to run a study.
 #
-# ## 8. Move it yourself
+# ## 8. Try it yourself
 #
-# Choose a term (every query at every stage is one), click anchors, and move the temperature.
+# Choose a term. There is one term for every query at every stage. Click anchors, and move the temperature.
 
 # %%
 hiercl.explore.pairs({"CsMl": csml, "MoCo v2": moco}, train)
@@ -371,7 +373,8 @@ hiercl.explore.pairs({"CsMl": csml, "MoCo v2": moco}, train)
 # %% [markdown]
 # ## 9. After a longer training
 #
-# CsMl trained on all 50,000 pictures of CIFAR-100: test pictures, which it never saw, with their neighbours.
+# This is CsMl after a training on all 50,000 training pictures of CIFAR-100. The figure shows test pictures with
+# their neighbours. CsMl never saw these test pictures.
 
 # %%
 long = hiercl.pretrained("csml")
@@ -381,11 +384,13 @@ hiercl.plot.neighbours(long.encoder, test, items=np.linspace(0, len(test) - 1, 3
 # %% [markdown]
 # ## Summary
 #
-# * Without labels, neighbours are guesses at positives. Their purity says how good, chance says compared with what.
-# * A CutMix has two positives; λ, counted in whole pixels, says how much each of them counts.
-# * What is pulled must not be pushed as well: old keys of both pictures are left alone.
-# * Stages can be asked, and taught, one by one. How CsMl's paper teaches them is not known to us: this form is ours.
-# * Three queries and two keys take more time than one of each. Compare at equal compute as well.
+# * Without labels, neighbours are guesses at positives. Their purity says how good the guesses are. Compare it with
+#   chance.
+# * A CutMix has two positives. λ is counted in whole pixels and says how much each of them counts.
+# * A pulled picture must not be pushed as well. So the old keys of both pictures are left alone.
+# * We can test every stage, and we can train every stage. We do not know how CsMl's paper trains them. Our form is
+#   our own.
+# * Three queries and two keys take more time than one of each. Compare methods at equal compute as well.
 #
-# **To think about.** `neighbour_source="labels"` draws neighbours of the anchor's true class, an oracle; `"random"`
-# draws any. What does the distance of the two tell you about every method that mines neighbours?
+# **To think about.** `neighbour_source="labels"` draws neighbours of the anchor's true class. This is an oracle.
+# `"random"` draws any items. What does the difference of the two tell you about every method that mines neighbours?

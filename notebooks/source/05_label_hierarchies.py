@@ -13,12 +13,11 @@
 # %% [markdown]
 # # 05 · Hierarchies of labels: SupCon, HMC, HCE, HMCE
 #
-# **You will be able to** say who is pulled at which level, see which level the gradient reaches and when a maximum
-# takes it away, test whether a *true* hierarchy matters at all, and read what was learned from a confusion matrix and
-# a dendrogram.
+# **After this notebook you can** say which candidates are pulled at which level. You can see which level the gradient
+# reaches, and when a maximum takes the gradient away. You can test whether a *true* hierarchy matters. You can read a
+# confusion matrix and a dendrogram.
 #
-# About three minutes of computing on two CPU cores. Before: [01, pairs](01_pairs.ipynb). After: [06, feature
-# identification](06_feature_identification.ipynb).
+# Before: [01, pairs](01_pairs.ipynb). After: [06, feature identification](06_feature_identification.ipynb).
 
 # %%
 import os
@@ -30,18 +29,18 @@ import torch
 
 import hiercl
 from hiercl.exercises import check
-from hiercl.metrics.probes import knn_predict
+from hiercl.metrics import knn_predict
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS, EPOCHS = ("shapes", 15, 2) if FAST else ("cifar100", 240, 8)
 SETTINGS = dict(epochs=EPOCHS, batch=256, seed=0, monitor_every=0, progress=False)
 
 # %% [markdown]
 # ## 1. One level: SupCon
 #
-# Now there are labels, and they form a hierarchy: every class belongs to a superclass. Five superclasses are enough
-# here, so that a short training gets somewhere.
+# Now we have labels, and the labels form a hierarchy. Every class belongs to a superclass. We use only five
+# superclasses, so that a short training learns something.
 
 # %%
 train, test = hiercl.load(DATA)
@@ -55,15 +54,16 @@ for leaf in range(0, tree.n_leaves, tree.n_leaves // 6):
     print(" › ".join(tree.path(leaf)))
 
 # %% [markdown]
-# SupCon pulls every view of the anchor's **class**, not only the other view of its picture. With the embeddings $z$ of
-# the two views of each of $N$ pictures, $P(i)$ the views that are pulled, and $A(i)$ all views but $i$ itself,
+# SupCon (Khosla et al., NeurIPS 2020, arXiv 2004.11362) pulls every view of the anchor's **class**, not only the
+# other view of its picture. Let $z$ be the embeddings of the two views of each of $N$ pictures. $P(i)$ are the views
+# that anchor $i$ pulls, and $A(i)$ are all views except $i$ itself. The loss is
 #
 # $$\mathcal L = \frac1{2N}\sum_i \frac{-1}{|P(i)|}\sum_{p\in P(i)}
 #   \log\frac{e^{\langle z_i,z_p\rangle/\tau}}{\sum_{a\in A(i)} e^{\langle z_i,z_a\rangle/\tau}}$$
 #
-# Below are some views, ordered by superclass and within it by class.
+# The figure below shows some views, ordered by superclass and, inside a superclass, by class.
 #
-# **Predict** where the pulled ones are, and what SupCon does with other classes of the same superclass.
+# **Predict**: where are the pulled pairs? What does SupCon do with other classes of the same superclass?
 
 # %%
 supcon = hiercl.fit("supcon", train, callbacks=[hiercl.plot.live()], **SETTINGS)
@@ -72,23 +72,25 @@ supcon = hiercl.fit("supcon", train, callbacks=[hiercl.plot.live()], **SETTINGS)
 few = np.linspace(0, len(train) - 1, 48).astype(int)
 pushed = supcon.audit(train, batches=4).set_index("level")["false_negative_rate"]
 for level, share in pushed.items():
-    print(f"{100 * share:.1f} % of what SupCon pushes is of the anchor's own {level}.")
+    print(f"{100 * share:.1f} % of the views that SupCon pushes have the anchor's own {level}.")
 hiercl.plot.pair_matrix(supcon.step(train, items=few), train, level=0)
 
 # %% [markdown]
-# Levels are numbered from the coarse end, so that the one term of SupCon, of the classes, is “level 1”. The dark cells
-# are siblings: of the anchor's superclass, and pushed. To SupCon's loss a rose and a bus are equally unlike a tulip.
+# Levels are numbered from the coarse end. SupCon has only one term, the term of the classes. So this term is “level
+# 1”. The dark cells are siblings: they have the anchor's superclass, and SupCon pushes them. For SupCon's loss a rose
+# and a bus are equally different from a tulip.
 #
 # ## 2. Every level: HMC
 #
-# HMC takes SupCon's loss at every level, each with the classes of that level, and adds them up. With $l = 1$ the
-# finest,
+# HMC (hierarchical multi-label contrast, HiMulCon in its paper: Zhang et al., CVPR 2022, arXiv 2204.13207) computes
+# SupCon's loss at every level, with the classes of that level, and adds the losses. With $l = 1$ for the finest
+# level,
 #
 # $$\mathcal L = \frac{\sum_l \lambda_l\mathcal L_l}{\sum_l\lambda_l}, \qquad \lambda_l = e^{1/l}$$
 #
-# One embedding serves both: it should bring siblings together, and their classes closer still.
+# One embedding serves all levels. It should bring siblings together, and pictures of one class even closer.
 #
-# **Predict** how the next picture, HMC's coarse term, differs from SupCon's.
+# **Predict**: how does the next figure, the coarse term of HMC, differ from the figure of SupCon?
 
 # %%
 hmc = hiercl.fit("hmc", train, **SETTINGS)
@@ -96,37 +98,38 @@ step = hmc.step(train, items=few)
 hiercl.plot.pair_matrix(step, train, term=0, level=0)
 
 # %% [markdown]
-# And its fine term. A sibling is pulled by one term and pushed by the other: the weights balance the two.
+# This is the fine term of HMC. The coarse term pulls a sibling, and the fine term pushes it. The weights balance the
+# two.
 
 # %%
 hiercl.plot.pair_matrix(step, train, term=-1, level=0)
 
 # %% [markdown]
-# **Exercise.** Who pulls whom at a level?
+# **Exercise.** Which pairs are pulled at a level?
 
 
 # %%
 def pulled(labels, level):
-    """Boolean matrix [n, n], anchors in rows; `labels` [n, levels]: class of every view, coarse to fine."""
+    """Returns a boolean matrix [n, n], anchors in rows. `labels` [n, levels]: classes of every view, coarse to fine."""
     return ...
 
 
 check("05 pulled", pulled)
 
 # %% [markdown]
-# **Exercise.** With two levels, which share of the weights does the *coarse* one get? Write a number.
+# **Exercise.** With two levels, which share of the weights does the *coarse* level get? Write a number.
 
 # %%
 check("05 weight", ...)
 
 # %% [markdown]
-# What both know about test pictures. *kNN* is how often neighbours in the training set vote right; *inside* is the
-# share of wrong votes for a class that stay in the right superclass.
+# What do both encoders know about test pictures? *kNN* is the share of right votes of the nearest training pictures.
+# *inside* is the share of wrong class votes that stay in the right superclass.
 
 
 # %%
 def judge(run):
-    """kNN accuracy at the coarse and the fine level, and share of the fine mistakes that stay inside, in per cent."""
+    """Returns kNN accuracies (coarse, fine) and the share of fine mistakes inside the superclass, in per cent."""
     bank, asked = hiercl.embed(run, train), hiercl.embed(run, test)
     votes = [knn_predict(bank, torch.as_tensor(train.labels_at(level)), asked).numpy() for level in (0, -1)]
     right = [100 * (vote == test.labels_at(level)).mean() for vote, level in zip(votes, (0, -1), strict=True)]
@@ -144,42 +147,43 @@ for name, run in {"SupCon": supcon, "HMC": hmc}.items():
 # %% [markdown]
 # ## 3. A maximum: HCE and HMCE
 #
-# HCE says: pictures that share only the superclass should never be closer than pictures that share the class. Where a
-# pair is close its loss is small, so **a coarser level's loss may not be below a finer one's**. Going from fine to
-# coarse, each loss is raised to the largest of the finer ones:
+# HCE (hierarchical constraint enforcing, HiConE in the same paper) uses this rule: pairs that share only the
+# superclass should never be closer than pairs that share the class. A close pair has a small loss. So **the loss of a
+# coarser level must not be smaller than the loss of a finer level**. From fine to coarse, HCE raises each loss to the
+# largest loss of the finer levels:
 #
 # $$\mathcal L = \frac{\sum_l\lambda_l\max(\mathcal L_l,\, m_l)}{\sum_l\lambda_l}, \qquad
 #   m_l = \max(\mathcal L_{l-1}, m_{l-1}), \quad m_1 = -\infty$$
 #
-# HMCE is this with HMC's weights, HCE with equal ones.
+# HMCE (HiMulConE in the paper) does this with the weights of HMC. HCE uses equal weights.
 #
-# **Exercise.** Write the maximum: losses coarse to fine in, raised losses out.
+# **Exercise.** Write the maximum. The input is the losses from coarse to fine. The output is the raised losses.
 
 
 # %%
 def raised(losses):
-    """The losses after the maximum; `losses` is a numpy array, one entry a level, coarse to fine."""
+    """Returns the losses after the maximum. `losses` is a numpy array with one entry per level, coarse to fine."""
     return ...
 
 
 check("05 maximum", raised)
 
 # %% [markdown]
-# The catch: where the maximum replaces the coarse loss, it replaces its **gradient** too. The coarse level then says
-# nothing, and the finer one speaks twice. There are several forms:
+# There is a problem. Where the maximum replaces the coarse loss, it also replaces its **gradient**. Then the coarse
+# level has no effect, and the finer level counts twice. There are several forms:
 #
-# * *batch*: the maximum is of the levels' means over the batch, as in the official code;
+# * *batch*: the maximum compares the mean losses of the levels over the batch, as in the official code;
 # * *thinned*: the official code also keeps only one picture of every class at the coarse level;
-# * *pair*: the maximum is of single pairs, which is the paper's form as far as we know it: a coarse pair's loss is
-# raised to that of the *worst* fine pair of the batch;
-# * *centred*: ours; losses are compared after subtracting what equal embeddings would give.
+# * *pair*: the maximum compares single pairs. As far as we know, this is the form of the paper. The loss of a coarse
+#   pair is raised to the loss of the *worst* fine pair of the batch;
+# * *centred*: this form is ours. It subtracts the loss that equal embeddings would give, and compares then.
 #
-# **Predict**: in which of these does the coarse level get a gradient?
+# **Predict**: in which of these forms does the coarse level get a gradient?
 
 
 # %%
 def reaching(run):
-    """How much of the gradient every level's similarities get, how much the hardest hit anchor; what is logged."""
+    """Returns the gradient's share of each level, its largest share of one anchor, and how often the maximum acts."""
     step = run.step(train)
     terms = tuple(replace(term, logits=term.logits.clone().requires_grad_()) for term in step.terms)
     step.combine(terms).backward()
@@ -206,16 +210,17 @@ for row, (name, (levels, hardest, acts)) in enumerate(found.items()):
             color=["#0072B2", "#56B4E9", "#E69F00"][level - tree.levels], label=level_name if row == 0 else None
         )
         axis.barh(row, ends[level + 1] - ends[level], left=ends[level], **style)
-    print(f"{name:23} the maximum replaces {100 * acts:5.1f} %; the hardest hit anchor gets {100 * hardest:5.1f} %")
+    print(f"{name:23} the maximum replaces {100 * acts:5.1f} %; one anchor gets at most {100 * hardest:5.1f} %")
 axis.set(yticks=range(len(found)), yticklabels=found, xlabel="of the gradient (%)", xlim=(0, 100))
 axis.legend(ncols=tree.levels, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
 axis.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# What thinning does: a loss grows with the logarithm of the number of candidates, and thinning leaves the coarse level
-# few: white rows take no part, blue is removed. (Where nothing is replaced, the coarse loss was the larger one already:
-# more positives share its softmax. HMCE is HMC then.)
+# What does thinning do? A loss grows with the logarithm of the number of candidates. Thinning leaves few candidates
+# at the coarse level. In the figure, white rows have no candidates, and blue cells are removed. If the maximum
+# replaces nothing, the coarse loss was already the larger one, because more positives share its softmax. Then HMCE
+# equals HMC.
 
 # %%
 thinned = forms["HMCE, batch, thinned"].step(train)
@@ -225,9 +230,9 @@ for term in thinned.terms:
 hiercl.plot.pair_matrix(forms["HMCE, batch, thinned"].step(train, items=few), train, term=0, level=0)
 
 # %% [markdown]
-# Now train with the two published forms. The history logs how often the maximum acted.
+# Now we train with the two published forms. The history records how often the maximum acted.
 #
-# **Predict**: which method that you know does the thinned batch form come down to?
+# **Predict**: which method that you know does the thinned batch form become?
 
 # %%
 official = hiercl.fit("hmce", train, thinning=True, **SETTINGS)
@@ -241,15 +246,15 @@ verdict = "the same encoder" if apart < 1e-3 else "another encoder"
 print(f"Features of the thinned form and of SupCon differ by {apart:.1e} at most: {verdict}.")
 
 # %% [markdown]
-# Two methods of one name can be different methods, and two names may be one. Before comparing, look at which gradient
-# arrives.
+# Two methods with one name can be different methods, and two names can mean one method. Before you compare methods,
+# look at the gradient that each level gets.
 #
 # ## 4. Does it matter that the hierarchy is true?
 #
-# A control: deal the classes out anew among the superclasses, at random, and train HMC with that. It has as many
+# This is a control. We give the classes to random superclasses and train HMC with this hierarchy. It has as many
 # levels and classes and the same weights, but false superclasses. (Some true siblings stay together by chance.)
 #
-# **Predict**: what does this do to the superclass? To the class?
+# **Predict**: what does this do to the accuracy of superclasses? What does it do to the accuracy of classes?
 
 # %%
 dealt = replace(train, hierarchy=tree.shuffle(seed=0))
@@ -257,33 +262,34 @@ shuffled = hiercl.fit("hmc", dealt, **SETTINGS)
 hiercl.plot.pair_matrix(shuffled.step(train, items=few), train, term=0, level=0)
 
 # %% [markdown]
-# Who is pulled at the coarse level, ordered by the *true* superclass. By the true hierarchy it is judged as well:
+# The figure shows the pairs that are pulled at the coarse level, ordered by the *true* superclass. We also judge this
+# run by the true hierarchy:
 
 # %%
 results["shuffled"] = judge(shuffled)
-noise = 100 * 1.96 * (2 * 0.25 / len(test)) ** 0.5  # of a difference, at most, from the test set alone
+noise = 100 * 1.96 * (2 * 0.25 / len(test)) ** 0.5  # largest margin (95 %) of a difference, from the test set alone
 for other in ("shuffled", "SupCon"):
     for level, true, control in zip((coarse, fine), results["HMC"], results[other], strict=False):
         gap = true - control
-        verdict = "is ahead of" if gap > noise else "is behind" if gap < -noise else "cannot be told from"
+        verdict = "is ahead of" if gap > noise else "is behind" if gap < -noise else "does not differ clearly from"
         print(f"{level:10} HMC with the true hierarchy {verdict} {other} ({gap:+.1f} points of kNN)")
-print(f"Gaps below ±{noise:.1f} may come from the test set alone; a claim needs several seeds as well.")
+print(f"Differences below ±{noise:.1f} points may come from the test set alone. A claim also needs several seeds.")
 
 # %% [markdown]
 # ## 5. What was learned
 #
-# The mistakes of HMC, classes in the order of the hierarchy, superclasses framed.
+# The figure shows the mistakes of HMC. Classes are in the order of the hierarchy. Frames mark the superclasses.
 #
-# **Predict**: if wrong classes were drawn at random, what share of the mistakes would stay inside the frames? (The
-# title says.)
+# **Predict**: suppose the wrong classes were drawn at random. Which share of the mistakes would stay inside the
+# frames? (The title gives the answer.)
 
 # %%
 hiercl.plot.confusion(hmc, test, train=train, title="HMC")
 
 # %% [markdown]
-# A **dendrogram** joins the most similar class centres first. Its purity asks whether the classes of a superclass are
-# joined among themselves. In the pictures below lines lead to where the labels have each class: few crossings are good.
-# Their titles say what chance would give.
+# A **dendrogram** joins the most similar class centres first. Its purity measures whether the classes of a superclass
+# are joined with each other. In the figures below, lines lead to the place of each class in the label hierarchy. Few
+# crossings are good. The titles also give the value of chance.
 
 # %%
 names = {"SupCon": supcon, "HMC": hmc, "HMCE, batch, thinned": official, "HMCE, pair": pair, "shuffled": shuffled}
@@ -298,10 +304,10 @@ hiercl.plot.dendrogram(hmc, test, title="HMC")
 hiercl.plot.dendrogram(shuffled, test, title="HMC, shuffled hierarchy")
 
 # %% [markdown]
-# ## 6. Move it yourself
+# ## 6. Try it yourself
 #
-# Choose method and term, click anchors; set the level at which "the same" is meant. Watch the rate of false negatives:
-# at which level is it zero for which method?
+# Choose a method and a term. Click anchors. Set the level at which two pictures count as the same. Watch the rate of
+# false negatives. For which method is it zero, and at which level?
 
 # %%
 hiercl.explore.pairs({"SupCon": supcon, "HMC": hmc, "HMC, shuffled": shuffled}, train)
@@ -309,7 +315,8 @@ hiercl.explore.pairs({"SupCon": supcon, "HMC": hmc, "HMC, shuffled": shuffled}, 
 # %% [markdown]
 # ## 7. After a longer training
 #
-# HMC trained on all 20 superclasses of CIFAR-100, 50,000 pictures; the same test pictures as above.
+# This is HMC after a training on all 20 superclasses of CIFAR-100, 50,000 pictures. The test pictures are the same as
+# above.
 
 # %%
 long = hiercl.pretrained("hmc")
@@ -319,10 +326,11 @@ hiercl.plot.dendrogram(long, test, title="HMC, longer")
 # %% [markdown]
 # ## Summary
 #
-# * A hierarchy of labels gives every pair a level, and a method decides who is pulled at which.
-# * Between siblings the levels disagree: one pulls, the other pushes. Weights balance them.
-# * A maximum of losses moves gradients from one level to another. Look at where they arrive, and how often it acts.
-# * A shuffled hierarchy is the control: what it gives as well was not due to the hierarchy.
+# * A hierarchy of labels gives every pair a level. A method decides which pairs are pulled at which level.
+# * For siblings the levels disagree: one level pulls, the other pushes. Weights balance them.
+# * A maximum of losses moves gradients from one level to another. Check which level gets the gradient, and how often
+#   the maximum acts.
+# * A shuffled hierarchy is the control. An effect that it shows too does not come from the true hierarchy.
 #
-# **To think about.** You have classes and superclasses, but half of the pictures have only the superclass. Which terms
-# could they take part in?
+# **To think about.** You have classes and superclasses, but half of the pictures have only the superclass. In which
+# terms could these pictures take part?

@@ -13,16 +13,16 @@
 # %% [markdown]
 # # 06 · Feature identification
 #
-# **You will be able to** say which features serve which level of a hierarchy, give every level its own features with
-# G-HMLC and A-HMLC, switch features on and off, and tell whether what a mixture finds is more than chance.
+# **After this notebook you can** say which features serve which level of a hierarchy. You can give every level its
+# own features with G-HMLC and A-HMLC. You can switch features on and off. You can tell whether a mixture finds more
+# than chance does.
 #
-# About two minutes of computing on two CPU cores. Before: [05, label hierarchies](05_label_hierarchies.ipynb). After:
-# [07, embedding maps](07_embedding_maps.ipynb).
+# Before: [05, label hierarchies](05_label_hierarchies.ipynb). After: [07, embedding maps](07_embedding_maps.ipynb).
 #
-# Both methods are of one paper (Ott et al., 2025, arXiv 2510.00837). Neither its code nor its full text was at hand.
-# Its abstract and summaries by others say: a Gaussian mixture finds each level's features and makes hard masks
-# (G-HMLC); an attention head for each level makes soft masks (A-HMLC). What the mixture sees, where the masks act, and
-# the form of the heads are **our instantiation**, not the paper's.
+# Both methods come from one paper (Ott et al., 2025, arXiv 2510.00837). We had neither its code nor its full text.
+# Its abstract and summaries by others say: a Gaussian mixture finds the features of each level and makes hard masks
+# (G-HMLC). An attention head for each level makes soft masks (A-HMLC). These sources do not say what the mixture
+# sees, where the masks act, and which form the heads have. These parts are **our instantiation**, not the paper's.
 
 # %%
 import os
@@ -36,16 +36,16 @@ from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS, TESTED, EPOCHS = ("shapes", 10, 5, 2) if FAST else ("cifar100", 60, 30, 8)
 SETTINGS = dict(epochs=EPOCHS, batch=256, seed=0, monitor_every=0, progress=False)
-COLOURS = np.array(["#0072B2", "#E69F00", "#009E73"])  # of the levels, coarse to fine
+COLOURS = np.array(["#0072B2", "#E69F00", "#009E73"])  # colours of the levels, coarse to fine
 
 # %% [markdown]
 # ## 1. Together and apart
 #
-# These are the classes of one superclass. At the coarse level all of them are pulled together. At the fine level the
-# rows are pushed apart. HMC ([05](05_label_hierarchies.ipynb)) asks both of the *same* features.
+# These are the classes of one superclass. At the coarse level they are all pulled together. At the fine level the
+# rows are pushed apart. HMC ([05](05_label_hierarchies.ipynb)) wants both from the *same* features.
 
 # %%
 train, test = hiercl.load(DATA)
@@ -56,22 +56,22 @@ family = train.under(train.hierarchy.names[0][0])
 hiercl.plot.gallery(family, level=levels - 1, per_node=7)
 
 # %% [markdown]
-# G-HMLC gives every level features of its own. Let $v$ be the projection of a picture before it is brought to unit
-# length, and $M_h \in \{0, 1\}^d$ the **mask** of level $h$: 1 for its features, 0 for the others. Every feature is of
-# exactly one level. At level $h$ a picture is seen as
+# G-HMLC gives every level its own features. Let $v$ be the projection of a picture before it is scaled to unit
+# length. Let $M_h \in \{0, 1\}^d$ be the **mask** of level $h$. It is 1 for the features of the level and 0 for the
+# others. Every feature belongs to exactly one level. The embedding of a picture at level $h$, and the loss, are
 #
 # $$z^{(h)} = \frac{M_h \odot v}{\lVert M_h \odot v \rVert}, \qquad
 #   \mathcal L = \frac{\sum_h \lambda_h \mathcal L_h}{\sum_h \lambda_h}$$
 #
-# where $\mathcal L_h$ is HMC's loss of level $h$, of the embeddings $z^{(h)}$. So the loss of a level has no gradient
-# on the features of the others.
+# Here $\mathcal L_h$ is HMC's loss of level $h$ on the embeddings $z^{(h)}$. So the loss of a level has no gradient
+# with respect to the features of other levels.
 #
-# **Exercise.** Write the embedding that a level sees, for several pictures at a time.
+# **Exercise.** Write the embedding of a level for several pictures at once.
 
 
 # %%
 def masked(features, mask):
-    """Unit embeddings [n, d] of one level; features are [n, d], mask is [d], both numpy arrays."""
+    """Returns unit embeddings [n, d] of one level. Features [n, d] and mask [d] are numpy arrays."""
     return ...
 
 
@@ -80,39 +80,40 @@ check("06 masked", masked)
 # %% [markdown]
 # ## 2. Which level does a feature serve?
 #
-# A feature serves a level if it tells its classes apart: they lie far from one another, and narrow. That is its
-# **Fisher ratio**
+# A feature serves a level if it separates the classes of this level: the classes are far apart, and each class is
+# narrow. The **Fisher ratio** of the feature measures this:
 #
 # $$F_{j,h} = \frac{\text{variance of feature } j \text{ between the classes of level } h \text{ within their parent}}
 #   {\text{variance of feature } j \text{ within the classes of level } h}$$
 #
-# "Within their parent" keeps levels apart: a feature that tells people from trees gets nothing for telling a boy
-# from an oak.
+# "Within their parent" separates the levels. A feature that only separates people from trees also separates a boy
+# from an oak. At the fine level this does not count.
 #
-# **Exercise.** Write it for one feature at the coarsest level, where there is no parent. Every class counts alike,
-# however many pictures it has. Above: the mean over classes of the squared distance of a class's mean from the mean of
-# these means. Below: the mean over classes of the variance within one, divided by its number of pictures minus 1.
+# **Exercise.** Write the ratio of one feature at the coarsest level. There is no parent there. Every class has the
+# same weight, whatever its number of pictures. The numerator: take the mean of each class and the mean of these
+# means. It is the mean squared distance of the class means from the mean of the means. The denominator is the mean
+# over classes of the variance within a class (divided by its number of pictures minus 1).
 
 
 # %%
 def fisher(values, classes):
-    """Fisher ratio of one feature; values and classes are numpy arrays [n]."""
+    """Returns the Fisher ratio of one feature. Values and classes are numpy arrays [n]."""
     return ...
 
 
 check("06 fisher", fisher)
 
 # %% [markdown]
-# ## 3. A case where the answer is known
+# ## 3. A case with a known answer
 #
-# Before we trust a mixture with a trained encoder, we plant what it should find. An equal part of the features, the
-# first ones, carries the superclass, the next the class. `leak` says how much of the other level is in a feature too,
-# `spread` how much features differ in strength.
+# Before we trust a mixture on a trained encoder, we plant features that it should find. Every level gets an equal
+# part of the features. The first features carry the superclass, the next features carry the class. `leak` says how
+# much of the other level each feature carries too. `spread` says how much the features differ in strength.
 
 
 # %%
 def planted(ancestors, levels, leak=0.4, spread=1.0, d=128, seed=0):
-    """Features [items, d] of which every equal part serves one level most; and the level that each serves."""
+    """Returns features [items, d], an equal part of them for each level, and the level of each feature."""
     rng = np.random.default_rng(seed)
     level_of = np.sort(np.arange(d) % levels)
     strength = np.exp(spread * rng.standard_normal(d))
@@ -123,20 +124,20 @@ def planted(ancestors, levels, leak=0.4, spread=1.0, d=128, seed=0):
     return torch.from_numpy(v), level_of
 
 
-nodes = torch.from_numpy(train.hierarchy.ancestors[train.labels])  # of every picture at every level
+nodes = torch.from_numpy(train.hierarchy.ancestors[train.labels])  # node of every picture at every level
 v, truth = planted(nodes.numpy(), levels)
 
 # %% [markdown]
-# Each feature is now a point: how well it tells superclasses apart, how well classes. The mixture has one Gaussian a
-# level and sees the points' **contrast**: each logarithm minus the mean over levels. That is how far a point lies from
-# a line of slope 1.
+# Each feature is now a point. One coordinate says how well it separates superclasses, the other how well it separates
+# classes. The mixture has one Gaussian per level. It sees the **contrast** of the points: each logarithm minus its
+# mean over the levels. The contrast says how far a point lies from a line of slope 1.
 #
-# **Predict**: a mixture that saw the points as they are (`raw`) would make two groups as well. Which?
+# **Predict**: a mixture that sees the points themselves (`raw`) also makes two groups. Which groups?
 
 
 # %%
 def draw(panels):
-    """One panel for every title: points, and the level of each."""
+    """Draws one panel per title. A panel has points and their levels."""
     figure, axes = plt.subplots(
         1, len(panels), figsize=(9, 3.5), layout="constrained", squeeze=False, sharex=True, sharey=True
     )
@@ -161,14 +162,14 @@ draw(panels)
 print(f"A random split would have {100 / levels:.0f} % right.")
 
 # %% [markdown]
-# `raw` may tell strong features from weak ones instead of one level from another. So G-HMLC uses the contrast here,
-# and gives every level the same number of features.
+# `raw` may separate strong features from weak ones instead of one level from the other. So G-HMLC uses the contrast
+# here. It also gives every level the same number of features.
 #
 # ## 4. Four short trainings
 #
-# HMC has no masks. G-HMLC trains as HMC for the first tenth of the epochs (one at least), then fits its masks once.
-# With `masks="random"` it takes a random split of the same size instead of asking the mixture: **the control**. A-HMLC
-# comes in part 7.
+# HMC has no masks. G-HMLC trains like HMC for the first tenth of the epochs (at least one epoch). Then it fits its
+# masks once. With `masks="random"` it takes a random split of the same size in place of the mixture. This is **the
+# control**. Section 7 explains A-HMLC.
 
 # %%
 runs = {
@@ -180,22 +181,22 @@ runs = {
 hiercl.plot.history(runs)
 
 # %% [markdown]
-# The same picture of trained features, on test pictures. HMC's features were never told to serve one level; a mixture
-# divides them now. The others have the colours of the masks that they were trained with.
+# This is the same figure for trained features, on test pictures. HMC has no levels for its features, so a mixture
+# assigns them now. The other two runs show the masks of their training as colours.
 #
-# **Predict**: do the points of HMC fall into two groups? Do those of G-HMLC?
+# **Predict**: do the points of HMC form two groups? Do the points of G-HMLC?
 
 
 # %%
 def divide(points):
-    """Level of every feature, by a mixture of the contrasts of its log Fisher ratios; as G-HMLC does it."""
+    """Returns the level of every feature by a mixture on the contrasts of log Fisher ratios, as in G-HMLC."""
     contrast = hiercl.descriptors.standardised(points - points.mean(dim=1, keepdim=True))
     return hiercl.masks.fit_masks(contrast, points, levels).masks.argmax(dim=0).numpy()
 
 
 @torch.no_grad()
 def look(model, dataset=test):
-    """Log Fisher ratios of the features of a model's projection, and their levels by a mixture fitted now."""
+    """Returns log Fisher ratios of the projection's features, and the levels that a new mixture gives them."""
     v = getattr(model, "method", model).head(hiercl.embed(model, dataset))
     nodes = torch.from_numpy(dataset.hierarchy.ancestors[dataset.labels])
     points = hiercl.descriptors.fisher_ratios(v, nodes).log()
@@ -209,15 +210,15 @@ panels = {"planted": panels["planted"], "HMC": seen["HMC"]} | {name: (seen[name]
 draw({name: panels[name] for name in ("HMC", "G-HMLC", "random split")})
 
 # %% [markdown]
-# Any cloud can be cut in two, so that the parts look different. How far apart are the features of the first and of the
-# last level, in units of their own width? A **blind** split, which knows nothing of the features, gives about 0. But a
-# mixture looks for the best cut, so its gap has to be held against that of a single bell curve, cut by a mixture as
-# well. Only *more* than that is a sign of groups.
+# We can always cut a cloud in two parts that look different. How far apart are the features of the first level and of
+# the last level, in units of their own width? A **blind** split knows nothing about the features. It gives a gap of
+# about 0. But a mixture searches for the best cut. So we compare its gap with the gap that a mixture finds in a
+# single bell curve. Only a *larger* gap is a sign of groups.
 
 
 # %%
 def gap(points, level_of):
-    """Distance of the mean contrasts of the coarsest and the finest level's features, in their standard deviations."""
+    """Returns the distance of mean contrasts between coarsest and finest level's features, in standard deviations."""
     contrast = np.asarray(points[:, 0] - points[:, -1])
     first, last = contrast[level_of == 0], contrast[level_of == levels - 1]
     return (first.mean() - last.mean()) / np.sqrt((first.var() + last.var()) / 2)
@@ -228,40 +229,44 @@ low, high = np.quantile([gap(bell, divide(bell)) for bell in bells], [0.025, 0.9
 blind = 2 * np.sqrt(2 * levels / 128)
 
 # %%
-print(f"One bell curve, cut by a mixture: {low:.2f} to {high:.2f}. A blind split: {-blind:.2f} to {blind:.2f}.")
+print(f"Gap of one bell curve, cut by a mixture: {low:.2f} to {high:.2f}.", end=" ")
+print(f"Gap of a blind split: {-blind:.2f} to {blind:.2f}.")
 for name, how in zip(panels, ("true levels", "cut by a mixture now", *["masks that trained it"] * 2), strict=True):
     print(f"{name + ', ' + how:36} {gap(*panels[name]):5.2f}")
-two = "beyond" if gap(*panels["HMC"]) > high else "not beyond"
-print(f"What the mixture finds in HMC is {two} one bell curve.")
+two = "larger" if gap(*panels["HMC"]) > high else "not larger"
+print(f"The gap of HMC is {two} than the range of one bell curve.")
 for name in worn:
-    more = "beyond" if gap(*panels[name]) > blind else "within"
-    print(f"{name}: the gap is {more} what a blind split gives.")
+    more = "above" if gap(*panels[name]) > blind else "within"
+    print(f"{name}: the gap is {more} the range of a blind split.")
 
 # %% [markdown]
 # ## 5. Masks on and off
 #
-# The same masks in full. At the left, which features they give to each level, and what these features separate. At the
-# right, how well the classes of a level are told apart by all features, by its own, by the others'. The mark on the
-# bar of its own is the control: as many random features.
+# These are the masks of G-HMLC in full. The left side shows which features each level has, and what these features
+# separate. The right side shows how well the classes of a level are separated by all features, by the level's own
+# features, and by the features of the other levels. The mark on the bar of the own features is the control: as many
+# random features.
 #
-# (What separates superclasses counts for classes, too, at the right.)
+# (On the right side, a feature that separates superclasses helps to separate classes too.)
 #
-# **Predict**: what does the superclass lose, if only the features of the class are left?
+# **Predict**: what does the superclass lose if only the features of the class remain?
 
 # %%
 hiercl.plot.masks(runs["G-HMLC"], test)
 
 # %% [markdown]
-# The same of the run with the random split (its title says g_hmlc, too). Do its own features beat as many random ones?
-# Then training under *any* masks does that, and it says nothing for the mixture.
+# This is the same for the run with the random split. (Its title says g_hmlc, too.) Are its own features better than
+# as many random features? If they are, training with *any* masks has this effect, and it says nothing in favour of
+# the mixture.
 
 # %%
 hiercl.plot.masks(runs["random split"], test)
 
 # %% [markdown]
-# How many features does a level need? Features are ranked by their Fisher ratios on *training* pictures, the best are
-# kept, and test pictures say how well the classes are still told apart. (Fisher ratios of the class look within the
-# superclass alone; nearest neighbours have to find the superclass, too. So the best for the class need not win there.)
+# How many features does a level need? We rank the features by their Fisher ratios on *training* pictures and keep the
+# best. Then test pictures show how well the classes are still separated. (The Fisher ratio of the class compares only
+# classes of one superclass. Nearest neighbours must find the superclass too. So the best features for the class need
+# not win there.)
 
 # %%
 ranked, part = look(runs["HMC"], train)[0], test.per_class(TESTED // 2)
@@ -286,20 +291,20 @@ for h, name in enumerate(names):
     print(f"{name} from 8 features: {with_8}")
 
 # %% [markdown]
-# Now by hand: click features off, or stroke over several. Which level loses, and does it lose more than with as many
-# random ones?
+# Now switch features off by hand: click them, or drag over several. Which level loses? Does it lose more than with as
+# many random features?
 
 # %%
 hiercl.explore.masks(runs["G-HMLC"], test)
 
 # %% [markdown]
-# ## 6. Is it the mixture, or any split?
+# ## 6. The mixture, or any split?
 #
-# A first question: if a mixture is fitted anew to the features after the training, does it find the masks again that
-# they were trained with? If training under masks makes features serve their level, it should, whatever the masks were.
+# The first question: after the training we fit a mixture to the features again. Does it find the masks of the
+# training? If training with masks makes features serve their level, it should find them, whatever the masks were.
 #
-# **Exercise.** We need to know what chance would give. 120 features are split at random into *three* levels of equal
-# size, twice. Which share of the features has the same level in both splits, on average?
+# **Exercise.** First we need to know what chance gives. 120 features are split at random into *three* levels of equal
+# size. This is done twice. Which share of the features has the same level in both splits, on average?
 
 # %%
 check("06 chance", ...)
@@ -308,15 +313,15 @@ check("06 chance", ...)
 for name in worn:
     found = seen[name][1]
     same, noise = (worn[name] == found).mean(), 2 * np.sqrt((levels - 1) / levels**2 / len(found))
-    verdict = "beyond chance" if same > 1 / levels + noise else "within what chance gives"
-    print(f"{name:12}: {100 * same:.0f} % of the features are given to the same level again: {verdict}")
-print(f"Chance: {100 / levels:.0f} % ± {100 * noise:.0f} points.")
+    verdict = "more than chance" if same > 1 / levels + noise else "no more than chance"
+    print(f"{name:12}: {100 * same:.0f} % of the features get the same level again: {verdict}")
+print(f"Chance is {100 / levels:.0f} % ± {100 * noise:.0f} points.")
 
 # %% [markdown]
-# And the question that counts: how well are the classes told apart by the *encoder's* features, which is what one uses
-# afterwards?
+# The second question is the important one. Later we use the features of the *encoder*. How well do they separate the
+# classes?
 #
-# **Predict** the order of the four.
+# **Predict** the order of the four runs.
 
 # %%
 tables = {name: hiercl.evaluate(run, train, test).table() for name, run in runs.items()}
@@ -327,20 +332,21 @@ for level in train.hierarchy.level_names:
     for name, control in (("G-HMLC", "random split"), ("G-HMLC", "HMC"), ("A-HMLC", "HMC")):
         ahead = of[name] - of[control]
         word = "within" if abs(ahead) < noise else "beyond"
-        print(f"    {name} − {control}: {ahead:+.1f} points, {word} the ±{noise:.1f} of {len(test):,} test pictures")
-print("One seed of a short training: a claim needs at least five.")
+        print(f"    {name} − {control}: {ahead:+.1f} points, {word} the margin of ±{noise:.1f} points")
+print(f"The margin comes from {len(test):,} test pictures. This is one seed. A claim needs at least five seeds.")
 
 # %% [markdown]
 # ## 7. Soft masks: A-HMLC
 #
-# Here a small network, a **gate**, makes the masks from the encoder's feature $u$ of the picture, one for each level,
-# and is trained with the rest:
+# In A-HMLC a small network, a **gate**, makes the masks. There is one gate for each level. Its input is the encoder's
+# feature $u$ of the picture. It is trained together with the encoder:
 #
 # $$M_h(x) = \sigma\big(W^{(2)}_h\, \mathrm{ReLU}(W^{(1)}_h u)\big) \in (0, 1)^d$$
 #
-# (Biases are left out; the last one starts at 2, so that gates start open, at 0.88.) Levels may share features.
+# (The equation leaves out the biases. The last bias starts at 2, so gates start open, at 0.88.) Levels may share
+# features.
 #
-# **Predict**: which level closes more features? And do masks differ more between two pictures, or between two features?
+# **Predict**: which level closes more features? Do masks differ more between two pictures or between two features?
 
 # %%
 hiercl.plot.masks(runs["A-HMLC"], test)
@@ -356,22 +362,23 @@ for h, name in enumerate(names):
 # %% [markdown]
 # ## 8. After a long training
 #
-# The same test pictures, with encoders that were trained for 8 epochs on all 50,000 pictures of CIFAR-100. They come
-# without their masks, so the colours are those of a mixture fitted now.
+# These are the same test pictures, with encoders that were trained for 8 epochs on all 50,000 training pictures of
+# CIFAR-100. The pretrained encoders do not include their masks. So the colours come from a mixture that is fitted
+# now.
 
 # %%
 long = {name: look(hiercl.pretrained(name)) for name in ("hmc", "g_hmlc", "a_hmlc")}
 draw(long)
 for name, points in long.items():
-    word = "beyond" if gap(*points) > high else "not beyond"
-    print(f"{name}: gap {gap(*points):.2f}, {word} the {high:.2f} of one bell curve")
+    word = "larger" if gap(*points) > high else "not larger"
+    print(f"{name}: gap {gap(*points):.2f}, {word} than the {high:.2f} of one bell curve")
 
 # %% [markdown]
 # ## 9. How many levels are there?
 #
-# All this needs to know the number of levels. A mixture that may leave components empty (a Dirichlet process) could
-# propose it. We plant one to four levels in a tree of four, and ask twice: with the labels of all four levels (how
-# many of them do the features serve?), and without any label.
+# So far we had to know the number of levels. A mixture that may leave components empty (a Dirichlet process) could
+# propose it. We plant one to four levels in a tree of four levels. Then we ask in two ways. With the labels of all
+# four levels: how many of them do the features serve? Without any label: how many levels are there?
 
 # %%
 leaf = np.random.default_rng(0).integers(81, size=2000)
@@ -393,23 +400,23 @@ for axis, (name, pairs) in zip(axes, proposed.items(), strict=True):
     axis.plot([1, 4], [1, 4], color="#BBBBBB", zorder=0)
     axis.set(title=f"{name}: {100 * right:.0f} % right", xlabel="levels planted", xticks=range(1, 5), ylim=(0.3, 6.7))
     verdict = "more" if right > 0.25 else "not more"
-    print(f"{name}: {100 * right:.0f} % right, {verdict} than the 25 % of always saying the same number.")
+    print(f"{name}: {100 * right:.0f} % right, {verdict} than the 25 % of a constant answer.")
 axes[0].set_ylabel("levels proposed")
 plt.show()
 
 # %% [markdown]
-# Do not take a proposal without labels for evidence. With labels it is this good only because the planted features are
-# about equally strong. At the spread of part 3 it counts strong and weak ones, and is right far less often:
-# `help(hiercl.level_count.propose_levels)`.
+# Do not take a proposal without labels as evidence. With labels the proposal is good here only because the planted
+# features are about equally strong. With the `spread` of section 3 it counts strong and weak features, and it is
+# right far less often. See `help(hiercl.level_count.propose_levels)`.
 #
 # ## Summary
 #
-# * A feature serves a level if the level's classes differ in it: that is its Fisher ratio.
-# * G-HMLC gives every feature to one level, A-HMLC gives every level a soft mask over all features.
-# * Test a method that finds structure where the structure is known, before you use it where it is not.
-# * Every cloud can be cut in two. What a mixture finds has to beat a random split of the same size, and a single bell
-# curve.
+# * A feature serves a level if it separates the classes of this level. The Fisher ratio measures this.
+# * G-HMLC gives every feature to one level. A-HMLC gives every level a soft mask over all features.
+# * If a method finds structure, first test it on data with known structure.
+# * Every cloud can be cut in two. The result of a mixture must beat a random split of the same size, and it must beat
+#   a single bell curve.
 #
-# **To think about.** The projection is a linear layer: its features could be turned into other ones by any rotation,
-# with the same distances between pictures. What does that mean for "the features of a level"? Where in the encoder
-# would it be otherwise?
+# **To think about.** The projection is a linear layer. A rotation turns its features into other features and keeps
+# all distances between pictures. What does that mean for "the features of a level"? Where in the encoder would this
+# be different?

@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 07 · Maps of embeddings
 #
-# **You will be able to** draw a map of what an encoder has learned, at every level and over the epochs, compare
-# methods on maps, and say which part of such a picture to believe.
+# **After this notebook you can** draw a map of what an encoder has learned, at every level and over the epochs. You
+# can compare methods on maps. You know which part of such a figure to believe.
 #
-# One to two minutes of computing on two CPU cores. Before: [06, feature
-# identification](06_feature_identification.ipynb). After: [08, the same on shapes](08_modelnet40.ipynb).
+# Before: [06, feature identification](06_feature_identification.ipynb). After: [08, the same on
+# shapes](08_modelnet40.ipynb).
 
 # %%
 import os
@@ -33,14 +33,15 @@ from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS, MAPPED, EPOCHS = ("shapes", 10, 5, 1) if FAST else ("cifar100", 60, 10, 8)
 
 # %% [markdown]
 # ## 1. Encoders to look at
 #
-# One short training that you watch, and one encoder of every method that comes with the package, trained on the 50,000
-# training pictures of CIFAR-100. All are asked for the features of the same test pictures, ten of each class.
+# We run one short training. We also load the pretrained encoders of the package, one for each method. They were
+# trained on the 50,000 training pictures of CIFAR-100. All encoders compute features of the same test pictures, ten
+# of each class.
 
 # %%
 train, test = hiercl.load(DATA)
@@ -61,33 +62,38 @@ for name, model in models.items():
     print(f"{name:7} {model.card['budget']}")
 
 # %% [markdown]
-# They were trained for unequal times, one seed each: look at them, but do not judge the methods by them.
+# The trainings had different lengths and one seed each. Look at the encoders, but do not judge the methods by them.
 #
 # ## 2. From many numbers to two
 #
-# An encoder gives 256 numbers a picture. UMAP seeks two, in three steps.
+# An encoder gives 256 numbers per picture. UMAP (McInnes et al., 2018, arXiv 1802.03426) looks for two numbers, in
+# three steps.
 #
-# 1. Item $i$ is tied to each of its $k$ nearest items $j$, by cosine distance $d$, with a strength that falls from 1:
-#    $p_{j|i} = \exp(-(d(i, j) - \rho_i) / \sigma_i)$. Here $\rho_i$ is the distance of the very nearest, and $\sigma_i$
-#    is set so that every item has ties of the same total strength, **however far its neighbours are**.
-# 2. Read as probabilities, either tie is enough: $p_{ij} = p_{j|i} + p_{i|j} - p_{j|i}\, p_{i|j}$.
-# 3. On the map, at places $y$, ties are $q_{ij} = 1 / (1 + a \lVert y_i - y_j\rVert^{2b})$. Places are moved, from a
-#    start, to make small
+# 1. Each item $i$ gets ties to its $k$ nearest items $j$, by the cosine distance $d$. The strength of a tie falls
+#    from 1: $p_{j|i} = \exp(-(d(i, j) - \rho_i) / \sigma_i)$. Here $\rho_i$ is the distance of the nearest item.
+#    $\sigma_i$ is chosen so that the ties of every item have the same total strength, **however far its neighbours
+#    are**.
+# 2. UMAP reads the strengths as probabilities that a tie exists. One of the two ties is enough: $p_{ij} = p_{j|i} +
+#    p_{i|j} - p_{j|i}\, p_{i|j}$.
+# 3. On the map, items have places $y$ and ties $q_{ij} = 1 / (1 + a \lVert y_i - y_j\rVert^{2b})$. UMAP starts with
+#    some places and moves them to make this loss small:
 #
 # $$-\sum_{i<j} \big[\, p_{ij} \log q_{ij} + (1 - p_{ij}) \log (1 - q_{ij}) \,\big]$$
 #
-# So ties pull and all others push: a contrastive loss, of the two numbers themselves.
+# So ties pull, and all other pairs push. This is a contrastive loss for the two numbers.
 #
-# **Exercise.** Item $i$ is tied to $j$ with 0.8, and $j$ to $i$ with 0.5. What is $p_{ij}$?
+# **Exercise.** Item $i$ has a tie of 0.8 to $j$, and $j$ has a tie of 0.5 to $i$. What is $p_{ij}$?
 
 # %%
 check("07 union", ...)
 
 # %% [markdown]
-# Here is one map, at every level: the same places, other colours. The titles say how often an item and its 10 nearest
-# *on the map* have the same label. (UMAP's first call takes half a minute, since it is compiled.)
+# This is one map, shown for every level. The places are the same, and the colours differ. The titles say how often an
+# item and its 10 nearest items *on the map* have the same label. (The first call of UMAP is slow, because UMAP is
+# compiled then.)
 #
-# **Predict**: how many times chance do neighbours agree at each level? (Chance is in brackets.)
+# **Predict**: at each level, how many times as often as by chance do neighbours agree? (The number in brackets is
+# chance.)
 
 # %%
 maps = {name: hiercl.plot.map_2d(z) for name, z in features.items()}
@@ -95,27 +101,29 @@ shown = "hmc"
 hiercl.plot.embedding(None, test, coordinates=maps[shown], title=shown)
 
 # %% [markdown]
-# ## 3. All side by side
+# ## 3. All maps
 #
-# **Predict**, with a hand over the titles: which encoders have seen labels? Which is untrained? (`hce` and `hmce` are
-# the papers' form; their cards, `hiercl.pretrained("hce").card`, say how much they have learned.)
+# **Predict**, and cover the titles with your hand: which encoders have seen labels? Which encoder is untrained?
+# (`hce` and `hmce` use the form of the paper. Their cards say how much they have learned:
+# `hiercl.pretrained("hce").card`.)
 
 # %%
 hiercl.plot.compare_embeddings(features, test, level=0, coordinates=maps)
 
 # %% [markdown]
-# Is the map that looks tidier that of the better features? Each point is an encoder. Across: how often its 10 nearest
-# *in the features* have the item's label. Up: the same on the map. On the line the map says what the features say.
+# Does a tidier map mean better features? Each point is an encoder. The horizontal axis says how often the 10 nearest
+# items *in the features* have the item's label. The vertical axis says the same for the map. On the line, the map and
+# the features agree.
 
 
 # %%
 def nearest(z, metric="cosine", count=10):
-    """The nearest others of every item, [items, count]."""
+    """Returns the nearest other items of every item, [items, count]."""
     return neighbors.NearestNeighbors(n_neighbors=count, metric=metric).fit(z).kneighbors(return_distance=False)
 
 
 def agree(neighbours, labels):
-    """How often neighbours have the label of their item, in per cent."""
+    """Returns how often neighbours have the label of their item, in per cent."""
     return 100 * (labels[neighbours] == labels[:, None]).mean()
 
 
@@ -125,7 +133,7 @@ on_map = {name: nearest(xy, "euclidean") for name, xy in maps.items()}
 
 # %%
 def beside_points(axis, points, names):
-    """Writes names beside their points, from low to high now to the right, now to the left, none over another."""
+    """Writes names beside their points, alternately right and left, so that no name covers another."""
     across, up = 0.06 * np.ptp(points[:, 0]), 0.05 * np.ptp(points[:, 1])
     last = {-1: -np.inf, 1: -np.inf}
     for rank, number in enumerate(points[:, 1].argsort()):
@@ -147,13 +155,14 @@ for level, (axis, level_name) in enumerate(zip(axes, test.hierarchy.level_names,
     axis.set(title=f"same {level_name} (%)", xlabel="nearest in features", ylabel="nearest on the map")
     axis.set_xlim(0, 1.25 * pairs[:, 0].max())
     order, higher = stats.spearmanr(pairs[: len(methods)]).statistic, np.mean(pairs[:, 1] - pairs[:, 0])
-    print(f"{level_name}: on the map {higher:+.1f} points on average; rank correlation of the methods {order:.2f}")
+    print(f"{level_name}: map minus features is {higher:+.1f} points on average;", end=" ")
+    print(f"the rank correlation of the methods is {order:.2f}")
 
 # %% [markdown]
-# ## 4. Neighbours kept
+# ## 4. Which neighbours does the map keep?
 #
-# A map of two dimensions cannot keep all neighbours. Lines lead from three items (stars) to their 10 nearest in the
-# features: short lines were kept.
+# A map of two dimensions cannot keep all neighbours. In the figure, lines lead from three items (stars) to their 10
+# nearest items in the features. A short line means that the map kept the neighbour.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
@@ -167,23 +176,24 @@ for axis, name in zip(axes, (shown, "untrained", "random numbers"), strict=True)
     axis.set(title=name, xticks=[], yticks=[])
 
 # %% [markdown]
-# **Exercise.** First know what chance gives. The places of 1,001 items are drawn at random. Which share of an item's
-# 10 nearest in the features is among its 10 nearest on the map, on average?
+# **Exercise.** First we need to know what chance gives. 1,001 items have random places on a map. Which share of an
+# item's 10 nearest items in the features is among its 10 nearest items on the map, on average?
 
 # %%
 check("07 chance", ...)
 
 # %% [markdown]
-# Two measures. **Kept**: the share of the 10 nearest in the features that are among the 10 nearest on the map.
-# **Trustworthiness**: 1 if everything near on the map is near in the features; what intrudes costs more the farther it
-# is in the features.
+# We use two measures. **Kept** is the share of the 10 nearest items in the features that are among the 10 nearest
+# items on the map. **Trustworthiness** is 1 if all items that are near on the map are near in the features. A false
+# neighbour on the map costs more if it is farther away in the features.
 #
-# **Predict**: which features does a map show best: of a well trained encoder, of an untrained one, or random numbers?
+# **Predict**: which features does a map show best? Those of a well trained encoder, those of an untrained encoder, or
+# random numbers?
 
 
 # %%
 def kept(before, after):
-    """Share of the neighbours before that are among those after, in per cent."""
+    """Returns the share of the neighbours `before` that are also in `after`, in per cent."""
     return 100 * np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(before, after, strict=True)])
 
 
@@ -201,17 +211,18 @@ for name in (shown, "untrained", "random numbers"):
     trust = manifold.trustworthiness(features[name], maps[name], n_neighbors=10, metric="cosine")
     print(f"{name:14} kept {share[name]:4.1f} %, trustworthiness {trust:.2f}")
 best, worst = max(share, key=share.get), min(share, key=share.get)
-print(f"The map of {best} keeps the most, {share[best]:.0f} %; that of {worst} the fewest, {share[worst]:.0f} %.")
+print(f"The map of {best} keeps the most neighbours ({share[best]:.0f} %),", end=" ")
+print(f"the map of {worst} keeps the fewest ({share[worst]:.0f} %).")
 
 # %% [markdown]
-# ## 5. Luck, and one setting
+# ## 5. Chance, and one setting
 #
-# Three seeds (across) and three numbers of neighbours $k$ (down), one and the same encoder.
+# The figure shows maps of one encoder with three seeds (columns) and three numbers of neighbours $k$ (rows).
 #
-# **Predict**: what stays from seed to seed: islands, what lies in them, where they lie?
+# **Predict**: what stays the same from seed to seed? The islands, the items in them, or their places?
 
 # %%
-part = np.arange(0, len(test), 2)  # every other item, for speed
+part = np.arange(0, len(test), 2)  # every second item saves time
 z, few = features[shown][part], test.take(part)
 grid = {f"k = {k}, seed {s}": hiercl.plot.map_2d(z, s, k) for k in (5, 15, 100) for s in range(2 if FAST else 3)}
 hiercl.plot.compare_embeddings(grid, few, level=0, coordinates=grid)
@@ -221,32 +232,32 @@ near, of_k = nearest(z), {}
 for name, xy in grid.items():
     of_k.setdefault(name.split(",")[0], []).append(kept(near, nearest(xy, "euclidean")))
 for name, values in of_k.items():
-    print(f"{name:8} kept {np.mean(values):.1f} %, from {min(values):.1f} to {max(values):.1f} by the seed")
+    print(f"{name:8} kept {np.mean(values):.1f} %, from {min(values):.1f} to {max(values):.1f} over seeds")
 by_k, by_seed = np.ptp([np.mean(values) for values in of_k.values()]), max(np.ptp(values) for values in of_k.values())
 same = kept(*(nearest(grid[f"k = 15, seed {s}"], "euclidean") for s in (0, 1)))
-print(f"Two maps that differ in their seed alone have {same:.1f} % of the 10 nearest in common.")
-print(f"What matters more here for the neighbours kept: {'k' if by_k > by_seed else 'the seed'}.")
+print(f"Two maps that differ only in the seed share {same:.1f} % of the 10 nearest items.")
+print(f"Here {'k' if by_k > by_seed else 'the seed'} has the larger effect on the kept neighbours.")
 
 # %% [markdown]
-# Part of the difference between two maps says nothing: a map may be turned and mirrored, and is as good.
+# Two maps may also differ in a way that has no meaning. A rotated or mirrored map is as good as the original.
 #
-# **Exercise.** Turn the map $b$ onto $a$: move, turn and mirror it, without stretching it, so that the mean squared
-# distance of its items from where they are on $a$ is as small as possible. (`scipy.linalg.orthogonal_procrustes` finds
-# the turn, of maps whose centres are at 0.)
+# **Exercise.** Rotate the map $b$ onto the map $a$. You may move, rotate and mirror $b$, but not stretch it. The mean
+# squared distance between the places of the items on $b$ and on $a$ should be as small as possible.
+# (`scipy.linalg.orthogonal_procrustes` finds the rotation of maps whose centres are at 0.)
 
 
 # %%
 def turned(a, b):
-    """The map b, turned onto a; both are numpy arrays [items, 2]."""
+    """Returns the map b, rotated onto a. Both are numpy arrays [items, 2]."""
     return ...
 
 
 check("07 turned", turned)
 
 # %% [markdown]
-# And where there is nothing to see? Random numbers have no groups. **Predict**: does a map of them show some, and at
-# which $k$? (UMAP's $k$ counts the item itself. Every panel has the same number of items: at $k = 2$ a dot is a heap of
-# several.)
+# What happens if there is nothing to see? Random numbers have no groups. **Predict**: does a map of random numbers
+# show groups, and at which $k$? (UMAP's $k$ counts the item itself. Every panel has the same number of items. At $k =
+# 2$ one dot is several items at one place.)
 
 # %%
 noise = features["random numbers"][part]
@@ -254,17 +265,18 @@ of_noise = {f"random numbers, k = {k}": hiercl.plot.map_2d(noise, 0, k) for k in
 hiercl.plot.compare_embeddings(of_noise, few, level=0, coordinates=of_noise)
 
 # %% [markdown]
-# Islands alone are no evidence. Hold them against labels, another seed, another $k$, and random numbers.
+# Islands alone are no evidence. Compare them with labels, with another seed, with another $k$, and with random
+# numbers.
 #
 # ## 6. Between and within islands
 #
-# **Predict**: of two classes that lie far apart on the map, may we say that they are far apart in the features? Of a
-# class that is spread wide on the map, that it is spread wide in the features?
+# **Predict**: two classes lie far apart on the map. May we say that they are far apart in the features? A class is
+# spread widely on the map. May we say that it is spread widely in the features?
 
 
 # %%
 def centres(z, labels):
-    """Mean place of every class, distances of all pairs of them, and mean distance of its items from it."""
+    """Returns the distances between all pairs of class means, and each class's mean distance from its mean."""
     means = np.stack([z[labels == c].mean(axis=0) for c in np.unique(labels)])
     spread = [np.linalg.norm(z[labels == c] - m, axis=1).mean() for c, m in zip(np.unique(labels), means, strict=True)]
     return spatial.distance.pdist(means), np.array(spread)
@@ -285,14 +297,14 @@ for axis, (what, (x, y, across, up)) in zip(axes, panels.items(), strict=True):
     axis.set(title=f"{what}:\nrank correlation {stats.spearmanr(x, y).statistic:.2f}", xlabel=across, ylabel=up)
 
 # %% [markdown]
-# 1 would mean that the map keeps the order, 0 that it says nothing of it. In between it is right on the whole, and
-# wrong for many single pairs.
+# A correlation of 1 would mean that the map keeps the order. 0 would mean that the map says nothing about the order.
+# With a value in between, the map is right on the whole and wrong for many single pairs.
 #
 # ## 7. How a map unfolds
 #
-# With every pretrained encoder come maps of a thousand test pictures after every epoch of its training. They are made
-# together (AlignedUMAP): every picture is held near its places in the epochs beside, so that it can be followed. What
-# moves nevertheless, moves because the features do, or by the luck of the layout.
+# Every pretrained encoder comes with maps of a thousand test pictures, one map for every epoch of its training. They
+# are computed together (AlignedUMAP): every picture is held near its places in the epochs before and after. So you
+# can follow a picture. A picture moves because its features change, or by chance of the layout.
 
 # %%
 unfolding = models[shown].unfolding()
@@ -300,7 +312,7 @@ print(unfolding)
 places = unfolding.find(test)
 if (places >= 0).all():
     items = test.take(places)
-else:  # these maps are of CIFAR-100's test pictures: without them, their labels alone
+else:  # the maps show test pictures of CIFAR-100; without these pictures, use only their labels
     blank = np.zeros((len(places), 32, 32, 3), dtype=np.uint8)
     items = HierarchicalDataset.from_arrays(blank, unfolding.labels, cifar100.hierarchy())
 last = len(unfolding.maps) - 1
@@ -308,26 +320,27 @@ epochs = {f"epoch {e}": unfolding.maps[e] for e in np.unique(np.linspace(0, last
 hiercl.plot.compare_embeddings(epochs, items, level=0, coordinates=epochs)
 
 # %% [markdown]
-# **Predict**: which settles earlier, superclasses or classes? And the places?
+# **Predict**: which becomes stable earlier, superclasses or classes? When do the places become stable?
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 steps = np.linalg.norm(np.diff(unfolding.maps, axis=0), axis=2).mean(axis=1)
 right.plot(range(1, last + 1), steps, "o-", color="#666666")
-right.set(title="mean way of a picture in an epoch", xlabel="epoch", ylim=(0, None))
+right.set(title="mean path of a picture per epoch", xlabel="epoch", ylim=(0, None))
 around = [nearest(xy, "euclidean") for xy in unfolding.maps]
 for level, name in enumerate(items.hierarchy.level_names):
     curve = np.array([agree(near, items.labels_at(level)) for near in around])
     left.plot(curve, "o-", label=name)
     half = int(np.argmax(curve >= (curve[0] + curve.max()) / 2))
-    print(f"{name}: half of the gain is there after epoch {half}.")
+    print(f"{name}: half of the gain is reached after epoch {half}.")
 left.set(title="nearest on the map with the same label (%)", xlabel="epoch", ylim=(0, None))
 left.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# The ways of the pictures of two superclasses, from the untrained encoder (where a line begins) to the last epoch
-# (dot): the one whose pictures find together best, and the one that does worst.
+# This figure shows the paths of the pictures of two superclasses. A path (line) starts at the untrained encoder. It
+# ends at a dot, the place of the last epoch. The left superclass has the neighbours that agree most, the right one
+# has those that agree least.
 
 # %%
 labels = items.labels_at(0)
@@ -342,8 +355,8 @@ for axis, c in zip(axes, (int(np.argmax(found)), int(np.argmin(found))), strict=
     axis.set(title=f"{name}: neighbours agree {100 * found[c]:.0f} %", xticks=[], yticks=[])
 
 # %% [markdown]
-# Now by hand. Draw a loop around an island of the last epoch: where was it before? Point at an item to see its
-# picture.
+# Explore it yourself. Draw a loop around an island of the last epoch. Where was it before? Point at an item to see
+# its picture.
 
 # %%
 hiercl.explore.embedding(None, items, coordinates=epochs, max_items=500)
@@ -351,8 +364,8 @@ hiercl.explore.embedding(None, items, coordinates=epochs, max_items=500)
 # %% [markdown]
 # ## 8. Your own training
 #
-# The short training of the beginning, between the untrained encoder and the long training of the same method, at the
-# level of the leaves.
+# This figure compares three encoders at the level of the leaves: the untrained one, the short training from the
+# beginning, and the long training of the same method.
 
 # %%
 xy = hiercl.plot.map_2d(hiercl.embed(short, test))
@@ -360,7 +373,7 @@ yours = {"untrained": maps["untrained"], f"{EPOCHS} epochs, {len(train):,} items
 hiercl.plot.compare_embeddings(yours, test, level=-1, coordinates=yours)
 
 # %% [markdown]
-# The methods on linked maps: what you select on one is selected on all.
+# These are maps of several methods. They are linked: if you select items on one map, they are selected on all maps.
 
 # %%
 some = [*methods[:2], shown, "untrained", "random numbers"]
@@ -369,11 +382,11 @@ hiercl.explore.embedding(None, test, coordinates={name: maps[name] for name in s
 # %% [markdown]
 # ## Summary
 #
-# * A map of two dimensions cannot keep all neighbours. How many it keeps can be measured, so measure it.
-# * UMAP sets the scale of every item anew: distances between islands, and how wide they are, need not be those of the
-# features. Part 6 measures how far they are.
-# * Another seed, another number of neighbours, random numbers: three controls that cost seconds.
-# * Claims are made with numbers of the features themselves; maps tell where to look.
+# * A map of two dimensions cannot keep all neighbours. We can measure how many it keeps, so measure it.
+# * UMAP scales the distances of every item separately. So distances between islands and the widths of islands need
+#   not be those of the features. Section 6 measures how well they agree.
+# * Another seed, another number of neighbours, and random numbers are three cheap controls.
+# * Make claims with numbers of the features themselves. Maps tell you where to look.
 #
-# **To think about.** UMAP made the ties of this map without labels. There is a form of it that ties items of one
-# class. What would its map of random numbers look like, and what would it say about an encoder?
+# **To think about.** UMAP made the ties of these maps without labels. A supervised form of UMAP makes ties between
+# items of one class. What would its map of random numbers look like? What would it say about an encoder?

@@ -13,11 +13,12 @@
 # %% [markdown]
 # # 08 · The same on shapes: ModelNet
 #
-# **You will be able to** train any method of this project on point clouds, say what an encoder of points must not
-# depend on, judge unequal classes fairly, and find the neighbours of shapes of classes that were never seen.
+# **After this notebook you can** train any method of this project on point clouds. You can say what an encoder of
+# points must not depend on. You can judge unequal classes fairly. You can find neighbours of shapes whose classes the
+# encoder never saw.
 #
-# About two minutes of computing on two CPU cores. Before: [06, feature
-# identification](06_feature_identification.ipynb). After: [09, ablation lab](09_ablation_lab.ipynb).
+# Before: [06, feature identification](06_feature_identification.ipynb). After: [09, ablation
+# lab](09_ablation_lab.ipynb).
 
 # %%
 import os
@@ -31,15 +32,16 @@ from hiercl.views.mixing import plane_mix
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests: generated solids in place of ModelNet10
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings and generated solids in place of ModelNet10
 DATA = {"name": "shapes", "items": "points", "per_class": 8, "test_per_class": 3} if FAST else {"name": "modelnet10"}
 SETTINGS = dict(epochs=1 if FAST else 6, points=64, batch=128, seed=0, lr=0.003, monitor_every=0, progress=False)
 
 # %% [markdown]
 # ## 1. Clouds instead of pictures
 #
-# A shape is a set of points on its surface, `[points, 3]`, z up, in the unit sphere. Nothing else changes: the same
-# `load`, `fit`, `evaluate`, the same plots. The superclasses, by use, are **ours**: ModelNet has none.
+# A shape is a set of points on its surface, `[points, 3]`. It lies in the unit sphere, and its z axis points up.
+# Nothing else changes: `load`, `fit`, `evaluate` and the plots are the same. The superclasses group the classes by
+# use. They are **ours**, because ModelNet (Wu et al., CVPR 2015) has none.
 
 # %%
 train, test = hiercl.load(**DATA)
@@ -48,8 +50,8 @@ print(train)
 hiercl.plot.gallery(train, level=0, per_node=10)
 
 # %% [markdown]
-# The classes are **unequal** in training, and so are the superclasses. Where test shapes are as unequal, accuracy over
-# all of them is mostly that of the large classes.
+# The training classes are **unequal**, and the superclasses are too. If test classes are as unequal, the accuracy
+# over all shapes is mostly the accuracy of the large classes.
 
 # %%
 for name, count in zip(train.hierarchy.names[0], train.counts(0), strict=True):
@@ -59,8 +61,9 @@ hiercl.plot.hierarchy(train.hierarchy)
 # %% [markdown]
 # ## 2. Views of a shape
 #
-# A view turns the shape about the vertical, scales, shifts and jitters it, and keeps some random points. Here are a
-# shape (cloud 0) and three views of it. (Each is drawn as large as it fits: scale and shift cannot be seen.)
+# A view rotates the shape about the vertical axis, scales it, shifts it, adds noise to its points, and keeps some
+# random points. The figure shows a shape (cloud 0) and three views of it. (Each cloud fills its panel, so you cannot
+# see scale and shift.)
 
 # %%
 views = hiercl.views.PointViews(hiercl.views.PointViewConfig(points=512))
@@ -70,16 +73,16 @@ clouds = np.concatenate([shape[:, :512], drawn[..., 0].transpose(1, 2).numpy()])
 hiercl.plot.cloud(clouds, views=[(20, -55)], title="A shape and three views of it")
 
 # %% [markdown]
-# A cloud is a *set*: in which order its points come must not matter. PointNet looks at every point by itself, and
-# takes for every feature the largest value over all points.
+# A cloud is a *set*. The order of its points must not matter. PointNet (Qi et al., CVPR 2017) processes every point
+# separately. Then it takes the largest value of each feature over all points.
 #
-# **Exercise.** Write a function from a cloud to one feature of your choice that does not depend on the order of the
-# points, nor on a turn about the vertical, but does tell a tall cloud from a flat one.
+# **Exercise.** Write a function from a cloud to one feature. You choose the feature. It must not depend on the order
+# of the points or on a rotation about the vertical axis. But it must separate a tall cloud from a flat one.
 
 
 # %%
 def feature(points):
-    """One number of a cloud; `points` is a numpy array [points, 3], z up."""
+    """Returns one number for a cloud. `points` is a numpy array [points, 3] with z up."""
     return ...
 
 
@@ -88,10 +91,10 @@ check("08 invariance", feature)
 # %% [markdown]
 # ## 3. Two methods
 #
-# SimCLR reads no labels. A-HMLC reads the classes and the superclasses, and gives every level soft weights on the
-# features.
+# SimCLR (Chen et al., 2020) uses no labels. A-HMLC (Ott et al., 2025) uses the classes and the superclasses. It gives
+# every level soft weights on the features.
 #
-# **Predict**: which of them finds the superclass better on test shapes, and by how much?
+# **Predict**: which of them finds the superclass of test shapes better, and by how much?
 
 # %%
 encoder = "pointnet_vanilla"
@@ -110,11 +113,11 @@ for level in rows.index:
     a, b = (report.table().loc[level, "linear"] for report in reports.values())
     noise = 1.96 * np.sqrt((a * (100 - a) + b * (100 - b)) / len(test))
     word = "within" if abs(b - a) < noise else "beyond"
-    print(f"{level}: {b - a:+.1f} points, {word} the ±{noise:.1f} of {len(test)} test shapes; one seed")
+    print(f"{level}: {b - a:+.1f} points, {word} the margin of ±{noise:.1f} of {len(test)} test shapes; one seed")
 
 # %% [markdown]
-# *Balanced* is the mean recall over classes, however many test shapes each has. These test classes are nearly equal, so
-# the two numbers are close. For every class, how often it is recognised:
+# *Balanced* is the mean recall over classes. Every class has the same weight, whatever its number of test shapes.
+# These test classes are nearly equal, so the two numbers are close. The next cell shows the recall of every class:
 
 # %%
 classes = reports["a_hmlc"].classes.query("level == @fine").sort_values("train")
@@ -123,17 +126,17 @@ for row in classes.itertuples():
     print(f"{row._2:14} {row.train:4} training shapes  {row.linear:5.1f} % {bar}")
 
 # %% [markdown]
-# **Predict** which classes are confused, and whether the mistakes stay inside the superclass. (Here the nearest
-# training shapes vote, not the linear probe: the shares differ.)
+# **Predict**: which classes are confused? Do the mistakes stay inside the superclass? (Here the nearest training
+# shapes vote, not the linear probe. So the shares differ.)
 
 # %%
 hiercl.plot.confusion(runs["a_hmlc"], test, train=train)
 
 # %% [markdown]
-# ## 4. Who pushes whom
+# ## 4. Which shapes are pushed?
 #
-# The same picture as in [01](01_pairs.ipynb), of SimCLR. Below it one anchor of A-HMLC: at level 0 it pulls everything
-# of the superclass.
+# This is the same figure as in [01](01_pairs.ipynb), for SimCLR. The figure after it shows one anchor of A-HMLC. At
+# level 0 it pulls everything of its superclass.
 
 # %%
 hiercl.plot.pair_matrix(runs["simclr"].step(train, batch=48), train, level=0)
@@ -144,10 +147,10 @@ hiercl.plot.pairs(runs["a_hmlc"].step(train, batch=128), train, term=0)
 # %% [markdown]
 # ## 5. Mixing two shapes
 #
-# CsMl mixes an anchor with its neighbour. For pictures that is CutMix; for clouds it is **ours**: a plane of random
-# direction cuts both, and the mixture takes what lies below it of one and above it of the other (along that direction).
-# Its share $\lambda$ is exactly the share
-# of points that are the first one's.
+# CsMl (Xu et al., 2020) mixes an anchor with its neighbour. For pictures it uses CutMix. For clouds the mixing is
+# **ours**. Two parallel planes of random direction cut the two clouds. Along this direction, the mixture takes the
+# points of the first cloud below its plane and the points of the second cloud above its plane. $\lambda$ is exactly
+# the share of points that come from the first cloud.
 
 # %%
 pair = torch.from_numpy(train.items[np.array([0, len(train) // 2])]).transpose(1, 2)[..., None]
@@ -159,19 +162,20 @@ hiercl.plot.cloud(
 )
 
 # %% [markdown]
-# **Exercise.** Two clouds of 1,024 points are mixed with $\lambda = 0.3$ drawn. The mixture has to have 1,024 points,
-# and a whole number of the first one's: the largest that is not above $0.3 \cdot 1024$. Which exact $\lambda$ must the
-# loss use?
+# **Exercise.** Two clouds of 1,024 points are mixed, and $\lambda = 0.3$ was drawn. The mixture must have 1,024
+# points. The number of points from the first cloud is the largest whole number that is not above $0.3 \cdot 1024$.
+# Which exact $\lambda$ must the loss use?
 
 # %%
 check("08 lambda", ...)
 
 # %% [markdown]
-# ## 6. Classes that were never seen
+# ## 6. Classes that the encoder never saw
 #
-# ModelNet40 has thirty classes more. Of most, only a few shapes are at hand: too few for an accuracy, enough to look
-# at. An encoder that was trained on the ten classes for longer is asked for the nearest shapes. (The shares above the
-# picture are of random shapes, most of them of the trained classes; look at the rows.)
+# ModelNet40 has thirty more classes. For most of them we have only a few shapes. They are too few for an accuracy,
+# but enough to look at. We take an encoder that was trained longer on the ten classes and search the nearest shapes.
+# (The shares above the figure are averages over random shapes. Most of these belong to the trained classes. Look at
+# the rows.)
 
 # %%
 long = hiercl.pretrained("modelnet10-hmc")
@@ -182,14 +186,14 @@ rare = [int(np.flatnonzero(gallery.labels == label)[0]) for label in labels[-14:
 hiercl.plot.neighbours(long.encoder, gallery, items=rare, count=8)
 
 # %% [markdown]
-# Turn a shape with the mouse (this needs a running notebook):
+# Rotate a shape with the mouse (this needs a running kernel):
 
 # %%
 hiercl.plot.cloud_3d(train, item=1)
 
 # %% [markdown]
-# **Exercise.** A class has 10 test shapes, another 90. A classifier is right for 5 of the 10 and for all of the 90.
-# What are its accuracy and its balanced accuracy, in per cent? Give both in a tuple.
+# **Exercise.** One class has 10 test shapes, another class has 90. A classifier is right for 5 of the 10 and for all
+# of the 90. What are its accuracy and its balanced accuracy, in per cent? Give both in a tuple.
 
 # %%
 check("08 balanced", ...)
@@ -197,9 +201,9 @@ check("08 balanced", ...)
 # %% [markdown]
 # ## Summary
 #
-# * The methods speak of pairs, not of pixels: with another encoder and other views they work on clouds.
-# * An encoder of points must not depend on their order; views make it bear turns.
-# * Where classes are unequal, look at balanced accuracy, and at every class.
+# * The methods are defined on pairs, not on pixels. With another encoder and other views they work on clouds.
+# * An encoder of points must not depend on their order. Views teach it to ignore rotations.
+# * If classes are unequal, look at balanced accuracy and at every class.
 #
-# **To think about.** Views turn shapes about the vertical alone. What would be lost, and what gained, if they turned
-# them in any direction (`rotation="any"`)?
+# **To think about.** The views rotate shapes only about the vertical axis. What would you lose and what would you
+# gain if they rotated them in any direction (`rotation="any"`)?

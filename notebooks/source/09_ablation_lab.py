@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 09 · The ablation lab
 #
-# **You will be able to** turn a question of your own into variants and seeds, say how sure an answer is, and tell a
-# finding from luck.
+# **After this notebook you can** turn your own question into variants and seeds. You can say how certain an answer
+# is. You can distinguish a finding from luck.
 #
-# About two minutes of computing on two CPU cores. Before: any of [01](01_pairs.ipynb) to [08](08_modelnet40.ipynb).
-# After: [10, your own data](10_your_own_data.ipynb).
+# Before: any of [01](01_pairs.ipynb) to [08](08_modelnet40.ipynb). After: [10, your own
+# data](10_your_own_data.ipynb).
 
 # %%
 import os
@@ -32,15 +32,16 @@ from hiercl.study import bootstrap_interval
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS, EPOCHS = ("shapes", 8, 1) if FAST else ("cifar100", 20, 5)
-OUT = tempfile.mkdtemp()  # a folder of your own keeps the runs: OUT = "runs/lab"
+OUT = tempfile.mkdtemp()  # to keep the runs, choose a folder: OUT = "runs/lab"
 
 # %% [markdown]
 # ## 1. A question
 #
-# "Does X help?" becomes an experiment when it says: compared with what, measured how, on which data, over which seeds.
-# Ours: *with MoCo v2, is a temperature of 0.5 better or worse than 0.1?* Everything else stays as it is in `base`.
+# "Does X help?" is not an experiment yet. An experiment says: compared with what, measured how, on which data, with
+# which seeds. Our question is: *with MoCo v2, is a temperature of 0.5 better or worse than 0.1?* Everything else
+# stays as in `base`.
 
 # %%
 train, test = hiercl.load(DATA)
@@ -52,20 +53,20 @@ study = hiercl.Study(base, variants, seeds=2 if FAST else 3, out=OUT, name="temp
 _ = study.run(train, test, dry=True)
 
 # %% [markdown]
-# Nothing has been trained yet but a trial of a few steps, for the estimate: a rough one, and far too high while the
-# machine does something else. Now for real. Stop it whenever you like: the same
-# call goes on from there.
+# Nothing has been trained yet, apart from a trial of a few steps for the estimate. The estimate is rough. It is far
+# too high if the machine does other work at the same time. Now we run the study. You may stop it at any time. The
+# same call then continues.
 #
-# **Predict**: which is better, and by how many points?
+# **Predict**: which temperature is better, and by how many points?
 
 # %%
 study.run(progress=False)
 study.plot("knn")
 
 # %% [markdown]
-# Above, the *paired difference*: temperature 0.5 less temperature 0.1 **with the same seed**, so that what both share
-# (first weights, order of the pictures) cancels. Grey dots are the single seeds; a hollow dot has no verdict. What
-# does the verdict say?
+# The figure shows the *paired difference*: temperature 0.5 minus temperature 0.1 **with the same seed**. Effects that
+# both runs share cancel, such as the first weights and the order of the pictures. Grey dots are the single seeds. A
+# hollow dot has no verdict. What does the verdict say?
 
 # %%
 columns = ["variant", "metric", "level", "mean", "std", "n", "difference", "verdict"]
@@ -74,16 +75,16 @@ study.summary("knn")[columns].round(2)
 # %% [markdown]
 # ## 2. How many seeds?
 #
-# A simulation with a known truth: a method that is better by exactly one point, seeds that scatter by one point. A 95
-# % interval should hold the truth 95 times in a hundred. The rule of thumb is "mean ± 2 standard errors"; studies use
-# a bootstrap that knows how few the seeds are.
+# This is a simulation with a known truth. A method is better by exactly one point, and its results vary over seeds
+# with a standard deviation of one point. A 95 % interval should contain the truth in 95 of 100 cases. The rule of
+# thumb is "mean ± 2 standard errors". Studies use a bootstrap that accounts for the small number of seeds.
 #
-# **Predict**: how often does the rule of thumb hold the truth with two seeds, with three, with twenty?
+# **Predict**: how often does the rule of thumb contain the truth with two seeds, with three, with twenty?
 
 
 # %%
 def covers(n, interval, repeats=50 if FAST else 600):
-    """How often, in per cent, an interval of n values around 1 holds the 1; and its median width."""
+    """Returns how often (in per cent) an interval of n values around 1 contains 1, and its median width."""
     rng = np.random.default_rng(n)
     low, high = np.transpose([interval(rng.normal(1.0, 1.0, n)) for _ in range(repeats)])
     return 100 * np.mean((low <= 1) & (1 <= high)), np.median(high - low)
@@ -109,8 +110,8 @@ axes[0].set_xticks((2, 3, 5, 7, 20))
 _ = axes[1].legend()
 
 # %% [markdown]
-# That is why `study.summary()` gives no verdict below five seeds. More seeds are added by asking for them: what is
-# there is not trained again.
+# This is why `study.summary()` gives no verdict with fewer than five seeds. You can ask for more seeds. Finished runs
+# are not trained again.
 
 # %%
 more = hiercl.Study(base, variants, seeds=5, out=OUT, name="temperature", question=question)
@@ -121,20 +122,20 @@ more.run(progress=False).plot("knn")
 # %%
 row = more.summary("knn").dropna(subset="difference").iloc[-1]
 print(
-    f"{row['variant']} less {row['baseline']}, kNN at the level of the {row['level']}: {row['difference']:+.2f} points",
+    f"{row['variant']} minus {row['baseline']}, kNN at the level {row['level']}: {row['difference']:+.2f} points",
     end=" ",
 )
 print(f"[{row['low']:+.2f}, {row['high']:+.2f}], {int(row['seeds'])} seeds: {row['verdict']}.")
 
 # %% [markdown]
-# **Exercise.** The paired difference and its standard error, by hand: from the numbers of two variants over the same
-# seeds, the mean of the differences, and the standard deviation of the differences (with $n - 1$) divided by $\sqrt
-# n$.
+# **Exercise.** Compute the paired difference and its standard error by hand. You get the results of two variants over
+# the same seeds. The paired difference is the mean of the differences. Its standard error is the standard deviation
+# of the differences (with $n - 1$) divided by $\sqrt n$.
 
 
 # %%
 def paired(first, second):
-    """(mean difference second - first, its standard error); both are numpy arrays over the same seeds."""
+    """Returns (mean of second - first, its standard error). Both inputs are numpy arrays over the same seeds."""
     return ...
 
 
@@ -146,12 +147,12 @@ check("09 paired", paired)
 # Try twenty settings that make **no difference at all**, each with one seed, and publish the best. How good will it
 # look?
 #
-# **Predict** it, if seeds scatter by one point.
+# **Predict** it. The results vary over seeds with a standard deviation of one point.
 
 # %%
 rng = np.random.default_rng(0)
 best = rng.normal(0.0, 1.0, (1000, 20)).max(axis=1)
-again = rng.normal(0.0, 1.0, 1000)  # the winner, trained once more
+again = rng.normal(0.0, 1.0, 1000)  # the best setting, trained once more
 plt.figure(figsize=(7, 2.6))
 plt.hist(best, bins=30, alpha=0.8, label=f"the best of twenty: {best.mean():+.2f} points on average")
 plt.hist(again, bins=30, alpha=0.6, hatch="//", label=f"the same setting again: {again.mean():+.2f}")
@@ -160,7 +161,8 @@ plt.ylim(0, 150)  # room for the legend
 _ = plt.legend()
 
 # %% [markdown]
-# Two long trainings, one seed each: MoCo v2 and HCSC, 20 epochs on all 50,000 pictures of CIFAR-100.
+# These are two long trainings with one seed each: MoCo v2 (Chen et al., 2020) and HCSC (Guo et al., CVPR 2022), after
+# 20 epochs on all 50,000 training pictures of CIFAR-100.
 #
 # **Predict**: how far apart are they? May we say that one is the better method?
 
@@ -169,15 +171,14 @@ known = [hiercl.evaluate(hiercl.pretrained(name), train, test).table()["knn"] fo
 for level, moco, hcsc in zip(train.hierarchy.level_names, *known, strict=True):
     noise = 1.96 * np.sqrt((moco * (100 - moco) + hcsc * (100 - hcsc)) / len(test))
     word = "within" if abs(hcsc - moco) < noise else "beyond"
-    print(
-        f"{level}: HCSC less MoCo v2 {hcsc - moco:+.1f} points of kNN, {word} the ±{noise:.1f} of the test set", end=" "
-    )
-    print("alone; what other seeds would give, nobody knows")
+    print(f"{level}: HCSC minus MoCo v2 is {hcsc - moco:+.1f} points of kNN, {word} the margin of", end=" ")
+    print(f"±{noise:.1f} points of the test set alone. We do not know the results of other seeds.")
 
 # %% [markdown]
-# So settings are chosen on one part of the data, and compared on another: `held_out=0.2, judged_on="held out"` in a
-# study's base keeps a fifth of the training items for choosing, and `grid=` tries the same points for every variant.
-# (Below, `knn` is the mean over levels, `points` how many were tried; one seed, for time.)
+# So choose settings on one part of the data, and compare on another part. With `held_out=0.2, judged_on="held out"`
+# in its base, a study keeps a fifth of the training items for the choice. `grid=` tries the same points for every
+# variant. (Below, `knn` is the mean over levels, and `points` is the number of points tried. This example has only
+# one seed to save time.)
 
 # %%
 tuning = hiercl.Study(
@@ -188,30 +189,30 @@ tuning.run(train, test, progress=False).best("knn")
 # %% [markdown]
 # ## 4. Look inside
 #
-# A number says that two variants differ; pairs, trees and maps say how. Choose factors and values, run, and click two
-# variants to lay them side by side.
+# A number says that two variants differ. Pairs, trees and maps show how they differ. Choose factors and values, and
+# run them. Click two variants to see them side by side.
 
 # %%
 factors = {"temperature": [0.05, 0.1, 0.5], "queue": [128, 512]}
 hiercl.explore.study(base, factors, train, test, out=OUT)
 
 # %% [markdown]
-# `more.report()` writes everything on one page: question, protocol, effects, figures, every configuration.
+# `more.report()` writes everything on one page: question, protocol, effects, figures, and every configuration.
 
 # %%
 page = more.report()
-print(f"{page.name}: {page.stat().st_size / 1e3:.0f} kB; beside it {page.with_suffix('.csv').name} with all numbers")
+print(f"{page.name} has {page.stat().st_size / 1e3:.0f} kB. {page.with_suffix('.csv').name} holds all numbers.")
 
 # %% [markdown]
-# **Exercise.** An interval for "new less old", of a number where *lower* is better, is $[-2.1, -0.3]$ from six seeds.
-# Is the new one "better", "worse" or "undecided"? And with $[-2.1, +0.3]$? Give both words in a tuple.
+# **Exercise.** An interval for "new minus old" is $[-2.1, -0.3]$ from six seeds. *Lower* numbers are better. Is the
+# new variant "better", "worse" or "undecided"? What is it with $[-2.1, +0.3]$? Give both words in a tuple.
 
 # %%
 check("09 verdicts", ...)
 
 # %% [markdown]
-# **Exercise.** A grid of 3 temperatures and 4 queues, 5 seeds each, 2 minutes a run; two runs at a time. How many
-# minutes?
+# **Exercise.** A grid has 3 temperatures and 4 queues, with 5 seeds each. A run takes 2 minutes, and two runs go at a
+# time. How many minutes does the grid take?
 
 # %%
 check("09 minutes", ...)
@@ -219,9 +220,9 @@ check("09 minutes", ...)
 # %% [markdown]
 # ## Summary
 #
-# * A claim needs a comparison, paired seeds (five at least), and an interval.
-# * The best of many tries is lucky: choose on one part of the data, compare on another.
+# * A claim needs a comparison, paired seeds (at least five), and an interval.
+# * The best of many tries is lucky. Choose on one part of the data, and compare on another.
 # * Write down what did not work. A study keeps it for you.
 #
-# **To think about.** Your own question. Write it in one sentence, with "compared with" and "measured by" in it, and
-# run it.
+# **To think about.** Write your own question in one sentence. It should contain "compared with" and "measured by".
+# Then run it.

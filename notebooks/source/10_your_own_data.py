@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 10 · Your own data
 #
-# **You will be able to** bring pictures of your own, as a folder or as arrays, with a hierarchy or without, and train
-# and judge any method on them. The example is Omniglot: handwritten characters of several alphabets.
+# **After this notebook you can** load your own pictures, from a folder or from arrays, with or without a hierarchy.
+# You can train and judge any method on them. The example is Omniglot (Lake et al., Science 2015): handwritten
+# characters of several alphabets.
 #
-# About a minute of computing on two CPU cores. Before: [01](01_pairs.ipynb). After: [11, scaling
-# up](11_scaling_up.ipynb).
+# Before: [01](01_pairs.ipynb). After: [11, scaling up](11_scaling_up.ipynb).
 
 # %%
 import os
@@ -34,7 +34,7 @@ from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests: generated pictures in place of Omniglot
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings and generated pictures in place of Omniglot
 DATA, EPOCHS = ("shapes", 1) if FAST else ("omniglot", 6)
 SETTINGS = dict(epochs=EPOCHS, batch=128, seed=0, monitor_every=0, progress=False)
 FOLDER = Path(tempfile.mkdtemp()) / "drawings"
@@ -42,8 +42,8 @@ FOLDER = Path(tempfile.mkdtemp()) / "drawings"
 # %% [markdown]
 # ## 1. A folder
 #
-# Most data begin as folders: `drawings/Greek/alpha/01.png`. Here is such a folder, written from some pictures that are
-# at hand.
+# Most data begin as folders, for example `drawings/Greek/alpha/01.png`. The next cell writes such a folder from
+# pictures of a known data set.
 
 # %%
 source, _ = hiercl.load(DATA)
@@ -55,8 +55,8 @@ for number, (picture, label) in enumerate(zip(source.items, source.labels, stric
 print(f"{number + 1:,} pictures in {sum(1 for path in FOLDER.rglob('*') if path.is_dir())} folders")
 
 # %% [markdown]
-# One call reads it. The folders are the hierarchy, as deep as they go; a fifth of every class, one picture at least,
-# becomes the test set.
+# One call reads it. The folders are the hierarchy, with any number of levels. The test set gets a fifth of every
+# class, and at least one picture.
 
 # %%
 train, test = hiercl.load(FOLDER)
@@ -64,7 +64,7 @@ print(train, test, sep="\n")
 hiercl.plot.gallery(train, level=0, per_node=10)
 
 # %% [markdown]
-# Real folders hold broken files. All of them are named at once, and nothing is half done.
+# Real folders contain broken files. The error names all of them at once, and no partial result remains.
 
 # %%
 broken = FOLDER / sorted(path.name for path in FOLDER.iterdir())[0] / "extra" / "cut_off.png"
@@ -78,21 +78,22 @@ broken.unlink()
 broken.parent.rmdir()
 
 # %% [markdown]
-# ## 2. Arrays, and a hierarchy said in words
+# ## 2. Arrays, and a hierarchy in words
 #
-# From arrays: pictures `[n, height, width, channels]` in uint8, the leaf class of each, and the tree. It can be
-# written as a nested dict, as parents, or found in columns of labels. In a dict a leaf beside a branch is written
-# `"wolf": None`. A leaf that ends early is carried down under its own name: `o` counts as a node of the level below,
-# too. `lca_level` is the deepest level that two leaves share, −1 if there is none.
+# You can also give arrays: pictures `[n, height, width, channels]` in uint8, the leaf class of each picture, and the
+# tree. The tree is a nested dict, the parents of the nodes, or columns of labels. In a dict, write `"wolf": None` for
+# a leaf beside a branch. A leaf that ends early continues down to the last level under its own name. So `o` is also a
+# node of the level below. `lca_level` is the deepest level at which two leaves share a node. It is −1 if there is
+# none.
 
 # %%
 tree = hiercl.Hierarchy.from_dict({"round": ["o", "e"], "straight": {"one stroke": ["l"], "two strokes": ["x", "t"]}})
 print(tree.leaf_names, "levels:", tree.sizes)
-print("x and t have in common:", tree.names[1][tree.ancestors[3, 1]], "| x and o:", tree.lca_level(3, 0))
+print("x and t share:", tree.names[1][tree.ancestors[3, 1]], "| lca_level of x and o:", tree.lca_level(3, 0))
 hiercl.plot.hierarchy(tree)
 
 # %% [markdown]
-# Columns of labels may contradict each other. Then it is said which label has two parents:
+# Columns of labels may contradict each other. Then the error names the label that has two parents:
 
 # %%
 columns = [["Greek", "alpha"], ["Latin", "a"], ["Latin", "alpha"]]
@@ -102,8 +103,8 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# **Exercise.** Build the hierarchy in which `cat` and `dog` are under `pet`, `pet` and `wolf` are under `animal`, and
-# `car` is under `vehicle`. Which of the forms you take is yours to choose.
+# **Exercise.** Build this hierarchy: `cat` and `dog` are under `pet`, `pet` and `wolf` are under `animal`, and `car`
+# is under `vehicle`. You may use any of the forms.
 
 # %%
 check("10 hierarchy", ...)
@@ -113,16 +114,16 @@ check("10 hierarchy", ...)
 #
 # Views say what must *not* matter. Photographs may be mirrored and recoloured. May letters?
 #
-# **Exercise.** Which one of these settings of the views must be set to 0 for letters, since it turns some of them into
-# others: `"crop"`, `"flip"`, `"jitter_probability"`, `"blur"`?
+# **Exercise.** One of these settings of the views turns some letters into others. Which one must be 0 for letters:
+# `"crop"`, `"flip"`, `"jitter_probability"`, or `"blur"`?
 
 # %%
 check("10 views", ...)
 
 # %% [markdown]
-# With the right settings: SimCLR without labels, HMC with the two-level labels.
+# Now we train with suitable views: SimCLR without labels, and HMC with the labels of both levels.
 #
-# **Predict**: how far apart will they be at the coarse level, how far at the fine one?
+# **Predict**: how far apart will they be at the coarse level? How far at the fine level?
 
 # %%
 views = dict(flip=0.0, jitter_probability=0.0, grayscale=0.0, crop_scale=(0.5, 1.0))
@@ -135,10 +136,10 @@ for level in rows.index:
     a, b = (report.table().loc[level, "knn"] for report in reports.values())
     noise = 1.96 * np.sqrt((a * (100 - a) + b * (100 - b)) / len(test))
     word = "within" if abs(b - a) < noise else "beyond"
-    print(f"{level}: {b - a:+.1f} points, {word} the ±{noise:.1f} of {len(test)} test pictures; one seed")
+    print(f"{level}: {b - a:+.1f} points, {word} the margin of ±{noise:.1f} of {len(test)} test pictures; one seed")
 
 # %% [markdown]
-# And an encoder that was trained for longer, on photographs? This is transfer: it has never seen a letter.
+# What about an encoder that was trained longer, on photographs? This is transfer, because it never saw a letter.
 #
 # **Predict**: is it better or worse than the two above?
 
@@ -147,7 +148,7 @@ photographs = hiercl.evaluate(hiercl.pretrained("simclr"), train, test).table()[
 print("SimCLR on CIFAR-100, kNN,", ", ".join(f"{level}: {value:.1f} %" for level, value in photographs.items()))
 
 # %%
-hiercl.plot.neighbours(runs["hmc"], train, count=9)  # of the test set there is one picture a class
+hiercl.plot.neighbours(runs["hmc"], train, count=9)  # the test set has one picture per class
 
 # %%
 hiercl.plot.confusion(runs["hmc"], test, train=train)
@@ -155,8 +156,8 @@ hiercl.plot.confusion(runs["hmc"], test, train=train)
 # %% [markdown]
 # ## 4. No hierarchy, no labels
 #
-# A folder without subfolders, or arrays with one class, works with every method that needs no labels. HCSC then learns
-# a tree of its own, and HMC can take that tree in place of labels (`source="prototypes"`).
+# A folder without subfolders, or arrays with one class, work with every method that needs no labels. HCSC then learns
+# its own tree. HMC can use a learned tree in place of labels (`source="prototypes"`).
 
 # %%
 unlabelled = hiercl.Hierarchy.from_dict(["unlabelled"])
@@ -166,7 +167,7 @@ labelless = hiercl.fit("hmc", plain, source="prototypes", **own)
 print(labelless.tree)
 
 # %% [markdown]
-# We have labels after all, and can ask what it found. **Predict**: does it group by alphabet?
+# We do have labels, so we can check what the tree found. **Predict**: does it group by alphabet?
 
 # %%
 hiercl.plot.tree(labelless.tree, train, level=0, exemplars=12)
@@ -178,7 +179,7 @@ hiercl.plot.flow(labelless.tree, train, prototypes=0, level=0)
 hiercl.explore.tree(labelless.tree, train)
 
 # %% [markdown]
-# A learned tree is a hierarchy like any other: it can be saved, drawn, and learned from.
+# A learned tree is a hierarchy like any other. You can save it, draw it, and learn from it.
 
 # %%
 learned = labelless.tree.as_hierarchy()
@@ -188,9 +189,9 @@ by_tree.save(FOLDER.parent / "by_tree")
 print(HierarchicalDataset.load(FOLDER.parent / "by_tree"))
 
 # %% [markdown]
-# **Exercise.** A folder has 3 classes with 900, 90 and 10 pictures. You want to know how a method does when the rare
-# class counts as much as the others. Which column of the report do you read: `"linear"`, `"linear_balanced"`, `"flat"`
-# or `"ami"`?
+# **Exercise.** A folder has 3 classes with 900, 90 and 10 pictures. You want to judge a method so that the rare class
+# counts as much as the others. Which column of the report do you read: `"linear"`, `"linear_balanced"`, `"flat"` or
+# `"ami"`?
 
 # %%
 check("10 rare", ...)
@@ -198,8 +199,8 @@ check("10 rare", ...)
 # %% [markdown]
 # ## Summary
 #
-# * A folder, a CSV file or arrays: `hiercl.load`, or `HierarchicalDataset.from_arrays`.
-# * Views are your statement of what must not matter. Check them before anything else.
-# * Without labels, a tree can be learned; with labels, one can ask what it found.
+# * Load a folder or a CSV file with `hiercl.load`. Load arrays with `HierarchicalDataset.from_arrays`.
+# * Views are your statement of what must not matter. Check them before everything else.
+# * Without labels, a method can learn a tree. With labels, you can check what the tree found.
 #
-# **To think about.** Your own data: what would its hierarchy be? Would two people draw the same one?
+# **To think about.** Think of your own data. What would its hierarchy be? Would two people draw the same hierarchy?

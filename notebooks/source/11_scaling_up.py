@@ -13,10 +13,10 @@
 # %% [markdown]
 # # 11 · Scaling up
 #
-# **You will be able to** say where the time of a training goes, what grows with batch, queue and prototypes, move to a
-# GPU or several, and send a sweep to a cluster.
+# **After this notebook you can** say which parts of a training take time. You can say what grows with batch, queue
+# and prototypes. You can move to one or several GPUs. You can send a sweep to a cluster.
 #
-# About a minute of computing on two CPU cores. Before: [09, the ablation lab](09_ablation_lab.ipynb).
+# Before: [09, the ablation lab](09_ablation_lab.ipynb).
 
 # %%
 import os
@@ -33,7 +33,7 @@ from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
 
-FAST = os.environ.get("HIERCL_FAST") == "1"  # tiny, for tests
+FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS = ("shapes", 10) if FAST else ("cifar100", 20)
 SETTINGS = dict(epochs=1, seed=0, monitor_every=0, progress=False)
 train, test = hiercl.load(DATA)
@@ -42,8 +42,8 @@ train = train.per_class(PER_CLASS)
 # %% [markdown]
 # ## 1. This machine
 #
-# `device="auto"` takes CUDA where there is one, and the code is the same. `precision="auto"` takes bf16 where the
-# hardware has it.
+# `device="auto"` uses CUDA if there is a CUDA device. The code stays the same. `precision="auto"` uses bf16 if the
+# hardware supports it.
 
 # %%
 print("CUDA:", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
@@ -54,10 +54,11 @@ for name in ("torch", "device", "precision", "threads"):
 # %% [markdown]
 # ## 2. Where the time goes
 #
-# A step is: views, forward and backward of the encoder, the loss, the optimiser. Methods differ in how many pictures
-# go through an encoder, and in what they do before an epoch (`refresh`: prototypes, neighbours, masks).
+# A step has these parts: the views, the forward and backward pass of the encoder, the loss, and the optimiser.
+# Methods differ in the number of pictures that go through an encoder. They also differ in the work before an epoch
+# (`refresh`: prototypes, neighbours, masks).
 #
-# **Predict** the order of these methods by anchors a second, `refresh` not counted.
+# **Predict**: order these methods by anchors per second, without `refresh`.
 
 # %%
 methods = {"simclr": {}, "moco": {}, "hcsc": {"prototypes": (5, 20), "warm_up": 0.0}, "csml": {}, "hmc": {}}
@@ -74,14 +75,14 @@ print(f"{fastest} is {speeds[fastest] / speeds[slowest]:.1f} times as fast as {s
 # %% [markdown]
 # ## 3. What grows
 #
-# The loss compares every anchor with every candidate: its matrix has (anchors × candidates) entries. For SimCLR with
-# batch $B$ that is $(2B)^2$ numbers of four bytes, a term each, and several such matrices are held for the backward
-# pass.
+# The loss compares every anchor with every candidate. So its matrix has (anchors × candidates) entries. SimCLR with
+# batch $B$ has a matrix of $(2B)^2$ numbers of four bytes for each term. The backward pass keeps several such
+# matrices.
 
 
 # %%
 def seconds_of_loss(batch, candidates):
-    """Median seconds of InfoNCE, forward and backward, on random embeddings."""
+    """Returns the median seconds of InfoNCE, forward and backward, on random embeddings."""
     z = torch.nn.functional.normalize(torch.randn(batch, 128), dim=1).requires_grad_()
     keys = torch.nn.functional.normalize(torch.randn(candidates, 128), dim=1)
     times = []
@@ -105,28 +106,29 @@ longer = curves["256 anchors"][-1] / curves["256 anchors"][0]
 print(f"{sizes[-1] // sizes[0]} times the candidates take {longer:.0f} times as long")
 
 # %% [markdown]
-# **Exercise.** How many MiB does one such matrix of float32 take for SimCLR at batch 4,096? (1 MiB is $2^{20}$ bytes;
-# both views are anchors, and both are candidates.)
+# **Exercise.** How many MiB does one such float32 matrix of SimCLR take at batch 4,096? (1 MiB is $2^{20}$ bytes.
+# Both views are anchors, and both are candidates.)
 
 # %%
 check("11 memory", ...)
 
 # %% [markdown]
-# `block=` makes the similarities some anchors at a time: the same loss and gradient, up to rounding, in less memory.
+# `block=` computes the similarities for some anchors at a time. Loss and gradient are the same up to rounding, and it
+# needs less memory.
 
 # %%
 whole = hiercl.fit("supcon", train, batch=256, **SETTINGS).history["loss"].iloc[-1]
 blocks = hiercl.fit("supcon", train, batch=256, block=64, **SETTINGS).history["loss"].iloc[-1]
-print(f"loss of the last epoch: {whole:.6f} whole, {blocks:.6f} in blocks of 64 anchors")
+print(f"Loss of the last epoch: {whole:.6f} at once, {blocks:.6f} in blocks of 64 anchors")
 
 # %% [markdown]
 # ## 4. Several GPUs
 #
-# On one machine with several GPUs, from a notebook: `accelerate`'s `notebook_launcher` starts a process for each, and
-# `hiercl.fit` in them is one training. Each anchor sees the candidates of all processes: loss and gradient are those
-# of one large batch, but for batch norm, which sees each process's own part. `batch=` is the whole batch: `batch=1024`
-# on four GPUs is 256 each. Here it is with one process. With several, give `num_processes=4` in a fresh kernel, before
-# anything has used CUDA.
+# One machine may have several GPUs. In a notebook, `notebook_launcher` of `accelerate` starts one process for each
+# GPU. `hiercl.fit` in these processes is one training. Each anchor sees the candidates of all processes. So loss and
+# gradient are those of one large batch. Batch norm is the exception: it sees only the part of its own process.
+# `batch=` is the whole batch. `batch=1024` on four GPUs is 256 on each. The example below uses one process. For
+# several processes, use `num_processes=4` in a new kernel, before anything has used CUDA.
 
 
 # %%
@@ -137,10 +139,10 @@ def training():
 notebook_launcher(training, num_processes=1)
 
 # %% [markdown]
-# From a shell the same is `torchrun --nproc-per-node 4 train.py`, where `train.py` calls `hiercl.fit` as always.
+# From a shell, `torchrun --nproc-per-node 4 train.py` does the same. `train.py` calls `hiercl.fit` as usual.
 #
-# **Exercise.** Four GPUs with a batch of 256 each behave as one batch of 1,024. A common rule scales the learning rate
-# in proportion to the batch. If 0.003 was right for one GPU with 256, which rate does the rule give?
+# **Exercise.** Four GPUs with a batch of 256 each behave like one batch of 1,024. A common rule scales the learning
+# rate in proportion to the batch. 0.003 was right for one GPU with 256. Which rate does the rule give?
 
 # %%
 check("11 rate", ...)
@@ -148,9 +150,9 @@ check("11 rate", ...)
 # %% [markdown]
 # ## 5. Many trainings
 #
-# A study has many independent runs, and none of them needs several GPUs: it needs several *runs at a time*. With
-# joblib: two processes here, or the workers of a cluster, with a `Client` of it and
-# `joblib.parallel_config(backend="dask")`.
+# A study has many independent runs. None of them needs several GPUs. A study needs several *runs at a time*. Joblib
+# starts them: here in two processes, on a cluster with its workers (`joblib.parallel_config(backend="dask")` and a
+# dask `Client`).
 
 # %%
 base = {"method": "moco", "epochs": 1, "batch": 128, "queue": 256, "monitor_every": 0}
@@ -160,17 +162,18 @@ with joblib.parallel_config(backend="loky"):  # or "dask", after dask.distribute
 sweep.table()[["variant", "seed", "state", "seconds"]].round(1)
 
 # %% [markdown]
-# **Exercise.** A study has 60 runs of 10 minutes. Your cluster has 8 workers. How many minutes does it take at least,
-# if nothing goes wrong?
+# **Exercise.** A study has 60 runs of 10 minutes. Your cluster has 8 workers. How many minutes does the study take at
+# least, if nothing goes wrong?
 
 # %%
 check("11 cluster", ...)
 
 # %% [markdown]
-# ## 6. Stop and go on
+# ## 6. Stop and continue
 #
-# Long trainings are stopped: by a time limit, by a crash, by you. With `out=` a run writes a checkpoint after every
-# epoch, and `resume=True` goes on to the very same result. (The warning below is of the interruption.)
+# Long trainings are interrupted by a time limit, by a crash, or by you. With `out=`, a run writes a checkpoint after
+# every epoch. With `resume=True` it continues and gives exactly the same result. (The warning below comes from the
+# interruption.)
 
 # %%
 folder = tempfile.mkdtemp() + "/run"
@@ -189,10 +192,10 @@ same = all(torch.equal(a, b) for a, b in zip(straight.method.parameters(), resum
 print("The same weights, bit for bit:", same)
 
 # %% [markdown]
-# ## 7. What a long training costs
+# ## 7. The cost of a long training
 #
-# The long trainings of these notebooks took 20 epochs of all 50,000 pictures. **Predict** from the speeds in part 2 how
-# long that takes, then check. (CPU minutes count both cores.)
+# The long trainings of SimCLR, MoCo v2 and HCSC in these notebooks took 20 epochs on all 50,000 training pictures.
+# **Predict** the time from the speeds of section 2, then check. (CPU minutes count both cores.)
 
 # %%
 minutes = 20 * 50_000 / speeds["simclr"] / 60
@@ -202,8 +205,11 @@ print(f"At {speeds['simclr']:,.0f} anchors a second: {minutes:.0f} minutes. The 
 # %% [markdown]
 # ## Summary
 #
-# * Images a second differ by the passes a method needs; what it does between epochs comes on top.
-# * Batch and queue multiply: memory grows with anchors × candidates, time at least about so; blocks bound the memory.
-# * One training on several GPUs is one call in several processes; a sweep is several runs at a time.
+# * Methods differ in anchors per second because they need different numbers of passes. The work between epochs comes
+#   in addition.
+# * Batch and queue multiply. Memory grows with anchors × candidates, and time grows at least about as fast. Blocks
+#   limit the memory.
+# * One training on several GPUs is one call in several processes. A sweep is several runs at a time.
 #
-# **To think about.** You have eight GPUs for an hour. One training eight times as long, or eight seeds?
+# **To think about.** You have eight GPUs for one hour. Do you run one training that is eight times as long, or eight
+# seeds?
