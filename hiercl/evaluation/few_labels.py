@@ -116,14 +116,14 @@ def few_labels(
     if fine_tuning:
         check_modality(encoder, train)
     bank, queries = features_of(encoder, train, test, features)
-    seeds = [stream_seed(seed, number, "items") for number in range(draws)]
+    seeds = [stream_seed(seed, draw, "items") for draw in range(draws)]
     rows = []
     every = [(fraction, draw_seed) for fraction in fractions for draw_seed in seeds]
     for fraction, draw_seed in tqdm(every, desc="few labels", unit="draw", disable=not progress):
         index = draw_labelled(train.labels, fraction, draw_seed)
         known = {"fraction": fraction, "labels": len(index), "per_class": np.bincount(train.labels[index]).max()}
         labelled = train.take(index)
-        predictions = {"linear": frozen_predictions(bank[index], labelled, queries)}
+        predictions = {"linear": _frozen_predictions(bank[index], labelled, queries)}
         if fine_tuning:
             leaf = fine_tune(encoder, labelled, config, draw_seed).predict_proba(test)
             levels = range(test.hierarchy.levels)
@@ -163,7 +163,7 @@ def features_of(
     return bank, queries
 
 
-def frozen_predictions(
+def _frozen_predictions(
     features: Float[Tensor, "k dim"], labelled: HierarchicalDataset, queries: Float[Tensor, "n dim"]
 ) -> list[Int[Tensor, " n"]]:
     """Returns, for every level, the classes of the queries that a linear probe of the labelled features predicts."""

@@ -190,7 +190,7 @@ def fine_tune(
     views = config.views(modality, size)
     modality.check_views(encoder, views.size, size)
 
-    trunk = with_whole_batch_norm(copy.deepcopy(encoder)).requires_grad_(True)
+    trunk = _with_whole_batch_norm(copy.deepcopy(encoder)).requires_grad_(True)
     trunk.to(device, memory_format=torch.channels_last).train()
     head = nn.utils.skip_init(nn.Linear, trunk.width, dataset.hierarchy.n_leaves, device=device)  # draws nothing
     nn.init.zeros_(head.weight)
@@ -274,7 +274,7 @@ def total_steps(items: int, config: FineTuneConfig) -> int:
     return min(config.epochs * math.ceil(items / config.batch), config.most_steps)
 
 
-def with_whole_batch_norm(module: nn.Module) -> nn.Module:
+def _with_whole_batch_norm(module: nn.Module) -> nn.Module:
     """Replaces split batch norm by batch norm.
 
     Split batch norm hides the other items of the batch from a contrastive loss. It needs batches of a multiple of its
@@ -286,7 +286,7 @@ def with_whole_batch_norm(module: nn.Module) -> nn.Module:
             whole.load_state_dict(child.state_dict())
             setattr(module, name, whole)
         else:
-            with_whole_batch_norm(child)
+            _with_whole_batch_norm(child)
     return module
 
 

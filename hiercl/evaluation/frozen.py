@@ -14,8 +14,9 @@ from hiercl.encoders import Encoder, HasEncoder, Model, encoder_of, half_precisi
 from hiercl.evaluation.few_labels import check_fractions, features_of, few_labels
 from hiercl.evaluation.fine_tuning import FineTuneConfig
 from hiercl.evaluation.report import Report
-from hiercl.metrics import Findings, LevelFindings, respected_edges, tree_agreement
+from hiercl.metrics import respected_edges, tree_agreement
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL
+from hiercl.metrics.findings import Findings, LevelFindings
 from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.metrics.probes import PENALTIES
 from hiercl.runtime.environment import describe_environment
@@ -77,9 +78,9 @@ def evaluate(
     views = two_views(model, test, seed)
     findings = Findings(bank, train.labels, queries, test.labels, test.hierarchy, views, knn_k, knn_temperature, seed)
     levels = [findings.at(level) for level in range(test.hierarchy.levels)] if train.labelled else []
-    rows = tuple(level_row(at) for at in levels)
+    rows = tuple(_level_row(at) for at in levels)
     overall = {metric.name: metric.of(findings) for metric in OVERALL}
-    classes = pd.concat([class_table(at) for at in levels], ignore_index=True) if levels else None
+    classes = pd.concat([_class_table(at) for at in levels], ignore_index=True) if levels else None
 
     few = tree = edges = None
     if levels and label_fractions:
@@ -115,14 +116,14 @@ def evaluate(
     return Report(rows, overall, protocol, few, tree, edges, classes)
 
 
-def level_row(at: LevelFindings) -> dict[str, Any]:
+def _level_row(at: LevelFindings) -> dict[str, Any]:
     """Returns the row of a level in a report: its name, its number of classes, and every metric."""
     tree = at.whole.hierarchy
     known = {"level": tree.level_names[at.level], "classes": tree.sizes[at.level]}
     return known | {metric.name: metric.of(at) for metric in PER_LEVEL}
 
 
-def class_table(at: LevelFindings) -> pd.DataFrame:
+def _class_table(at: LevelFindings) -> pd.DataFrame:
     """Returns the recall of every class of a level, in per cent: see :class:`~hiercl.evaluation.report.Report`."""
     tree = at.whole.hierarchy
     return pd.DataFrame(
@@ -171,14 +172,7 @@ def two_views(
     return torch.cat(first), torch.cat(second)
 
 
-def _check_arguments(
-    model: Model,
-    test: HierarchicalDataset,
-    label_fractions: Sequence[float],
-    draws: int,
-    fine_tune: FineTuneConfig,
-    knn_k: int,
-) -> None:
+def _check_arguments(model, test, label_fractions, draws: int, fine_tune, knn_k: int) -> None:
     """Raises ValueError for wrong arguments of :func:`evaluate`, before anything long begins."""
     if not isinstance(model, Encoder | HasEncoder):
         found = f"a {type(model).__name__} has no encoder"

@@ -3,7 +3,6 @@
 from hiercl.metrics.clusters import ClusterScores, cluster_scores, score_clusters
 from hiercl.metrics.definitions import definitions
 from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation
-from hiercl.metrics.findings import Findings, LevelFindings
 from hiercl.metrics.geometry import (
     alignment,
     class_alignment,
@@ -30,8 +29,6 @@ from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
 
 __all__ = [
     "ClusterScores",
-    "Findings",
-    "LevelFindings",
     "LinearProbe",
     "accuracy",
     "alignment",

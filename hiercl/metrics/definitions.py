@@ -37,132 +37,106 @@ class Metric:
         name: its name in the report.
         unit: ``%``, ``levels`` (of the tree), or empty for a plain number.
         better: ``higher``, ``lower``, or empty if neither is better.
-        definition: one line.
         compute: function of :class:`~hiercl.metrics.findings.LevelFindings` (a metric of a level) or of
             :class:`~hiercl.metrics.findings.Findings` (a metric of the embedding). A per cent is computed as a share.
+        definition: one line.
     """
 
     name: str
     unit: Literal["%", "levels", ""]
     better: Literal["higher", "lower", ""]
-    definition: str
     compute: Callable[[Any], float]
+    definition: str
 
     def of(self, findings: Any) -> float:
         """Returns the metric of these findings, in its unit."""
         return 100 * self.compute(findings) if self.unit == "%" else self.compute(findings)
 
 
-def of_directions(metric: Callable[..., float], *arguments: Any, **settings: Any) -> float:
+def _of_directions(metric: Callable[..., float], *arguments: Any, **settings: Any) -> float:
     """Returns a metric that needs the direction of every feature; NaN if a feature has length zero."""
     if any(bool((value.norm(dim=1) == 0).any()) for value in arguments if isinstance(value, Tensor)):
         return math.nan
     return metric(*arguments, **settings)
 
 
-def of_tree(metric: Callable[..., float], at: Any, *arguments: Any, **settings: Any) -> float:
+def _of_tree(metric: Callable[..., float], at: Any, *arguments: Any, **settings: Any) -> float:
     """Returns a metric of the features of the test items and of the label tree, cut at a level."""
     found = at.whole
-    return of_directions(metric, found.queries, found.labels, found.hierarchy, at.level, *arguments, **settings)
+    return _of_directions(metric, found.queries, found.labels, found.hierarchy, at.level, *arguments, **settings)
 
 
 # fmt: off
 PER_LEVEL = (
-    Metric("linear", "%", "higher",
-           "accuracy of a linear probe of this level on frozen features",
-           lambda at: accuracy(at.linear, at.truth)),
-    Metric("linear_balanced", "%", "higher",
-           "mean recall of the classes by that probe: a rare class counts as much as a frequent one",
-           lambda at: balanced_accuracy(at.linear, at.truth)),
-    Metric("knn", "%", "higher",
-           "accuracy of the weighted vote of the k nearest training items (cosine)",
-           lambda at: accuracy(at.knn, at.truth)),
-    Metric("knn_balanced", "%", "higher",
-           "mean recall of the classes by that vote",
-           lambda at: balanced_accuracy(at.knn, at.truth)),
-    Metric("linear_rare", "%", "higher",
-           "mean recall, by that probe, of the third of the classes with the fewest training items",
-           lambda at: rare_recall(at.linear_recall, at.train_counts)),
-    Metric("knn_rare", "%", "higher",
-           "mean recall of these classes by that vote",
-           lambda at: rare_recall(at.knn_recall, at.train_counts)),
-    Metric("flat", "%", "higher",
-           "accuracy of the leaf probe: its predicted leaf is replaced by its ancestor at this level",
-           lambda at: accuracy(at.whole.flat[:, at.level], at.truth)),
-    Metric("top_down", "%", "higher",
-           "accuracy if each level's probe chooses among the children of the class chosen one level above",
-           lambda at: accuracy(at.whole.top_down[:, at.level], at.truth)),
+    Metric("linear", "%", "higher", lambda at: accuracy(at.linear, at.truth),
+           "accuracy of a linear probe of this level on frozen features"),
+    Metric("linear_balanced", "%", "higher", lambda at: balanced_accuracy(at.linear, at.truth),
+           "mean recall of the classes by that probe: a rare class counts as much as a frequent one"),
+    Metric("knn", "%", "higher", lambda at: accuracy(at.knn, at.truth),
+           "accuracy of the weighted vote of the k nearest training items (cosine)"),
+    Metric("knn_balanced", "%", "higher", lambda at: balanced_accuracy(at.knn, at.truth),
+           "mean recall of the classes by that vote"),
+    Metric("linear_rare", "%", "higher", lambda at: rare_recall(at.linear_recall, at.train_counts),
+           "mean recall, by that probe, of the third of the classes with the fewest training items"),
+    Metric("knn_rare", "%", "higher", lambda at: rare_recall(at.knn_recall, at.train_counts),
+           "mean recall of these classes by that vote"),
+    Metric("flat", "%", "higher", lambda at: accuracy(at.whole.flat[:, at.level], at.truth),
+           "accuracy of the leaf probe: its predicted leaf is replaced by its ancestor at this level"),
+    Metric("top_down", "%", "higher", lambda at: accuracy(at.whole.top_down[:, at.level], at.truth),
+           "accuracy if each level's probe chooses among the children of the class chosen one level above"),
     Metric("parent_agreement", "%", "higher",
-           "share of items whose linear prediction one level above is the parent of the prediction here",
            lambda at: parent_agreement(at.whole.linear[:, at.level - 1], at.linear, at.whole.hierarchy, at.level)
-           if at.level else math.nan),
-    Metric("hierarchical_precision", "%", "higher",
+           if at.level else math.nan,
+           "share of items whose linear prediction one level above is the parent of the prediction here"),
+    Metric("hierarchical_precision", "%", "higher", lambda at: at.hierarchical.precision,
            "share of the predicted nodes, down to this level, that are right; top-down predictions stop where the "
-           "probability of the node is below 0.5",
-           lambda at: at.hierarchical.precision),
-    Metric("hierarchical_recall", "%", "higher",
-           "share of the true nodes, down to this level, that these predictions find",
-           lambda at: at.hierarchical.recall),
-    Metric("hierarchical_f1", "%", "higher",
-           "harmonic mean of the two",
-           lambda at: at.hierarchical.f1),
+           "probability of the node is below 0.5"),
+    Metric("hierarchical_recall", "%", "higher", lambda at: at.hierarchical.recall,
+           "share of the true nodes, down to this level, that these predictions find"),
+    Metric("hierarchical_f1", "%", "higher", lambda at: at.hierarchical.f1,
+           "harmonic mean of the two"),
     Metric("mistake_height", "levels", "lower",
+           lambda at: mistake_height(at.linear, at.truth, at.whole.hierarchy, at.level),
            "mean height of the lowest common ancestor of a wrong linear prediction and the truth; read it beside the "
-           "accuracy",
-           lambda at: mistake_height(at.linear, at.truth, at.whole.hierarchy, at.level)),
-    Metric("map_at_r", "%", "higher",
-           "mean average precision among the R nearest test items, where R other items share the class",
-           lambda at: map_at_r(at.whole.neighbours, at.truth)),
-    Metric("hierarchical_distance", "levels", "lower",
-           "mean height of the lowest common ancestor of an item and each of its k nearest test items",
-           lambda at: hierarchical_distance_at_k(
+           "accuracy"),
+    Metric("map_at_r", "%", "higher", lambda at: map_at_r(at.whole.neighbours, at.truth),
+           "mean average precision among the R nearest test items, where R other items share the class"),
+    Metric("hierarchical_distance", "levels", "lower", lambda at: hierarchical_distance_at_k(
                at.whole.neighbours, at.truth, at.whole.hierarchy, at.level,
-               min(at.whole.knn_k, at.whole.neighbours.shape[1]))),
-    Metric("ami", "%", "higher",
-           "adjusted mutual information of the classes and as many k-means clusters; 0: chance",
-           lambda at: at.clusters.ami),
-    Metric("nmi", "%", "higher",
-           "normalised mutual information of the same clusters; it grows with the number of classes",
-           lambda at: at.clusters.nmi),
-    Metric("ari", "%", "higher",
-           "adjusted Rand index of the same clusters; 0: chance",
-           lambda at: at.clusters.ari),
-    Metric("class_alignment", "", "lower",
-           "mean squared distance of two unit features of one class, 0 to 4",
-           lambda at: of_directions(class_alignment, at.whole.queries, at.truth)),
-    Metric("variance_between", "%", "higher",
-           "share of the variance of the unit features that lies between class means",
-           lambda at: of_directions(variance_between, at.whole.queries, at.truth)),
-    Metric("distance_correlation", "", "higher",
-           "Spearman correlation of tree distance (down to this level) and feature distance, over pairs of test items",
-           lambda at: of_tree(distance_correlation, at, seed=at.whole.seed)),
-    Metric("cophenetic_correlation", "", "higher",
-           "correlation of the average-linkage dendrogram of the class centroids with the true tree",
-           lambda at: of_tree(cophenetic_correlation, at)),
+               min(at.whole.knn_k, at.whole.neighbours.shape[1])),
+           "mean height of the lowest common ancestor of an item and each of its k nearest test items"),
+    Metric("ami", "%", "higher", lambda at: at.clusters.ami,
+           "adjusted mutual information of the classes and as many k-means clusters; 0: chance"),
+    Metric("nmi", "%", "higher", lambda at: at.clusters.nmi,
+           "normalised mutual information of the same clusters; it grows with the number of classes"),
+    Metric("ari", "%", "higher", lambda at: at.clusters.ari,
+           "adjusted Rand index of the same clusters; 0: chance"),
+    Metric("class_alignment", "", "lower", lambda at: _of_directions(class_alignment, at.whole.queries, at.truth),
+           "mean squared distance of two unit features of one class, 0 to 4"),
+    Metric("variance_between", "%", "higher", lambda at: _of_directions(variance_between, at.whole.queries, at.truth),
+           "share of the variance of the unit features that lies between class means"),
+    Metric("distance_correlation", "", "higher", lambda at: _of_tree(distance_correlation, at, seed=at.whole.seed),
+           "Spearman correlation of tree distance (down to this level) and feature distance, over pairs of test items"),
+    Metric("cophenetic_correlation", "", "higher", lambda at: _of_tree(cophenetic_correlation, at),
+           "correlation of the average-linkage dendrogram of the class centroids with the true tree"),
     Metric("dendrogram_purity", "%", "higher",
+           lambda at: _of_tree(dendrogram_purity, at, at.level - 1) if at.level else math.nan,
            "purity, in true parents, of the smallest branches of that dendrogram that join two siblings; chance is "
-           "well above 0",
-           lambda at: of_tree(dendrogram_purity, at, at.level - 1) if at.level else math.nan),
+           "well above 0"),
 )
 OVERALL = (
-    Metric("alignment", "", "lower",
-           "mean squared distance of the unit features of two views of an item, drawn as in training",
-           lambda found: of_directions(alignment, *found.views) if found.views else math.nan),
-    Metric("uniformity", "", "lower",
-           "log of the mean of exp(−2 squared distance) over pairs of unit features; 0: all in one point",
-           lambda found: of_directions(uniformity, found.queries)),
-    Metric("effective_rank", "", "",
-           "exponential of the entropy of the normalised singular values of the unit features",
-           lambda found: of_directions(effective_rank, F.normalize(found.queries, dim=1))),
-    Metric("total_variance", "", "",
-           "1 − squared length of the mean unit feature; 0: all in one point",
-           lambda found: of_directions(total_variance, found.queries)),
-    Metric("outside_pc1", "%", "",
-           "share of the variance outside the first principal component",
-           lambda found: of_directions(variance_outside, found.queries, 1)),
-    Metric("outside_pc2", "%", "",
-           "share of the variance outside the first two principal components",
-           lambda found: of_directions(variance_outside, found.queries, 2)),
+    Metric("alignment", "", "lower", lambda found: _of_directions(alignment, *found.views) if found.views else math.nan,
+           "mean squared distance of the unit features of two views of an item, drawn as in training"),
+    Metric("uniformity", "", "lower", lambda found: _of_directions(uniformity, found.queries),
+           "log of the mean of exp(−2 squared distance) over pairs of unit features; 0: all in one point"),
+    Metric("effective_rank", "", "", lambda found: _of_directions(effective_rank, F.normalize(found.queries, dim=1)),
+           "exponential of the entropy of the normalised singular values of the unit features"),
+    Metric("total_variance", "", "", lambda found: _of_directions(total_variance, found.queries),
+           "1 − squared length of the mean unit feature; 0: all in one point"),
+    Metric("outside_pc1", "%", "", lambda found: _of_directions(variance_outside, found.queries, 1),
+           "share of the variance outside the first principal component"),
+    Metric("outside_pc2", "%", "", lambda found: _of_directions(variance_outside, found.queries, 2),
+           "share of the variance outside the first two principal components"),
 )
 # fmt: on
 

@@ -8,8 +8,9 @@ import torch
 
 from hiercl import metrics
 from hiercl.hierarchy import Hierarchy
-from hiercl.metrics import Findings, LinearProbe
+from hiercl.metrics import LinearProbe
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL
+from hiercl.metrics.findings import Findings
 
 TREE = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car", "bus"]}, level_names=("kind", "class"))
 METRIC = {metric.name: metric for metric in (*PER_LEVEL, *OVERALL)}
