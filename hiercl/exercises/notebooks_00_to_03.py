@@ -10,16 +10,7 @@ import numpy as np
 import torch
 from scipy.special import logsumexp, softmax
 
-from hiercl.exercises._exercise import (
-    ANY_OTHER,
-    NOT_A_SHARE,
-    Solution,
-    Wrong,
-    as_function,
-    exercise,
-    nearly_equal,
-    solution,
-)
+from hiercl.exercises._exercise import ANY_OTHER, NOT_A_SHARE, Wrong, as_function, exercise, nearly_equal, solution
 
 rng = np.random.default_rng(0)
 
@@ -27,7 +18,7 @@ rng = np.random.default_rng(0)
 
 
 @solution("00 chance")
-def chance() -> Solution:
+def chance():
     """A queue holds 3,600 random pictures of 12 groups of equal size. How many are false negatives of an anchor?"""
     return 3600 / 12, {
         "that is the number of groups.": 12,
@@ -41,7 +32,7 @@ def chance() -> Solution:
 
 
 @solution("00 removed")
-def removed() -> Solution:
+def removed():
     """What does HCSC do with a candidate that selection has removed: "pulled", "pushed" or "neither"?"""
     return "neither", {
         "selection removes a candidate so that it is not pushed.": "pushed",
@@ -53,7 +44,7 @@ def removed() -> Solution:
 
 
 @solution("01 false negatives", tolerance=0.005)
-def false_negatives() -> Solution:
+def false_negatives():
     """A batch holds pictures of C classes, all equally frequent, and two views of each picture. An anchor pushes every
     view but its own two. Which share of the pushed views is of its class, on average, for a very large batch and
     C = 20?"""
@@ -65,7 +56,7 @@ def false_negatives() -> Solution:
 
 
 @solution("01 loss", cases=[(rng.uniform(-1, 1, n), n // 2, t) for n, t in ((2, 1.0), (5, 0.5), (40, 0.07))])
-def loss(similarities: np.ndarray, positive: int, temperature: float) -> Solution:
+def loss(similarities: np.ndarray, positive: int, temperature: float):
     """A function ``loss(similarities, positive, temperature)``: InfoNCE of one anchor, in nats, from the cosine
     similarities ``[n]`` of its candidates. ``positive`` is the number of the candidate that is pulled."""
     logits = similarities / temperature
@@ -79,7 +70,7 @@ def loss(similarities: np.ndarray, positive: int, temperature: float) -> Solutio
 
 
 @solution("01 pushed", cases=[(np.array(items),) for items in ([0, 1, 2, 0, 1, 2], [3, 3, 1, 1], [0, 1, 2, 2, 1, 0])])
-def pushed(items: np.ndarray) -> Solution:
+def pushed(items: np.ndarray):
     """A function ``pushed(items)``: who pushes whom in SimCLR. ``items [n]`` holds the picture of each view. The result
     is a boolean matrix ``[n, n]`` with anchors in rows."""
     right = items[:, None] != items
@@ -101,7 +92,7 @@ def pushed(items: np.ndarray) -> Solution:
     ],
     tolerance=0,
 )
-def walk_up(nearest: np.ndarray, edges: list[np.ndarray]) -> Solution:
+def walk_up(nearest: np.ndarray, edges: list[np.ndarray]):
     """A function ``coarsest(nearest, edges)``. ``nearest [items]`` is the finest prototype of every item. ``edges`` is
     a list of arrays, the finest level first. They hold the parent of every prototype, one level up. Which coarsest
     prototype does every item belong to?"""
@@ -119,7 +110,7 @@ def walk_up(nearest: np.ndarray, edges: list[np.ndarray]) -> Solution:
 @solution(
     "02 concentration", cases=[(rng.normal(size=(n, d)), rng.normal(size=d)) for n, d in ((2, 3), (40, 2), (500, 8))]
 )
-def concentration(members: np.ndarray, centre: np.ndarray) -> Solution:
+def concentration(members: np.ndarray, centre: np.ndarray):
     """A function ``concentration(members, centre)``: φ of one cluster before it is clipped and scaled, from its members
     ``[n, dim]`` and its centre ``[dim]``."""
     distance, n = np.linalg.norm(members - centre, axis=1), len(members)
@@ -133,7 +124,7 @@ def concentration(members: np.ndarray, centre: np.ndarray) -> Solution:
 
 
 @solution("02 alone", tolerance=1e-3)
-def alone() -> Solution:
+def alone():
     """There are as many prototypes as items, and every prototype has one item. What are the purity, and the AMI with
     classes that have several items each? Give two numbers in a tuple."""
     return (1, 0), {
@@ -154,7 +145,7 @@ def _queue_items() -> list[tuple[np.ndarray, np.ndarray, int]]:
 
 
 @solution("03 keep", cases=_queue_items())
-def keep(similarity: np.ndarray, concentration: np.ndarray, own: int) -> Solution:
+def keep(similarity: np.ndarray, concentration: np.ndarray, own: int):
     """A function ``keep(similarity, concentration, own)``: the probability with which HCSC keeps one queue item as a
     negative. ``similarity [prototypes]``: its cosines with the prototypes of a level. ``concentration [prototypes]``:
     their φ. ``own``: the number of the anchor's prototype."""
@@ -170,7 +161,7 @@ def keep(similarity: np.ndarray, concentration: np.ndarray, own: int) -> Solutio
 
 
 @solution("03 removed", tolerance=0.005)
-def share_removed() -> Solution:
+def share_removed():
     """A level has 20 prototypes, and each has equally many of the anchors. Which share of the anchors removes a given
     queue item, on average over draws?"""
     return 1 / 20, NOT_A_SHARE | {

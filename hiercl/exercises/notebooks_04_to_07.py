@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 from scipy.special import logsumexp
 
-from hiercl.exercises._exercise import ANY_OTHER, NOT_A_SHARE, Solution, nearly_equal, solution
+from hiercl.exercises._exercise import ANY_OTHER, NOT_A_SHARE, nearly_equal, solution
 
 rng = np.random.default_rng(0)
 
@@ -20,7 +20,7 @@ rng = np.random.default_rng(0)
     "04 purity",
     cases=[(rng.integers(n, size=(n, k)), rng.integers(c, size=n)) for n, k, c in ((30, 4, 3), (6, 1, 2), (50, 5, 10))],
 )
-def purity(neighbours: np.ndarray, labels: np.ndarray) -> Solution:
+def purity(neighbours: np.ndarray, labels: np.ndarray):
     """A function ``purity(neighbours, labels)``: the share of all neighbours that are of their item's class.
     ``neighbours [n, k]`` are numbers of items, ``labels [n]`` is the class of every item. Both are numpy arrays."""
     same = labels[neighbours] == labels[:, None]
@@ -35,7 +35,7 @@ def purity(neighbours: np.ndarray, labels: np.ndarray) -> Solution:
 
 
 @solution("04 lambda", tolerance=1e-3)
-def share_of_anchor() -> Solution:
+def share_of_anchor():
     """Pictures have 24 × 24 pixels, and λ = 0.5 was drawn. The box has sides of 16 pixels and its centre at row 12,
     column 22. It is clipped at the right border. Which exact λ must the loss use?"""
     return 1 - 16 * 10 / 24**2, NOT_A_SHARE | {
@@ -53,7 +53,7 @@ def share_of_anchor() -> Solution:
         for n, share, temperature in ((20, 0.3, 0.2), (3, 0.75, 1.0), (60, 0.9, 0.1))
     ],
 )
-def mixed_loss(anchor: float, neighbour: float, queue: np.ndarray, share: float, temperature: float) -> Solution:
+def mixed_loss(anchor: float, neighbour: float, queue: np.ndarray, share: float, temperature: float):
     """A function ``mixed_loss(anchor, neighbour, queue, share, temperature)``: the loss of one mixed query, in nats,
     from its cosine similarities with the anchor's key, with the neighbour's key (numbers) and with the queue ``[n]``.
     ``share`` is λ, the anchor's share of the mixture."""
@@ -91,7 +91,7 @@ _fine = rng.integers(6, size=14)
         for level in range(labels.shape[1])
     ],
 )
-def pulled(labels: np.ndarray, level: int) -> Solution:
+def pulled(labels: np.ndarray, level: int):
     """A function ``pulled(labels, level)``: who pulls whom at a level. ``labels [n, levels]`` holds the class of every
     view at every level, coarse to fine. The result is a boolean matrix ``[n, n]`` with anchors in rows."""
     same = (labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool)[..., None]
@@ -105,7 +105,7 @@ def pulled(labels: np.ndarray, level: int) -> Solution:
 
 
 @solution("05 weight", tolerance=1e-3)
-def weight() -> Solution:
+def weight():
     """There are two levels with the weights of HMC: e^(1/l), divided by their sum, where l = 1 is the finest level.
     What is the weight of the coarse level?"""
     fine, coarse = math.e, math.exp(1 / 2)
@@ -123,7 +123,7 @@ def weight() -> Solution:
     cases=[(np.array(losses),) for losses in ([1.0, 0.2, 2.0, 0.5, 1.5], [1.0, 2.0, 0.5], [2.0, 3.0], [3.0, 2.0])],
     tolerance=1e-5,
 )
-def raised(losses: np.ndarray) -> Solution:
+def raised(losses: np.ndarray):
     """A function ``raised(losses)``: the losses of the levels after HCE's maximum (in its batch form).
     ``losses [levels]`` is a numpy array, coarse to fine, and so is the result."""
     return np.maximum.accumulate(losses[::-1])[::-1], {
@@ -144,7 +144,7 @@ def raised(losses: np.ndarray) -> Solution:
     cases=[(rng.normal(size=(n, d)), (np.arange(d) % 2).astype(float)) for n, d in ((5, 4), (4, 12), (1, 6))],
     tolerance=1e-5,
 )
-def masked(features: np.ndarray, mask: np.ndarray) -> Solution:
+def masked(features: np.ndarray, mask: np.ndarray):
     """A function ``masked(features, mask)``: the unit embeddings ``[n, d]`` that a level sees, from the features
     ``[n, d]`` of n pictures, one a row, and the level's mask ``[d]`` of zeros and ones."""
     seen, length = features * mask, np.linalg.norm(features, axis=1, keepdims=True)
@@ -166,7 +166,7 @@ def _classes(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @solution("06 fisher", cases=map(_classes, ((3, 20), (2, 6, 40), (5, 4, 3, 60))))
-def fisher(values: np.ndarray, classes: np.ndarray) -> Solution:
+def fisher(values: np.ndarray, classes: np.ndarray):
     """A function ``fisher(values, classes)``: the Fisher ratio of one feature at the coarsest level, from its values
     ``[n]`` and the classes ``[n]`` of the pictures. Every class has the same weight. Numerator: the mean over classes
     of the squared distance of a class's mean from the mean of these means. Denominator: the mean over classes of the
@@ -189,7 +189,7 @@ def fisher(values: np.ndarray, classes: np.ndarray) -> Solution:
 
 
 @solution("06 chance", tolerance=0.005)
-def same_level_by_chance() -> Solution:
+def same_level_by_chance():
     """120 features are split at random into three levels of equal size, twice. Which share of the features has the same
     level in both splits, on average?"""
     return 1 / 3, {"that is a number of features. Give their share.": 40} | NOT_A_SHARE | {
@@ -204,7 +204,7 @@ def same_level_by_chance() -> Solution:
 
 
 @solution("07 union")
-def union() -> Solution:
+def union():
     """In UMAP, item i is tied to j with 0.8, and j to i with 0.5. What is p, the strength of the tie of the pair?"""
     return 0.9, {
         "that is the probability of both ties. One of them is enough.": 0.4,
@@ -216,7 +216,7 @@ def union() -> Solution:
 
 
 @solution("07 chance", tolerance=5e-5)
-def kept_by_chance() -> Solution:
+def kept_by_chance():
     """The places of 1,001 items on a map are drawn at random. Which share of an item's 10 nearest in the features is
     among its 10 nearest on the map, on average?"""
     return 10 / 1000, NOT_A_SHARE | {
@@ -235,7 +235,7 @@ def _map_pair(mirror: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @solution("07 turned", cases=map(_map_pair, (1.0, -1.0, 1.0)), tolerance=1e-5)
-def turned(a: np.ndarray, b: np.ndarray) -> Solution:
+def turned(a: np.ndarray, b: np.ndarray):
     """A function ``turned(a, b)``: the map b, moved, turned and, where that helps, mirrored, but not stretched, so that
     the mean squared distance between its items and those of the map a is as small as possible. Maps are ``[n, 2]``."""
 

@@ -1,6 +1,6 @@
-"""Explorers: pictures with controls, for notebooks. Each has a static twin in ``hiercl.plot``.
+"""Explorers: figures with controls, for notebooks. Each one has a static twin in ``hiercl.plot``.
 
-They need ipywidgets, anywidget, plotly and jupyter-scatter (``pip install 'hiercl[lab]'``); the twins do not.
+Explorers need ipywidgets, anywidget, plotly and jupyter-scatter (``pip install 'hiercl[lab]'``). Their twins do not.
 """
 
 from hiercl.explore._embedding import EmbeddingExplorer, embedding

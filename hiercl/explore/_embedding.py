@@ -1,4 +1,4 @@
-"""The map of an embedding: select points, and see what they are, and where other embeddings put them."""
+"""Maps of embeddings: select points, and see what they are, and where other embeddings put them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
+from scipy.spatial.distance import pdist
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import data_uri, gallery, row
-from hiercl.explore._widgets import needed, widgets
+from hiercl.explore._widgets import Explorer, level_choice, load_package, plain, widgets
 from hiercl.plot._colours import TEXT, node_colours
-from hiercl.plot._maps import NAMED, agreement, name_of, place
+from hiercl.plot._maps import NAMED, agreement, place
+from hiercl.plot._neighbours import name_of
 from hiercl.runtime.types import Float
 
-SHOWN = 24  # pictures of what is selected
-COLUMNS, HEIGHT, ALONE = 3, 320, 440  # maps in a row; pixels of each of several, and of one alone
-MEASURED = 2000  # items between which distances are measured, at most
-KEYS = {"merge": "shift", "remove": "alt"}  # what is held while selecting
-HELP = "Nothing is selected. Draw a loop around points, or click one; Shift adds to what is selected, Alt takes away."
+SHOWN = 24  # pictures of the selected items
+COLUMNS, HEIGHT, ALONE = 3, 320, 440  # maps in a row; pixels of one of several maps, and of a single map
+MEASURED = 2000  # largest number of items between which distances are measured
+KEYS = {"merge": "shift", "remove": "alt"}  # keys to hold while selecting
+HELP = "Nothing is selected. Draw a loop around points, or click one. Shift adds to the selection, Alt removes from it."
 
 
 def embedding(
@@ -32,51 +34,49 @@ def embedding(
     max_items: int = 2000,
     seed: int = 0,
 ) -> EmbeddingExplorer:
-    """Maps of embeddings side by side: what is selected or pointed at in one of them is so in all.
+    """Shows maps of embeddings side by side. A selection on one of them is a selection on all.
 
-    Pointing at an item shows its picture and classes. Of what a loop is drawn around, pictures stand below, with the
-    most frequent class and its share, and how far apart the selected items lie on every map. All maps show the same
-    items, coloured by any level of the hierarchy, in the colours of the static twin
-    :func:`hiercl.plot.compare_embeddings`. Nothing is trained; where coordinates are given, nothing is computed.
+    The mouse over a point shows the item's picture and classes. A loop around points selects them: below stand their
+    pictures, their most frequent class with its share, and their mean distance on every map. All maps show the same
+    items, coloured by any level of the hierarchy. Nothing is trained. If coordinates are given, nothing is computed.
+    The static twin is :func:`hiercl.plot.compare_embeddings`, which has the same colours.
 
     Args:
-        runs: a run, an encoder or features ``[items, d]``; several (methods, or one method after several epochs) by
-            name; not looked at where coordinates are given, and may then be None.
-        dataset: the items and their labels.
-        coordinates: ``[items, 2]`` for every item of the data set, by name; by default :func:`hiercl.plot.map_2d`
-            (UMAP) of the features.
-        max_items: at most so many random items are shown.
-        seed: of UMAP, and of the choice of items and pictures.
+        runs: A run, an encoder or features ``[items, d]``, or several by name (methods, or one method after several
+            epochs). If coordinates are given, runs are not used and may be None.
+        dataset: The items and their labels.
+        coordinates: Coordinates ``[items, 2]`` of all items of the data set, by name. By default they are
+            :func:`hiercl.plot.map_2d` (UMAP) of the features.
+        max_items: Largest number of items on a map. They are chosen at random.
+        seed: Seed of UMAP, and of the choice of items and pictures.
 
     Raises:
         ImportError: jupyter-scatter, ipywidgets or anywidget is not installed; or umap-learn, which only maps without
             coordinates need.
-        ValueError: no run; a run without coordinates when they are given; features or coordinates for another number
-            of items; coordinates that are not finite, or all the same.
+        ValueError: There is no run, or no coordinates for one of the runs; or features or coordinates are those of
+            another number of items; or coordinates are not finite, or all the same.
 
     Example:
-        >>> hiercl.explore.embedding({"untrained": start, "HCSC": run}, test)
+        >>> maps = {"HCSC": features[:, :2], "another": features[:, 2:4]}
+        >>> explorer = hiercl.explore.embedding(None, test, coordinates=maps)
+        >>> explorer.select([0, 1, 2])
+        >>> chosen = test.take(explorer.selected)
     """
-    return EmbeddingExplorer(*_named(runs, coordinates), dataset, max_items, seed)
+    return EmbeddingExplorer(*_by_name(runs, coordinates), dataset, max_items, seed)
 
 
-class EmbeddingExplorer:
-    """See :func:`embedding`. Its widgets are attributes, so that they can be set from code as well.
+class EmbeddingExplorer(Explorer):
+    """The explorer that :func:`embedding` returns.
 
     Attributes:
-        maps: name and ``jscatter.Scatter`` of each; its points are :attr:`items`, in that order.
-        items: those that are shown, as indices in the data set.
+        maps: The ``jscatter.Scatter`` of every map, by name. Its points are :attr:`items`, in that order.
+        items: The items that are shown, as indices in the data set.
     """
 
     def __init__(
-        self,
-        runs: dict[str, Any],
-        coordinates: Mapping[str, Any] | None,
-        dataset: HierarchicalDataset,
-        max_items: int,
-        seed: int,
+        self, runs: dict, coordinates: Mapping | None, dataset: HierarchicalDataset, max_items: int, seed: int
     ):
-        w, jscatter = widgets(), needed("jscatter")
+        w, jscatter = widgets(), load_package("jscatter")
         self.dataset, self.seed = dataset, seed
         self.gallery = gallery()
         self.coordinates: dict[str, np.ndarray] = {}
@@ -85,53 +85,56 @@ class EmbeddingExplorer:
             self.items, self.coordinates[name] = place(run, dataset, seed, max_items, given)
             _check(name, self.coordinates[name])
         self.part = dataset.take(self.items)
-        self.usual = {name: _mean_distance(xy, seed) for name, xy in self.coordinates.items()}
-        tree = dataset.hierarchy
-        levels = [(_plain(name), level) for level, name in enumerate(tree.level_names)]
-        self.level = w.Dropdown(description="colours", options=levels, value=0)
+        self.mean_distances = {name: _mean_distance(xy, seed) for name, xy in self.coordinates.items()}
+
+        self.level = level_choice(dataset.hierarchy, "colours")
         self.legend, self.summary = w.HTML(), w.HTML()
         self.titles = {name: w.HTML() for name in runs}
-        table = self._table()
-        height = HEIGHT if len(runs) > 1 else ALONE
+        table, height = self._table(), HEIGHT if len(runs) > 1 else ALONE
         self.maps = {name: self._map(jscatter, xy, table, height) for name, xy in self.coordinates.items()}
         scatters = list(self.maps.values())
         self.first = scatters[0].widget
-        jscatter.compose(scatters, sync_selection=True, sync_hover=True, row_height=height)  # for the links alone
+        jscatter.compose(scatters, sync_selection=True, sync_hover=True, row_height=height)  # only to link the maps
+        columns = f"repeat({min(COLUMNS, len(runs))}, minmax(0, 1fr))"
         grid = w.GridBox(
             [w.VBox([self.titles[name], scatter.widget]) for name, scatter in self.maps.items()],
-            layout=w.Layout(grid_template_columns=f"repeat({min(COLUMNS, len(runs))}, minmax(0, 1fr))", grid_gap="8px"),
+            layout=w.Layout(grid_template_columns=columns, grid_gap="8px"),
         )
         self.widget = w.VBox([self.level, self.legend, grid, self.summary, self.gallery])
-        self.level.observe(lambda change: self._coloured(), "value")
-        self.first.observe(lambda change: self._show(), "selection")
-        self.gallery.observe(lambda change: self._clicked(change["new"]), "clicked")
-        self._coloured()
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self.widget)
+        self._on_change(self._colour, self.level)
+        self._on_change(self._show, self.first, trait="selection")
+        self._on_change(self._point_at_clicked, self.gallery, trait="clicked")
+        self._colour()
 
     @property
     def selected(self) -> np.ndarray:
-        """The selected items, as indices in the data set: ``dataset.take(explorer.selected)``."""
+        """The selected items, as indices in the data set."""
         return self.items[self._rows()]
 
     def select(self, items: Any) -> None:
-        """Selects items of the data set on all maps; those that are not shown are left out."""
+        """Selects items on all maps.
+
+        Args:
+            items: Indices in the data set. Items that are not shown are left out.
+
+        Example:
+            >>> explorer = hiercl.explore.embedding(None, test, coordinates=features[:, :2])
+            >>> explorer.select(range(10))
+        """
         self.first.selection = np.flatnonzero(np.isin(self.items, np.asarray(items))).astype(np.uint32)
 
     def _rows(self) -> np.ndarray:
-        """Places of the selected items among those shown."""
+        """Returns the places of the selected items among those shown."""
         chosen = self.first.selection
         return np.array([], dtype=int) if chosen is None else np.sort(np.asarray(chosen).astype(int))
 
     # ---- the maps ----
 
     def _table(self) -> pd.DataFrame:
-        """What a map says of an item that is pointed at."""
+        """Returns what a map shows of the item under the mouse."""
         tree, drawn = self.dataset.hierarchy, tqdm(self.items, desc="pictures", leave=False, delay=1)
-        paths = [" › ".join(map(_plain, tree.path(int(leaf)))) for leaf in range(tree.n_leaves)]
+        paths = [" › ".join(map(plain, tree.path(int(leaf)))) for leaf in range(tree.n_leaves)]
         return pd.DataFrame(
             {
                 "item": [f"{item:,}" for item in self.items],
@@ -141,9 +144,9 @@ class EmbeddingExplorer:
         )
 
     def _map(self, jscatter: Any, xy: np.ndarray, table: pd.DataFrame, height: int) -> Any:
-        """One map. Its colours are of leaf classes, so that another level is another palette, and no point is moved."""
+        """Makes a map. Points have the numbers of their leaf classes, so that another level needs only a palette."""
         middle, reach = (xy.max(0) + xy.min(0)) / 2, np.ptp(xy, axis=0).max() / 2 * 1.05
-        scales = [(float(centre - reach), float(centre + reach)) for centre in middle]  # alike, so that angles are kept
+        scales = [(float(centre - reach), float(centre + reach)) for centre in middle]  # equal, so that angles are kept
         leaves, codes = np.unique(self.part.labels, return_inverse=True)
         return jscatter.Scatter(
             xy[:, 0],
@@ -168,105 +171,99 @@ class EmbeddingExplorer:
         )
 
     def _palette(self) -> list[tuple[float, ...]]:
-        """At the chosen level, the colour of every leaf class that is shown."""
+        """Returns the colour of every leaf class that is shown, at the chosen level."""
         tree, level = self.dataset.hierarchy, self.level.value
         colours = node_colours(tree, level)[tree.ancestors[np.unique(self.part.labels), level]]
         return [tuple(map(float, colour)) for colour in colours]
 
-    def _coloured(self) -> None:
-        """Another level: colours, titles, legend, and what is said of the selection."""
-        level = self.level.value
+    def _colour(self) -> None:
+        """Shows the chosen level: colours, titles, legend and the text about the selection."""
         for name, scatter in self.maps.items():
             scatter.color(map=self._palette())
-            said = agreement(self.coordinates[name], self.part, level)
-            self.titles[name].value = f"<b>{html.escape(name)}</b><br>{said}"
+            agreed = agreement(self.coordinates[name], self.part, self.level.value)
+            self.titles[name].value = f"<b>{html.escape(name)}</b><br>{agreed}"
         self.legend.value = self._legend()
         self._show()
 
     def _legend(self) -> str:
         tree, level = self.dataset.hierarchy, self.level.value
-        what = f"{len(self.items):,} items of {html.escape(self.dataset.name)}. "
+        items = f"{len(self.items):,} items of {html.escape(self.dataset.name)}. "
         if tree.sizes[level] > NAMED:
-            shades = f", in shades of their “{_plain(tree.level_names[0])}”" if level else ""
-            return what + html.escape(f"{tree.sizes[level]} classes{shades}")
-        colours, there = node_colours(tree, level), np.unique(self.part.labels_at(level))
-        return what + " ".join(
+            shades = f", in shades of their “{plain(tree.level_names[0])}”" if level else ""
+            return items + html.escape(f"{tree.sizes[level]} classes{shades}")
+        colours = node_colours(tree, level)
+        return items + " ".join(
             f'<span style="white-space: nowrap"><span style="color: {to_hex(colours[node])}">⬤</span> '
-            f"{html.escape(_plain(tree.names[level][node]))}</span>"
-            for node in there
+            f"{html.escape(plain(tree.names[level][node]))}</span>"
+            for node in np.unique(self.part.labels_at(level))
         )
 
-    # ---- what is selected ----
+    # ---- the selection ----
 
     def _show(self) -> None:
-        """Says what is selected, and shows pictures of it."""
+        """Describes the selected items, and shows pictures of them."""
         rows = self._rows()
-        self.summary.value = self._said(rows) if len(rows) else HELP
+        self.summary.value = self._describe(rows) if len(rows) else HELP
         self.gallery.clicked = -1
         self.gallery.rows = [self._pictures(rows)] if len(rows) else []
 
-    def _said(self, rows: np.ndarray) -> str:
+    def _describe(self, rows: np.ndarray) -> str:
         tree, level = self.dataset.hierarchy, self.level.value
         labels = self.part.labels_at(level)
         counts = np.bincount(labels[rows], minlength=tree.sizes[level])
         most = int(counts.argmax())
-        share, usual = 100 * counts[most] / len(rows), 100 * (labels == most).mean()
-        level_name, name = (html.escape(_plain(text)) for text in (tree.level_names[level], tree.names[level][most]))
+        share, share_of_all = 100 * counts[most] / len(rows), 100 * (labels == most).mean()
+        level_name, name = (html.escape(plain(text)) for text in (tree.level_names[level], tree.names[level][most]))
         text = (
             f"<b>{len(rows):,} of {len(self.items):,} items are selected.</b> Most frequent {level_name}: “{name}”, "
-            f"{counts[most]:,} of them ({share:.0f} %; of all items shown {usual:.0f} %)."
+            f"{counts[most]:,} of them ({share:.0f} %; of all items shown {share_of_all:.0f} %)."
         )
         if len(rows) < 2:
             return text
-        apart = [
-            f"{html.escape(name)} <b>{_mean_distance(xy[rows], self.seed) / self.usual[name]:.2f}</b>"
+        distances = [
+            f"{html.escape(name)} <b>{_mean_distance(xy[rows], self.seed) / self.mean_distances[name]:.2f}</b>"
             for name, xy in self.coordinates.items()
         ]
-        return (
-            f"{text}<br>Mean distance of two selected items on the map, that of two random items being 1: "
-            f"{', '.join(apart)}."
-        )
+        return f"{text}<br>Mean distance of two selected items on the map (1: of all items): {', '.join(distances)}."
 
     def _pictures(self, rows: np.ndarray) -> dict[str, Any]:
-        """At most 24 of the selected items, by class, framed in the colours of the map."""
+        """Returns pictures of the selected items, by class, with frames in the colours of the map."""
         tree, level = self.dataset.hierarchy, self.level.value
         shown = np.random.default_rng(self.seed).permutation(rows)[:SHOWN]
         shown = shown[np.lexsort((shown, self.part.labels[shown]))]
         nodes, leaves = self.part.labels_at(level)[shown], self.part.labels[shown]
         lines = [
-            [_plain(tree.names[level][node]), _plain(tree.leaf_names[leaf]) if level < tree.levels - 1 else ""]
+            [plain(tree.names[level][node]), plain(tree.leaf_names[leaf]) if level < tree.levels - 1 else ""]
             for node, leaf in zip(nodes, leaves, strict=True)
         ]
         chosen = "" if len(shown) == len(rows) else f"{len(shown)} of {len(rows):,}, at random. "
-        note = f"{chosen}Click one to see where it lies."
+        note = f"{chosen}Click a picture to see where it lies."
         made = row(self.dataset, self.items[shown], lines, "Selected", note, TEXT)
         for entry, colour in zip(made["entries"], node_colours(tree, level)[nodes], strict=True):
             entry["colour"] = to_hex(colour)
         return made
 
-    def _clicked(self, item: int) -> None:
-        """A picture: where it lies on every map."""
-        place = np.flatnonzero(self.items == item)
-        if len(place):
-            self.first.hovering = int(place[0])
+    def _point_at_clicked(self) -> None:
+        """Shows on every map where the clicked picture lies."""
+        found = np.flatnonzero(self.items == self.gallery.clicked)
+        if len(found):
+            self.first.hovering = int(found[0])
 
 
-def _named(runs: Any, coordinates: Any) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
-    """Runs by name, and coordinates by the same names."""
+def _by_name(runs: Any, coordinates: Any) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
+    """Returns runs by name, and coordinates by the same names."""
     if runs is None and coordinates is None:
         raise ValueError("there is nothing to map: give a run, an encoder, features or coordinates.")
     if not isinstance(runs, Mapping):
         if isinstance(coordinates, Mapping):
-            return _named(dict.fromkeys(coordinates), coordinates)
+            return dict.fromkeys(coordinates), coordinates
         name = name_of(runs)
         return {name: runs}, None if coordinates is None else {name: coordinates}
     if not runs:
         raise ValueError("there is no run: give one, or several by name.")
-    if coordinates is None:
-        return dict(runs), None
-    if not isinstance(coordinates, Mapping):
-        raise ValueError("coordinates are given by name where runs are: {'name': xy}.")
-    if missing := [name for name in runs if name not in coordinates]:
+    if coordinates is not None and not isinstance(coordinates, Mapping):
+        raise ValueError("give coordinates by name, like the runs: {'name': xy}.")
+    if coordinates is not None and (missing := [name for name in runs if name not in coordinates]):
         raise ValueError(f"there are no coordinates for {', '.join(missing)}: give them for every run, or for none.")
     return dict(runs), coordinates
 
@@ -274,20 +271,13 @@ def _named(runs: Any, coordinates: Any) -> tuple[dict[str, Any], Mapping[str, An
 def _check(name: str, xy: np.ndarray) -> None:
     """Raises ValueError for coordinates that make no map."""
     if not np.isfinite(xy).all():
-        raise ValueError(f"the coordinates of {name} are not finite: leave out those items, or make another map.")
+        raise ValueError(f"the coordinates of {name} are not finite: leave those items out, or make another map.")
     if not np.ptp(xy, axis=0).any():
         raise ValueError(f"the coordinates of {name} are all the same: there is nothing to see on such a map.")
 
 
 def _mean_distance(xy: Float[np.ndarray, "items 2"], seed: int) -> float:
-    """Of two items on a map; of many items a sample of them is measured."""
-    from scipy.spatial.distance import pdist
-
+    """Returns the mean distance of two items on a map, from a sample if there are many items."""
     if len(xy) > MEASURED:
         xy = xy[np.random.default_rng(seed).permutation(len(xy))[:MEASURED]]
     return float(pdist(xy).mean())
-
-
-def _plain(name: str) -> str:
-    """A class name as one would write it."""
-    return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""The pairs of an anchor: click a picture, move a slider, and see who is pulled, pushed and removed."""
+"""The pairs of an anchor: click a picture, move a slider, and see which candidates are pulled, pushed and removed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
-from hiercl.explore._widgets import widgets
+from hiercl.explore._widgets import Explorer, level_choice, plain, sized, widgets
 from hiercl.methods import Step
 from hiercl.pairs import Term, audit
-from hiercl.plot._canvas import readable
 from hiercl.plot._pairs import ROLES, pick_term, role_groups
 from hiercl.training import Run
 
-ANCHORS, SHOWN = 20, 12  # pictures to choose from; candidates in a row
-SELECTIONS = ("as trained", "none", "instances", "prototypes", "both")
+ANCHORS, SHOWN = 20, 12  # pictures to choose an anchor from; candidates in a row
+AS_TRAINED = "as trained"
+SELECTIONS = (AS_TRAINED, "none", "instances", "prototypes", "both")
 
 
 def pairs(
@@ -27,26 +27,27 @@ def pairs(
     seed: int = 0,
     rules: Mapping[str, Callable] | None = None,
 ) -> PairsExplorer:
-    """Click an anchor; see its candidates, the most similar first, framed by what the method does with them.
+    """Shows the candidates of an anchor, the most similar first, framed by what the method does with them.
 
-    Under each stands its class, the lowest common ancestor with the anchor, and the probability with which selection
-    keeps it. Method (of several runs), term, temperature, selection and the level that is judged can be moved; counts
-    and the rate of false negatives follow. Nothing is trained: the weights are those of the run, and what was fitted in
-    its training stays as it is. The static twin is :func:`hiercl.plot.pairs`.
+    A click on a picture makes it the anchor. Under each candidate stand its class, its lowest common ancestor with the
+    anchor, and the probability with which selection keeps it. Controls change the run, the term, the temperature, the
+    selection and the level at which classes are compared. The counts and the rate of false negatives follow. Nothing is
+    trained, and the runs do not change. The static twin is :func:`hiercl.plot.pairs`.
 
     Args:
-        runs: one, or several by name.
-        train: what they were trained on.
-        batch: anchors of the step.
-        seed: of the anchors, the views and the draws.
-        rules: of your own, by name, beside those that a selection has: from posterior to keep probability.
+        runs: A run, or several runs by name.
+        train: The data set that they were trained on.
+        batch: Number of anchors in the step.
+        seed: Seed of the anchors, the views and all random choices of the step.
+        rules: Selection rules of your own, by name: functions from posterior to keep probability.
 
     Raises:
         ImportError: ipywidgets or anywidget is not installed.
-        ValueError: a run was trained on other items, or there is none.
+        ValueError: There is no run, or a run was trained on other items.
 
     Example:
-        >>> hiercl.explore.pairs({"MoCo v2": moco, "HCSC": hcsc}, train)
+        >>> explorer = hiercl.explore.pairs({"HCSC": run, "G-HMLC": masked_run}, train, batch=32)
+        >>> explorer.temperature.value = 0.5
     """
     named = {runs.name: runs} if isinstance(runs, Run) else dict(runs)
     if not named:
@@ -54,100 +55,86 @@ def pairs(
     return PairsExplorer(named, train, batch, seed, dict(rules or {}))
 
 
-class PairsExplorer:
-    """See :func:`pairs`. Its widgets are attributes, so that they can be set from code as well."""
+class PairsExplorer(Explorer):
+    """The explorer that :func:`pairs` returns.
+
+    Attributes:
+        step: The step that is shown.
+        anchor: Number of the anchor in the step.
+    """
 
     def __init__(self, runs: dict[str, Run], train: HierarchicalDataset, batch: int, seed: int, rules: dict):
-        w = widgets()
         self.runs, self.train, self.batch, self.seed, self.rules = runs, train, batch, seed, rules
-        self.anchor, self.held = 0, False
-        wide = {"style": {"description_width": "7em"}, "layout": w.Layout(width="22em")}
-        self.method = w.Dropdown(description="method", options=list(runs), **wide)
-        self.term = w.Dropdown(description="term", **wide)
-        self.temperature = w.FloatLogSlider(
-            description="temperature", min=-2, max=0.5, step=0.05, value=0.1, continuous_update=False, **wide
-        )
-        self.selection = w.Dropdown(description="selection", options=[*SELECTIONS, *rules], **wide)
-        levels = [(readable(name), level) for level, name in enumerate(train.hierarchy.level_names)]
-        self.level = w.Dropdown(description="same at level", options=levels, value=len(levels) - 1, **wide)
-        self.anchors, self.candidates = gallery(), gallery()
-        self.counts = w.HTML()
-        self.widget = w.VBox(
-            [
-                w.HTML("<b>Click an anchor</b>"),
-                self.anchors,
-                w.HBox([w.VBox([self.method, self.term, self.selection]), w.VBox([self.temperature, self.level])]),
-                self.counts,
-                self.candidates,
-            ]
-        )
-        self._as_trained()
-        self.method.observe(lambda change: self._as_trained(), "value")
-        for control in (self.temperature, self.selection):
-            control.observe(lambda change: self._step(), "value")
-        for control in (self.term, self.level):
-            control.observe(lambda change: self._draw(), "value")
-        self.anchors.observe(lambda change: self._clicked(change["new"]), "clicked")
+        self.step: Step
+        self.anchor = 0
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+        w, size = widgets(), sized("22em", "7em")
+        self.method = w.Dropdown(description="method", options=list(runs), **size)
+        self.term = w.Dropdown(description="term", **size)
+        slider = {"min": -2, "max": 0.5, "step": 0.05, "value": 0.1, "continuous_update": False}
+        self.temperature = w.FloatLogSlider(description="temperature", **slider, **size)
+        self.selection = w.Dropdown(description="selection", options=[*SELECTIONS, *rules], **size)
+        self.level = level_choice(train.hierarchy, "same at level", train.hierarchy.levels - 1, **size)
+        self.anchors, self.candidates, self.counts = gallery(), gallery(), w.HTML()
+        controls = [w.VBox([self.method, self.term, self.selection]), w.VBox([self.temperature, self.level])]
+        head = w.HTML("<b>Click an anchor</b>")
+        self.widget = w.VBox([head, self.anchors, w.HBox(controls), self.counts, self.candidates])
 
-        display(self.widget)
+        self._show_run()
+        self._on_change(self._show_run, self.method)
+        self._on_change(self._make_step, self.temperature, self.selection)
+        self._on_change(self._draw, self.term, self.level)
+        self._on_change(self._choose_anchor, self.anchors, trait="clicked")
 
     @property
     def run(self) -> Run:
-        """The chosen run, under the settings that the controls show."""
+        """The chosen run, with the settings of the controls."""
         settings: dict[str, Any] = {"temperature": self.temperature.value}
-        if self.selection.value != SELECTIONS[0]:
+        if self.selection.value != AS_TRAINED:
             settings["select"] = self.rules.get(self.selection.value, self.selection.value)
         return self.runs[self.method.value].changed(**settings)
-
-    def _as_trained(self) -> None:
-        """Another run: its own temperature, and selection where its method has one."""
-        config = self.runs[self.method.value].method.config
-        self.held = True
-        self.temperature.value = config.temperature
-        self.selection.value = SELECTIONS[0]
-        self.selection.disabled = not hasattr(config, "select")
-        self.held = False
-        self._step()
-
-    def _step(self) -> None:
-        """One step with the weights as they are; the same anchors, views and draws every time."""
-        if self.held:
-            return
-        self.step: Step = self.run.step(self.train, batch=self.batch, seed=self.seed)
-        names = [term.name for term in self.step.terms]
-        chosen = self.term.value if self.term.value in names else pick_term(self.step, None).name
-        self.held = True
-        self.term.options = names
-        self.term.value = chosen
-        self.held = False
-        self._draw()
 
     @property
     def chosen(self) -> Term:
         """The term that is shown."""
         return pick_term(self.step, self.term.value)
 
-    def _clicked(self, item: int) -> None:
+    def _show_run(self) -> None:
+        """Sets the temperature and the selection to those of the chosen run."""
+        config = self.runs[self.method.value].method.config
+        with self._quietly():
+            self.temperature.value = config.temperature
+            self.selection.value = AS_TRAINED
+            self.selection.disabled = not hasattr(config, "select")
+        self._make_step()
+
+    def _make_step(self) -> None:
+        """Makes a step with the weights as they are, and with the same anchors, views and random choices."""
+        self.step = self.run.step(self.train, batch=self.batch, seed=self.seed)
+        names = [term.name for term in self.step.terms]
+        chosen = self.term.value if self.term.value in names else pick_term(self.step, None).name
+        with self._quietly():
+            self.term.options = names
+            self.term.value = chosen
+        self._draw()
+
+    def _choose_anchor(self) -> None:
         items = self.chosen.pairs.anchors.item.tolist()
-        if item in items:
-            self.anchor = items.index(item)
+        if self.anchors.clicked in items:
+            self.anchor = items.index(self.anchors.clicked)
             self._draw()
 
     def _draw(self) -> None:
-        if self.held:
-            return
-        term, train, level = self.chosen, self.train, self.level.value
-        shown = term.pairs.anchors.item[:ANCHORS].cpu().numpy()
-        names = [readable(train.hierarchy.leaf_names[train.labels[item]]) for item in shown]
+        pairs, train, level = self.chosen.pairs, self.train, self.level.value
+        tree = self.runs[self.method.value].tree
+        shown = pairs.anchors.item[:ANCHORS].cpu().numpy()
+        names = [[plain(train.hierarchy.leaf_names[train.labels[item]])] for item in shown]
         if [entry["item"] for line in self.anchors.rows for entry in line["entries"]] != shown.tolist():
-            self.anchors.rows = [row(train, shown, [[name] for name in names])]
-        self.anchor = min(self.anchor, len(term.pairs.anchors) - 1)
-        item = int(term.pairs.anchors.item[self.anchor])
-        self.anchors.clicked = item
-        groups = role_groups(term, train, self.anchor, item, SHOWN, self.runs[self.method.value].tree, level)
+            self.anchors.rows = [row(train, shown, names)]
+        self.anchor = min(self.anchor, len(pairs.anchors) - 1)
+        item = int(pairs.anchors.item[self.anchor])
+        with self._quietly():
+            self.anchors.clicked = item
         self.candidates.rows = [
             row(
                 train,
@@ -158,11 +145,11 @@ class PairsExplorer:
                 ROLES[group.role][0],
                 group.same.tolist(),
             )
-            for group in groups
+            for group in role_groups(self.chosen, train, self.anchor, item, SHOWN, tree, level)
         ]
-        found = audit(term.pairs, train.labels, train.hierarchy, self.runs[self.method.value].tree).iloc[level]
+        found = audit(pairs, train.labels, train.hierarchy, tree).iloc[level]
         rate, pushed, removed = 100 * found["false_negative_rate"], int(found["pushed"]), int(found["removed"])
         self.counts.value = (
-            f"All {len(term.pairs.anchors)} anchors, {found['level']}: of {pushed:,} pushed <b>{rate:.2f} %</b> are "
-            f"false negatives; {removed:,} removed. Loss {float(self.step.loss):.3f}."
+            f"All {len(pairs.anchors)} anchors, {found['level']}: of {pushed:,} pushed pairs <b>{rate:.2f} %</b> are "
+            f"false negatives; {removed:,} are removed. Loss {float(self.step.loss):.3f}."
         )

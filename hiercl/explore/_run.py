@@ -1,4 +1,4 @@
-"""A training to watch: start, see loss, keep rates and kNN accuracy as they come, stop, look, go on."""
+"""A training to watch: start it, see loss, keep rates and kNN accuracy after every epoch, stop it, and go on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pandas as pd
 
 from hiercl import methods, plot
 from hiercl.datasets import HierarchicalDataset
-from hiercl.explore._widgets import png, widgets
+from hiercl.explore._widgets import Explorer, image, png, widgets
 from hiercl.methods import Method
 from hiercl.study.estimate import duration
 from hiercl.study.running import ONE_AT_A_TIME
 from hiercl.training import CHECKPOINT, Run, check_dataset, fit, split_settings, summary
 
-EPOCHS = 6  # the last ones, in the table
-REDRAWN = 2.0  # seconds between two pictures at least: drawing takes time from training
+EPOCHS = 6  # epochs in the table, the last ones
+REDRAWN = 2.0  # seconds between two figures at least, because drawing takes time from training
 
 
 def run(
@@ -33,124 +33,125 @@ def run(
     callbacks: Sequence[Callable[[Run], None]] = (),
     **settings: Any,
 ) -> RunExplorer:
-    """Trains a method beside the notebook, and shows how it goes: what :func:`hiercl.fit` does, with buttons.
+    """Trains a method beside the notebook, and shows its progress: :func:`hiercl.fit` with buttons.
 
-    *Start* begins. After every epoch the picture, the table of the last epochs (loss and its terms, keep rates of the
-    selection, kNN accuracy at every level where it was looked at, images per second) and the time left are those of
-    the run so far. *Stop* ends training after the epoch that runs, *Continue* goes on from there; the end is bit for
-    bit that of a run that was never stopped. The static twin is :func:`hiercl.plot.history`.
+    *Start* begins the training. After every epoch the figure, the table of the last epochs and the time left are
+    updated. The table has the loss and its terms, the keep rates of the selection, the kNN accuracy of every level (in
+    epochs that measure it) and the items per second. *Stop* ends the training after the current epoch, and *Continue*
+    resumes it. The result is bit for bit that of a run that was never stopped. The static twin is
+    :func:`hiercl.plot.history`.
 
-    One training at a time: studies that run in the same notebook wait for it, and it for them. Call :func:`hiercl.fit`
-    before it or after it, since both draw from torch's one generator.
+    Only one training runs at a time: studies in the same notebook wait for it, and it waits for them. Call
+    :func:`hiercl.fit` before or after it, not during it, because both use torch's one random generator.
 
     Args:
-        method: its name, or a class of your own.
-        train: the training set.
-        out: folder for the run; where it holds one, Continue goes on with that. By default a folder that is deleted at
-            the end of the session (``explorer.run.save(path)`` keeps the run).
-        callbacks: each is called after every epoch with the run so far.
-        settings: all others of :func:`hiercl.fit`; a small ``monitor_every`` shows more of the kNN accuracy.
+        method: Name of the method, or a class of your own.
+        train: The training set.
+        out: Folder of the run. If it holds a run, *Continue* resumes that run. By default it is a temporary folder,
+            which is deleted at the end of the session; ``explorer.run.save(path)`` keeps the run.
+        callbacks: Functions that are called with the run after every epoch.
+        **settings: All other settings of :func:`hiercl.fit`. A small ``monitor_every`` measures the kNN accuracy often.
 
     Returns:
-        The explorer, which a notebook displays. ``explorer.run`` is the run after its last whole epoch, None before the
-        first: to look at while training goes on. ``explorer.start(wait=True)`` trains to the end.
+        The explorer, which a notebook displays. ``explorer.run`` is the run after its last whole epoch, or None before
+        the first. It can be used while the training goes on.
 
     Raises:
         ImportError: ipywidgets is not installed.
-        ValueError: an unknown method or setting, or a value out of its range. What goes wrong in the training itself is
-            shown, and is ``explorer.error``.
+        ValueError: The method or a setting is unknown, or a value is out of its range. An error in the training itself
+            is shown, and is ``explorer.error``.
 
     Example:
-        >>> explorer = hiercl.explore.run("hcsc", train, epochs=20, monitor_every=1)
-        >>> explorer
+        >>> explorer = hiercl.explore.run("simclr", train, epochs=1, batch=32)
+        >>> explorer.start(wait=True)
     """
     return RunExplorer(method, train, out, callbacks, settings)
 
 
-class RunExplorer:
-    """See :func:`run`. Its widgets are attributes, so that they can be set from code as well.
+class RunExplorer(Explorer):
+    """The explorer that :func:`run` returns.
 
     Attributes:
-        run: as it was after its last whole epoch; None before the first.
-        running: whether it is being trained.
-        error: what went wrong since the last click, or None.
+        run: The run after its last whole epoch, or None before the first.
+        running: Whether it is being trained.
+        error: The error that ended the training after the last click, or None.
     """
 
     def __init__(
-        self,
-        method: str | type[Method],
-        train: HierarchicalDataset,
-        out: str | Path | None,
-        callbacks: Sequence[Callable[[Run], None]],
-        settings: dict[str, Any],
+        self, method: Any, train: HierarchicalDataset, out: Any, callbacks: Sequence, settings: dict[str, Any]
     ):
         w = widgets()
         self.method, self.train, self.callbacks = methods.get(method), train, list(callbacks)
-        # Its own bar and buttons take the place of these two.
+        # The explorer has its own progress bar, and always resumes.
         self.settings = {name: value for name, value in settings.items() if name not in ("progress", "resume")}
         check_dataset(train)
         self.epochs = split_settings(self.method, self.settings, train.modality)[0].epochs
         self.temporary = out is None
-        self.folder = _folder_of_the_session() if out is None else Path(out)
+        self.folder = _temporary_folder() if out is None else Path(out)
         self.run: Run | None = None
         self.error: Exception | None = None
         self.stop_asked = threading.Event()
         self.thread: threading.Thread | None = None
+
         self.start_button = w.Button(description="Start", button_style="primary")
         self.stop_button = w.Button(description="Stop")
         self.continue_button = w.Button(description="Continue")
         self.progress = w.IntProgress(min=0, max=max(1, self.epochs), layout=w.Layout(width="20em"))
-        self.status, self.table = w.HTML(), w.HTML()
-        self.picture = w.Image(format="png", layout=w.Layout(max_width="100%"))
-        buttons = [self.start_button, self.stop_button, self.continue_button]
-        self.widget = w.VBox([w.HBox([*buttons, self.progress]), self.status, self.picture, self.table])
+        self.status, self.table, self.picture = w.HTML(), w.HTML(), image()
+        head = w.HBox([self.start_button, self.stop_button, self.continue_button, self.progress])
+        self.widget = w.VBox([head, self.status, self.picture, self.table])
+
         for button in (self.start_button, self.continue_button):
             button.on_click(lambda button: self.start())
         self.stop_button.on_click(lambda button: self.stop())
-        what = f"{self.method.name}, {len(train):,} items of {train.name}, {self.epochs} epochs."
-        if self._begun:
-            what += f" {self.folder} holds a run: Continue goes on with it."
-        self._say(what)
+        text = f"{self.method.name}, {len(train):,} items of {train.name}, {self.epochs} epochs."
+        self._say(text + f" {self.folder} holds a run: Continue resumes it." * self._resumable)
         self._enable(training=False)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self.widget)
 
     # ---- the buttons ----
 
     def start(self, wait: bool = False) -> None:
-        """Begins, or goes on, beside the notebook; with ``wait=True`` it comes back when that has ended."""
+        """Starts or resumes the training beside the notebook.
+
+        Args:
+            wait: Whether to return only when the training has ended.
+
+        Example:
+            >>> hiercl.explore.run("simclr", train, epochs=0).start(wait=True)
+        """
         if not self.running:
             self.stop_asked.clear()
             self.error = None
             self.progress.bar_style = ""
             self._enable(training=True)
             busy = ONE_AT_A_TIME.locked()
-            self._say("waits for another training to end" if busy else "trains: there is more to see after every epoch")
+            self._say("waits for another training to end" if busy else "trains: results appear after every epoch")
             self.thread = threading.Thread(target=self._train, daemon=True)
             self.thread.start()
-        if wait:
+        if wait and self.thread is not None:
             self.thread.join()
 
     def stop(self) -> None:
-        """Ends the training after the epoch that runs."""
+        """Ends the training after the current epoch.
+
+        Example:
+            >>> hiercl.explore.run("simclr", train).stop()
+        """
         if self.running:
             self.stop_asked.set()
             self.stop_button.disabled = True
             self._say("stops after this epoch")
 
     @property
-    def _begun(self) -> bool:
+    def _resumable(self) -> bool:
         return (self.folder / CHECKPOINT).exists()
 
     def _enable(self, training: bool) -> None:
         self.running = training
         done = self.run is not None and not self.run.interrupted
-        self.start_button.disabled = training or self._begun
+        self.start_button.disabled = training or self._resumable
         self.stop_button.disabled = not training
-        self.continue_button.disabled = training or done or not self._begun
+        self.continue_button.disabled = training or done or not self._resumable
 
     # ---- in the thread ----
 
@@ -158,8 +159,8 @@ class RunExplorer:
         try:
             with ONE_AT_A_TIME:
                 self._fit()
-            self._show(drawn=True)
-        except Exception as error:  # in this thread nobody else would tell
+            self._show(redraw=True)
+        except Exception as error:  # nothing else reports an error in this thread
             self.error = error
             self._say(f"{type(error).__name__}: {error}")
             self.progress.bar_style = "danger"
@@ -167,16 +168,10 @@ class RunExplorer:
             self._enable(training=False)
 
     def _fit(self) -> None:
-        self.clicked, self.trained, self.drawn = time.perf_counter(), 0, 0.0
-        self.run = fit(
-            self.method,
-            self.train,
-            out=self.folder,
-            resume=True,
-            callbacks=[*self.callbacks, self._after_epoch],
-            progress=False,
-            **self.settings,
-        )
+        self.started, self.trained, self.drawn = time.perf_counter(), 0, 0.0
+        callbacks = [*self.callbacks, self._after_epoch]
+        options = {"out": self.folder, "resume": True, "callbacks": callbacks, "progress": False}
+        self.run = fit(self.method, self.train, **options, **self.settings)
         if self.temporary:
             self.run.path = None
         stopped = self.run.interrupted
@@ -184,15 +179,15 @@ class RunExplorer:
         self.progress.bar_style = "" if stopped else "success"
 
     def _after_epoch(self, run: Run) -> None:
-        """Keeps a copy, since the run itself is trained on, and shows it."""
+        """Shows a copy of the run, because the run itself is trained further."""
         self.run = run.changed()
         self.run.method.eval()
         self.run.interrupted = len(run.history) < self.epochs
         self.trained += 1
-        left = (time.perf_counter() - self.clicked) / self.trained * (self.epochs - len(run.history))
+        left = (time.perf_counter() - self.started) / self.trained * (self.epochs - len(run.history))
         last = summary(run.history.iloc[-1].to_dict())
         self._say(f"epoch {len(run.history)} of {self.epochs}: {last}; about {duration(left)} left")
-        self._show(drawn=time.perf_counter() - self.drawn > REDRAWN)
+        self._show(redraw=time.perf_counter() - self.drawn > REDRAWN)
         if self.stop_asked.is_set():
             raise KeyboardInterrupt
 
@@ -201,19 +196,27 @@ class RunExplorer:
     def _say(self, text: str) -> None:
         self.status.value = html.escape(text)
 
-    def _show(self, drawn: bool) -> None:
-        """Bar and table of the run so far, and the picture where it is to be drawn."""
+    def _show(self, redraw: bool) -> None:
+        """Shows the progress and the table, and redraws the figure if asked."""
         if self.run is None or not len(self.run.history):
             return
         self.progress.value = len(self.run.history)
         self.table.value = last_epochs(self.run.history).to_html(border=0)
-        if drawn:
+        if redraw:
             self.picture.value = png(plot.history(self.run))
             self.drawn = time.perf_counter()
 
 
 def last_epochs(history: pd.DataFrame) -> pd.DataFrame:
-    """The last epochs of a history as text, one column each: loss and its terms, keep rates, kNN accuracies, speed."""
+    """Returns the last epochs of a history as text, one column for each.
+
+    The rows are the loss and its terms, keep rates, kNN accuracies and speed.
+
+    Example:
+        >>> from hiercl.explore._run import last_epochs
+        >>> list(last_epochs(run.history))
+        ['epoch 1', 'epoch 2']
+    """
     shown = history.tail(EPOCHS)
     rows: dict[str, list[str]] = {}
     for name in history:
@@ -228,8 +231,8 @@ def last_epochs(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).replace("nan", "–")
 
 
-def _folder_of_the_session() -> Path:
-    """A folder that is deleted when the session ends."""
+def _temporary_folder() -> Path:
+    """Makes a folder that is deleted when the session ends."""
     folder = tempfile.mkdtemp(prefix="hiercl-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder) / "run"

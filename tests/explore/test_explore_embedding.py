@@ -158,7 +158,7 @@ def test_of_a_sample_the_mean_distance_is_about_that_of_all(monkeypatch):
         (None, None, "there is nothing to map"),
         ({}, None, "there is no run"),
         ({"A": 1, "B": 2}, {"A": np.zeros((64, 2))}, "there are no coordinates for B"),
-        ({"A": 1}, np.zeros((64, 2)), "by name where runs are"),
+        ({"A": 1}, np.zeros((64, 2)), "by name, like the runs"),
         (None, {"A": np.zeros((64, 2))}, "coordinates of A are all the same"),
         (None, {"A": np.full((64, 2), np.nan)}, "coordinates of A are not finite"),
         (None, {"A": np.zeros((63, 2))}, r"coordinates must be \[64, 2\]"),

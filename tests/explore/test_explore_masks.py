@@ -153,7 +153,6 @@ def test_the_run_stays_as_it_is(run, data):
 
 @pytest.mark.parametrize("module", ["ipywidgets", "anywidget"])
 def test_without_its_packages_it_says_what_to_install(module, run, data, monkeypatch):
-    _masks._kind.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=f"pip install {module}"):
         masks(run, data)

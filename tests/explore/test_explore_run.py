@@ -112,7 +112,7 @@ def test_a_folder_that_holds_a_run(data, tmp_path):
     explorer.start(wait=True)
     assert explorer.run.path == tmp_path
     again = explore_run("simclr", data, out=tmp_path, **SETTINGS | {"epochs": 1})
-    assert disabled(again) == [True, True, False] and "holds a run: Continue goes on with it" in again.status.value
+    assert disabled(again) == [True, True, False] and "holds a run: Continue resumes it" in again.status.value
     again.start(wait=True)
     assert same(again.run, explorer.run) and disabled(again) == [True, True, True]
     other = explore_run("simclr", data, out=tmp_path, **SETTINGS | {"epochs": 2})
@@ -154,8 +154,8 @@ def test_the_untrained_model(data):
     [
         ("simlcr", {}, "Did you mean 'simclr'"),
         ("simclr", {"epoch": 3}, "Did you mean 'epochs'"),
-        ("simclr", {"batch": 1}, "a batch at least 2"),
-        ("simclr", {"prototypes": (2,)}, "no setting of simclr, but of"),
+        ("simclr", {"batch": 1}, "batch=1: it must be .* at least 2"),
+        ("simclr", {"prototypes": (2,)}, "no setting of simclr"),
     ],
 )
 def test_a_wrong_setting_is_an_error_at_once(method, settings, message, data):

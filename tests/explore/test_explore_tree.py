@@ -36,11 +36,11 @@ def test_a_click_shows_the_node(tree, data):
     assert np.array_equal(explorer.map.data[1].x, xy[members, 0])
     shown = [entry["item"] for entry in explorer.pictures.rows[0]["entries"]]
     assert shown == tree.exemplars(1, 3, 16).tolist()
-    assert f"{len(members):,} items" in explorer.said.value and explorer.flow.value != before
+    assert f"{len(members):,} items" in explorer.summary.value and explorer.flow.value != before
     for level, name in enumerate(data.hierarchy.level_names):
         counts = np.bincount(data.labels_at(level)[members])
         best = data.hierarchy.names[level][counts.argmax()]
-        assert f"{name}: {best} {100 * counts.max() / len(members):.0f} %" in explorer.said.value
+        assert f"{name}: {best} {100 * counts.max() / len(members):.0f} %" in explorer.summary.value
     with pytest.raises(ValueError, match="no node 9 of level 1"):
         explorer.select(1, 9)
 
