@@ -21,6 +21,7 @@ from hiercl.datasets import HierarchicalDataset, data_root, load, names
 from hiercl.encoders import MODALITIES
 from hiercl.evaluation import evaluate
 from hiercl.runtime.config import Config
+from hiercl.runtime.environment import keep_freed_memory
 from hiercl.runtime.processes import Processes
 from hiercl.study import Study
 from hiercl.training import FitConfig, fit, load_run, pick_device
@@ -306,6 +307,7 @@ def run(arguments: list[str]) -> None:
     flags = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
     with REGISTRY:
         made = tyro.cli(command, prog=f"hiercl {arguments[0]}", args=arguments[1:], config=flags)
+    keep_freed_memory()  # the process is ours; in a notebook the user decides
     try:
         made.run()
     except (ValueError, OSError, ImportError, RuntimeError) as error:

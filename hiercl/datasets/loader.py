@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.runtime.environment import keep_freed_memory
 from hiercl.runtime.processes import ALONE, Processes
 
 MOST_OF_MEMORY = 0.5  # share of the free memory: data that need more stay on disk and are read batch by batch
@@ -44,8 +43,6 @@ class Feed:
         processes: Processes = ALONE,
     ):
         self.device = torch.device(device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.items, self.form = dataset.items, dataset.form
         self.on_device: Tensor | None = None
         self.workers = 0

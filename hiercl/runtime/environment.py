@@ -62,7 +62,8 @@ def keep_freed_memory() -> bool:
 
     By default glibc gives large blocks back at once, and the system clears every page anew when the next step asks for
     the same block. A training step on point clouds makes dozens of tensors of tens of megabytes, and this took a third
-    of its time or more. It acts once, on the whole process. On CUDA and with other C libraries it changes nothing.
+    of its time or more. It acts on the whole process, so it is opt-in: the command line calls it, the library does not.
+    On CUDA and with other C libraries it changes nothing.
 
     Returns:
         Whether there is such an allocator.

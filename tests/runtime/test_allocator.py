@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from hiercl.runtime.allocator import keep_freed_memory
+from hiercl.runtime.environment import keep_freed_memory
 
 FAULTS = """
 import resource, sys
 import numpy as np
-from hiercl.allocator import keep_freed_memory
+from hiercl.runtime.environment import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 np.ones(3 * 2**20)  # 24 MB, freed at once
