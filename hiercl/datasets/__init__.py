@@ -1,7 +1,8 @@
 """Data sets with a class hierarchy: load one by its name, or from pictures and array stores of your own."""
 
 from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy, read_store
-from hiercl.datasets.loader import Feed, as_maps, embed_with, look_up
+from hiercl.datasets.items import FORMS, ItemForm, form_of
+from hiercl.datasets.loader import Feed, embed_with, look_up
 from hiercl.datasets.pictures.files import PictureFiles, UnreadablePictures
 from hiercl.datasets.pictures.folder import folder
 from hiercl.datasets.pictures.table import table
@@ -10,15 +11,17 @@ from hiercl.datasets.sources import load, names
 from hiercl.datasets.store import write_store
 
 __all__ = [
+    "FORMS",
     "Feed",
     "HierarchicalDataset",
+    "ItemForm",
     "PictureFiles",
     "UnreadablePictures",
-    "as_maps",
     "check_same_hierarchy",
     "data_root",
     "embed_with",
     "folder",
+    "form_of",
     "load",
     "look_up",
     "names",

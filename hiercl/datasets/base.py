@@ -1,4 +1,4 @@
-"""`HierarchicalDataset`: items, leaf labels and the hierarchy of the labels."""
+"""`HierarchicalDataset`: items, their leaf labels, and the hierarchy of the labels."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -7,28 +7,35 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from hiercl.datasets.items import ItemForm, channel_mean_std, form_of
 from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.store import altered, read_fields, write_store
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
-__all__ = ["HierarchicalDataset"]
+__all__ = ["SPLITS", "HierarchicalDataset", "Splits", "check_same_hierarchy", "read_splits", "read_store"]
+
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HierarchicalDataset:
-    """Images or point clouds with the leaf label of each and the hierarchy of the labels.
+    """Images or point clouds, the leaf label of each item, and the hierarchy of the labels.
 
-    Shapes: ``items`` are images, uint8 ``[n, h, w, c]``, or points, float32 ``[n, p, 3]``, in memory or memory-mapped,
-    or images that are decoded when they are indexed (`PictureFiles`); ``labels`` are int64 leaf ids ``[n]``. ``note``
-    says what a reader of results must know, such as "partial: 50 of the 100 test pictures of each class". ``ids`` are
-    names of the items, such as "chair_0890", unicode ``[n]``, where they have any.
+    Attributes:
+        items: images, uint8 ``[n, h, w, c]``, or point clouds, float32 ``[n, p, 3]``, in memory or memory-mapped; or
+            picture files, which are decoded when they are indexed (`PictureFiles`).
+        labels: leaf ids, int64 ``[n]``.
+        hierarchy: the classes at every level.
+        name: name of the data set.
+        note: what a reader of results must know, such as "partial: 50 of the 100 test pictures of each class".
+        ids: names of the items, such as "chair_0890", unicode ``[n]``; None if they have no names.
 
-    Raises ValueError for items or labels of another form; `from_arrays` converts what it can and checks more.
+    Raises:
+        ValueError: items or labels have another form. :meth:`from_arrays` converts more and checks more.
 
-    Example::
-
-        >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
+    Example:
+        >>> tree = hiercl.Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
         >>> images = np.zeros((6, 32, 32, 3), dtype=np.uint8)
         >>> HierarchicalDataset(images, np.array([0, 0, 1, 1, 2, 2]), tree)
         HierarchicalDataset('arrays': 6 images 32x32x3, 2 level 0 > 3 level 1)
@@ -50,20 +57,30 @@ class HierarchicalDataset:
     def from_arrays(
         cls, items: Any, labels: Any, hierarchy: Hierarchy, name: str = "arrays", note: str = "", ids: Any = None
     ) -> "HierarchicalDataset":
-        """Make a data set from arrays or tensors of your own.
+        """Makes a data set from arrays or tensors.
 
-        Shapes: ``items`` uint8 ``[n, h, w, c]`` or floating ``[n, p, 3]``; ``labels`` are leaf ids ``[n]``, or label
-        columns ``[n, levels]``, coarse to fine, which must agree with the hierarchy; ``ids``, names of the items, are
-        strings or integers ``[n]``. Arrays that already have the right type are not copied, so memory-mapped items
-        stay so, and picture files stay undecoded.
+        Arrays that have the right type already are not copied: memory-mapped items stay on disk, and picture files stay
+        undecoded.
 
-        Raises ValueError, with the first offender and what to do, for float images, channels-first images, points
-        that are not finite, labels that are no integers, no leaves or do not agree with the hierarchy, and ids that are
-        not one string for each item.
+        Args:
+            items: images, uint8 ``[n, h, w, c]``, or points, floating ``[n, p, 3]``.
+            labels: leaf ids ``[n]``, or label columns ``[n, levels]`` from coarse to fine, which must agree with the
+                hierarchy.
+            hierarchy: the classes at every level.
+            name: name of the data set.
+            note: what a reader of results must know.
+            ids: names of the items, strings or integers ``[n]``.
 
-        Example::
+        Returns:
+            The data set.
 
-            >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
+        Raises:
+            ValueError: images are floats or have channels first, points are not finite, labels are no integers, are no
+                leaves or do not agree with the hierarchy, or ids are not one string for each item. The message names
+                the first wrong item and says what to do.
+
+        Example:
+            >>> tree = hiercl.Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
             >>> points = np.zeros((2, 1024, 3), dtype=np.float32)
             >>> HierarchicalDataset.from_arrays(points, [[0, 1], [1, 2]], tree).labels.tolist()
             [1, 2]
@@ -72,61 +89,86 @@ class HierarchicalDataset:
         labels = _to_numpy(labels)
         if items.ndim == 3 and items.dtype in (np.float16, np.float64):
             items = items.astype(np.float32)
-        _check_items(items)
-        _check_finite(items)
         if labels.ndim == 2:
             labels = _leaf_labels(labels, hierarchy)
         if labels.dtype.kind in "iu":
             labels = labels.astype(np.int64, copy=False)
-        _check_labels(labels, len(items), hierarchy)
         if ids is not None:
             ids = np.asarray(ids)
             ids = ids.astype(str) if ids.dtype.kind in "OSiu" else ids
-        return cls(items, labels, hierarchy, name, note, ids)
+        made = cls(items, labels, hierarchy, name, note, ids)
+        if items.dtype != np.uint8:
+            finite = np.isfinite(items).all(axis=(1, 2))
+            if not finite.all():
+                wrong = int(np.argmin(finite))
+                raise ValueError(f"item {wrong} has points that are not finite: repair it or leave it out")
+        return made
 
     # ---- what is in it ----
 
     @property
-    def kind(self) -> str:
-        """ "images" or "points"."""
-        return "images" if self.items.dtype == np.uint8 else "points"
+    def form(self) -> ItemForm:
+        """What one kind of item its items are: :data:`hiercl.datasets.items.IMAGES` or ``POINTS``."""
+        return form_of(self.items)
+
+    @property
+    def modality(self) -> str:
+        """Name of that kind: "images" or "points"."""
+        return self.form.name
 
     @property
     def labelled(self) -> bool:
-        """Whether there are classes to tell apart: False when the hierarchy has a single leaf."""
+        """Whether there are classes: False when the hierarchy has a single leaf."""
         return self.hierarchy.n_leaves > 1
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def labels_at(self, level: SupportsIndex) -> Int[np.ndarray, "n"]:
-        """Give the label of every item at a level of the hierarchy."""
-        return self.hierarchy.labels_at(self.labels, level)
+        """Returns the label of every item at a level of the hierarchy, int64 ``[n]``.
+
+        Example:
+            >>> train.labels_at(0).shape
+            (120,)
+        """
+        return np.asarray(self.hierarchy.labels_at(self.labels, level))
 
     def counts(self, level: SupportsIndex = -1) -> Int[np.ndarray, "nodes"]:
-        """Count the items of every node of a level; of the leaves when no level is given."""
+        """Counts the items of every node of a level, by default of the leaves.
+
+        Example:
+            >>> train.counts(0).tolist()
+            [40, 20, 28, 16, 16]
+        """
         return self.hierarchy.counts(self.labels, level)
 
     def channel_mean_std(self) -> tuple[Float[np.ndarray, "c"], Float[np.ndarray, "c"]]:
-        """Measure the mean and standard deviation of each channel, pixels in [0, 1].
+        """Measures the mean and standard deviation of each channel, with pixels in [0, 1].
 
         At most 10,000 pictures are read, spread evenly over the data set.
 
-        Raises ValueError for points.
+        Returns:
+            Mean and standard deviation, float64 ``[c]`` each.
+
+        Raises:
+            ValueError: the items are points.
+
+        Example:
+            >>> mean, std = train.channel_mean_std()
+            >>> mean.shape
+            (3,)
         """
-        if self.kind != "images":
+        if self.modality != "images":
             raise ValueError(f"{self.name!r} holds points: a channel mean is for images only")
-        count = min(len(self), 10_000)
-        chosen = np.arange(count) * len(self) // count
-        total = np.zeros((2, self.items.shape[-1]))
-        for start in range(0, count, 256):
-            pixels = self.items[chosen[start : start + 256]].reshape(-1, self.items.shape[-1]) / 255.0
-            total += pixels.sum(axis=0), (pixels**2).sum(axis=0)
-        mean, square = total / (count * np.prod(self.items.shape[1:3]))
-        return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+        return channel_mean_std(self.items)
 
     def fingerprint(self) -> str:
-        """A short hash of the labels and of up to 64 items spread over the data: equal for equal data sets."""
+        """Returns a short hash of the labels and of up to 64 items: equal data sets have the same one.
+
+        Example:
+            >>> train.fingerprint() == test.fingerprint()
+            False
+        """
         sample = self.items[np.arange(min(64, len(self))) * len(self) // min(64, len(self))]
         content = np.ascontiguousarray(sample).tobytes() + self.labels.tobytes() + str(self.items.shape).encode()
         return hashlib.sha256(content).hexdigest()[:16]
@@ -135,23 +177,25 @@ class HierarchicalDataset:
         size = "x".join(str(length) for length in self.items.shape[1:])
         tree = repr(self.hierarchy).removeprefix("Hierarchy(").removesuffix(")")
         note = f"; {self.note}" if self.note else ""
-        return f"HierarchicalDataset({self.name!r}: {len(self):,} {self.kind} {size}, {tree}{note})"
+        return f"HierarchicalDataset({self.name!r}: {len(self):,} {self.modality} {size}, {tree}{note})"
 
     # ---- parts of it ----
 
     def take(self, index: Int[np.ndarray, "k"] | Bool[np.ndarray, "n"] | list[int]) -> "HierarchicalDataset":
-        """Keep the items at these positions, in this order, or where a mask is true. The hierarchy stays whole.
+        """Keeps the items at some positions, in this order, or where a mask is true. The hierarchy does not change.
 
-        Shapes: positions ``[k]`` from 0 to n - 1, or a mask ``[n]``.
+        Args:
+            index: positions ``[k]`` from 0 to n - 1, or a mask ``[n]``.
 
-        Raises ValueError for a position that does not exist, a mask of another length, and when nothing is left.
+        Returns:
+            The smaller data set.
 
-        Example::
+        Raises:
+            ValueError: a position does not exist, the mask has another length, or no item is left.
 
-            >>> tree = Hierarchy.from_dict(["cat", "dog"])
-            >>> data = HierarchicalDataset(np.zeros((3, 8, 8, 1), dtype=np.uint8), np.array([0, 1, 1]), tree)
-            >>> data.take([2, 0]).labels.tolist()
-            [1, 0]
+        Example:
+            >>> train.take([2, 0]).labels.tolist()
+            [0, 0]
         """
         index = np.asarray(index)
         if index.dtype == bool:
@@ -159,7 +203,7 @@ class HierarchicalDataset:
                 raise ValueError(f"the mask has shape {list(index.shape)}, but there are {len(self)} items")
             index = np.flatnonzero(index)
         if index.size == 0:
-            raise ValueError(f"nothing of {self.name!r} is left: take at least one item")
+            raise ValueError(f"no item of {self.name!r} is left: take at least one")
         if index.ndim != 1 or index.dtype.kind not in "iu":
             raise ValueError(f"positions must be integers [k], got {index.dtype} {list(index.shape)}")
         outside = (index < 0) | (index >= len(self))
@@ -170,16 +214,20 @@ class HierarchicalDataset:
         return replace(self, items=items, labels=self.labels[index], ids=ids)
 
     def under(self, *names: str) -> "HierarchicalDataset":
-        """Keep the items under the named nodes, of any level, and reduce the hierarchy to these nodes.
+        """Keeps the items under the named nodes, of any level, and reduces the hierarchy to these nodes.
 
-        Raises ValueError for a name that is unknown or that several nodes share.
+        Args:
+            names: names of nodes, or paths from the top such as "animal/cat".
 
-        Example::
+        Returns:
+            The smaller data set, with a smaller hierarchy.
 
-            >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
-            >>> data = HierarchicalDataset(np.zeros((3, 8, 8, 1), dtype=np.uint8), np.array([0, 1, 2]), tree)
-            >>> data.under("dog", "vehicle").hierarchy.leaf_names
-            ('dog', 'car')
+        Raises:
+            ValueError: a name is unknown, or several nodes have it.
+
+        Example:
+            >>> train.under("dog", "cups").hierarchy.leaf_names
+            ('mug', 'wine glass', 'dog')
         """
         if not names:
             raise ValueError("under needs the name of at least one node")
@@ -188,16 +236,20 @@ class HierarchicalDataset:
         )
 
     def with_leaves(self, leaves: Int[np.ndarray, " leaves"]) -> "HierarchicalDataset":
-        """Keep the items of these leaves (their numbers), and reduce the hierarchy to them.
+        """Keeps the items of some leaves, and reduces the hierarchy to these leaves.
 
-        Raises ValueError for no leaf, or a number that is none.
+        Args:
+            leaves: leaf ids.
 
-        Example::
+        Returns:
+            The smaller data set, with a smaller hierarchy.
 
-            >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
-            >>> data = HierarchicalDataset(np.zeros((3, 8, 8, 1), dtype=np.uint8), np.array([0, 1, 2]), tree)
-            >>> data.with_leaves(np.array([0, 2])).hierarchy.leaf_names
-            ('cat', 'car')
+        Raises:
+            ValueError: there is no leaf, or an id that is no leaf.
+
+        Example:
+            >>> train.with_leaves(np.array([0, 2])).hierarchy.leaf_names
+            ('chair', 'bench')
         """
         hierarchy, old_to_new = self.hierarchy.subset(leaves)
         labels = old_to_new[self.labels]
@@ -205,16 +257,22 @@ class HierarchicalDataset:
         return replace(kept, labels=labels[labels >= 0], hierarchy=hierarchy)
 
     def per_class(self, count: int, seed: int = 0, allow_fewer: bool = False) -> "HierarchicalDataset":
-        """Keep `count` items of every leaf, drawn at random, in their old order.
+        """Keeps `count` items of every leaf, drawn at random, in their old order.
 
-        Raises ValueError, with the class, for a leaf that has fewer; with ``allow_fewer`` all of its items are kept.
+        Args:
+            count: items of each leaf, at least 1.
+            seed: seed of the draw.
+            allow_fewer: keep all items of a leaf that has fewer than `count`.
 
-        Example::
+        Returns:
+            The smaller data set.
 
-            >>> tree = Hierarchy.from_dict(["cat", "dog"])
-            >>> data = HierarchicalDataset(np.zeros((4, 8, 8, 1), dtype=np.uint8), np.array([0, 1, 1, 0]), tree)
-            >>> data.per_class(1).counts().tolist()
-            [1, 1]
+        Raises:
+            ValueError: a leaf has fewer items, and ``allow_fewer`` is False; the message names the leaf.
+
+        Example:
+            >>> len(train.per_class(1))
+            30
         """
         if count < 1:
             raise ValueError(f"per_class needs a count of at least 1, got {count}")
@@ -228,21 +286,38 @@ class HierarchicalDataset:
         return self.take(_draw(self.labels, np.minimum(counts, count), seed))
 
     def split(self, fraction: float, seed: int = 0) -> tuple["HierarchicalDataset", "HierarchicalDataset"]:
-        """Split off a part that has the same share of every leaf, and return (rest, part).
+        r"""Splits off a part that has the same share of every leaf.
 
-        .. math:: n_part = round(fraction n), but at least 1 and at most n - 1, for a leaf with n > 1 items
+        From a leaf with $n > 1$ items the part gets
 
-        A leaf with one item keeps it in the rest.
+        $$n_\text{part} = \min(\max(\operatorname{round}(\text{fraction}\cdot n), 1), n - 1)$$
 
-        Raises ValueError for a fraction outside (0, 1), and when no leaf has two items.
+        items. A leaf with one item stays in the rest.
 
-        Example::
+        Args:
+            fraction: share of the part, between 0 and 1.
+            seed: seed of the draw.
 
-            >>> tree = Hierarchy.from_dict(["cat", "dog"])
-            >>> labels = np.array([0, 0, 0, 0, 1, 1])
-            >>> rest, part = HierarchicalDataset(np.zeros((6, 8, 8, 1), dtype=np.uint8), labels, tree).split(0.25)
-            >>> rest.counts().tolist(), part.counts().tolist()
-            ([3, 1], [1, 1])
+        Returns:
+            The rest, and the part.
+
+        Raises:
+            ValueError: the fraction is not between 0 and 1, or no leaf has two items.
+
+        Example:
+            >>> rest, part = train.split(0.25)
+            >>> len(rest), len(part)
+            (90, 30)
+        """
+        part = self.split_mask(fraction, seed)
+        return self.take(~part), self.take(part)
+
+    def split_mask(self, fraction: float, seed: int = 0) -> Bool[np.ndarray, "n"]:
+        """Returns a mask ``[n]`` of the items that :meth:`split` splits off, for the same arguments.
+
+        Example:
+            >>> int(train.split_mask(0.25).sum())
+            30
         """
         if not 0 < fraction < 1:
             raise ValueError(f"the fraction must lie between 0 and 1, got {fraction}")
@@ -252,24 +327,30 @@ class HierarchicalDataset:
         wanted = np.clip(np.rint(fraction * counts).astype(np.int64), 1, np.maximum(counts - 1, 1))
         part = np.zeros(len(self), dtype=bool)
         part[_draw(self.labels, np.where(counts > 1, wanted, 0), seed)] = True
-        return self.take(~part), self.take(part)
+        return part
 
     def long_tail(self, imbalance: float | int, level: SupportsIndex = -1, seed: int = 0) -> "HierarchicalDataset":
-        """Thin the nodes of a level out so that their numbers of items fall off exponentially.
+        r"""Thins out the nodes of a level, so that their numbers of items decrease exponentially.
 
-        .. math:: n_i = n_max imbalance^{-i / (nodes - 1)},  i = 0, ..., nodes - 1
+        $$n_i = n_\max\, \text{imbalance}^{-i / (\text{nodes} - 1)},\quad i = 0, \dots, \text{nodes} - 1$$
 
-        The nodes come in a random order; n_max is the largest number of items of a node, so imbalance is the largest
-        number over the smallest. A node keeps at least one item, and all of them if it has fewer than n_i.
+        The nodes come in a random order, and $n_\max$ is the number of items of the largest node. A node keeps at least
+        one item; it keeps all of its items if it has fewer than $n_i$.
 
-        Raises ValueError for an imbalance below 1.
+        Args:
+            imbalance: largest number of items divided by the smallest, at least 1.
+            level: level of the nodes, by default the leaves.
+            seed: seed of the order of the nodes and of the draw.
 
-        Example::
+        Returns:
+            The smaller data set.
 
-            >>> tree = Hierarchy.from_dict(["cat", "dog"])
-            >>> data = HierarchicalDataset(np.zeros((8, 8, 8, 1), dtype=np.uint8), np.repeat([0, 1], 4), tree)
-            >>> sorted(data.long_tail(imbalance=4).counts().tolist())
-            [1, 4]
+        Raises:
+            ValueError: the imbalance is below 1.
+
+        Example:
+            >>> sorted(train.long_tail(imbalance=4, level=0).counts(0).tolist())
+            [10, 14, 16, 16, 20]
         """
         if not imbalance >= 1:
             raise ValueError(f"the imbalance is the largest over the smallest number, at least 1; got {imbalance}")
@@ -282,17 +363,37 @@ class HierarchicalDataset:
     # ---- on disk ----
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
-        """Write the data set as an array store; see `hiercl.datasets.write_store`."""
+        """Writes the data set as an array store; see :func:`hiercl.datasets.write_store`.
+
+        Example:
+            >>> train.save("my_data/train")
+        """
         write_store(self, path, overwrite)
 
     @classmethod
     def load(cls, path: str | Path, mmap: bool = True, verify: bool = False) -> "HierarchicalDataset":
-        """Read an array store; see `hiercl.datasets.read_store`."""
+        """Reads an array store; see :func:`hiercl.datasets.read_store`.
+
+        Example:
+            >>> train.save("my_data")
+            >>> len(hiercl.datasets.HierarchicalDataset.load("my_data"))
+            120
+        """
         return read_store(path, mmap, verify)
 
 
+Splits = tuple[HierarchicalDataset, HierarchicalDataset]
+
+
 def check_same_hierarchy(train: HierarchicalDataset, test: HierarchicalDataset) -> None:
-    """Raise ValueError unless the two data sets have the same hierarchy."""
+    """Checks that two data sets have the same hierarchy.
+
+    Raises:
+        ValueError: the hierarchies differ, or an argument is no data set.
+
+    Example:
+        >>> check_same_hierarchy(train, test)
+    """
     for name, data in {"train": train, "test": test}.items():
         if not isinstance(data, HierarchicalDataset):
             raise ValueError(
@@ -306,7 +407,7 @@ def check_same_hierarchy(train: HierarchicalDataset, test: HierarchicalDataset) 
 
 
 def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
-    """Draw wanted[k] of the positions that have label k, at random, and give them all in ascending order."""
+    """Draws wanted[k] of the positions with label k at random; returns all drawn positions in ascending order."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
@@ -334,25 +435,15 @@ def _check_items(items: np.ndarray | PictureFiles) -> None:
         raise ValueError(f"images must be [n, h, w, c], got {form}: add the channel axis with items[..., None]")
     if items.ndim == 4 and items.shape[1] in (1, 3) and items.shape[3] not in (1, 3, 4):
         raise ValueError(f"images must be [n, h, w, c], got {form}: move the channels with items.transpose(0, 2, 3, 1)")
-    images = items.ndim == 4 and items.dtype == np.uint8 and items.shape[3] in (1, 3, 4)
-    points = items.ndim == 3 and items.dtype == np.float32 and items.shape[2] == 3
-    if not images and not points:
+    if form_of(items) is None:
         raise ValueError(f"items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got {form}")
     if 0 in items.shape:
         raise ValueError(f"a data set needs at least one item, and items that are not empty; got {form}")
 
 
-def _check_finite(items: np.ndarray | PictureFiles) -> None:
-    if items.dtype == np.uint8:
-        return
-    finite = np.isfinite(items).all(axis=(1, 2))
-    if not finite.all():
-        raise ValueError(f"item {int(np.argmin(finite))} has points that are not finite: repair it or leave it out")
-
-
 def _check_labels(labels: np.ndarray, n: int, hierarchy: Hierarchy) -> None:
     if labels.dtype.kind in "USO":
-        raise ValueError("labels must be leaf ids: turn names into ids with Hierarchy.from_labels")
+        raise ValueError("labels must be leaf ids: turn names into ids with hiercl.Hierarchy.from_labels")
     if labels.dtype != np.int64:
         raise ValueError(f"labels must be int64 leaf ids, got {labels.dtype}: convert them with labels.astype('int64')")
     if labels.shape != (n,):
@@ -373,7 +464,7 @@ def _check_ids(ids: np.ndarray | None, n: int) -> None:
 
 
 def _leaf_labels(columns: np.ndarray, hierarchy: Hierarchy) -> np.ndarray:
-    """Check label columns [n, levels] against the hierarchy and give the leaf ids."""
+    """Checks label columns [n, levels] against the hierarchy and returns the leaf ids."""
     if columns.shape[1] != hierarchy.levels:
         raise ValueError(f"the labels have {columns.shape[1]} columns, but the hierarchy has {hierarchy.levels} levels")
     leaf = np.ascontiguousarray(columns[:, -1])
@@ -391,18 +482,39 @@ def _leaf_labels(columns: np.ndarray, hierarchy: Hierarchy) -> np.ndarray:
 
 
 def read_store(path: str | Path, mmap: bool = True, verify: bool = False) -> HierarchicalDataset:
-    """Read an array store; the items stay on disk and are memory-mapped, unless ``mmap`` is false.
+    """Reads an array store.
 
-    The sizes and forms of the files are always checked, their checksums only with ``verify``, which reads all of them.
+    Args:
+        path: folder of the store.
+        mmap: leave the items on disk and map them into memory; False reads them into memory.
+        verify: compare the checksums, which reads all files. Sizes and forms of the files are always checked.
 
-    Raises FileNotFoundError for a file that is missing, and RuntimeError for a file that is cut, altered or of a
-    format that this version does not know; both name the file and say what to do.
+    Returns:
+        The data set.
 
-    Example::
+    Raises:
+        FileNotFoundError: a file is missing.
+        RuntimeError: a file is cut or altered, or this version does not know its format. The message names the file
+            and says what to do.
 
-        >>> train = read_store("my_data/train", verify=True)  # doctest: +SKIP
+    Example:
+        >>> train.save("my_data/train")
+        >>> len(read_store("my_data/train", verify=True))
+        120
     """
     try:
         return HierarchicalDataset(**read_fields(path, mmap, verify))
     except (ValueError, TypeError) as error:
         raise altered(Path(path), error) from error
+
+
+def read_splits(folder: str | Path, mmap: bool = True, verify: bool = False) -> Splits:
+    """Reads the stores ``train`` and ``test`` of a folder, as :func:`read_store` does.
+
+    Example:
+        >>> train.save("mine/train"), test.save("mine/test")
+        (None, None)
+        >>> [len(part) for part in read_splits("mine")]
+        [120, 60]
+    """
+    return read_store(Path(folder) / "train", mmap, verify), read_store(Path(folder) / "test", mmap, verify)

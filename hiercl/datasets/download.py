@@ -1,75 +1,101 @@
-"""Downloads: one file from the first of several mirrors that has it, checked before it is used."""
+"""Files from elsewhere: downloads, and the files of folders and zip archives, which are read in one way."""
 
 import hashlib
+import re
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-__all__ = ["Mirror", "fetch"]
+__all__ = ["Files", "Mirror", "UnreadableFiles", "fetch"]
 
 BLOCK = 1 << 20  # bytes
+SHOWN = 20  # files that an error lists
+WITHOUT_NETWORK = (
+    'Check the network and call again. Without a network, hiercl.load("shapes") works: it generates its own data.'
+)
+
+# ---- downloads ----
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A place to download a file from: its address and, where it is known, its SHA-256 checksum.
+    """An address that a file can be downloaded from.
 
-    Example::
+    Attributes:
+        url: the address.
+        checksum: MD5 or SHA-256 of the file in hexadecimal digits; None if it is not known.
 
+    Example:
         >>> Mirror("https://example.org/data/ModelNet40.zip").file
         'ModelNet40.zip'
     """
 
     url: str
-    sha256: str | None = None
+    checksum: str | None = None
 
     @property
     def file(self) -> str:
         """The name of the file."""
         return urlsplit(self.url).path.rsplit("/", 1)[-1]
 
+    def difference(self, path: Path) -> str:
+        """Returns how the checksum of a file differs from the expected one; "" if it does not."""
+        if not self.checksum:
+            return ""
+        kind = {32: "MD5", 64: "SHA-256"}[len(self.checksum)]
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, kind.replace("-", "").lower()).hexdigest()
+        return "" if found == self.checksum else f"its {kind} is {found}, not {self.checksum}"
+
 
 def fetch(
     mirrors: Sequence[Mirror],
     folder: str | Path,
     check: Callable[[Path], None] | None = None,
-    by_hand: str = "",
+    advice: str = "",
     timeout: float | int = 30,
     allow_http: bool = False,
 ) -> Path:
-    """Download a file from the first mirror that has it, and return its path, ``folder`` / `Mirror.file`.
+    """Downloads a file from the first mirror that has it.
 
-    A file that is there already is not downloaded again. What arrives goes to a file that ends in ``.part``; after an
-    interruption the next call asks for the rest only. When it is complete and its checks have passed, it gets its name.
+    A file that exists already is not downloaded again. The download goes to a file that ends in ``.part``; after an
+    interruption the next call downloads only the rest. The file gets its name when it is complete and has passed its
+    checks.
 
     Args:
-        mirrors: tried in this order. Only https is followed, also where a mirror redirects to.
+        mirrors: where the file is, tried in this order. Only https addresses are used, also after a redirect.
         folder: where the file goes.
-        check: is called with the path of the complete file, and raises ValueError or OSError, with the reason, for one
-            that is not what was wanted. For a mirror without a checksum this is the only check.
-        by_hand: what a person can do if no mirror answers; it ends the error.
-        timeout: seconds without any answer after which a mirror is given up.
-        allow_http: also allow unencrypted addresses, of this machine alone; for tests.
+        check: function of the path of the complete file. It raises ValueError or OSError, with the reason, for a wrong
+            file. If a mirror has no checksum, this is the only check.
+        advice: what a person can do if no mirror answers. It is the end of the error.
+        timeout: seconds without an answer until the next mirror is tried.
+        allow_http: also allow unencrypted addresses of this machine, for tests.
 
-    Raises ConnectionError, with every address and what was wrong there, when no mirror has the file; RuntimeError for a
-    file that is there but has not its checksum; ValueError for an address that is not https.
+    Returns:
+        The path of the file: ``folder`` / :attr:`Mirror.file`.
 
-    Example::
+    Raises:
+        ConnectionError: no mirror has the file; the message lists every address with the reason.
+        RuntimeError: the file exists, but its checksum is wrong.
+        ValueError: an address is not https.
 
+    Example:
         >>> fetch([Mirror("https://example.org/ModelNet40.zip")], "data/download")  # doctest: +SKIP
     """
     folder = Path(folder)
     for mirror in mirrors:
         _check_address(mirror.url, allow_http)
-        there = folder / mirror.file
-        if there.is_file():
-            if mirror.sha256 and _sha256(there) != mirror.sha256:
-                raise RuntimeError(f"{there} is cut or altered (its SHA-256 is not {mirror.sha256}): delete it")
-            return there
+        path = folder / mirror.file
+        if path.is_file():
+            if wrong := mirror.difference(path):
+                raise RuntimeError(f"{path} is cut or altered ({wrong}): delete it and call again")
+            return path
     folder.mkdir(parents=True, exist_ok=True)
     opener = urllib.request.build_opener(_CheckedRedirects(allow_http))
     tried = []
@@ -78,7 +104,7 @@ def fetch(
             return _fetch(mirror, folder, check, opener, timeout)
         except _NotFetched as error:
             tried.append(f"  {mirror.url}: {error}")
-    raise ConnectionError("\n".join(["no mirror has the file; tried were", *tried, by_hand]).rstrip())
+    raise ConnectionError("\n".join(["the file could not be downloaded; these addresses were tried:", *tried, advice]))
 
 
 class _NotFetched(Exception):
@@ -86,24 +112,31 @@ class _NotFetched(Exception):
 
 
 def _fetch(
-    mirror: Mirror, folder: Path, check: Callable | None, opener: urllib.request.OpenerDirector, timeout
+    mirror: Mirror, folder: Path, check: Callable | None, opener: urllib.request.OpenerDirector, timeout: float | int
 ) -> Path:
-    # A part is continued from its own mirror only: another may have another version.
+    # A part is continued only from its own mirror: another mirror may have another version.
     part = folder / f"{mirror.file}.{hashlib.sha256(mirror.url.encode()).hexdigest()[:8]}.part"
     while True:
         resumed = part.exists()
         _receive(mirror.url, part, opener, timeout)
-        wrong = _what_is_wrong(part, mirror.sha256, check)
+        try:
+            wrong = mirror.difference(part)
+            if check and not wrong:
+                check(part)
+        except (ValueError, OSError) as error:
+            wrong = str(error)
         if not wrong:
             return part.replace(folder / mirror.file)
         part.unlink()
         if not resumed:
-            raise _NotFetched(wrong)
-        # The file may have changed on the server between the parts: once more, from its beginning.
+            raise _NotFetched(f"it has another file ({wrong})")
+        # The file may have changed on the server between the parts: download it again from the start.
 
 
 def _receive(url: str, part: Path, opener: urllib.request.OpenerDirector, timeout: float | int) -> None:
-    """Download all of a file, or what is missing of it."""
+    """Downloads all of a file, or the rest of a part."""
+    from tqdm.auto import tqdm
+
     begun = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "hiercl"})
     if begun:
@@ -113,50 +146,33 @@ def _receive(url: str, part: Path, opener: urllib.request.OpenerDirector, timeou
     except HTTPError as error:
         if error.code != 416 or not begun:
             raise _NotFetched(f"{error.code} {error.reason}") from error
-        if error.headers.get("Content-Range") != f"bytes */{begun}":  # else there is nothing left to get
+        if error.headers.get("Content-Range") != f"bytes */{begun}":  # otherwise the part is complete
             part.unlink()
             _receive(url, part, opener, timeout)
         return
     except (OSError, HTTPException) as error:
         raise _NotFetched(str(getattr(error, "reason", error)) or type(error).__name__) from error
     with response:
-        if response.status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
+        if response.status != 206:  # the server sends the whole file
+            begun = 0
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
             raise _NotFetched(f"asked for the bytes from {begun}, it sent {response.headers.get('Content-Range')}")
-        begun = begun if response.status == 206 else 0
-        size = response.headers.get("Content-Length")
-        _write(response, part, begun, begun + int(size) if size else None)
+        length = response.headers.get("Content-Length")
+        size = begun + int(length) if length else None
+        bar = tqdm(initial=begun, total=size, unit="B", unit_scale=True, desc=part.name.split(".")[0], leave=False)
+        with bar, open(part, "ab" if begun else "wb") as file:
+            for block in iter(partial(_read_block, response), b""):
+                bar.update(file.write(block))
+    received = part.stat().st_size
+    if size is not None and received < size:
+        raise _NotFetched(f"the connection ended after {received:,} of {size:,} bytes; the next call continues there")
 
 
-def _write(response: HTTPResponse, part: Path, begun: int, size: int | None) -> None:
-    from tqdm.auto import tqdm
-
-    bar = tqdm(initial=begun, total=size, unit="B", unit_scale=True, desc=part.name.split(".")[0], leave=False)
-    with bar, open(part, "ab" if begun else "wb") as file:
-        for block in _blocks(response):
-            file.write(block)
-            bar.update(len(block))
-    got = part.stat().st_size
-    if size is not None and got < size:
-        raise _NotFetched(f"the connection ended after {got:,} of {size:,} bytes; the next call continues there")
-
-
-def _blocks(response: HTTPResponse) -> Iterator[bytes]:
+def _read_block(response: HTTPResponse) -> bytes:
     try:
-        while block := response.read(BLOCK):
-            yield block
+        return response.read(BLOCK)
     except (OSError, HTTPException) as error:
         raise _NotFetched(f"the connection broke ({error}); the next call continues there") from error
-
-
-def _what_is_wrong(path: Path, sha256: str | None, check: Callable[[Path], None] | None) -> str:
-    if sha256 and (found := _sha256(path)) != sha256:
-        return f"what it has is another file (SHA-256 {found}, expected {sha256})"
-    try:
-        if check:
-            check(path)
-    except (ValueError, OSError) as error:
-        return f"what it has is not the file that was wanted ({error})"
-    return ""
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
@@ -165,21 +181,102 @@ class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, allow_http: bool):
         self.allow_http = allow_http
 
-    def redirect_request(self, request, file, code, message, headers, address):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
         try:
-            _check_address(address, self.allow_http)
+            _check_address(newurl, self.allow_http)
         except ValueError as error:
-            raise _NotFetched(f"it redirects elsewhere: {error}") from error
-        return super().redirect_request(request, file, code, message, headers, address)
+            raise _NotFetched(f"it redirects to another address: {error}") from error
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _check_address(url: str, allow_http: bool) -> None:
     parts = urlsplit(url)
-    here = allow_http and parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
-    if not (parts.scheme == "https" or here):
-        raise ValueError(f"{url} is no https address: what comes from it could be changed on its way")
+    local = allow_http and parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
+    if not (parts.scheme == "https" or local):
+        raise ValueError(f"{url} is no https address: someone could change the file on the way")
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+# ---- folders and archives ----
+
+
+class Files:
+    """The files of a folder or of a zip archive, or a single file.
+
+    A file's name is its path with /, which starts at the folder or archive. Nothing is unpacked, and only files that
+    were listed are read, so no name can lead to another place.
+
+    Args:
+        path: a folder, a zip archive or another file.
+
+    Raises:
+        ValueError: the path does not exist, or the archive is cut or has names that lead out of it.
+
+    Example:
+        >>> train.save("mine")
+        >>> sorted(Files(Path("mine")).names)
+        ['hierarchy.json', 'items.npy', 'labels.npy', 'store.json']
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.archive = path, None
+        if path.is_dir():
+            names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+        elif not path.is_file():
+            raise ValueError(f"there is no file or folder {path}")
+        elif path.suffix.lower() != ".npz" and zipfile.is_zipfile(path):
+            try:
+                self.archive = zipfile.ZipFile(path)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise ValueError(f"{path} is damaged ({error}): download it again") from error
+            names = [info.filename for info in self.archive.infolist() if not info.is_dir()]
+        elif path.suffix.lower() == ".zip":
+            raise ValueError(f"{path} is cut, or no zip archive: download it again")
+        else:
+            self.path, names = path.parent, [path.name]
+        for name in names:
+            if name.startswith("/") or ".." in re.split(r"[/\\]", name) or re.match(r"[A-Za-z]:", name):
+                raise ValueError(f"{path} has the file {name!r}, which leads out of the archive: do not trust it")
+        hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
+        self.names = dict.fromkeys(sorted(name for name in names if not hidden.search(name)))
+
+    def read(self, name: str) -> bytes:
+        """Returns the content of a file.
+
+        Raises:
+            ValueError: the name was not listed.
+        """
+        if name not in self.names:
+            raise ValueError("there is no such file")
+        return self.archive.read(name) if self.archive else (self.path / name).read_bytes()
+
+    def lines(self, name: str) -> list[str]:
+        """Returns the lines of a text file that are not blank."""
+        lines = self.read(name).decode("utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
+    def matching(self, pattern: str) -> Iterator[re.Match]:
+        """Returns the match of every name in which the pattern is found."""
+        return filter(None, (re.search(pattern, name) for name in self.names))
+
+
+class UnreadableFiles(ValueError):
+    """Files that cannot be read, all of them in one error.
+
+    Attributes:
+        root: the folder or archive of the files.
+        problems: the reason for every file, by its path relative to the root.
+    """
+
+    noun = "files"
+    advice = "Repair or replace them."
+
+    def __init__(self, root: Path, problems: dict[str, str], *more):
+        super().__init__(root, problems, *more)
+        self.root, self.problems = root, problems
+
+    def __str__(self) -> str:
+        lines = [f"  {path}: {reason}" for path, reason in self.problems.items()]
+        if len(lines) > SHOWN:
+            lines[SHOWN:] = [f"  ... and {len(lines) - SHOWN} more; the error's attribute problems has all of them"]
+        first = f"{len(self.problems)} of the {self.noun} in {self.root} cannot be read:"
+        return "\n".join([first, *lines, self.advice])

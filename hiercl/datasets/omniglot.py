@@ -1,57 +1,77 @@
 """Omniglot (Lake et al., 2015): 1,623 characters of 50 alphabets, each drawn by 20 people.
 
-The official archives are downloaded, verified and unpacked by torchvision, turned into array stores once, and read from
-these.
+The official archives are downloaded, verified and unpacked, and written as array stores, once. Later calls read the
+stores.
 """
 
-from http.client import HTTPException
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from hiercl.datasets.base import HierarchicalDataset, read_store
+from hiercl.datasets.base import SPLITS, HierarchicalDataset, Splits, read_splits
+from hiercl.datasets.download import WITHOUT_NETWORK, Mirror, fetch
 from hiercl.datasets.pictures.files import PictureFiles, UnreadablePictures
-from hiercl.datasets.store import is_store, write_store
+from hiercl.datasets.store import is_store, write_missing_store
 from hiercl.hierarchy import Hierarchy
 
 __all__ = ["LEVELS", "load", "read_drawings", "split"]
 
 LEVELS = ("alphabet", "character")
 DRAWINGS = 20  # of every character, each by another person
-CHARACTERS = {"images_background": 964, "images_evaluation": 659}  # of each archive
+URL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+ARCHIVES = {  # checksum (MD5) and number of characters of each
+    "images_background": ("68d2efa1b9178cc56df9314c21c6e718", 964),
+    "images_evaluation": ("6b91aef0f799c5bb55b94e3f2daec811", 659),
+}
 
 
-def load(root: str | Path, size: int = 32) -> tuple[HierarchicalDataset, HierarchicalDataset]:
-    """Give the training and test set; the first call downloads 15 MiB and writes array stores below `root`.
+def load(root: str | Path, size: int = 32) -> Splits:
+    """Returns the training and the test set; the first call downloads 15 MiB and writes array stores.
 
-    Shapes: items uint8 ``[16230, size, size, 3]``, dark ink on white as in the original, resized with antialias from
-    105 pixels; the labels have two levels, 50 alphabets and 1,623 characters ("Greek/character01": characters of two
-    alphabets share names).
+    The items are uint8 ``[16230, size, size, 3]``, dark ink on white as in the original, resized with antialias from
+    105 pixels. The labels have two levels: 50 alphabets and 1,623 characters. Characters of different alphabets share
+    names ("Greek/character01").
 
-    The split is ours: of the 20 drawings of a character the first ten are for training, the others for the test, so
-    that both parts have the same hierarchy, as nearest neighbours, a linear probe and clusters of frozen features need
-    it. It is not the split by alphabets (background and evaluation) of few-shot learning.
+    The split is ours: of the 20 drawings of a character, the first ten are for training and the others for the test.
+    Both parts have the same hierarchy, as nearest neighbours, a linear probe and clusters of frozen features need it.
+    Few-shot learning uses another split, by alphabets.
 
-    Raises ConnectionError when an archive cannot be downloaded, and RuntimeError, with the file and what to do, when
-    one is cut, altered or incomplete.
+    Args:
+        root: folder of all data sets; the stores are in its folder ``omniglot``, or ``omniglot-<size>``.
+        size: side of the pictures in pixels, at least 1.
 
-    Example::
+    Returns:
+        The training set and the test set.
 
+    Raises:
+        ConnectionError: an archive cannot be downloaded.
+        RuntimeError: an archive or a drawing is cut, altered or missing; the message names the file and says what to
+            do.
+
+    Example:
         >>> train, test = load("data")  # doctest: +SKIP
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"size={size!r}: it is the side of the pictures in pixels, an integer of at least 1")
+        raise ValueError(f"size={size!r}: give the side of the pictures in pixels, an integer of at least 1")
     root = Path(root)
     folder = root / ("omniglot" if size == 32 else f"omniglot-{size}")
-    if not all(is_store(folder / part) for part in ("train", "test")):
-        _make_stores(folder, root / "omniglot" / "download", size)
-    return read_store(folder / "train"), read_store(folder / "test")
+    if not all(is_store(folder / part) for part in SPLITS):
+        unpacked = [_unpacked(root / "omniglot" / "download" / "omniglot-py", name) for name in ARCHIVES]
+        try:
+            for part, dataset in split(read_drawings(unpacked, size)).items():
+                write_missing_store(dataset, folder / part)
+        except UnreadablePictures as error:
+            place = unpacked[0].parent
+            raise RuntimeError(f"drawings are cut or altered, delete {place} and call again: {error}") from error
+    return read_splits(folder)
 
 
 def read_drawings(folders: list[Path], size: int) -> HierarchicalDataset:
-    """Read unpacked archives, ``folder/alphabet/character/drawing.png``, in the order of these names.
+    """Reads unpacked archives, ``folder/alphabet/character/drawing.png``, in the order of these names.
 
-    Raises RuntimeError for a character that has not 20 drawings.
+    Raises:
+        RuntimeError: a character does not have 20 drawings.
     """
     files = sorted((path.relative_to(path.parents[2]), path) for folder in folders for path in folder.glob("*/*/*.png"))
     tree, labels = Hierarchy.from_paths([name.as_posix() for name, _ in files], LEVELS)
@@ -67,66 +87,25 @@ def read_drawings(folders: list[Path], size: int) -> HierarchicalDataset:
 
 
 def split(drawings: HierarchicalDataset) -> dict[str, HierarchicalDataset]:
-    """Give the first ten drawings of every character as "train", the others as "test"."""
+    """Returns the first ten drawings of every character as "train", the others as "test".
+
+    Example:
+        >>> tree = Hierarchy.from_dict({"Greek": ["alpha"]})
+        >>> drawings = HierarchicalDataset(np.zeros((20, 8, 8, 1), np.uint8), np.zeros(20, np.int64), tree)
+        >>> {name: len(part) for name, part in split(drawings).items()}
+        {'train': 10, 'test': 10}
+    """
     order = np.argsort(drawings.labels, kind="stable")
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order)) % DRAWINGS
     return {"train": drawings.take(rank < DRAWINGS // 2), "test": drawings.take(rank >= DRAWINGS // 2)}
 
 
-def _official() -> type:
-    """Give torchvision's class, which knows the address, the file names and the checksums."""
-    from torchvision.datasets import Omniglot
-
-    return Omniglot
-
-
-def _make_stores(folder: Path, download: Path, size: int) -> None:
-    official = _official()
-    unpacked = [_unpacked(official, download, name) for name in CHARACTERS]
-    for part, dataset in split(read_drawings(unpacked, size)).items():
-        if is_store(folder / part):
-            continue
-        try:
-            write_store(dataset, folder / part)
-        except UnreadablePictures as error:
-            raise RuntimeError(
-                f"drawings are cut or altered, delete {unpacked[0].parent} and call again: {error}"
-            ) from error
-        except FileExistsError:
-            if not is_store(folder / part):  # else another process wrote the same in the meantime
-                raise
-
-
-def _unpacked(official: type, download: Path, name: str) -> Path:
-    """Have torchvision download, verify and unpack an archive, as far as that is not done yet."""
-    from torchvision.datasets.utils import check_integrity, extract_archive
-
-    folder = download / official.folder / name
-    archive, md5 = folder.with_suffix(".zip"), official.zips_md5[name]
-    if archive.exists() and not check_integrity(str(archive), md5):
-        raise _damaged(archive, md5)
-    try:
-        download.mkdir(parents=True, exist_ok=True)
-        official(root=str(download), background=name == "images_background", download=True)
-    except (OSError, HTTPException) as error:
-        if archive.exists() and check_integrity(str(archive), md5):
-            if not isinstance(error, FileNotFoundError):
-                raise  # not the network: the archive could not be unpacked, for example onto a full disk
-        else:
-            archive.unlink(missing_ok=True)
-            raise ConnectionError(
-                f"Omniglot could not be downloaded from {official.download_url_prefix} ({error}): check the network "
-                f'and call again. Without a network, hiercl.load("shapes") works: it makes its pictures itself.'
-            ) from error
-    except RuntimeError as error:
-        if archive.exists():
-            raise _damaged(archive, md5) from error
-        raise
-    if len(list(folder.glob("*/*"))) < CHARACTERS[name]:  # unpacking was interrupted, or the folder was deleted
-        extract_archive(str(archive), str(archive.parent))
-    return folder
-
-
-def _damaged(archive: Path, md5: str) -> RuntimeError:
-    return RuntimeError(f"{archive} is cut or altered (its MD5 checksum is not {md5}): delete it and call again")
+def _unpacked(folder: Path, name: str) -> Path:
+    """Downloads and unpacks an archive, as far as that is not done yet."""
+    md5, characters = ARCHIVES[name]
+    archive = fetch([Mirror(f"{URL}/{name}.zip", md5)], folder, advice=WITHOUT_NETWORK)
+    if len(list((folder / name).glob("*/*"))) < characters:  # not unpacked, or not all of it
+        with zipfile.ZipFile(archive) as files:
+            files.extractall(folder)
+    return folder / name

@@ -1,6 +1,5 @@
 """HierarchicalDataset: what it accepts, its parts, and hiercl.datasets.load."""
 
-import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -36,11 +35,6 @@ def assert_part_of(part, whole):
     assert [name(part, label) for label in part.labels] == [name(whole, whole.labels[i]) for i in kept]
 
 
-def test_the_examples_in_the_docstrings_hold():
-    result = doctest.testmod(hiercl.datasets.base)
-    assert result.attempted > 15 and result.failed == 0
-
-
 # ---- making one ----
 
 
@@ -48,9 +42,9 @@ def test_images_and_points_from_arrays_and_tensors():
     images = HierarchicalDataset.from_arrays(
         torch.zeros(4, 8, 8, 3, dtype=torch.uint8), torch.tensor([0, 1, 2, 3]), TREE
     )
-    assert images.kind == "images" and images.labels.dtype == np.int64 and len(images) == 4
+    assert images.modality == "images" and images.labels.dtype == np.int64 and len(images) == 4
     points = HierarchicalDataset.from_arrays(np.zeros((2, 16, 3)), np.array([0, 3], dtype=np.uint8), TREE)
-    assert points.kind == "points" and points.items.dtype == np.float32 and points.labels.tolist() == [0, 3]
+    assert points.modality == "points" and points.items.dtype == np.float32 and points.labels.tolist() == [0, 3]
 
 
 def test_label_columns_are_checked_and_become_leaf_ids():
@@ -89,7 +83,7 @@ BAD_POINTS[1, 5, 2] = np.nan
         (IMAGES, [[0, 0, 0], [0, 0, 1]], "3 columns, but the hierarchy has 2 levels"),
     ],
 )
-def test_wrong_arrays_are_errors_that_say_what_to_do(items, labels, message):
+def test_wrong_arrays_are_errors_that_say_what_to_do(items, labels, message, as_a_user):
     with pytest.raises(ValueError, match=message):
         HierarchicalDataset.from_arrays(items, labels, TREE)
 
@@ -192,8 +186,8 @@ def test_take_by_positions_and_by_mask():
     [
         ([0, 32], "no item 32; the items are 0 to 31"),
         ([-1], "no item -1"),
-        ([], "nothing of 'arrays' is left"),
-        (np.zeros(32, dtype=bool), "nothing of 'arrays' is left"),
+        ([], "no item of 'arrays' is left"),
+        (np.zeros(32, dtype=bool), "no item of 'arrays' is left"),
         (np.ones(5, dtype=bool), "the mask has shape"),
     ],
 )
@@ -209,7 +203,7 @@ def test_under_reduces_the_hierarchy():
     assert part.counts().tolist() == [8, 8, 8] and part.counts(0).tolist() == [8, 16]
     assert_part_of(part, data)
     assert data.under("animal", "cat").hierarchy.leaf_names == ("cat", "dog")
-    with pytest.raises(ValueError, match="did you mean 'vehicle'"):
+    with pytest.raises(ValueError, match="Did you mean 'vehicle'"):
         data.under("vehicles")
 
 
@@ -301,12 +295,12 @@ def test_load_a_single_store_splits_a_fifth_off(tmp_path):
 def test_load_refuses_splits_with_different_hierarchies(tmp_path):
     dataset().save(tmp_path / "train")
     dataset().under("animal").save(tmp_path / "test")
-    with pytest.raises(ValueError, match="different hierarchies"):
+    with pytest.raises(ValueError, match="same subset of both"):
         load(tmp_path)
 
 
 def test_load_of_an_unknown_name(tmp_path):
-    with pytest.raises(ValueError, match=r"'cifar10'.*did you mean 'cifar100'.*cifar100, .*shapes.*path of a folder"):
+    with pytest.raises(ValueError, match=r"'cifar10'.*Did you mean 'cifar100'.*cifar100, .*shapes.*path of a folder"):
         load("cifar10")
     with pytest.raises(ValueError, match="is no array store"):
         load(tmp_path)
@@ -318,7 +312,7 @@ def test_the_known_names():
 
 @pytest.mark.parametrize("name", names())
 def test_every_name_has_a_loader_that_knows_its_own_options(name):
-    with pytest.raises(ValueError, match=rf"{name} has no option 'colour'"):
+    with pytest.raises(ValueError, match=rf"option of {name}: 'colour'|{name} has no options, got 'colour'"):
         load(name, colour="red")
 
 
@@ -327,18 +321,18 @@ def test_data_root(monkeypatch, tmp_path):
     assert data_root() == tmp_path
     monkeypatch.delenv("HIERCL_DATA")
     assert data_root() == Path(hiercl.__file__).resolve().parents[1] / "data"
-    installed = tmp_path / "site-packages" / "hiercl" / "datasets" / "__init__.py"
-    monkeypatch.setattr(hiercl.datasets, "__file__", str(installed))
+    installed = tmp_path / "site-packages" / "hiercl" / "datasets" / "root.py"
+    monkeypatch.setattr("hiercl.datasets.root.__file__", str(installed))
     assert data_root() == Path.home() / ".cache" / "hiercl"
 
 
-def test_importing_the_data_sets_imports_no_torch():
-    """An empty module stands in for the package itself, whose other parts may need torch."""
+def test_importing_the_hierarchy_imports_no_torch():
+    """An empty module takes the place of the package itself, whose other parts may need torch."""
     code = f"""
 import sys, types
 sys.modules["hiercl"] = types.ModuleType("hiercl")
 sys.modules["hiercl"].__path__ = [{str(Path(hiercl.__file__).parent)!r}]
-import hiercl.datasets, hiercl.datasets.cifar100
+import hiercl.hierarchy
 assert not {{"torch", "torchvision"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,9 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from hiercl.datasets.clouds import points_on_faces
 from hiercl.datasets.shapes.classes import leaves
 from hiercl.datasets.shapes.dataset import hierarchy, load, solid
-from hiercl.datasets.shapes.render import background, picture, rasterise, sample_points
+from hiercl.datasets.shapes.render import background, picture, rasterise
 from hiercl.datasets.shapes.solids import Solid, box, cone, cylinder, sphere, turn
 
 
@@ -109,7 +110,7 @@ def test_wrong_options_say_what_is_allowed(wrong, allowed):
 
 
 def test_wrong_solids_say_what_is_allowed():
-    with pytest.raises(ValueError, match="train and test"):
+    with pytest.raises(ValueError, match="'train' or 'test'"):
         solid(0, 0, "validation")
     with pytest.raises(ValueError, match="0 to 29"):
         solid(30, 0)
@@ -170,7 +171,7 @@ def volumes(made: Solid) -> np.ndarray:
 @pytest.mark.parametrize("name", list(leaves()))
 def test_every_class_gives_sound_solids(name):
     for seed in range(20):
-        made = leaves()[name](np.random.default_rng(seed))
+        made = Solid.join(leaves()[name](np.random.default_rng(seed)))
         assert np.isfinite(made.vertices).all()
         assert len(made.faces) > 50 and len(np.unique(made.part)) == made.part.max() + 1
         assert (volumes(made) > 0).all()
@@ -203,10 +204,18 @@ def test_turn_is_counter_clockwise():
 # ---- samples and pictures ----
 
 
+def sample_points(made, n):
+    """Points of a solid's surface, with their normals and parts."""
+    vectors = made.face_vectors()
+    area = np.linalg.norm(vectors, axis=1)
+    points, face = points_on_faces(made.vertices, made.faces, area, n, np.random.default_rng(0))
+    return points, vectors[face] / area[face, None], made.part[face]
+
+
 def test_samples_are_uniform_by_area(n=30_000):
     size = np.array([1.0, 2.0, 4.0])
     made = Solid.join([box(size)])
-    points, normals, part = sample_points(made, n, np.random.default_rng(0))
+    points, normals, part = sample_points(made, n)
     area = np.array([8.0, 4.0, 2.0])  # of one side across x, y and z
     for axis in range(3):
         side = np.abs(normals[:, axis]) > 0.5
@@ -219,7 +228,7 @@ def test_samples_are_uniform_by_area(n=30_000):
 
 def test_samples_lie_on_the_surface_and_know_their_part():
     made = Solid.join([sphere(1, segments=60), sphere(1, at=(5, 0, 0), segments=60)])
-    points, normals, part = sample_points(made, 2000, np.random.default_rng(0))
+    points, normals, part = sample_points(made, 2000)
     from_centre = points - np.array([[0, 0, 0], [5, 0, 0]])[part]
     np.testing.assert_allclose(np.linalg.norm(from_centre, axis=1), 1, atol=0.01)
     assert ((from_centre * normals).sum(axis=1) > 0.99).all()  # outwards

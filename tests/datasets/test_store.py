@@ -28,7 +28,7 @@ def path(tmp_path):
 def assert_same(a, b):
     np.testing.assert_array_equal(a.items, b.items)
     np.testing.assert_array_equal(a.labels, b.labels)
-    assert (a.hierarchy, a.name, a.note, a.kind) == (b.hierarchy, b.name, b.note, b.kind)
+    assert (a.hierarchy, a.name, a.note, a.modality) == (b.hierarchy, b.name, b.note, b.modality)
 
 
 @pytest.mark.parametrize("mmap", [True, False])
@@ -131,7 +131,7 @@ def test_the_old_store_survives_a_failed_replacement(path, monkeypatch, interrup
     rename = type(path).rename
 
     def fail_for_the_new_one(self, target):
-        if self.name.startswith(".lab."):
+        if self.name == "lab" and self.parent.name.startswith(".lab."):
             raise interrupt
         return rename(self, target)
 
@@ -142,11 +142,19 @@ def test_the_old_store_survives_a_failed_replacement(path, monkeypatch, interrup
     assert [file.name for file in path.parent.iterdir()] == ["lab"]
 
 
-def test_a_store_that_another_process_wrote_first_is_kept(path, monkeypatch):
-    monkeypatch.setattr(store, "_check_free", lambda path, overwrite: None)
+def test_a_store_that_another_process_wrote_first_is_kept(tmp_path, monkeypatch):
+    write_files = store._write_files
+
+    def while_another_process_writes(data, folder):
+        monkeypatch.setattr(store, "_write_files", write_files)
+        write_store(dataset(), tmp_path / "lab")
+        write_files(data, folder)
+
+    monkeypatch.setattr(store, "_write_files", while_another_process_writes)
     with pytest.raises(FileExistsError, match="another process"):
-        write_store(dataset(seed=1), path)
-    assert_same(read_store(path), dataset())
+        write_store(dataset(seed=1), tmp_path / "lab")
+    assert_same(read_store(tmp_path / "lab"), dataset())
+    assert [file.name for file in tmp_path.iterdir()] == ["lab"]
 
 
 # ---- broken stores ----
@@ -206,7 +214,7 @@ def test_an_unknown_version_is_named(path):
 
 def test_a_store_json_without_its_fields_is_named(path):
     change(path, files={})
-    with pytest.raises(RuntimeError, match=r"store.json is altered, it says nothing of items.npy"):
+    with pytest.raises(RuntimeError, match=r"store.json is altered, it has no entry for items.npy"):
         read_store(path)
     (path / "store.json").write_text('{"version": 1}')
     with pytest.raises(RuntimeError, match=r"store.json is altered, it has no field 'name'"):

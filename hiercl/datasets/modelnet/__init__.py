@@ -1,4 +1,4 @@
-"""ModelNet10 and ModelNet40, read in whichever form they lie on disk."""
+"""ModelNet10 and ModelNet40, read in any of the forms in which they exist on disk."""
 
 from hiercl.datasets.modelnet.reading import load
 

@@ -1,4 +1,4 @@
-"""The forms in which ModelNet lies around, each read into shapes in one frame: right-handed, z up, as in OFF files."""
+"""The forms in which ModelNet exists; each is read into shapes in one frame: right-handed, z up, as in OFF files."""
 
 import io
 import json
@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiercl.datasets.archive import Files
+from hiercl.datasets.clouds import Mesh
+from hiercl.datasets.download import Files
 from hiercl.datasets.modelnet.off import parse_off
-from hiercl.datasets.shapes.solids import Mesh
 from hiercl.runtime.types import Float
 
 __all__ = ["DAMAGE", "Found", "Shape", "find_shapes"]
 
 TEXT_POINTS = 10_000  # lines of a resampled file
-# What reading a damaged file may raise.
+# Errors that a damaged file may cause.
 DAMAGE = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 KNOWN = """\
   * the original meshes, ModelNet40.zip or its folder: ModelNet40/<class>/<train|test>/<shape>.off
@@ -32,7 +32,15 @@ KNOWN = """\
 
 
 class Shape(NamedTuple):
-    """A shape that has been found but not yet read; ``read()`` gives its mesh, or its points ``[p, 3]``, z up."""
+    """A shape that was found but not read yet.
+
+    Attributes:
+        id: its name, such as "chair_0890".
+        class_name: its class.
+        split: "train" or "test".
+        file: the file that holds it, for messages.
+        read: function that returns its mesh, or its points ``[p, 3]``, with z up.
+    """
 
     id: str
     class_name: str
@@ -42,31 +50,37 @@ class Shape(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The shapes that a path has, and what is wrong with files that could not even be listed."""
+    """The shapes of a path, and the problems of files that could not be listed, by file."""
 
     shapes: list[Shape]
     problems: dict[str, str]
 
 
 def find_shapes(path: str | Path, name: str = "modelnet40") -> Found:
-    """Recognise which form of ModelNet lies at a path, and list its shapes.
+    """Recognises which form of ModelNet a path holds, and lists its shapes.
 
-    Resampled files have lists of their own for ModelNet10 and ModelNet40; that of ``name`` is read if it is there.
+    Args:
+        path: a folder, a zip archive or an .npz file.
+        name: "modelnet40" or "modelnet10". Resampled files have a list for each; the list of this name is read if it
+            exists.
 
-    Raises ValueError, with what is known, for a path that has no form or several, and for archives that are cut or
-    have paths that lead out of them; ImportError for HDF5 files without h5py.
+    Returns:
+        The shapes and the problems.
 
-    Example::
+    Raises:
+        ValueError: the path holds no known form or several, or an archive is cut or has paths that lead out of it.
+        ImportError: the files are HDF5, and h5py is not installed.
 
+    Example:
         >>> shapes, problems = find_shapes("Downloads/ModelNet40.zip")  # doctest: +SKIP
     """
     files = Files(Path(path).expanduser())
     fitting = [form for pattern, form in FORMS.items() if any(re.search(pattern, file) for file in files.names)]
     if len(fitting) != 1:
-        what = "several forms of ModelNet, give the path of one" if fitting else "no form of ModelNet that is known"
+        what = "several forms of ModelNet, give the path of one" if fitting else "no known form of ModelNet"
         if not fitting and (archives := [file for file in files.names if file.lower().endswith(".zip")]):
-            what += f", but {', '.join(archives[:3])}: give the path of an archive itself. Known are"
-        raise ValueError(f"{path} holds {what}:\n{KNOWN}")
+            what += f", but {', '.join(archives[:3])}: give the path of an archive itself"
+        raise ValueError(f"{path} holds {what}. The known forms are\n{KNOWN}")
     return fitting[0](files, name)
 
 
@@ -74,51 +88,46 @@ def find_shapes(path: str | Path, name: str = "modelnet40") -> Found:
 
 
 def _meshes(files: Files, name: str) -> Found:
-    shapes = []
+    found = Found([], {})
     for match in files.matching(MESH):
         class_name, split, shape = match.groups()
-        shapes.append(Shape(shape, class_name, split, match.string, partial(_mesh, files, match.string)))
-    return Found(shapes, {})
-
-
-def _mesh(files: Files, file: str) -> Mesh:
-    return parse_off(files.read(file))
+        read = partial(lambda file: parse_off(files.read(file)), match.string)
+        found.shapes.append(Shape(shape, class_name, split, match.string, read))
+    return found
 
 
 # ---- HDF5 files of 2,048 points ----
 
 
 def _hdf5(files: Files, name: str) -> Found:
-    """y is up in these files; y and z are swapped, as the resampled files need it. Whether the HDF5 files are mirrored
-    against the OFF files like those could not be checked."""
+    """These files have y up; y and z are swapped, as for the resampled files. Whether the HDF5 files are mirrored
+    against the OFF files, as the resampled files are, could not be checked."""
     try:
         import h5py  # noqa: F401
     except ImportError as error:
         raise ImportError("reading the HDF5 files of ModelNet needs h5py: pip install h5py") from error
     folder = next(files.matching(HDF5))[1]
-    classes = _class_list(files, f"{folder}shape_names.txt")
-    rows = lru_cache(maxsize=1)(partial(_hdf5_rows, files))  # shapes come file by file
+    if f"{folder}shape_names.txt" not in files.names:
+        raise ValueError(f"{files.path} has no file {folder}shape_names.txt, which names the classes of the labels")
+    classes = files.lines(f"{folder}shape_names.txt")
+    rows = lru_cache(maxsize=1)(partial(_hdf5_rows, files))  # shapes are read file by file
     found = Found([], {})
     for split in ("train", "test"):
-        for file in _hdf5_list(files, folder, split):
+        listed = f"{folder}{split}_files.txt"
+        if listed in files.names:  # its lines name the files in some other folder
+            parts = [folder + line.rsplit("/", 1)[-1] for line in files.lines(listed)]
+        else:
+            parts = [match.string for match in files.matching(HDF5) if match[2] == split]
+        for file in parts:
             try:
                 points, labels = rows(file)
                 ids = _hdf5_ids(files, file, len(points))
-                for row, label in enumerate(labels.tolist()):
-                    class_name = classes[label] if 0 <= label < len(classes) else f"label {label}"
-                    shape = Shape(ids[row], class_name, split, f"{file}[{row}]", partial(_hdf5_points, rows, file, row))
-                    found.shapes.append(shape)
+                for row, (shape, label) in enumerate(zip(ids, labels.tolist(), strict=True)):
+                    read = partial(lambda file, row: rows(file)[0][row][:, [0, 2, 1]], file, row)
+                    found.shapes.append(Shape(shape, _class_of(label, classes), split, f"{file}[{row}]", read))
             except DAMAGE as error:
                 found.problems[file] = str(error)
     return found
-
-
-def _hdf5_list(files: Files, folder: str, split: str) -> list[str]:
-    """The files that train_files.txt lists, by whatever folder; without it, those with such a name."""
-    listed = f"{folder}{split}_files.txt"
-    if listed in files.names:
-        return [folder + line.rsplit("/", 1)[-1] for line in files.lines(listed)]
-    return [match.string for match in files.matching(HDF5) if match[2] == split]
 
 
 def _hdf5_rows(files: Files, file: str) -> tuple[np.ndarray, np.ndarray]:
@@ -128,34 +137,29 @@ def _hdf5_rows(files: Files, file: str) -> tuple[np.ndarray, np.ndarray]:
         missing = [key for key in ("data", "label") if not isinstance(content.get(key), h5py.Dataset)]
         if missing:
             raise ValueError(f"it has no data set {missing[0]!r}, only {sorted(content)}")
-        points, labels = content["data"][()], content["label"][()]
-    _check_points(points)
-    _check_labels(labels.reshape(-1), len(points))
-    return points, labels.reshape(-1)
+        points, labels = np.asarray(content["data"]), np.asarray(content["label"]).reshape(-1)
+    _check(points, labels)
+    return points, labels
 
 
 def _hdf5_ids(files: Files, file: str, count: int) -> list[str]:
-    """The names of the shapes lie beside some copies of the files; else a shape is named after its place."""
+    """Names of the shapes from the list beside the file; without a list, a shape is named after its place."""
     beside = re.sub(r"(\d+)\.h5$", r"_\1_id2file.json", file)
-    if beside in files.names:
-        names = json.loads(files.read(beside))
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{beside} is no list of names")
-        if len(names) != count:
-            raise ValueError(f"it has {count} shapes, but {beside} names {len(names)}")
-        return [Path(name).stem for name in names]
-    return [f"{Path(file).stem}_{row:04}" for row in range(count)]
-
-
-def _hdf5_points(rows: Callable, file: str, row: int) -> Float[np.ndarray, "p 3"]:
-    return rows(file)[0][row][:, [0, 2, 1]]
+    if beside not in files.names:
+        return [f"{Path(file).stem}_{row:04}" for row in range(count)]
+    names = json.loads(files.read(beside))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{beside} is no list of names")
+    if len(names) != count:
+        raise ValueError(f"it has {count} shapes, but {beside} names {len(names)}")
+    return [Path(name).stem for name in names]
 
 
 # ---- resampled points ----
 
 
 def _resampled(files: Files, name: str) -> Found:
-    """y is up in these files, and they are mirrored against the OFF files: a swap of y and z gives the same frame."""
+    """These files have y up, and they are mirrored against the OFF files: a swap of y and z gives the same frame."""
     folder = next(files.matching(RESAMPLED))[1]
     own = any(f"{folder}{name}_{split}.txt" in files.names for split in ("train", "test"))
     found = Found([], {})
@@ -189,7 +193,7 @@ def _resampled_points(files: Files, file: str) -> Float[np.ndarray, "p 3"]:
 
 
 def _arrays(files: Files, name: str) -> Found:
-    """An .npz with points, z up; label and class_names, or names; and split, unless the file is named after it."""
+    """An .npz with points, z up; label and class_names, or names; and split, unless the file's name says it."""
     found = Found([], {})
     for match in files.matching(ARRAYS):
         try:
@@ -205,43 +209,40 @@ def _array_shapes(files: Files, file: str) -> list[Shape]:
         raise ValueError("it is a single array, not an .npz of several")
     with content:
         arrays = {key: content[key] for key in content.files}
-    if "points" not in arrays or not ("names" in arrays or {"label", "class_names"} <= set(arrays)):
+    labelled = {"label", "class_names"} <= set(arrays)
+    if "points" not in arrays or not ("names" in arrays or labelled):
         raise ValueError(f"it needs points, and names or label and class_names; it has {sorted(arrays)}")
     for key in ("names", "class_names", "split"):
         if key in arrays and arrays[key].ndim != 1:
             raise ValueError(f"{key} must be a list of names, it has the shape {list(arrays[key].shape)}")
-    _check_points(arrays["points"])
-    points, n, stem = arrays["points"], len(arrays["points"]), Path(file).stem
+    points, label = arrays["points"], arrays["label"].reshape(-1) if labelled else None
+    _check(points, label)
+    n, stem = len(points), Path(file).stem
     ids = [str(i) for i in arrays.get("names", [f"{stem}_{row:04}" for row in range(n)])]
-    classes = [i.rsplit("_", 1)[0] for i in ids]
-    if {"label", "class_names"} <= set(arrays):
-        label, names = arrays["label"].reshape(-1), [str(i) for i in arrays["class_names"]]
-        _check_labels(label, n)
-        classes = [names[i] if 0 <= i < len(names) else f"label {i}" for i in label.tolist()]
-    by_name = re.findall("train|test", stem)
-    splits = [str(i) for i in arrays.get("split", by_name * n if len(by_name) == 1 else [])]
+    if label is None:
+        classes = [i.rsplit("_", 1)[0] for i in ids]
+    else:
+        classes = [_class_of(i, arrays["class_names"].tolist()) for i in label.tolist()]
+    named = re.findall("train|test", stem)
+    splits = [str(i) for i in arrays.get("split", named * n if len(named) == 1 else [])]
     if len(ids) != n or len(splits) != n or not set(splits) <= {"train", "test"}:
-        raise ValueError(f"its {n} points need as many names, and a split of as many 'train' or 'test'")
+        raise ValueError(f"its {n} shapes need as many names, and a split of as many 'train' or 'test'")
     rows = zip(ids, classes, splits, strict=True)
     return [Shape(*row, f"{file}[{i}]", partial(points.__getitem__, i)) for i, row in enumerate(rows)]
 
 
-# ---- checks ----
+# ---- what HDF5 files and arrays share ----
 
 
-def _class_list(files: Files, file: str) -> list[str]:
-    if file not in files.names:
-        raise ValueError(f"{files.path} has no file {file}, which names the classes of the labels")
-    return files.lines(file)
+def _class_of(label: int, names: list[str]) -> str:
+    return str(names[label]) if 0 <= label < len(names) else f"label {label}"
 
 
-def _check_points(points: np.ndarray) -> None:
+def _check(points: np.ndarray, labels: np.ndarray | None) -> None:
     if points.ndim != 3 or points.shape[2] != 3 or points.dtype.kind != "f":
         raise ValueError(f"the points must be floating [n, p, 3], they are {points.dtype} {list(points.shape)}")
-
-
-def _check_labels(labels: np.ndarray, n: int) -> None:
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+    n = len(points)
+    if labels is not None and (labels.shape != (n,) or labels.dtype.kind not in "iu"):
         raise ValueError(f"{n} shapes need integer labels [{n}], they are {labels.dtype} {list(labels.shape)}")
 
 

@@ -1,4 +1,4 @@
-"""OFF, the text format of the meshes of ModelNet: corners, then polygons as lists of the numbers of their corners."""
+"""OFF, the text format of the meshes of ModelNet: corners, then polygons, which list the numbers of their corners."""
 
 import re
 from pathlib import Path
@@ -6,21 +6,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiercl.datasets.clouds import area_shares
-from hiercl.datasets.shapes.solids import Mesh
+from hiercl.datasets.clouds import Mesh, area_shares
 from hiercl.runtime.types import Float, Int
 
 __all__ = ["parse_off", "read_off"]
 
 
 def read_off(path: str | Path) -> Mesh:
-    """Read a mesh from an OFF file; see `parse_off`.
+    """Reads a mesh from an OFF file; see :func:`parse_off`.
 
-    Raises ValueError with the file and what is wrong with it, and FileNotFoundError.
+    Raises:
+        ValueError: the file is no such mesh; the message names the file and what is wrong.
+        FileNotFoundError: there is no such file.
 
-    Example::
-
-        >>> vertices, faces = read_off("ModelNet40/chair/test/chair_0890.off")  # doctest: +SKIP
+    Example:
+        >>> _ = Path("triangle.off").write_text("OFF 3 1 0\\n 0 0 0\\n 1 0 0\\n 0 1 0\\n 3 0 1 2\\n")
+        >>> vertices, faces = read_off("triangle.off")
     """
     try:
         return parse_off(Path(path).read_bytes())
@@ -29,21 +30,25 @@ def read_off(path: str | Path) -> Mesh:
 
 
 def parse_off(content: bytes) -> Mesh:
-    """Read a mesh from the content of an OFF file.
+    """Reads a mesh from the content of an OFF file.
 
-    The word OFF comes first, alone on its line or glued to what follows as in many files of ModelNet; then the numbers
-    of vertices, faces and (maybe) edges; a line of three coordinates for each vertex; a line for each face, with the
-    number of its corners, the corners, numbered from 0, and maybe a colour, which is passed over. Comments (#) and
-    blank lines may stand anywhere; what follows the last face is passed over.
+    The word OFF comes first, alone on its line or joined to what follows, as in many files of ModelNet. Then come the
+    numbers of vertices, faces and (maybe) edges; one line of three coordinates for each vertex; one line for each face,
+    with the number of its corners, the corners (numbered from 0), and maybe a colour, which is ignored. Comments (#)
+    and blank lines may be anywhere. Everything after the last face is ignored.
 
-    Shapes: vertices float64 ``[v, 3]``; faces int64 ``[f, 3]``. A polygon becomes a fan of triangles around its first
-    corner, one of less than three corners becomes none.
+    Args:
+        content: the bytes of the file.
 
-    Raises ValueError, with the line and what is wrong, for another format, a file with fewer lines than its counts
-    promise, what is no number or not finite, faces with corners that do not exist, and a mesh without any area.
+    Returns:
+        The mesh: vertices float64 ``[v, 3]``, faces int64 ``[f, 3]``. A polygon becomes a fan of triangles around its
+        first corner; a polygon with fewer than three corners becomes no triangle.
 
-    Example::
+    Raises:
+        ValueError: the format is another one, lines are missing, a value is no number or not finite, a face has a
+            corner that does not exist, or the mesh has no area. The message names the line.
 
+    Example:
         >>> parse_off(b"OFF 3 1 0\\n 0 0 0\\n 1 0 0\\n 0 1 0\\n 3 0 1 2\\n").faces.tolist()
         [[0, 1, 2]]
     """
@@ -62,8 +67,14 @@ def parse_off(content: bytes) -> Mesh:
 
 
 class _Lines(NamedTuple):
-    """The lines that are not blank: ``tokens`` of all of them one after another, the first of line i at ``first[i]``,
-    ``size[i]`` of them, and ``number[i]``, the line's number in the file, from 1."""
+    """The lines that are not blank.
+
+    Attributes:
+        tokens: the words of all lines, one after another.
+        first: index of the first word of each line.
+        size: number of words of each line.
+        number: number of each line in the file, from 1.
+    """
 
     tokens: list[bytes]
     first: Int[np.ndarray, "lines"]
@@ -71,32 +82,31 @@ class _Lines(NamedTuple):
     number: Int[np.ndarray, "lines"]
 
     def numbers(self, start: int, stop: int) -> Float[np.ndarray, "k"]:
-        """Read the tokens of the lines from start to stop as numbers."""
+        """Reads the words of the lines from start to stop as numbers."""
         begin, end = self.first[start], self.first[stop - 1] + self.size[stop - 1]
         try:
             return np.array(self.tokens[begin:end], dtype=np.float64)
         except ValueError as error:
             bad = next(i for i in range(begin, end) if not _is_number(self.tokens[i]))
             line = self.number[np.searchsorted(self.first, bad, side="right") - 1]
-            word = self.tokens[bad][:20].decode("utf-8", "replace")
-            raise ValueError(f"line {line}: {word!r} is no number") from error
+            raise ValueError(f"line {line}: {_text(self.tokens[bad], 20)!r} is no number") from error
 
 
 def _without_header(content: bytes) -> bytes:
-    """Blank the comments and the word OFF out, so that the numbers of the lines stay as they are."""
+    """Replaces comments and the word OFF by spaces, so that the numbers of the lines stay the same."""
     text = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"#" in text:
         text = re.sub(rb"#[^\n]*", b"", text)
     header = re.match(rb"\s*OFF(?=[\s\d]|$)(?![ \t]*BINARY)", text)
     if header is None:
-        first = text[:100].strip().split(b"\n")[0][:20].decode("utf-8", "replace")
+        first = _text(text[:100].strip().split(b"\n")[0], 20)
         found = f"begins with {first!r}" if first else "is empty"
-        raise ValueError(f"no mesh in the text format OFF: that begins with the word OFF, this file {found}")
+        raise ValueError(f"this is no mesh in the text format OFF, which begins with the word OFF: the file {found}")
     return text[: header.end() - 3] + b"   " + text[header.end() :]
 
 
 def _lines(text: bytes) -> _Lines:
-    """Split the text into tokens and find the line of each, without a loop over the lines."""
+    """Splits the text into words and finds the line of each, without a loop over the lines."""
     characters = np.frombuffer(text, dtype=np.uint8)
     space = (characters == 32) | ((characters >= 9) & (characters <= 13))  # what bytes.split() splits at
     begins = ~space & np.concatenate([[True], space[:-1]])
@@ -112,7 +122,7 @@ def _counts(lines: _Lines) -> tuple[int, int]:
         raise ValueError("the numbers of vertices and faces are missing after OFF")
     found = lines.tokens[: lines.size[0]]
     if len(found) not in (2, 3) or not all(token.isdigit() for token in found):
-        line = b" ".join(found)[:60].decode("utf-8", "replace")
+        line = _text(b" ".join(found), 60)
         raise ValueError(f"line {lines.number[0]}: expected the numbers of vertices, faces and edges, found {line!r}")
     n_vertices, n_faces = int(found[0]), int(found[1])
     if n_vertices == 0 or n_faces == 0:
@@ -126,7 +136,7 @@ def _vertices(lines: _Lines, start: int, stop: int) -> Float[np.ndarray, "v 3"]:
         row = start + int(wrong.argmax())
         raise ValueError(f"line {lines.number[row]}: a vertex has three coordinates, found {lines.size[row]} values")
     vertices = lines.numbers(start, stop).reshape(-1, 3)
-    finite = (np.abs(vertices) < 1e100).all(axis=1)  # squares of larger ones would not be
+    finite = (np.abs(vertices) < 1e100).all(axis=1)  # the squares of larger numbers are infinite
     if not finite.all():
         line = lines.number[start + int(finite.argmin())]
         raise ValueError(f"line {line}: a coordinate is not finite, or above 1e100")
@@ -146,7 +156,7 @@ def _faces(lines: _Lines, start: int, stop: int, n_vertices: int) -> Int[np.ndar
             f"{size[row] - 1} values"
         )
     owner = np.repeat(np.arange(len(size)), size)
-    place = np.arange(len(values)) - first[owner]  # in its line: 0 is the number of corners, then come the corners
+    place = np.arange(len(values)) - first[owner]  # in its line: the number of corners is at 0, then come the corners
     is_corner = (place >= 1) & (place <= corners[owner])
     wrong = is_corner & ~((values >= 0) & (values < n_vertices) & (values % 1 == 0))
     if wrong.any():
@@ -156,6 +166,10 @@ def _faces(lines: _Lines, start: int, stop: int, n_vertices: int) -> Int[np.ndar
         )
     third = np.flatnonzero(is_corner & (place >= 3))  # each ends one triangle of the fan
     return np.stack([values[first[owner[third]] + 1], values[third - 1], values[third]], axis=1).astype(np.int64)
+
+
+def _text(words: bytes, length: int) -> str:
+    return words[:length].decode("utf-8", "replace")
 
 
 def _is_number(token: bytes) -> bool:

@@ -1,12 +1,10 @@
 """ModelNet10 and ModelNet40 (Wu et al., CVPR 2015): shapes of 10 and 40 classes, as point clouds.
 
-The superclasses are ours. Shapes are read from whichever form of ModelNet is at hand, turned into array stores once,
-and read from these.
+The superclasses are ours. Shapes are read from any form of ModelNet and written as array stores, once. Later calls read
+the stores.
 """
 
 import json
-import shutil
-import tempfile
 import warnings
 import zipfile
 import zlib
@@ -15,23 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from hiercl.datasets.base import HierarchicalDataset, read_store
-from hiercl.datasets.clouds import farthest_points, random_points, sample_surface, unit_sphere
-from hiercl.datasets.download import Mirror, fetch
+from hiercl.datasets.base import SPLITS, HierarchicalDataset, Splits, read_splits
+from hiercl.datasets.clouds import Mesh, farthest_points, random_points, sample_surface, unit_sphere
+from hiercl.datasets.download import Mirror, UnreadableFiles, fetch
 from hiercl.datasets.modelnet.forms import DAMAGE, KNOWN, Found, Shape, find_shapes
 from hiercl.datasets.modelnet.tree import OFFICIAL, hierarchy, note, with_tree
-from hiercl.datasets.shapes.solids import Mesh
-from hiercl.datasets.store import is_store, write_store
+from hiercl.datasets.pictures.sets import joined
+from hiercl.datasets.store import is_store, replacing, write_store
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.types import Float
 
 __all__ = ["UnreadableShapes", "hierarchy", "load", "note"]
 
-SPLITS = ("train", "test")
 SOURCE = "source.json"  # beside the stores: what they were made from
 SAMPLING = ("random", "farthest")
-DENSITY = 4  # points drawn from a mesh for each that farthest point sampling keeps
-# None of these could be tried when they were written down, and their checksums are not known: see _check_archive.
+DENSITY = 4  # points that are drawn from a mesh for each one that farthest point sampling keeps
+# None of these addresses could be tried when they were written down, and the checksums are unknown: see _check_archive.
 HDF5 = (
     Mirror("https://shapenet.cs.stanford.edu/media/modelnet40_ply_hdf5_2048.zip"),
     Mirror("https://huggingface.co/datasets/Msun/modelnet40/resolve/main/modelnet40_ply_hdf5_2048.zip"),
@@ -46,25 +43,15 @@ MIRRORS = {
 }
 
 
-class _TooFewPoints(ValueError):
-    """A shape has fewer points than were asked for."""
+class UnreadableShapes(UnreadableFiles):
+    """Files of ModelNet that cannot be read, all of them in one error.
 
+    Attributes:
+        root: the folder or archive.
+        problems: the reason for every file.
+    """
 
-class UnreadableShapes(ValueError):
-    """Shapes that cannot be read, all of them at once; ``problems`` has the reason for every file of ``source``."""
-
-    def __init__(self, source: Path, problems: dict[str, str]):
-        super().__init__(source, problems)
-        self.source, self.problems = source, problems
-
-    def __str__(self) -> str:
-        lines = [f"  {file}: {reason}" for file, reason in self.problems.items()]
-        if len(lines) > 20:
-            lines[20:] = [f"  ... and {len(lines) - 20} more, all of them in the error's attribute problems"]
-        return (
-            f"{len(self.problems)} of the files in {self.source} cannot be read:\n" + "\n".join(lines) + "\n"
-            "Repair them or get them again, or leave them out: skip_unreadable=True (--skip-unreadable)."
-        )
+    advice = "Repair them or get them again, or leave them out: skip_unreadable=True (--skip-unreadable)."
 
 
 def load(
@@ -77,35 +64,38 @@ def load(
     skip_unreadable: bool = False,
     overwrite: bool = False,
     least: int = 0,
-) -> tuple[HierarchicalDataset, HierarchicalDataset]:
-    """Give the training and test set; the first call reads all shapes and writes array stores below `root`.
+) -> Splits:
+    """Returns the training and the test set; the first call reads all shapes and writes array stores.
 
-    Shapes: items float32 ``[n, points, 3]``, right-handed, z up, centred on their mean, the farthest point at distance
-    1. ``ids`` are the names of the shapes, such as "chair_0890". The same shape gets the same points in every call,
-    also as part of ModelNet10 and of ModelNet40. Numbers of shapes other than the official ones are in the note.
+    The items are float32 ``[n, points, 3]``, right-handed with z up, centred on the mean of their points, the farthest
+    point at distance 1. The ids are the names of the shapes, such as "chair_0890". A shape has the same points in every
+    call, in ModelNet10 and in ModelNet40. If the numbers of shapes are not the official ones, the note says so. To read
+    all of ModelNet40 takes minutes, mostly to parse the meshes.
 
     Args:
-        root: where data sets are kept.
-        name: "modelnet40" or "modelnet10"; ModelNet10 is also read from a source of ModelNet40, whose split it shares.
-        points: of every shape.
-        sampling: "random" on the surface, uniform by area, or "farthest": evenly spread, by farthest point sampling
-            (of four times as many random points, where the source has meshes). From sources of points, these are a part
-            of its points.
-        source: a folder or file of yours with ModelNet, in any form of `modelnet_forms.KNOWN`. Without it, and without
-            stores, an archive is downloaded. Once there are stores, they are read; a source other than the one that
-            they were made from, told by its path, is an error: what was asked for and what comes cannot differ.
-        hierarchy_file: superclasses of your own, see `hierarchy`. The stores do not depend on them.
-        skip_unreadable: leave out what cannot be read; a warning and the note count it.
-        overwrite: make the stores anew, from the source or, without one, from the download.
-        least: leave out classes with fewer shapes, training and test together; the note names this subset as ours.
+        root: folder of all data sets.
+        name: "modelnet40" or "modelnet10". ModelNet10 can also be read from a source of ModelNet40, with the same
+            split.
+        points: number of points of each shape, at least 2.
+        sampling: "random" draws points uniformly by area. "farthest" spreads them evenly by farthest point sampling, of
+            four times as many random points of a mesh. If the source has points, both take some of them.
+        source: folder or file with ModelNet, in any form of :data:`hiercl.datasets.modelnet.forms.KNOWN`. Without it,
+            an archive is downloaded. Once there are stores, they are read, and another source (by its path) is an
+            error.
+        hierarchy_file: JSON file with other superclasses, see :func:`hierarchy`. The stores do not depend on it.
+        skip_unreadable: leave out files that cannot be read; a warning and the note count them.
+        overwrite: make the stores again, from the source, or from the download if there is no source.
+        least: leave out classes with fewer shapes in both parts together; the note calls the rest our subset.
 
-    Reading all of ModelNet40 takes minutes, mostly for parsing the meshes.
+    Returns:
+        The training set and the test set.
 
-    Raises ValueError for options that cannot be, UnreadableShapes (a ValueError) with every file of a source that
-    cannot be read, and ConnectionError, with what to download by hand, when no mirror answers.
+    Raises:
+        ValueError: an option has a wrong value.
+        UnreadableShapes: some files of the source cannot be read; the error lists all of them.
+        ConnectionError: no mirror answers; the message says what to download by hand.
 
-    Example::
-
+    Example:
         >>> train, test = load("data", "modelnet10", source="Downloads/ModelNet10.zip")  # doctest: +SKIP
     """
     tree = hierarchy(name, hierarchy_file)
@@ -120,21 +110,17 @@ def load(
         _write(_data_sets(place, name, points, sampling, skip_unreadable), folder, place)
     elif source is not None:
         _check_same_source(source, folder)
-    train, test = (with_tree(read_store(folder / split), tree) for split in SPLITS)
+    train, test = (with_tree(data, tree) for data in read_splits(folder))
     return _without_rare(train, test, least) if least else (train, test)
 
 
-def _without_rare(
-    train: HierarchicalDataset, test: HierarchicalDataset, least: int
-) -> tuple[HierarchicalDataset, HierarchicalDataset]:
-    kept = train.counts() + test.counts() >= least
-    if not kept.any():
+def _without_rare(train: HierarchicalDataset, test: HierarchicalDataset, least: int) -> Splits:
+    kept = np.flatnonzero(train.counts() + test.counts() >= least)
+    if len(kept) == 0:
         raise ValueError(f"least={least}: no class has so many shapes")
-    names = [name for name, keep in zip(train.hierarchy.leaf_names, kept, strict=True) if keep]
-    about = f"our subset: the {len(names)} classes with at least {least} shapes"
-    return tuple(
-        replace(part.under(*names), note="; ".join(filter(None, [part.note, about]))) for part in (train, test)
-    )
+    subset = f"our subset: the {len(kept)} classes with at least {least} shapes"
+    train, test = (replace(data.with_leaves(kept), note=joined(data.note, subset)) for data in (train, test))
+    return train, test
 
 
 # ---- from a source to data sets ----
@@ -155,7 +141,7 @@ def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) 
         try:
             clouds.append(_cloud(shape, points, sampling))
             kept.append(shape)
-        except _TooFewPoints as error:  # not damage: too much was asked for
+        except _TooFewPoints as error:  # the file is not damaged
             raise ValueError(f"points={points}: {shape.file} {error}; ask for fewer") from error
         except DAMAGE as error:
             problems[shape.file] = str(error)
@@ -163,17 +149,16 @@ def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) 
         raise UnreadableShapes(source, problems)
     if problems:
         warnings.warn(f"skip_unreadable: files left out.\n{UnreadableShapes(source, problems)}", stacklevel=5)
-    split, ids = np.array([shape.split for shape in kept]), np.array([shape.id for shape in kept])
-    labels = np.array([tree.leaf_names.index(shape.class_name) for shape in kept], dtype=np.int64)
+    split = np.array([shape.split for shape in kept])
     for part in SPLITS:
         if part not in split:
             raise ValueError(f"{source} has no shapes for {'training' if part == 'train' else 'the test'}")
-    count = {part: int((split == part).sum()) for part in SPLITS}
-    about = note(name, count["train"], count["test"], len(set(labels.tolist())))
-    if problems:
-        about = "; ".join(filter(None, [about, f"{len(problems)} files left out that cannot be read"]))
-    items = np.stack(clouds)
+    items, ids = np.stack(clouds), np.array([shape.id for shape in kept])
+    labels = np.array([tree.leaf_names.index(shape.class_name) for shape in kept], dtype=np.int64)
     rows = {part: split == part for part in SPLITS}
+    about = note(name, int(rows["train"].sum()), int(rows["test"].sum()), len(set(labels.tolist())))
+    if problems:
+        about = joined(about, f"{len(problems)} files left out that cannot be read")
     return {
         part: HierarchicalDataset.from_arrays(items[row], labels[row], tree, name, about, ids[row])
         for part, row in rows.items()
@@ -181,13 +166,19 @@ def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) 
 
 
 def _of_known_classes(found: Found, tree: Hierarchy) -> Found:
-    """Leave out the shapes of the other classes of ModelNet; any other class is a problem of its file."""
+    """Leaves out shapes of the other classes of ModelNet; any further class is a problem of its file."""
     official = set(hierarchy().leaf_names)
-    problems = dict(found.problems)
-    for shape in found.shapes:
-        if shape.class_name not in official:
-            problems[shape.file] = f"{shape.class_name!r} is no class of ModelNet"
-    return Found([shape for shape in found.shapes if shape.class_name in tree.leaf_names], problems)
+    unofficial = {
+        shape.file: f"{shape.class_name!r} is no class of ModelNet"
+        for shape in found.shapes
+        if shape.class_name not in official
+    }
+    known = [shape for shape in found.shapes if shape.class_name in tree.leaf_names]
+    return Found(known, found.problems | unofficial)
+
+
+class _TooFewPoints(ValueError):
+    """A shape has fewer points than were asked for."""
 
 
 def _cloud(shape: Shape, points: int, sampling: str) -> Float[np.ndarray, "p 3"]:
@@ -207,33 +198,11 @@ def _cloud(shape: Shape, points: int, sampling: str) -> Float[np.ndarray, "p 3"]
 
 
 def _write(parts: dict[str, HierarchicalDataset], folder: Path, source: Path) -> None:
-    """Write both stores and the source that they were made from beside the folder, then move them into it.
-
-    An error on the way puts back what was there. All that is old goes before anything new comes, so that no stop of
-    any kind leaves stores of two sources.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    made = [*parts, SOURCE]
-    try:
+    """Writes both stores and the path of their source, in place of those that are there."""
+    with replacing(folder, [folder / name for name in (*parts, SOURCE)], overwrite=True) as temporary:
         for split, data in parts.items():
             write_store(data, temporary / split)
         (temporary / SOURCE).write_text(json.dumps({"source": str(source)}), encoding="utf-8")
-        folder.mkdir(exist_ok=True)
-        for name in reversed(made):
-            if (folder / name).exists():
-                (folder / name).rename(temporary / f"old {name}")
-        for name in made:
-            (temporary / name).rename(folder / name)
-    except BaseException:
-        for name in made:
-            if (temporary / f"old {name}").exists():
-                if (folder / name).exists():
-                    (folder / name).rename(temporary / name)
-                (temporary / f"old {name}").rename(folder / name)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_same_source(source: Path, folder: Path) -> None:
@@ -244,7 +213,7 @@ def _check_same_source(source: Path, folder: Path) -> None:
     if before != str(source):
         raise ValueError(
             f"the stores in {folder} were made from {before}, not from {source}: read them without source (--from), or "
-            f"make them anew with overwrite=True (--overwrite)"
+            f"make them again with overwrite=True (--overwrite)"
         )
 
 
@@ -252,20 +221,20 @@ def _check_same_source(source: Path, folder: Path) -> None:
 
 
 def _downloaded(root: Path, name: str) -> Path:
-    by_hand = (
-        "Download one of these with a browser, or take ModelNet from wherever you have it, and say where it is:\n"
+    advice = (
+        "Download one of these with a browser, or take ModelNet from elsewhere, and say where it is:\n"
         f'  hiercl data {name} --from PATH        (in Python: hiercl.load("{name}", source=PATH))\n'
         f"PATH may hold\n{KNOWN}\n"
-        'Without any of them, hiercl.load("shapes", items="points") works: it makes its shapes itself.'
+        'Without any of them, hiercl.load("shapes", items="points") works: it generates its own shapes.'
     )
-    return fetch(MIRRORS[name], root / "modelnet-download", lambda path: _check_archive(path, name), by_hand)
+    return fetch(MIRRORS[name], root / "modelnet-download", lambda path: _check_archive(path, name), advice)
 
 
 def _check_archive(path: Path, name: str) -> None:
-    """Check an archive by its content, as its checksum is not known: that of every member, and the numbers of shapes.
+    """Checks an archive by the checksums of its members and the numbers of shapes, as its own checksum is unknown.
 
     At most one in a hundred shapes may be missing: the HDF5 files have 9,840 of the 9,843 for training. A file that was
-    altered on purpose would pass, so the archive is read as data alone, and nothing is unpacked.
+    altered on purpose would pass, so the archive is read only as data, and nothing is unpacked.
     """
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no zip archive")

@@ -1,4 +1,4 @@
-"""The classes of ModelNet, their superclasses, which are ours, and how many shapes there should be."""
+"""The classes of ModelNet, their superclasses, which are ours, and the official numbers of shapes."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import numpy as np
 
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.errors import unknown
 
 __all__ = ["OFFICIAL", "hierarchy", "note", "with_tree"]
 
@@ -16,30 +17,35 @@ OFFICIAL = {"modelnet40": (9843, 2468), "modelnet10": (3991, 908)}  # shapes for
 
 
 def hierarchy(name: str = "modelnet40", file: str | Path | None = None) -> Hierarchy:
-    """Give the superclasses and the 40 or 10 classes; the ids of the classes are the official, alphabetical ones.
+    """Returns the superclasses and the 40 or 10 classes; the classes have their official, alphabetical ids.
 
-    ModelNet has no superclasses. These eleven are ours, grouped by function and unequal on purpose; ModelNet10 has the
-    five of them that hold its classes. `modelnet.json` beside this module lists them.
+    ModelNet has no superclasses. The eleven superclasses are ours; they group classes by use, and their sizes differ on
+    purpose. ModelNet10 has the five that hold its classes. The file ``modelnet.json`` lists them.
 
-    ``file`` is a JSON file of superclasses of your own, ``{"furniture": ["bed", "chair", ...], ...}``, nested to any
-    depth, with every class of the data set in it once.
+    Args:
+        name: "modelnet40" or "modelnet10".
+        file: JSON file with other superclasses, ``{"furniture": ["bed", "chair", ...], ...}``, nested to any depth. It
+            must hold every class of the data set once.
 
-    Raises ValueError for another name, and for a file that is no such JSON or whose classes are not those.
+    Returns:
+        The hierarchy.
 
-    Example::
+    Raises:
+        ValueError: the name is unknown, or the file is no such JSON or has other classes.
 
+    Example:
         >>> hierarchy("modelnet10")
         Hierarchy(5 superclass > 10 class)
         >>> hierarchy("modelnet10").path(8)
         ('tables', 'table')
     """
     if name not in OFFICIAL:
-        raise ValueError(f"no ModelNet is named {name!r}; the names are {' and '.join(OFFICIAL)}")
+        raise unknown("ModelNet", name, OFFICIAL)
     ours = json.loads(Path(__file__).with_name("modelnet.json").read_text(encoding="utf-8"))
     every = [leaf for leaves in ours["superclasses"].values() for leaf in leaves]
     wanted = sorted(every if name == "modelnet40" else ours["modelnet10"])
     tree = _tree(ours) if file is None else _own_tree(Path(file).expanduser(), every, wanted)
-    # Leaves in alphabetical order, whatever the order of the superclasses
+    # The leaves in alphabetical order, whatever the order of the superclasses.
     order = np.argsort(tree.leaf_names)
     ancestors = tree.ancestors[order].copy()
     ancestors[:, -1] = np.arange(len(order))
@@ -48,28 +54,36 @@ def hierarchy(name: str = "modelnet40", file: str | Path | None = None) -> Hiera
 
 
 def note(name: str, train: int, test: int, classes: int) -> str:
-    """Say how far the numbers of shapes, and of classes with a shape, are from the official ones; "" if they are not.
+    """Describes how the numbers of shapes differ from the official ones.
 
-    Example::
+    Args:
+        name: "modelnet40" or "modelnet10".
+        train: number of training shapes.
+        test: number of test shapes.
+        classes: number of classes with a shape.
 
+    Returns:
+        The note; "" if the numbers are the official ones.
+
+    Example:
         >>> note("modelnet10", train=3991, test=454, classes=10)
         'partial: 454 of 908 test shapes'
     """
-    whole_train, whole_test = OFFICIAL[name]
-    if (train, test) == (whole_train, whole_test):
+    all_train, all_test = OFFICIAL[name]
+    if (train, test) == (all_train, all_test):
         return ""
-    if train > whole_train or test > whole_test:
-        return f"{train:,} and {test:,} shapes instead of the official {whole_train:,} and {whole_test:,}"
-    if train == whole_train:
-        return f"partial: {test:,} of {whole_test:,} test shapes"
-    if test == whole_test:
-        return f"partial: {train:,} of {whole_train:,} training shapes"
-    of = f"{train + test:,} of {whole_train + whole_test:,} shapes"
-    return f"partial: {of}" + (f" in {classes} classes" if classes < hierarchy(name).n_leaves else "")
+    if train > all_train or test > all_test:
+        return f"{train:,} and {test:,} shapes instead of the official {all_train:,} and {all_test:,}"
+    if train == all_train:
+        return f"partial: {test:,} of {all_test:,} test shapes"
+    if test == all_test:
+        return f"partial: {train:,} of {all_train:,} training shapes"
+    some = f" in {classes} classes" if classes < hierarchy(name).n_leaves else ""
+    return f"partial: {train + test:,} of {all_train + all_test:,} shapes{some}"
 
 
 def with_tree(data: HierarchicalDataset, tree: Hierarchy) -> HierarchicalDataset:
-    """Give a data set the superclasses of another hierarchy over the same classes; the items are not copied."""
+    """Returns a data set with the superclasses of another hierarchy over the same classes; the items are not copied."""
     if data.hierarchy == tree:
         return data
     new = np.array([tree.leaf_names.index(leaf) for leaf in data.hierarchy.leaf_names])
@@ -84,7 +98,7 @@ def _tree(content: Mapping) -> Hierarchy:
 
 
 def _own_tree(file: Path, every: list[str], wanted: list[str]) -> Hierarchy:
-    """Read superclasses from a file, and check that their classes are those of the data set."""
+    """Reads superclasses from a file, and checks that their classes are those of the data set."""
     if not file.is_file():
         raise ValueError(f"there is no hierarchy file {file}")
     try:
@@ -97,10 +111,10 @@ def _own_tree(file: Path, every: list[str], wanted: list[str]) -> Hierarchy:
     leaves = tree.leaf_names
     wrong = {
         "are no classes of ModelNet": sorted(set(leaves) - set(every)),
-        "stand in it more than once": sorted({leaf for leaf in leaves if leaves.count(leaf) > 1}),
+        "are in it more than once": sorted({leaf for leaf in leaves if leaves.count(leaf) > 1}),
         "are missing": sorted(set(wanted) - set(leaves)),
     }
     for what, classes in wrong.items():
         if classes:
-            raise ValueError(f"{file}: of its classes, these {what}: {', '.join(classes)}")
+            raise ValueError(f"{file}: these classes {what}: {', '.join(classes)}")
     return tree

@@ -1,1 +1,1 @@
-"""Pictures of the user's own: files, nested folders, CSV tables."""
+"""Pictures on disk: single files, nested folders, CSV tables."""

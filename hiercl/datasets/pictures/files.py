@@ -1,4 +1,4 @@
-"""Picture files: how one is decoded, and many of them as if they were one array."""
+"""Picture files: decodes one, or presents many of them as one array."""
 
 import multiprocessing
 import os
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiercl.datasets.download import UnreadableFiles
 from hiercl.runtime.types import UInt8
 
 if TYPE_CHECKING:
@@ -20,26 +21,38 @@ __all__ = ["ENDINGS", "PictureFiles", "UnreadablePictures", "decode", "fit"]
 
 ENDINGS = (
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"),
-    *(".heic", ".heif", ".jxl"),  # pictures too, which Pillow cannot read: they are reported, not passed over
+    *(".heic", ".heif", ".jxl"),  # Pillow cannot read these pictures: they are reported, not ignored
 )
-# Pillow's names of the decoders that a file may reach; others, such as PostScript, would start foreign programs.
+# Pillow's names of the decoders that may read a file; others, such as PostScript, would start foreign programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-BLOCK = 256  # pictures that are decoded before they are handed on
+BLOCK = 256  # pictures that are decoded at a time
 
 
 # ---- one picture ----
 
 
 def decode(path: str | Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Decode a picture file as RGB, its shorter side resized to ``size`` and its centre cut out.
+    """Decodes a picture file as RGB, resizes its shorter side to ``size`` and cuts out the centre.
 
-    Pictures are turned upright as their EXIF data say, grey ones become RGB, and transparent pixels are shown on white.
-    Of several pictures in a file (GIF, TIFF) the first is taken.
+    Pictures are turned upright as their EXIF data say, grey ones become RGB, and transparent pixels become white. Of
+    several pictures in a file (GIF, TIFF) the first is taken. Pillow decodes, as in
+    ``torchvision.datasets.ImageFolder``, because the decoders of ``torchvision.io`` are deprecated since 0.29.
 
-    Decoded with Pillow, as ``torchvision.datasets.ImageFolder`` does: torchvision's own decoders, ``torchvision.io``,
-    are deprecated since 0.29 and will be removed.
+    Args:
+        path: the file.
+        size: side of the result in pixels.
 
-    Raises whatever Pillow raises for a file that it cannot read; a picture that is cut off is an OSError.
+    Returns:
+        The picture, uint8 ``[size, size, 3]``.
+
+    Raises:
+        OSError: the file is cut off or cannot be opened.
+        ValueError: its pixels have no fixed range. Pillow may raise other errors for a broken file.
+
+    Example:
+        >>> plt.imsave("cat.png", train.items[0])
+        >>> decode("cat.png", size=24).shape
+        (24, 24, 3)
     """
     from PIL import Image, ImageOps
 
@@ -51,7 +64,13 @@ def decode(path: str | Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
 
 
 def fit(image: "Image", size: int) -> UInt8[np.ndarray, "size size c"]:
-    """Resize the shorter side of a picture to ``size``, with antialias, and cut out the centre."""
+    """Resizes the shorter side of a picture to ``size``, with antialias, and cuts out the centre.
+
+    Example:
+        >>> from PIL import Image
+        >>> fit(Image.fromarray(train.items[0]), 24).shape
+        (24, 24, 3)
+    """
     from PIL import Image, ImageOps
 
     return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
@@ -73,25 +92,22 @@ def _rgb(image: "Image") -> "Image":
 # ---- what cannot be read ----
 
 
-class UnreadablePictures(ValueError):
-    """Pictures that cannot be read, all of them at once.
+class UnreadablePictures(UnreadableFiles):
+    """Pictures that cannot be read, all of them in one error.
 
-    ``problems`` has the reason for every path, relative to ``root``. ``lasting`` is false when the operating system
-    refused a file, for example for want of permission: that may pass without a change of the file.
+    Attributes:
+        root: the folder of the pictures.
+        problems: the reason for every picture, by its path relative to the root.
+        lasting: False when the operating system refused a file, for example because of its permissions: then the file
+            may become readable without a change.
     """
+
+    noun = "pictures"
+    advice = "Repair or delete them, or give skip_unreadable=True to leave them out."
 
     def __init__(self, root: Path, problems: dict[str, str], lasting: bool = True):
         super().__init__(root, problems, lasting)
-        self.root, self.problems, self.lasting = root, problems, lasting
-
-    def __str__(self) -> str:
-        lines = [f"  {path}: {reason}" for path, reason in self.problems.items()]
-        if len(lines) > 20:
-            lines[20:] = [f"  ... and {len(lines) - 20} more, all of them in the error's attribute problems"]
-        return (
-            f"{len(self.problems)} of the pictures in {self.root} cannot be read:\n" + "\n".join(lines) + "\n"
-            "Repair or delete them, or give skip_unreadable=True to leave them out."
-        )
+        self.lasting = lasting
 
 
 def _reason(error: Exception, path: Path) -> str:
@@ -108,7 +124,7 @@ def _reason(error: Exception, path: Path) -> str:
 
 
 def _lasts(error: Exception) -> bool:
-    """Pillow's own OSErrors carry no error number; those of the operating system do."""
+    """Whether an error will occur again. OSErrors of Pillow have no error number; those of the operating system do."""
     return not isinstance(error, OSError) or error.errno is None or isinstance(error, FileNotFoundError)
 
 
@@ -117,23 +133,28 @@ def _lasts(error: Exception) -> bool:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PictureFiles:
-    """Picture files that look like an array ``[n, size, size, 3]`` of uint8; indexing decodes what it asks for.
+    """Picture files that look like an array ``[n, size, size, 3]`` of uint8.
 
-    ``files[index]`` takes an integer, a slice, integers ``[k]`` or a mask ``[n]``, as numpy does, and gives an array;
-    ``files.take(index)`` gives the chosen files without decoding them. See `decode` for what happens to a picture.
-    ``np.asarray(files)`` decodes all of them. It can be pickled, so DataLoader workers can index it.
+    ``files[index]`` takes an integer, a slice, integers ``[k]`` or a mask ``[n]``, as numpy does, and decodes these
+    files (see :func:`decode`). ``files.take(index)`` chooses files without decoding them. ``np.asarray(files)`` decodes
+    all of them. The object can be pickled, so DataLoader workers can index it.
 
-    Raises UnreadablePictures, on indexing, with every file of the batch that cannot be read.
+    Attributes:
+        root: folder of the files.
+        paths: paths relative to the root, str ``[n]``.
+        size: side of the decoded pictures in pixels.
 
-    Example::
+    Raises:
+        UnreadablePictures: a file of the index cannot be read; the error lists all such files.
 
+    Example:
         >>> files = PictureFiles(Path("lab"), np.array(["cat/1.jpg", "dog/1.jpg"]), size=64)
         >>> files.shape, files.take([1]).paths.tolist()
         ((2, 64, 64, 3), ['dog/1.jpg'])
     """
 
     root: Path
-    paths: np.ndarray  # of str, relative to the root
+    paths: np.ndarray
     size: int
 
     dtype = np.dtype(np.uint8)
@@ -141,12 +162,12 @@ class PictureFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """As of the array of all decoded pictures."""
+        """Shape of the array of all decoded pictures."""
         return len(self.paths), self.size, self.size, 3
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the array of all decoded pictures."""
+        """Size of the array of all decoded pictures in bytes."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __len__(self) -> int:
@@ -160,18 +181,30 @@ class PictureFiles:
         return pictures.reshape(*chosen.shape, *self.shape[1:])
 
     def take(self, index: Any) -> "PictureFiles":
-        """Choose some of the files, in this order, by a slice, positions or a mask; nothing is decoded."""
+        """Chooses files by a slice, positions or a mask, in this order; nothing is decoded.
+
+        Example:
+            >>> PictureFiles(Path("lab"), np.array(["cat/1.jpg", "dog/1.jpg"]), size=64).take([1])
+            PictureFiles(1 of 'lab', size=64)
+        """
         return PictureFiles(self.root, self.paths[index], self.size)
 
     def blocks(self) -> Iterator[UInt8[np.ndarray, "block size size 3"]]:
-        """Decode all pictures, in order and in threads, and show how far it is.
+        """Decodes all pictures in order, in threads and with a progress bar.
 
-        Raises UnreadablePictures, after the last block, with all of the files that cannot be read.
+        Raises:
+            UnreadablePictures: some files cannot be read. The error comes after the last block and lists all of them.
+
+        Example:
+            >>> plt.imsave("cat.png", train.items[0])
+            >>> files = PictureFiles(Path("."), np.array(["cat.png"]), size=16)
+            >>> [block.shape for block in files.blocks()]
+            [(1, 16, 16, 3)]
         """
         from tqdm.auto import tqdm
 
         errors = {}
-        with _noticing_cut_files(), tqdm(total=len(self), desc="decoding pictures", unit="", leave=False) as bar:
+        with _reporting_cut_files(), tqdm(total=len(self), desc="decoding pictures", unit="", leave=False) as bar:
             for start in range(0, len(self), BLOCK):
                 pictures, wrong = self._decode(self.paths[start : start + BLOCK].tolist())
                 errors |= wrong
@@ -182,19 +215,19 @@ class PictureFiles:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("picture files are decoded into a new array: copy=False cannot be")
+            raise ValueError("picture files are decoded into a new array: copy=False is not possible")
         return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
     def __repr__(self) -> str:
         return f"PictureFiles({len(self):,} of {str(self.root)!r}, size={self.size})"
 
     def _decode(self, paths: list[str]) -> tuple[np.ndarray, dict[str, Exception]]:
-        """Give the pictures, black where one cannot be read, and the errors of those."""
+        """Returns the pictures, black where one cannot be read, and the errors of those."""
 
         def attempt(path: str) -> np.ndarray | Exception:
             try:
                 return decode(self.root / path, self.size)
-            except MemoryError:  # says nothing about the file
+            except MemoryError:  # is not caused by the file
                 raise
             except Exception as error:  # decoders of broken files raise errors of all kinds
                 return error
@@ -203,10 +236,12 @@ class PictureFiles:
         threads = 1 if multiprocessing.parent_process() else min(8, os.cpu_count() or 1, len(paths) or 1)
         with ThreadPoolExecutor(threads) as pool:
             results = list(pool.map(attempt, paths))
-        errors = {p: r for p, r in zip(paths, results, strict=True) if isinstance(r, Exception)}
+        errors = {}
         pictures = np.zeros((len(paths), *self.shape[1:]), dtype=np.uint8)
-        for row, result in enumerate(results):
-            if not isinstance(result, Exception):
+        for row, (path, result) in enumerate(zip(paths, results, strict=True)):
+            if isinstance(result, Exception):
+                errors[path] = result
+            else:
                 pictures[row] = result
         return pictures, errors
 
@@ -216,8 +251,8 @@ class PictureFiles:
 
 
 @contextmanager
-def _noticing_cut_files() -> Iterator[None]:
-    """Other code of the same process may have told Pillow to fill cut files with grey."""
+def _reporting_cut_files() -> Iterator[None]:
+    """Lets Pillow report cut files: other code of the process may have told it to fill them with grey."""
     from PIL import ImageFile
 
     before = ImageFile.LOAD_TRUNCATED_IMAGES

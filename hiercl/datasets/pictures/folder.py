@@ -1,4 +1,4 @@
-"""Image folders: the pictures of a folder, with the folders that they lie in as classes, to any depth."""
+"""Image folders: the pictures of a folder; the folders that they lie in are their classes, to any depth."""
 
 import os
 import warnings
@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets.base import HierarchicalDataset, Splits
 from hiercl.datasets.pictures.files import ENDINGS
-from hiercl.datasets.pictures.sets import UNLABELLED, Listing, data_sets, reading
+from hiercl.datasets.pictures.sets import TEST, UNLABELLED, Listing, PictureOptions, data_sets
 
 __all__ = ["folder", "listing", "load"]
-
-TEST = ("test", "val")  # the folder of the test pictures, the better one first
 
 
 def folder(
@@ -24,38 +22,43 @@ def folder(
     level_names: Sequence[str] | None = None,
     root: str | Path | None = None,
 ) -> HierarchicalDataset:
-    """Read nested folders of pictures as one data set; `hiercl.load` makes a training and a test set of them.
+    """Reads nested folders of pictures as one data set. :func:`hiercl.load` makes a training and a test set of them.
 
-    ``path/animal/cat/1.jpg`` is a cat, which is an animal. A class that ends early is carried down to the last level by
-    itself. Pictures that lie in the folder itself, with no folder below it, are unlabelled. Hidden files and folders
-    and files with other endings than pictures have are passed over.
-
-    Shapes: items uint8 ``[n, size, size, 3]``: RGB, upright, transparent pixels on white, the shorter side resized to
-    ``size`` with antialias, then the centre cut out.
+    ``path/animal/cat/1.jpg`` is a cat, which is an animal. If a class ends early, it is its own child down to the last
+    level. Pictures that lie in the folder itself, with no folder below it, are unlabelled. Hidden files and folders,
+    and files that do not end like pictures, are ignored. Folders without pictures become no class; a warning names
+    them.
 
     Args:
         path: the folder.
-        size: of the pictures, in pixels.
-        store: "auto" decodes every picture once, into an array store below ``root``, which is read from then on, until
-            a file changes (told by its size and time); if the disk has no room, as with False, pictures are decoded
-            whenever they are needed (see `PictureFiles`). True raises an error if there is no room. Below ``root`` the
-            folder ``folders`` can be deleted at any time.
-        skip_unreadable: leave out what cannot be read; a warning and the note of the data set count it.
-        labelled: False does not take the folders as classes: every picture is unlabelled.
-        level_names: names of the levels, coarse to fine.
-        root: where data sets are kept; `data_root` by default.
+        size: side of the pictures in pixels. The shorter side of a picture is resized to it with antialias, then the
+            centre is cut out.
+        store: "auto" decodes every picture once and writes an array store below ``root``; later calls read the store,
+            until a file changes (its size or time). If the disk has no room, or with False, pictures are decoded at
+            every use (see `PictureFiles`). True raises an error if there is no room. The folder ``folders`` below
+            ``root`` can be deleted at any time.
+        skip_unreadable: leave out pictures that cannot be read; a warning and the note of the data set count them.
+        labelled: False ignores the folders: every picture is unlabelled.
+        level_names: names of the levels, from coarse to fine.
+        root: folder of all data sets, by default :func:`hiercl.datasets.data_root`.
 
-    Raises ValueError for a path that is no folder or has no pictures, for folders that hold both pictures and folders
-    with pictures, for options that cannot be, and (UnreadablePictures, a ValueError) with all of the pictures that
-    cannot be read. Folders without pictures are named in a warning: they become no class.
+    Returns:
+        The data set. Its items are uint8 ``[n, size, size, 3]``: RGB, upright, with white for transparent pixels.
 
-    Example::
+    Raises:
+        ValueError: the path is no folder or has no pictures, a folder holds both pictures and folders with pictures, or
+            an option has a wrong value.
+        UnreadablePictures: some pictures cannot be read; the error lists all of them.
 
-        >>> data = folder("lab/my_pictures", size=64)  # doctest: +SKIP
+    Example:
+        >>> for name in ("animal/cat", "animal/dog"):
+        ...     Path("lab", name).mkdir(parents=True)
+        ...     plt.imsave(f"lab/{name}/1.png", train.items[0])
+        >>> folder("lab", size=24)
+        HierarchicalDataset('lab': 2 images 24x24x3, 1 level 0 > 2 level 1)
     """
-    how = reading(root, size, store, skip_unreadable)
-    (data,) = data_sets(listing(path, labelled, level_names, split=False), how, split=False)
-    return data
+    options = PictureOptions(root, size, store, skip_unreadable)
+    return data_sets(listing(path, labelled, level_names, split=False), options, split=False)[0]
 
 
 def load(
@@ -66,43 +69,47 @@ def load(
     skip_unreadable: bool = False,
     labelled: bool = True,
     level_names: Sequence[str] | None = None,
-) -> tuple[HierarchicalDataset, HierarchicalDataset]:
-    """Read nested folders of pictures as a training and a test set, with one hierarchy.
+) -> Splits:
+    """Reads nested folders of pictures as a training and a test set, with one hierarchy.
 
-    If the folder holds the folders ``train`` and ``test`` (or ``val`` in its place), they are the two parts, and a
-    class that one of them lacks is named in the note. Otherwise a stratified fifth becomes the test set, as the note
-    says. Options and errors are those of `folder`.
+    If the folder holds the folders ``train`` and ``test`` (or ``val`` instead), these are the two parts, and the note
+    names the classes that a part lacks. Otherwise a stratified fifth becomes the test set, and the note says so.
+    Arguments and errors are those of :func:`folder`.
 
-    Example::
-
-        >>> train, test = load("lab/my_pictures", size=64)  # doctest: +SKIP
+    Example:
+        >>> for i in range(5):
+        ...     Path("lab/cat").mkdir(parents=True, exist_ok=True)
+        ...     plt.imsave(f"lab/cat/{i}.png", train.items[i])
+        >>> [len(part) for part in load("lab")]
+        [4, 1]
     """
-    how = reading(root, size, store, skip_unreadable)
-    return data_sets(listing(path, labelled, level_names, split=True), how, split=True)
+    options = PictureOptions(root, size, store, skip_unreadable)
+    train, test = data_sets(listing(path, labelled, level_names, split=True), options, split=True)
+    return train, test
 
 
 def listing(path: str | Path, labelled: bool, level_names: Sequence[str] | None, split: bool) -> Listing:
-    """List the pictures of a folder, with their classes; nothing is decoded. See `folder` and `load`."""
+    """Lists the pictures of a folder with their classes; nothing is decoded. See :func:`folder` and :func:`load`."""
     path = Path(path).expanduser().resolve()
     if not path.is_dir():
         raise ValueError(f"{path} is no folder" if path.exists() else f"there is no folder {path}")
     files, empty = _scan(path)
     if not files:
         raise ValueError(
-            f"{path} is no array store, and no pictures lie in it: a folder needs a store.json (or stores in its "
+            f"{path} is no array store, and it has no pictures: a folder needs a store.json (or stores in its "
             f"folders train and test), or files with one of the endings {', '.join(ENDINGS)}"
         )
     if empty:
         names = ", ".join(empty[:20]) + (f", ... ({len(empty)} in all)" if len(empty) > 20 else "")
-        warnings.warn(f"no pictures lie in these folders of {path}, they become no classes: {names}", stacklevel=4)
-    found = Listing(path.name, path, files, [], [], tuple(level_names or ()))
+        warnings.warn(f"these folders of {path} have no pictures, they become no classes: {names}", stacklevel=4)
     folders = [tuple(file.split("/")[:-1]) for file in files]
+    found = Listing(path.name, path, files, folders, [], tuple(level_names or ()))
     if split:
-        found, folders = _split(found, folders)
-    if labelled and any(folders):
-        _check_depth(found.paths, folders)
-        return replace(found, classes=folders)
-    return replace(found, classes=[UNLABELLED] * len(folders))
+        found = _split(found)
+    if labelled and any(found.classes):
+        _check_depth(found)
+        return found
+    return replace(found, classes=[UNLABELLED] * len(found.paths))
 
 
 def _scan(top: Path) -> tuple[list[str], list[str]]:
@@ -112,7 +119,7 @@ def _scan(top: Path) -> tuple[list[str], list[str]]:
 
     def visit(path: Path, above: str, around: tuple[str, ...]) -> None:
         real = os.path.realpath(path)
-        if real in around:  # a link to a folder that it lies in
+        if real in around:  # a link to a folder that holds it
             return
         before, empty_before = len(files), len(empty)
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
@@ -129,9 +136,9 @@ def _scan(top: Path) -> tuple[list[str], list[str]]:
     return files, empty
 
 
-def _split(found: Listing, folders: list[tuple[str, ...]]) -> tuple[Listing, list[tuple[str, ...]]]:
-    """Take the top folders train and test as the split, if they are there."""
-    tops = {parts[0] if parts else "" for parts in folders}
+def _split(found: Listing) -> Listing:
+    """Takes the top folders train and test as the split, if they exist."""
+    tops = {parts[0] if parts else "" for parts in found.classes}
     tests = [name for name in TEST if name in tops]
     if "train" not in tops or not tests:
         if tops <= {"train", *TEST}:
@@ -139,29 +146,29 @@ def _split(found: Listing, folders: list[tuple[str, ...]]) -> tuple[Listing, lis
                 f"{found.root} has pictures in {' and '.join(map(repr, sorted(tops)))} only, not in both 'train' and "
                 f"'test': add what is missing, or give the path of one folder, {found.root / min(tops)}"
             )
-        return found, folders
+        return found
     if others := sorted(tops - {"train", *TEST}):
         what = f"the folder {others[-1]!r}" if others[-1] else "pictures outside of them"
         raise ValueError(
             f"{found.root} holds the folders 'train' and {tests[0]!r}, but also {what}: move it away, or if these are "
             f"classes, read them with hiercl.datasets.folder"
         )
-    kept = [row for row, parts in enumerate(folders) if parts[0] in ("train", tests[0])]
     note = f"test is the folder {tests[0]!r}" if tests[0] != "test" else ""
     if len(tests) > 1:
         note = f"the folder {tests[1]!r} is not used"
-    found = replace(
+    kept = [row for row, parts in enumerate(found.classes) if parts[0] in ("train", tests[0])]
+    return replace(
         found,
         paths=[found.paths[row] for row in kept],
-        splits=["train" if folders[row][0] == "train" else "test" for row in kept],
+        classes=[found.classes[row][1:] for row in kept],
+        splits=["train" if found.classes[row][0] == "train" else "test" for row in kept],
         note=note,
     )
-    return found, [folders[row][1:] for row in kept]
 
 
-def _check_depth(paths: list[str], folders: list[tuple[str, ...]]) -> None:
-    """Refuse a folder that holds pictures and, at the same time, folders with pictures."""
-    own = dict(zip(folders, paths, strict=True))
+def _check_depth(found: Listing) -> None:
+    """Refuses a folder that holds pictures and, at the same time, folders with pictures."""
+    own = dict(zip(found.classes, found.paths, strict=True))
     for parts, path in own.items():
         for depth in range(len(parts)):
             if parts[:depth] in own:

@@ -1,4 +1,4 @@
-"""From a list of pictures to data sets: decoded once into an array store, or again whenever they are needed."""
+"""Makes data sets of a list of pictures: decoded once into an array store, or again whenever they are needed."""
 
 import hashlib
 import json
@@ -16,17 +16,27 @@ from hiercl.datasets.root import data_root
 from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
 
-__all__ = ["UNLABELLED", "Listing", "Reading", "data_sets", "reading"]
+__all__ = ["TEST", "UNLABELLED", "Listing", "PictureOptions", "data_sets", "joined"]
 
 VERSION = 1  # of the decoding: raise it with every change that changes pixels, or old stores stay in use
 MARGIN = 1 << 30  # bytes of the disk that a store leaves free
-UNLABELLED = ("unlabelled",)  # the classes of a picture without any
+UNLABELLED = ("unlabelled",)  # class of pictures without labels
+TEST = ("test", "val")  # names of the test part; "test" is preferred
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Pictures and what is known of them: ``paths`` relative to ``root``, the names of the ``classes`` of each, coarse
-    to fine, and for each its part in ``splits``, "train" or "test", or nothing at all."""
+    """A list of pictures with their classes.
+
+    Attributes:
+        name: name of the data set.
+        root: folder of the pictures.
+        paths: path of each picture, relative to the root.
+        classes: names of the classes of each picture, from coarse to fine.
+        splits: "train" or "test" for each picture; empty if there is no split.
+        level_names: names of the levels.
+        note: what a reader of results must know.
+    """
 
     name: str
     root: Path
@@ -37,89 +47,118 @@ class Listing:
     note: str = ""
 
     def without(self, problems: dict[str, str]) -> "Listing":
-        """Leave out the pictures with problems, and say so in the note."""
+        """Returns the list without the pictures that have problems; the note counts them."""
         rows = [row for row, path in enumerate(self.paths) if path not in problems]
         if not rows:
-            raise ValueError(f"not one of the {len(self.paths)} pictures in {self.root} can be read")
+            raise ValueError(f"none of the {len(self.paths)} pictures in {self.root} can be read")
         return replace(
             self,
             paths=[self.paths[row] for row in rows],
             classes=[self.classes[row] for row in rows],
             splits=[self.splits[row] for row in rows] if self.splits else [],
-            note=_joined(self.note, f"{_pictures(len(problems))} left out that cannot be read"),
+            note=joined(self.note, f"{_pictures(len(problems))} left out that cannot be read"),
         )
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How pictures are read; `folder` explains the options. ``cache`` is the folder that stores go to."""
+class PictureOptions:
+    """How pictures are read; :func:`hiercl.datasets.folder` explains the options."""
 
-    cache: Path
+    root: str | Path | None = None
     size: int = 32
     store: bool | str = "auto"
     skip_unreadable: bool = False
 
     def __post_init__(self):
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"size={self.size!r}: it is the side of the pictures in pixels, an integer of at least 1")
+            raise ValueError(f"size={self.size!r}: give the side of the pictures in pixels, an integer of at least 1")
         if self.store not in ("auto", True, False):
             raise ValueError(f"store={self.store!r}: it is 'auto', True or False")
 
-    def to_store(self, n_bytes: int) -> bool:
-        """Whether decoded pictures go into an array store: if that is wanted and there is room."""
-        there = next(folder for folder in (self.cache, *self.cache.absolute().parents) if folder.exists())
-        room = shutil.disk_usage(there).free - MARGIN
+    @property
+    def cache(self) -> Path:
+        """The folder of the array stores."""
+        return (data_root() if self.root is None else Path(self.root)) / "folders"
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Whether the disk has room for an array store; an error if ``store`` is True and it has not."""
+        existing = next(folder for folder in (self.cache, *self.cache.absolute().parents) if folder.exists())
+        room = shutil.disk_usage(existing).free - MARGIN
         if self.store is True and n_bytes > room:
             raise OSError(
                 f"the decoded pictures take {n_bytes / 2**30:.1f} GiB, but {self.cache} has only {room / 2**30:.1f} "
-                f"GiB to spare: free some, give a smaller size or another root, or decode on the fly with store=False"
+                f"GiB of free space: free some, give a smaller size or another root, or give store=False"
             )
-        return self.store is not False and n_bytes <= room
+        return n_bytes <= room
 
 
-def reading(root: str | Path | None, size: int, store: bool | str, skip_unreadable: bool) -> Reading:
-    """Check the options; stores go into the folder ``folders`` of ``root``, by default of `data_root`."""
-    return Reading((data_root() if root is None else Path(root)) / "folders", size, store, skip_unreadable)
+def data_sets(
+    listing: Listing, options: PictureOptions, split: bool, tried: bool = False
+) -> tuple[HierarchicalDataset, ...]:
+    """Makes one data set of the pictures, or two, training and test.
 
+    Every picture is decoded once to find out whether it can be read. The result is stored, and used by later calls.
 
-def data_sets(listing: Listing, how: Reading, split: bool, tried: bool = False) -> tuple[HierarchicalDataset, ...]:
-    """Make one data set of the pictures, or with ``split`` two, training and test.
+    Args:
+        listing: the pictures.
+        options: how they are read.
+        split: whether to make a training and a test set. If the listing has no split, a stratified fifth of the
+            pictures becomes the test set.
+        tried: whether all pictures were decoded already.
 
-    Without a split of its own, a stratified fifth of the listing becomes the test set. Every picture is decoded once to
-    see whether it can be; what cannot be read is remembered. ``tried`` says that this has been done.
+    Returns:
+        One data set, or with ``split`` the training set and the test set.
 
-    Raises UnreadablePictures with all that cannot be read; with ``skip_unreadable`` they are left out and counted in a
-    warning and in the note.
+    Raises:
+        UnreadablePictures: some pictures cannot be read; the error lists all of them. With ``skip_unreadable`` they are
+            left out, and a warning and the note count them.
     """
-    whole, train = _in_order(listing, how.size, split)
-    place = how.cache / f"{listing.name}-{_fingerprint(whole)}"
-    items, problems = _items(whole, place, how, tried)
+    whole, train = _in_order(listing, options.size, split)
+    place = options.cache / f"{listing.name}-{_fingerprint(whole)}"
+    items, problems = _items(whole, place, options, tried)
     if problems:
         error = UnreadablePictures(listing.root, problems)
-        if not how.skip_unreadable:
+        if not options.skip_unreadable:
             raise error
         rest = listing.without(problems)
         warnings.warn(f"skip_unreadable: {_pictures(len(problems))} left out.\n{error}", stacklevel=4)
-        return data_sets(rest, how, split, tried=True)
-    whole = replace(whole, items=items)
+        return data_sets(rest, options, split, tried=True)
     if not split:
-        return (whole,)
-    note = _joined(whole.note, _missing_classes(whole, train))
+        return (replace(whole, items=items),)
+    note = joined(whole.note, _missing_classes(whole, train))
     return tuple(
-        HierarchicalDataset(_slice(items, part), whole.labels[part], whole.hierarchy, whole.name, note)
+        replace(
+            whole,
+            items=items.take(part) if isinstance(items, PictureFiles) else items[part],
+            labels=whole.labels[part],
+            note=note,
+        )
         for part in (slice(0, train), slice(train, len(whole)))
     )
+
+
+def joined(*notes: str) -> str:
+    """Joins the notes that are not empty."""
+    return "; ".join(note for note in notes if note)
 
 
 # ---- labels and split ----
 
 
 def _in_order(listing: Listing, size: int, split: bool) -> tuple[HierarchicalDataset, int]:
-    """The undecoded data set, with training pictures before test pictures, and the number of the former.
+    """The undecoded data set, with training pictures before test pictures, and the number of training pictures.
 
-    In this order both are slices of one store, which can stay on disk.
+    In this order both parts are slices of one store, which can stay on disk.
     """
-    hierarchy, labels = _hierarchy(listing)
+    leaves = sorted(set(listing.classes))
+    nested: dict = {}
+    for leaf in leaves:
+        inner = nested
+        for name in leaf:
+            inner = inner.setdefault(name, {})
+    hierarchy = Hierarchy.from_dict(nested, ("all",) if leaves == [UNLABELLED] else listing.level_names or None)
+    leaf_ids = {leaf: i for i, leaf in enumerate(leaves)}
+    labels = np.array([leaf_ids[leaf] for leaf in listing.classes], dtype=np.int64)
     files = PictureFiles(listing.root, np.array(listing.paths), size)
     whole = HierarchicalDataset(files, labels, hierarchy, listing.name, listing.note)
     if not split:
@@ -128,113 +167,90 @@ def _in_order(listing: Listing, size: int, split: bool) -> tuple[HierarchicalDat
         is_test = np.array(listing.splits) == "test"
         if is_test.all() or not is_test.any():
             raise ValueError(f"all pictures of {listing.name!r} are {listing.splits[0]} pictures: both parts need some")
-        order, train = np.argsort(is_test, kind="stable"), int((~is_test).sum())
-        return whole.take(order), train
-    if whole.counts().max() < 2:
+    elif whole.counts().max() < 2:
         raise ValueError(
             f"every class of {listing.name!r} has a single picture, so there is nothing to split into training and "
             f"test: choose coarser classes, or read it with hiercl.datasets.folder or hiercl.datasets.table as one set"
         )
-    rest, part = whole.split(0.2, seed=0)
-    both = PictureFiles(listing.root, np.concatenate([rest.items.paths, part.items.paths]), size)
-    note = _joined(listing.note, "test is a stratified fifth of the pictures")
-    labels = np.concatenate([rest.labels, part.labels])
-    return HierarchicalDataset(both, labels, hierarchy, listing.name, note), len(rest)
-
-
-def _hierarchy(listing: Listing) -> tuple[Hierarchy, np.ndarray]:
-    """The tree of the class names and the leaf of every picture; a class that ends early is carried down."""
-    leaves = sorted(set(listing.classes))
-    nested: dict = {}
-    for leaf in leaves:
-        inner = nested
-        for name in leaf:
-            inner = inner.setdefault(name, {})
-    number = {leaf: i for i, leaf in enumerate(leaves)}
-    labels = np.array([number[leaf] for leaf in listing.classes], dtype=np.int64)
-    level_names = ("all",) if leaves == [UNLABELLED] else listing.level_names or None
-    return Hierarchy.from_dict(nested, level_names), labels
+    else:
+        is_test = whole.split_mask(0.2)
+        whole = replace(whole, note=joined(listing.note, "test is a stratified fifth of the pictures"))
+    return whole.take(np.argsort(is_test, kind="stable")), int((~is_test).sum())
 
 
 def _missing_classes(whole: HierarchicalDataset, train: int) -> str:
-    parts = {"training": whole.labels[:train], "test": whole.labels[train:]}
     notes = []
-    for part, labels in parts.items():
+    for part, labels in {"training": whole.labels[:train], "test": whole.labels[train:]}.items():
         missing = np.setdiff1d(np.arange(whole.hierarchy.n_leaves), labels)
         if len(missing):
             names = ", ".join("/".join(whole.hierarchy.path(leaf)) for leaf in missing[:5])
             notes.append(f"no {part} pictures of {len(missing)} of the classes: {names}" + ", ..." * (len(missing) > 5))
-    return _joined(*notes)
+    return joined(*notes)
 
 
-def _slice(items: np.ndarray | PictureFiles, part: slice) -> np.ndarray | PictureFiles:
-    return items.take(part) if isinstance(items, PictureFiles) else items[part]
-
-
-# ---- decoding, and what is remembered of it ----
+# ---- decoding, and what is stored of it ----
 
 
 def _items(
-    whole: HierarchicalDataset, place: Path, how: Reading, tried: bool
+    whole: HierarchicalDataset, place: Path, options: PictureOptions, tried: bool
 ) -> tuple[np.ndarray | PictureFiles, dict[str, str]]:
-    """The decoded pictures, or the files if they are decoded on the fly, and which of them cannot be read."""
-    known = {} if tried else _recall(place)
+    """The decoded pictures, or the files if they are decoded at every use, and the pictures that cannot be read."""
+    files, known = whole.items, {} if tried else _read_problems(place)
+    assert isinstance(files, PictureFiles)
     if known:
-        return whole.items, known
+        return files, known
     try:
-        if how.store is not False and not is_store(place) and how.to_store(whole.items.nbytes):
-            _write(whole, place, must=how.store is True)
-        if how.store is not False and is_store(place):
-            return read_store(place).items, {}
+        if options.store is not False:
+            if not is_store(place) and options.has_room(files.nbytes):
+                try:
+                    write_store(whole, place)
+                except OSError:  # the disk is read-only or full, or another process was faster
+                    if options.store is True and not is_store(place):
+                        raise
+            if is_store(place):
+                return read_store(place).items, {}
         if known is None:
-            for _ in whole.items.blocks():
+            for _ in files.blocks():
                 pass
-            _remember(place, {})
+            _write_problems(place, {})
     except UnreadablePictures as error:
         if error.lasting:
-            _remember(place, error.problems)
-        return whole.items, error.problems
-    return whole.items, {}
+            _write_problems(place, error.problems)
+        return files, error.problems
+    return files, {}
 
 
-def _write(whole: HierarchicalDataset, place: Path, must: bool) -> None:
+def _read_problems(place: Path) -> dict[str, str] | None:
+    """The pictures that could not be read the last time; None if they have not been tried."""
     try:
-        write_store(whole, place)
-    except OSError:
-        # read-only or full: decode on the fly instead; or another process was quicker
-        if must and not is_store(place):
-            raise
-
-
-def _recall(place: Path) -> dict[str, str] | None:
-    """What could not be read the last time; None if these pictures have not been tried."""
-    try:
-        return json.loads(_memory(place).read_text(encoding="utf-8"))["unreadable"]
-    except (OSError, ValueError, KeyError):  # not there, or cut: they are tried again
+        return json.loads(_problems_file(place).read_text(encoding="utf-8"))["unreadable"]
+    except (OSError, ValueError, KeyError):  # the file is missing or cut
         return None
 
 
-def _remember(place: Path, problems: dict[str, str]) -> None:
+def _write_problems(place: Path, problems: dict[str, str]) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _memory(place).write_text(json.dumps({"unreadable": problems}, indent=1), encoding="utf-8")
-    except OSError:  # read-only or full: the next start takes longer
+        _problems_file(place).write_text(json.dumps({"unreadable": problems}, indent=1), encoding="utf-8")
+    except OSError:  # the disk is read-only or full: the next start takes longer
         pass
 
 
-def _memory(place: Path) -> Path:
+def _problems_file(place: Path) -> Path:
     import PIL
 
-    return place.with_name(f"{place.name}-pillow-{PIL.__version__}.json")  # a newer one may read more
+    return place.with_name(f"{place.name}-pillow-{PIL.__version__}.json")  # a newer version may read more pictures
 
 
 def _fingerprint(whole: HierarchicalDataset) -> str:
     """A hash of paths, sizes and times of change of the files, of the labels and of the size in pixels."""
-    digest = hashlib.sha256(json.dumps([VERSION, whole.items.size, whole.hierarchy.to_json()]).encode())
+    files = whole.items
+    assert isinstance(files, PictureFiles)
+    digest = hashlib.sha256(json.dumps([VERSION, files.size, whole.hierarchy.to_json()]).encode())
     digest.update(whole.labels.tobytes())
-    for path in whole.items.paths.tolist():
+    for path in files.paths.tolist():
         try:
-            state = os.stat(whole.items.root / path)
+            state = os.stat(files.root / path)
             entry = [path, state.st_size, state.st_mtime_ns]
         except OSError:
             entry = [path, None]
@@ -244,7 +260,3 @@ def _fingerprint(whole: HierarchicalDataset) -> str:
 
 def _pictures(count: int) -> str:
     return f"{count:,} picture{'s' if count > 1 else ''}"
-
-
-def _joined(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)

@@ -1,17 +1,14 @@
-"""Tables of pictures: a CSV file with one row for each picture, its path, and label columns from coarse to fine."""
+"""Tables of pictures: a CSV file with one row for each picture: its path, and its labels from coarse to fine."""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets.base import HierarchicalDataset, Splits
 from hiercl.datasets.pictures.files import ENDINGS
-from hiercl.datasets.pictures.folder import TEST
-from hiercl.datasets.pictures.sets import UNLABELLED, Listing, data_sets, reading
-
-if TYPE_CHECKING:
-    import pandas as pd
+from hiercl.datasets.pictures.sets import TEST, UNLABELLED, Listing, PictureOptions, data_sets, joined
+from hiercl.runtime.errors import unknown
 
 __all__ = ["listing", "load", "table"]
 
@@ -27,30 +24,39 @@ def table(
     skip_unreadable: bool = False,
     root: str | Path | None = None,
 ) -> HierarchicalDataset:
-    """Read the pictures that a CSV file lists as one data set; `hiercl.load` makes a training and a test set of them.
+    """Reads the pictures of a CSV file as one data set. :func:`hiercl.load` makes a training and a test set of them.
 
-    The first row holds the names of the columns. Paths are relative to the folder of the file, or absolute. Columns are
-    separated by commas, semicolons or tabs. Labels are names: the same name under two parents ("other") is two classes,
-    and the note says so. Without label columns the pictures are unlabelled.
+    The first row holds the names of the columns, which commas, semicolons or tabs separate. Paths are absolute, or
+    relative to the folder of the CSV file. Labels are names. The same name under two parents ("other") means two
+    classes, and the note says so. Without label columns the pictures are unlabelled.
 
     Args:
         path: the CSV file.
-        path_column: the column of the paths; by default the one named path, file, filename or image, else the first.
-        label_columns: the columns of the labels, coarse to fine, which name the levels; by default all others in
-            their order but for one named ``split``. ``[]`` takes the pictures as unlabelled.
-        size, store, skip_unreadable, root: as of `hiercl.datasets.folder`.
+        path_column: column of the paths; by default the one named path, file, filename or image, else the first.
+        label_columns: columns of the labels, from coarse to fine; their names are the names of the levels. By default
+            all other columns in their order, except one named ``split``. ``[]`` makes the pictures unlabelled.
+        size: side of the pictures in pixels, as for :func:`hiercl.datasets.folder`.
+        store: whether decoded pictures are stored, as for :func:`hiercl.datasets.folder`.
+        skip_unreadable: leave out pictures that cannot be read; a warning and the note count them.
+        root: folder of all data sets, by default :func:`hiercl.datasets.data_root`.
 
-    Raises ValueError for a file that is not there or is no table, a column that it does not have, a missing value (with
-    row and column), a picture that is listed twice, and (UnreadablePictures, a ValueError) with all of the pictures
-    that are missing or cannot be read.
+    Returns:
+        The data set.
 
-    Example::
+    Raises:
+        ValueError: the file does not exist or is no table, a column is unknown, a value is missing (the message names
+            row and column), or a picture is listed twice.
+        UnreadablePictures: some pictures are missing or cannot be read; the error lists all of them.
 
-        >>> data = table("lab/pictures.csv", label_columns=["kind", "class"])  # doctest: +SKIP
+    Example:
+        >>> for name in ("cat", "car"):
+        ...     plt.imsave(f"{name}.png", train.items[0])
+        >>> _ = Path("lab.csv").write_text("path,kind,class\\ncat.png,animal,cat\\ncar.png,vehicle,car\\n")
+        >>> table("lab.csv")
+        HierarchicalDataset('lab': 2 images 32x32x3, 2 kind > 2 class)
     """
-    how = reading(root, size, store, skip_unreadable)
-    (data,) = data_sets(listing(path, path_column, label_columns, split=False), how, split=False)
-    return data
+    options = PictureOptions(root, size, store, skip_unreadable)
+    return data_sets(listing(path, path_column, label_columns, split=False), options, split=False)[0]
 
 
 def load(
@@ -61,39 +67,50 @@ def load(
     size: int = 32,
     store: bool | str = "auto",
     skip_unreadable: bool = False,
-) -> tuple[HierarchicalDataset, HierarchicalDataset]:
-    """Read the pictures that a CSV file lists as a training and a test set, with one hierarchy.
+) -> Splits:
+    """Reads the pictures of a CSV file as a training and a test set, with one hierarchy.
 
-    A column ``split`` says train or test (or val in its place) for each; without it a stratified fifth becomes the test
-    set, as the note says. Options and errors are those of `table`.
+    A column ``split`` says train or test (or val instead) for each picture. Without it a stratified fifth becomes the
+    test set, and the note says so. Arguments and errors are those of :func:`table`.
 
-    Example::
-
-        >>> train, test = load("lab/pictures.csv", size=64)  # doctest: +SKIP
+    Example:
+        >>> for name in ("cat", "car"):
+        ...     plt.imsave(f"{name}.png", train.items[0])
+        >>> _ = Path("lab.csv").write_text("path,class,split\\ncat.png,cat,train\\ncar.png,car,test\\n")
+        >>> [len(part) for part in load("lab.csv")]
+        [1, 1]
     """
-    how = reading(root, size, store, skip_unreadable)
-    return data_sets(listing(path, path_column, label_columns, split=True), how, split=True)
+    options = PictureOptions(root, size, store, skip_unreadable)
+    train, test = data_sets(listing(path, path_column, label_columns, split=True), options, split=True)
+    return train, test
 
 
 def listing(path: str | Path, path_column: str | None, label_columns: Sequence[str] | None, split: bool) -> Listing:
-    """List the pictures of a CSV file, with their classes; nothing is decoded. See `table` and `load`."""
+    """Lists the pictures of a CSV file with their classes; nothing is decoded. See :func:`table` and :func:`load`."""
     path = Path(path).expanduser().resolve()
     frame = _read(path)
-    place = _path_column(path, list(frame.columns), path_column)
-    labels = _label_columns(path, list(frame.columns), place, label_columns)
+    columns = list(frame.columns)
+    named = [column for name in PATH_COLUMNS for column in columns if column.lower() == name]
+    path_column = path_column or str((named or columns)[0])
+    if label_columns is None:
+        label_columns = [column for column in columns if column not in (path_column, "split")]
+    labels = [label_columns] if isinstance(label_columns, str) else list(label_columns)
+    for column in (path_column, *labels):
+        if column not in columns:
+            raise unknown(f"column of {path.name}:", column, columns)
     splits, note = [], ""
-    if split and "split" in frame.columns:
+    if split and "split" in columns:
         frame, splits, note = _split(path, frame)
-    _check_complete(path, frame, [place, *labels])
-    _check_once(path, frame, place)
-    classes = list(frame[labels].itertuples(index=False, name=None)) if labels else [UNLABELLED] * len(frame)
-    note = "; ".join(part for part in (note, _shared_names(classes)) if part)
-    paths = [entry.replace("\\", "/") for entry in frame[place]]
-    return Listing(path.stem, path.parent, paths, classes, splits, tuple(labels), note)
+    _check_rows(path, frame, path_column, labels)
+    classes: list[tuple[str, ...]] = [UNLABELLED] * len(frame)
+    if labels:
+        classes = list(frame[labels].itertuples(index=False, name=None))
+    paths = [entry.replace("\\", "/") for entry in frame[path_column]]
+    return Listing(path.stem, path.parent, paths, classes, splits, tuple(labels), joined(note, _shared_names(classes)))
 
 
-def _read(path: Path) -> "pd.DataFrame":
-    """All cells as text without spaces around it, missing ones as ""; the index is the row number of a spreadsheet."""
+def _read(path: Path) -> Any:
+    """A pandas table of text without spaces around it, "" for missing cells; the index is the row in a spreadsheet."""
     import pandas as pd
 
     if not path.is_file():
@@ -101,7 +118,7 @@ def _read(path: Path) -> "pd.DataFrame":
     try:
         with open(path, encoding="utf-8-sig") as file:
             header = file.readline()
-        frame = pd.read_csv(
+        frame: Any = pd.read_csv(
             path,
             sep=max(",;\t", key=header.count),
             dtype=str,
@@ -117,35 +134,15 @@ def _read(path: Path) -> "pd.DataFrame":
     frame.index = frame.index + 2
     frame = frame[(frame != "").any(axis=1)]
     if frame.columns[0].lower().endswith(ENDINGS):
-        raise ValueError(f"the first row of {path} names no columns but a picture: begin with a row such as path,class")
+        raise ValueError(f"the first row of {path} names a picture, not columns: begin with a row such as path,class")
     if frame.empty:
         raise ValueError(f"{path} lists no pictures")
     return frame
 
 
-def _path_column(path: Path, columns: list[str], wanted: str | None) -> str:
-    if wanted is None:
-        return next((column for name in PATH_COLUMNS for column in columns if column.lower() == name), columns[0])
-    _check_known(path, columns, [wanted])
-    return wanted
-
-
-def _label_columns(path: Path, columns: list[str], place: str, wanted: Sequence[str] | None) -> list[str]:
-    if wanted is None:
-        return [column for column in columns if column not in (place, "split")]
-    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
-    _check_known(path, columns, wanted)
-    return wanted
-
-
-def _check_known(path: Path, columns: list[str], wanted: list[str]) -> None:
-    for column in wanted:
-        if column not in columns:
-            raise ValueError(f"{path} has no column {column!r}; its columns are {', '.join(columns)}")
-
-
-def _check_complete(path: Path, frame: "pd.DataFrame", columns: list[str]) -> None:
-    for column in columns:
+def _check_rows(path: Path, frame: Any, path_column: str, labels: list[str]) -> None:
+    """Checks that every row has a path and labels, and that no picture is listed twice."""
+    for column in (path_column, *labels):
         missing = frame.index[frame[column] == ""]
         if len(missing):
             rows = ", ".join(str(row) for row in missing[:10]) + (", ..." if len(missing) > 10 else "")
@@ -153,22 +150,19 @@ def _check_complete(path: Path, frame: "pd.DataFrame", columns: list[str]) -> No
                 f"the column {column!r} of {path} has no value in {len(missing)} of the rows ({rows}): fill it in, "
                 f"leave these rows out, or choose other columns with path_column and label_columns"
             )
-
-
-def _check_once(path: Path, frame: "pd.DataFrame", place: str) -> None:
-    again = frame.index[frame[place].duplicated()]
+    again = frame.index[frame[path_column].duplicated()]
     if len(again):
-        name = frame[place][again[0]]
-        first = frame.index[frame[place] == name][0]
-        raise ValueError(f"{path} lists {name!r} twice, in rows {first} and {again[0]}: a picture has one row")
+        name = frame[path_column][again[0]]
+        first = frame.index[frame[path_column] == name][0]
+        raise ValueError(f"{path} lists {name!r} twice, in rows {first} and {again[0]}: give each picture one row")
 
 
-def _split(path: Path, frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str], str]:
+def _split(path: Path, frame: Any) -> tuple[Any, list[str], str]:
     splits = frame["split"].str.lower()
     for row, value in splits.items():
         if value not in ("train", *TEST):
             given = frame["split"][row]
-            raise ValueError(f"row {row} of {path} has the split {given!r}: it is train, {' or '.join(TEST)}")
+            raise ValueError(f"row {row} of {path} has the split {given!r}: it must be train, {' or '.join(TEST)}")
     tests = [name for name in TEST if (splits == name).any()]
     note = ""
     if len(tests) > 1:

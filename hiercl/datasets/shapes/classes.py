@@ -1,55 +1,42 @@
-"""The classes of the ``shapes`` data: a tree of three levels; a leaf is a function that builds one random solid."""
+"""The classes of the data set ``shapes``: a tree of three levels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from hiercl.datasets.clouds import Mesh
 from hiercl.datasets.shapes import animals, buildings, furniture, vehicles, vessels
-from hiercl.datasets.shapes.solids import Solid
 
-SolidMaker = Callable[[np.random.Generator], Solid]
+Maker = Callable[[np.random.Generator], Iterator[Mesh]]
 
 LEVELS = ("domain", "group", "class")
 
-CLASSES: dict[str, dict[str, dict[str, SolidMaker]]] = {
+# Each leaf is a function that yields the parts of one random solid; the class has the function's name.
+CLASSES: dict[str, dict[str, tuple[Maker, ...]]] = {
     "furniture": {
-        "seating": {
-            "chair": furniture.chair,
-            "stool": furniture.stool,
-            "bench": furniture.bench,
-            "sofa": furniture.sofa,
-        },
-        "tables": {
-            "dining table": furniture.dining_table,
-            "round table": furniture.round_table,
-            "desk": furniture.desk,
-        },
-        "lamps": {
-            "floor lamp": furniture.floor_lamp,
-            "table lamp": furniture.table_lamp,
-            "desk lamp": furniture.desk_lamp,
-        },
+        "seating": (furniture.chair, furniture.stool, furniture.bench, furniture.sofa),
+        "tables": (furniture.dining_table, furniture.round_table, furniture.desk),
+        "lamps": (furniture.floor_lamp, furniture.table_lamp, furniture.desk_lamp),
     },
-    "vessels": {
-        "cups": {"mug": vessels.mug, "wine glass": vessels.wine_glass},
-        "pots": {"bottle": vessels.bottle, "vase": vessels.vase, "teapot": vessels.teapot},
-    },
+    "vessels": {"cups": (vessels.mug, vessels.wine_glass), "pots": (vessels.bottle, vessels.vase, vessels.teapot)},
     "vehicles": {
-        "road": {"car": vehicles.car, "bus": vehicles.bus, "truck": vehicles.truck},
-        "aircraft": {"aeroplane": vehicles.aeroplane, "helicopter": vehicles.helicopter},
-        "watercraft": {"sailboat": vehicles.sailboat, "ship": vehicles.ship},
+        "road": (vehicles.car, vehicles.bus, vehicles.truck),
+        "aircraft": (vehicles.aeroplane, vehicles.helicopter),
+        "watercraft": (vehicles.sailboat, vehicles.ship),
     },
     "buildings": {
-        "houses": {"house": buildings.house, "church": buildings.church},
-        "towers": {"lighthouse": buildings.lighthouse, "windmill": buildings.windmill},
+        "houses": (buildings.house, buildings.church),
+        "towers": (buildings.lighthouse, buildings.windmill),
     },
-    "animals": {
-        "four-legged": {"dog": animals.dog, "giraffe": animals.giraffe},
-        "birds": {"duck": animals.duck, "penguin": animals.penguin},
-    },
+    "animals": {"four-legged": (animals.dog, animals.giraffe), "birds": (animals.duck, animals.penguin)},
 }
 
 
-def leaves() -> dict[str, SolidMaker]:
-    """Every leaf class and its function, in the order of the leaf ids."""
-    return {name: make for groups in CLASSES.values() for group in groups.values() for name, make in group.items()}
+def class_name(make: Maker) -> str:
+    """Returns the name of a class: that of its function, with spaces."""
+    return make.__name__.replace("_", " ")
+
+
+def leaves() -> dict[str, Maker]:
+    """Returns every leaf class and its function, in the order of the leaf ids."""
+    return {class_name(make): make for groups in CLASSES.values() for group in groups.values() for make in group}

@@ -1,6 +1,6 @@
 """``shapes``: generated solids of 30 classes in three levels, as 32x32 colour pictures or as point clouds.
 
-Nothing is downloaded: the same options give the same data, bit for bit, on one machine.
+Nothing is downloaded. The same options give the same data, bit for bit, on one machine.
 """
 
 import hashlib
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from hiercl.datasets.base import HierarchicalDataset, read_store
-from hiercl.datasets.shapes.classes import CLASSES, LEVELS, leaves
+from hiercl.datasets.base import SPLITS, HierarchicalDataset, Splits, read_store
+from hiercl.datasets.shapes.classes import CLASSES, LEVELS, class_name, leaves
 from hiercl.datasets.shapes.render import picture, point_cloud
 from hiercl.datasets.shapes.solids import Solid, rotation
 from hiercl.datasets.store import is_store, write_store
@@ -19,20 +19,21 @@ from hiercl.hierarchy import Hierarchy
 
 __all__ = ["hierarchy", "load", "solid"]
 
-VERSION = 1  # of the solids and pictures: raise it with every change that changes the data, or old caches stay in use
-SPLITS = ("train", "test")
+VERSION = 1  # of the solids and pictures: raise it with every change that changes the data, or old stores stay in use
 ITEMS = ("images", "points")
 
 
 def hierarchy() -> Hierarchy:
-    """Give the 5 domains, 12 groups and 30 classes.
+    """Returns the hierarchy of 5 domains, 12 groups and 30 classes.
 
-    Example::
-
+    Example:
         >>> hierarchy().path(0)
         ('furniture', 'seating', 'chair')
     """
-    nested = {domain: {group: list(names) for group, names in groups.items()} for domain, groups in CLASSES.items()}
+    nested = {
+        domain: {group: [class_name(make) for make in makers] for group, makers in groups.items()}
+        for domain, groups in CLASSES.items()
+    }
     return Hierarchy.from_dict(nested, LEVELS)
 
 
@@ -43,57 +44,84 @@ def load(
     seed: int = 0,
     items: str = "images",
     points: int = 1024,
-) -> tuple[HierarchicalDataset, HierarchicalDataset]:
-    """Give the training and test set, generated on the first call and then read from array stores below `root`.
+) -> Splits:
+    """Returns the training and the test set; the first call generates them, later calls read array stores.
 
-    Shapes: images are uint8 ``[n, 32, 32, 3]``; points are float32 ``[n, points, 3]``, z up, centred, in the unit
-    sphere, random on the surface. Items come class by class, ``per_class`` or ``test_per_class`` of each.
+    Items come class by class. Item i of the images and item i of the points show the same solid. A smaller
+    ``per_class`` gives the first solids of each class of a larger one.
 
-    Item i of the images and item i of the points show the same solid, and a smaller ``per_class`` gives the first
-    solids of each class of a larger one. Without `root`, or where it cannot be written, nothing is kept.
+    Args:
+        root: folder for the array stores. With None, or where it cannot be written, nothing is kept.
+        per_class: training items of each class, at least 1.
+        test_per_class: test items of each class, at least 1.
+        seed: seed of all random numbers, at least 0.
+        items: "images", uint8 ``[n, 32, 32, 3]``, or "points", float32 ``[n, points, 3]``: random points of the
+            surface with z up, centred on their mean, the farthest at distance 1.
+        points: number of points of each cloud, at least 2.
 
-    Raises ValueError, with what is allowed, for a wrong option.
+    Returns:
+        The training set and the test set.
 
-    Example::
+    Raises:
+        ValueError: an option has a wrong value; the message says what is allowed.
 
+    Example:
         >>> train, test = load(None, per_class=2, test_per_class=1)
         >>> train
         HierarchicalDataset('shapes': 60 images 32x32x3, 5 domain > 12 group > 30 class)
     """
-    _check_options(per_class, test_per_class, seed, items, points)
+    if items not in ITEMS:
+        raise ValueError(f"items must be {' or '.join(map(repr, ITEMS))}, got {items!r}")
+    for name, value, least in (
+        ("per_class", per_class, 1),
+        ("test_per_class", test_per_class, 1),
+        ("points", points, 2),
+        ("seed", seed, 0),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     counts = {"train": per_class, "test": test_per_class}
-    if root is None:
-        return tuple(_generate(split, counts[split], seed, items, points) for split in SPLITS)
     options = {"items": items, "seed": seed, **counts, **({"points": points} if items == "points" else {})}
-    folder = Path(root) / f"shapes-{VERSION}-{_short_hash(options)}"
-    return tuple(_cached(folder / split, split, counts[split], seed, items, points) for split in SPLITS)
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:10]
+    folder = None if root is None else Path(root) / f"shapes-{VERSION}-{digest}"
+    train, test = (_stored(folder and folder / part, part, counts[part], seed, items, points) for part in SPLITS)
+    return train, test
 
 
 def solid(leaf: int, index: int, split: str = "train", seed: int = 0) -> Solid:
-    """Build the solid behind an item: number ``index`` of class ``leaf``; in the unit sphere, turned at random.
+    """Builds the solid that an item shows, in the unit sphere and turned at random about the z axis.
 
-    Raises ValueError for a split, a leaf or an index that does not exist.
+    Args:
+        leaf: class of the item, 0 to 29.
+        index: number of the item within its class, from 0.
+        split: "train" or "test".
+        seed: seed of the data set.
 
-    Example::
+    Returns:
+        The solid.
 
+    Raises:
+        ValueError: there is no such split, leaf or index.
+
+    Example:
         >>> chair = solid(leaf=0, index=3)
         >>> float(np.linalg.norm(chair.vertices, axis=1).max().round(6))
         1.0
     """
     if split not in SPLITS:
-        raise ValueError(f"no split is named {split!r}; the splits are {' and '.join(SPLITS)}")
+        raise ValueError(f"split must be {' or '.join(map(repr, SPLITS))}, got {split!r}")
     makers = list(leaves().values())
     if not 0 <= leaf < len(makers):
         raise ValueError(f"there is no leaf {leaf}; the leaves are 0 to {len(makers) - 1}")
     if index < 0:
         raise ValueError(f"the index must be at least 0, got {index}")
     rng = _generator("solid", leaf, index, split, seed)
-    made = makers[leaf](rng)
+    made = Solid.join(makers[leaf](rng))
     return made.turned(rotation("z", rng.uniform(0, 2 * np.pi))).normalised()
 
 
 def _generator(purpose: str, leaf: int, index: int, split: str, seed: int) -> np.random.Generator:
-    """A stream of random numbers of its own for each purpose and item, so that no two ever share their numbers."""
+    """A random generator for one purpose and one item: no two of them share their numbers."""
     return np.random.default_rng([("solid", *ITEMS).index(purpose), SPLITS.index(split), leaf, index, seed])
 
 
@@ -110,26 +138,15 @@ def _generate(split: str, per_class: int, seed: int, items: str, points: int) ->
     return HierarchicalDataset.from_arrays(array, labels, tree, name="shapes")
 
 
-def _cached(path: Path, split: str, per_class: int, seed: int, items: str, points: int) -> HierarchicalDataset:
-    if is_store(path):
+def _stored(path: Path | None, split: str, per_class: int, seed: int, items: str, points: int) -> HierarchicalDataset:
+    """Reads the store at a path; makes it first if there is none."""
+    if path is not None and is_store(path):
         return read_store(path)
     dataset = _generate(split, per_class, seed, items, points)
+    if path is None:
+        return dataset
     try:
         write_store(dataset, path)
-    except OSError:
-        return dataset  # read-only or full: it costs seconds to make it again; or another process was quicker
+    except OSError:  # the disk is read-only or full, or another process was faster
+        return dataset
     return read_store(path)
-
-
-def _short_hash(options: dict) -> str:
-    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def _check_options(per_class: int, test_per_class: int, seed: int, items: str, points: int) -> None:
-    if items not in ITEMS:
-        raise ValueError(f"items must be {' or '.join(map(repr, ITEMS))}, got {items!r}")
-    smallest = {"per_class": 1, "test_per_class": 1, "points": 2, "seed": 0}
-    given = {"per_class": per_class, "test_per_class": test_per_class, "points": points, "seed": seed}
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < smallest[name]:
-            raise ValueError(f"{name} must be an integer of at least {smallest[name]}, got {value!r}")

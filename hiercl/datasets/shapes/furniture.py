@@ -1,167 +1,169 @@
-"""Furniture: seating, tables, lamps. The front looks along +x."""
+"""Furniture: seating, tables, lamps. The front looks along +x.
+
+Each function of a class yields the parts of one random solid.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 
-from hiercl.datasets.shapes.solids import Mesh, Solid, box, cylinder, revolve, sphere, tube
+from hiercl.datasets.clouds import Mesh
+from hiercl.datasets.shapes.solids import box, cylinder, revolve, sphere, tube
 
 
-def legs(rng: np.random.Generator, length: float, width: float, height: float, splay: float = 0.0) -> list[Mesh]:
+def legs(rng: np.random.Generator, length: float, width: float, height: float, splay: float = 0.0) -> Iterator[Mesh]:
     """Four legs under a ``length`` × ``width`` top, square or round; ``splay`` moves their feet outwards."""
     thickness = rng.uniform(0.04, 0.07)
     x, y = length / 2 - thickness, width / 2 - thickness
     segments = int(rng.choice([4, 8]))
-    return [
-        tube([(sx * (x + splay), sy * (y + splay), 0), (sx * x, sy * y, height)], thickness, segments)
-        for sx in (-1, 1)
-        for sy in (-1, 1)
-    ]
+    for sx in (-1, 1):
+        for sy in (-1, 1):
+            yield tube([(sx * (x + splay), sy * (y + splay), 0), (sx * x, sy * y, height)], thickness, segments)
 
 
-def backrest(rng: np.random.Generator, x: float, width: float, bottom: float, height: float) -> list[Mesh]:
+def backrest(rng: np.random.Generator, x: float, width: float, bottom: float, height: float) -> Iterator[Mesh]:
     """A closed panel, upright slats between two posts, or cross-bars."""
     style = rng.integers(3)
     if style == 0:
-        return [box((0.07, width, height), (x, 0, bottom))]
-    posts = [box((0.08, 0.08, height), (x, sy * (width / 2 - 0.04), bottom)) for sy in (-1, 1)]
+        yield box((0.07, width, height), (x, 0, bottom))
+        return
+    for sy in (-1, 1):
+        yield box((0.08, 0.08, height), (x, sy * (width / 2 - 0.04), bottom))
     if style == 1:
-        rail = box((0.08, width, 0.14), (x, 0, bottom + height - 0.14))
-        slats = [box((0.05, 0.06, height), (x, y, bottom)) for y in np.linspace(-0.3, 0.3, 3) * width]
-        return [*posts, rail, *slats]
-    return [*posts, *[box((0.06, width, 0.16), (x, 0, bottom + part * height - 0.16)) for part in (0.55, 1.0)]]
+        yield box((0.08, width, 0.14), (x, 0, bottom + height - 0.14))
+        for y in np.linspace(-0.3, 0.3, 3) * width:
+            yield box((0.05, 0.06, height), (x, y, bottom))
+    else:
+        for share in (0.55, 1.0):
+            yield box((0.06, width, 0.16), (x, 0, bottom + share * height - 0.16))
 
 
-def chair(rng: np.random.Generator) -> Solid:
+def chair(rng: np.random.Generator) -> Iterator[Mesh]:
     length, width, height = rng.uniform((0.75, 0.75, 0.7), (1.0, 1.05, 1.0))
-    parts = [box((length, width, rng.uniform(0.06, 0.16)), (0, 0, height))]
-    parts += legs(rng, length, width, height, splay=rng.uniform(0, 0.08))
-    parts += backrest(rng, -length / 2 + 0.05, width, height, rng.uniform(0.75, 1.15))
+    yield box((length, width, rng.uniform(0.06, 0.16)), (0, 0, height))
+    yield from legs(rng, length, width, height, splay=rng.uniform(0, 0.08))
+    yield from backrest(rng, -length / 2 + 0.05, width, height, rng.uniform(0.75, 1.15))
     if rng.random() < 0.3:
         arm = height + rng.uniform(0.25, 0.4)
         for y in (-width / 2, width / 2):
-            parts += [box((length, 0.09, 0.07), (0, y, arm)), box((0.07, 0.07, arm), (length / 2 - 0.04, y, 0))]
-    return Solid.join(parts)
+            yield box((length, 0.09, 0.07), (0, y, arm))
+            yield box((0.07, 0.07, arm), (length / 2 - 0.04, y, 0))
 
 
-def stool(rng: np.random.Generator) -> Solid:
+def stool(rng: np.random.Generator) -> Iterator[Mesh]:
     radius, height, splay = rng.uniform((0.33, 0.75, 0.02), (0.5, 1.35, 0.18))
     count, thick = int(rng.choice([3, 4])), rng.uniform(0.035, 0.06)
-    turn = np.arange(count) * 2 * np.pi / count
-    feet = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    angle = np.arange(count) * 2 * np.pi / count
+    feet = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     low, high = feet * (radius * 0.75 + splay), feet * radius * 0.75
-    parts = [tube([(*a, 0), (*b, height)], thick) for a, b in zip(low, high, strict=True)]
+    yield from (tube([(*a, 0), (*b, height)], thick) for a, b in zip(low, high, strict=True))
     if rng.random() < 0.7:
-        parts.append(cylinder(radius, rng.uniform(0.07, 0.2), (0, 0, height), top=rng.uniform(0.85, 1)))
+        yield cylinder(radius, rng.uniform(0.07, 0.2), (0, 0, height), top=rng.uniform(0.85, 1))
     else:
-        parts.append(box((2 * radius, 2 * radius, rng.uniform(0.07, 0.16)), (0, 0, height)))
+        yield box((2 * radius, 2 * radius, rng.uniform(0.07, 0.16)), (0, 0, height))
     if rng.random() < 0.7:  # a rung at a third of the height
         ring = low + (high - low) * 0.35
-        parts += [
-            tube([(*a, 0.35 * height), (*b, 0.35 * height)], 0.03, 6)
-            for a, b in zip(ring, np.roll(ring, 1, axis=0), strict=True)
-        ]
-    return Solid.join(parts)
+        for a, b in zip(ring, np.roll(ring, 1, axis=0), strict=True):
+            yield tube([(*a, 0.35 * height), (*b, 0.35 * height)], 0.03, 6)
 
 
-def bench(rng: np.random.Generator) -> Solid:
+def bench(rng: np.random.Generator) -> Iterator[Mesh]:
     length, width, height = rng.uniform((0.55, 1.9, 0.5), (0.75, 2.8, 0.7))
-    parts = [box((length / 3 - 0.04, width, 0.08), (x, 0, height)) for x in np.array([-1, 0, 1]) * length / 3]
+    for x in np.array([-1, 0, 1]) * length / 3:
+        yield box((length / 3 - 0.04, width, 0.08), (x, 0, height))
     for y in np.array([-0.42, 0.42]) * width:
-        parts.append(box((length, rng.uniform(0.07, 0.14), height), (0, y, 0), top=(0.8, 1)))
+        yield box((length, rng.uniform(0.07, 0.14), height), (0, y, 0), top=(0.8, 1))
     if rng.random() < 0.7:
         x, top = -length / 2, height + rng.uniform(0.5, 0.75)
-        parts += [tube([(x, y, height * 0.8), (x - 0.12, y, top)], 0.05, 4) for y in np.array([-0.42, 0.42]) * width]
-        parts += [box((0.06, width, 0.16), (x - 0.12 * s, 0, height + s * (top - height) - 0.1)) for s in (0.5, 0.95)]
-    return Solid.join(parts)
+        for y in np.array([-0.42, 0.42]) * width:
+            yield tube([(x, y, height * 0.8), (x - 0.12, y, top)], 0.05, 4)
+        for s in (0.5, 0.95):
+            yield box((0.06, width, 0.16), (x - 0.12 * s, 0, height + s * (top - height) - 0.1))
 
 
-def sofa(rng: np.random.Generator) -> Solid:
+def sofa(rng: np.random.Generator) -> Iterator[Mesh]:
     length, width, seat = rng.uniform((0.85, 1.5, 0.35), (1.05, 2.6, 0.5))
     arm, back, foot = rng.uniform((0.18, 0.45, 0.05), (0.32, 0.75, 0.15))
-    parts = [box((length, width, seat - 0.1), (0, 0, foot))]
-    parts.append(box((0.28, width, seat + back), (-length / 2 + 0.1, 0, foot), top=(0.7, 1)))
+    yield box((length, width, seat - 0.1), (0, 0, foot))
+    yield box((0.28, width, seat + back), (-length / 2 + 0.1, 0, foot), top=(0.7, 1))
     arm_height = seat + rng.uniform(0.15, 0.3)
     for y in np.array([-0.5, 0.5]) * (width + arm):
-        parts.append(box((length, arm, arm_height), (0, y, foot)))
+        yield box((length, arm, arm_height), (0, y, foot))
         if rng.random() < 0.5:
-            parts.append(tube([(-length / 2, y, foot + arm_height), (length / 2, y, foot + arm_height)], arm * 0.6))
+            yield tube([(-length / 2, y, foot + arm_height), (length / 2, y, foot + arm_height)], arm * 0.6)
     count = int(rng.integers(2, 4))
     for y in (np.arange(count) + 0.5) / count * width - width / 2:
-        parts.append(box((length - 0.25, width / count * 0.94, 0.17), (0.13, y, foot + seat - 0.1), top=(0.96, 0.96)))
-    parts += legs(rng, length, width, foot + 0.05)
-    return Solid.join(parts)
+        yield box((length - 0.25, width / count * 0.94, 0.17), (0.13, y, foot + seat - 0.1), top=(0.96, 0.96))
+    yield from legs(rng, length, width, foot + 0.05)
 
 
-def dining_table(rng: np.random.Generator) -> Solid:
+def dining_table(rng: np.random.Generator) -> Iterator[Mesh]:
     length, width, height = rng.uniform((1.0, 1.4, 0.75), (1.3, 2.2, 1.05))
-    parts = [box((length, width, rng.uniform(0.06, 0.12)), (0, 0, height))]
-    parts.append(box((length * 0.85, width * 0.88, 0.1), (0, 0, height - 0.1)))
-    return Solid.join([*parts, *legs(rng, length * 0.92, width * 0.94, height, splay=rng.uniform(0, 0.06))])
+    yield box((length, width, rng.uniform(0.06, 0.12)), (0, 0, height))
+    yield box((length * 0.85, width * 0.88, 0.1), (0, 0, height - 0.1))
+    yield from legs(rng, length * 0.92, width * 0.94, height, splay=rng.uniform(0, 0.06))
 
 
-def round_table(rng: np.random.Generator) -> Solid:
+def round_table(rng: np.random.Generator) -> Iterator[Mesh]:
     radius, height, column = rng.uniform((0.55, 0.75, 0.05), (0.95, 1.15, 0.11))
-    parts = [cylinder(radius, rng.uniform(0.05, 0.12), (0, 0, height), segments=20)]
-    parts.append(revolve([(column * 1.6, 0), (column, height * 0.3), (column, height * 0.8), (column * 2, height)]))
+    yield cylinder(radius, rng.uniform(0.05, 0.12), (0, 0, height), segments=20)
+    yield revolve([(column * 1.6, 0), (column, height * 0.3), (column, height * 0.8), (column * 2, height)])
     if rng.random() < 0.5:
-        parts.append(cylinder(radius * rng.uniform(0.45, 0.65), 0.07, top=0.85))
+        yield cylinder(radius * rng.uniform(0.45, 0.65), 0.07, top=0.85)
     else:
-        turn = np.arange(3) * 2 * np.pi / 3
         reach = radius * rng.uniform(0.5, 0.75)
-        parts += [tube([(0, 0, 0.3), (reach * np.cos(t), reach * np.sin(t), 0.04)], 0.05) for t in turn]
-    return Solid.join(parts)
+        for angle in np.arange(3) * 2 * np.pi / 3:
+            yield tube([(0, 0, 0.3), (reach * np.cos(angle), reach * np.sin(angle), 0.04)], 0.05)
 
 
-def desk(rng: np.random.Generator) -> Solid:
+def desk(rng: np.random.Generator) -> Iterator[Mesh]:
     length, width, height = rng.uniform((0.75, 1.5, 0.75), (1.0, 2.1, 0.95))
     side = width * rng.uniform(0.24, 0.34) * rng.choice([-1, 1])
     y, drawers = np.sign(side) * (width - abs(side)) / 2, int(rng.integers(2, 5))
-    parts = [box((length, width, 0.08), (0, 0, height))]
-    parts.append(box((length * 0.9, abs(side), height), (0, y, 0)))
+    yield box((length, width, 0.08), (0, 0, height))
+    yield box((length * 0.9, abs(side), height), (0, y, 0))
     for i in range(drawers):
         low, tall = (i + 0.12) / drawers * height, 0.76 / drawers * height
-        parts.append(box((0.05, abs(side) * 0.86, tall), (length * 0.46, y, low)))
-        parts.append(box((0.05, abs(side) * 0.3, 0.04), (length * 0.5, y, low + tall / 2)))
-    parts.append(box((length * 0.9, 0.08, height), (0, -np.sign(side) * (width / 2 - 0.08), 0)))
+        yield box((0.05, abs(side) * 0.86, tall), (length * 0.46, y, low))
+        yield box((0.05, abs(side) * 0.3, 0.04), (length * 0.5, y, low + tall / 2))
+    yield box((length * 0.9, 0.08, height), (0, -np.sign(side) * (width / 2 - 0.08), 0))
     if rng.random() < 0.6:
-        parts.append(box((0.05, width * 0.9, height * rng.uniform(0.4, 0.8)), (-length * 0.4, 0, height * 0.2)))
-    return Solid.join(parts)
+        yield box((0.05, width * 0.9, height * rng.uniform(0.4, 0.8)), (-length * 0.4, 0, height * 0.2))
 
 
-def floor_lamp(rng: np.random.Generator) -> Solid:
+def floor_lamp(rng: np.random.Generator) -> Iterator[Mesh]:
     height, shade, tall, top = rng.uniform((2.0, 0.3, 0.3, 0.5), (2.8, 0.5, 0.55, 0.95))
-    parts = [cylinder(rng.uniform(0.25, 0.4), 0.08, top=0.8)]
+    yield cylinder(rng.uniform(0.25, 0.4), 0.08, top=0.8)
     if rng.random() < 0.7:
-        parts += [cylinder(0.035, height, segments=8), cylinder(shade, tall, (0, 0, height - 0.2), top=top)]
-    else:  # an arc that hangs its shade to the side
-        angle = np.linspace(0, np.pi * 0.9, 8)
+        yield cylinder(0.035, height, segments=8)
+        yield cylinder(shade, tall, (0, 0, height - 0.2), top=top)
+    else:  # an arc that holds the shade to the side
         reach = rng.uniform(0.3, 0.5)
-        arc = [(reach * (1 - np.cos(t)), 0, height - 0.4 + 0.5 * np.sin(t)) for t in angle]
-        parts += [
-            tube([(0, 0, 0), *arc], 0.035),
-            cylinder(shade, tall * 0.7, (*arc[-1][:2], arc[-1][2] - 0.3), top=top),
-        ]
-    return Solid.join(parts)
+        arc = [(reach * (1 - np.cos(t)), 0, height - 0.4 + 0.5 * np.sin(t)) for t in np.linspace(0, np.pi * 0.9, 8)]
+        yield tube([(0, 0, 0), *arc], 0.035)
+        yield cylinder(shade, tall * 0.7, (*arc[-1][:2], arc[-1][2] - 0.3), top=top)
 
 
-def table_lamp(rng: np.random.Generator) -> Solid:
-    foot, belly, body, shade, tall, top = rng.uniform(
-        (0.18, 0.15, 0.5, 0.42, 0.4, 0.4), (0.3, 0.32, 0.9, 0.65, 0.7, 0.8)
-    )
+def table_lamp(rng: np.random.Generator) -> Iterator[Mesh]:
+    low, high = (0.18, 0.15, 0.5, 0.42, 0.4, 0.4), (0.3, 0.32, 0.9, 0.65, 0.7, 0.8)
+    foot, belly, body, shade, tall, top = rng.uniform(low, high)
     neck = rng.uniform(0.06, 0.1)
-    profile = [(foot, 0), (foot, 0.06), (neck, 0.14), (belly, body * 0.45), (belly * 0.8, body * 0.7), (neck, body)]
-    parts = [revolve(profile), cylinder(0.04, 0.3, (0, 0, body - 0.02), segments=8)]
-    return Solid.join([*parts, cylinder(shade, tall, (0, 0, body + 0.08), top=top)])
+    yield revolve(
+        [(foot, 0), (foot, 0.06), (neck, 0.14), (belly, body * 0.45), (belly * 0.8, body * 0.7), (neck, body)]
+    )
+    yield cylinder(0.04, 0.3, (0, 0, body - 0.02), segments=8)
+    yield cylinder(shade, tall, (0, 0, body + 0.08), top=top)
 
 
-def desk_lamp(rng: np.random.Generator) -> Solid:
+def desk_lamp(rng: np.random.Generator) -> Iterator[Mesh]:
     lower, upper = rng.uniform(0.7, 1.0, size=2)
     lean, bend, nod = rng.uniform((0.1, 0.5, 0.2), (0.6, 1.2, 0.9))
     elbow = np.array([-lower * np.sin(lean), 0, lower * np.cos(lean)])
     wrist = elbow + upper * np.array([np.sin(bend), 0, np.cos(bend)])
     beam = np.array([np.sin(nod), 0, -np.cos(nod)])
-    size = rng.uniform(0.22, 0.34)
-    head = tube(
-        [wrist - 0.1 * beam, wrist + 0.05 * beam, wrist + rng.uniform(0.35, 0.5) * beam], [0.09, 0.12, size], 14
-    )
-    parts = [cylinder(rng.uniform(0.28, 0.42), 0.09, top=0.85), sphere(0.07, elbow, 8)]
-    return Solid.join([*parts, tube([(0, 0, 0), elbow], 0.045), tube([elbow, wrist], 0.045), head])
+    size, length = rng.uniform(0.22, 0.34), rng.uniform(0.35, 0.5)
+    yield cylinder(rng.uniform(0.28, 0.42), 0.09, top=0.85)
+    yield sphere(0.07, elbow, 8)
+    yield tube([(0, 0, 0), elbow], 0.045)
+    yield tube([elbow, wrist], 0.045)
+    yield tube([wrist - 0.1 * beam, wrist + 0.05 * beam, wrist + length * beam], [0.09, 0.12, size], 14)

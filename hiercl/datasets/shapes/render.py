@@ -1,41 +1,39 @@
-"""From solids to data: points on the surface, and small shaded pictures."""
+"""Turns solids into data: points on the surface, and small shaded pictures."""
+
+from functools import reduce
 
 import numpy as np
 
+from hiercl.datasets.clouds import points_on_faces
 from hiercl.datasets.shapes.solids import Solid, rotation
 from hiercl.runtime.types import Float, Int, UInt8
 
-SUPERSAMPLING = 3  # picture pixels are means of 3×3 samples: smooth edges
-
-
-def sample_points(
-    solid: Solid, n: int, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"], Int[np.ndarray, "n"]]:
-    """``n`` random surface points, uniform by area, with their unit normals and part indices."""
-    vectors = solid.face_vectors()
-    area = np.linalg.norm(vectors, axis=1)
-    cumulative = np.cumsum(area)
-    face = np.searchsorted(cumulative, rng.uniform(0, cumulative[-1], n), side="right").clip(max=len(area) - 1)
-    a, b, c = solid.vertices[solid.faces[face]].transpose(1, 0, 2)
-    # √u spreads the points evenly over the triangle; without it they would crowd at corner a.
-    u, v = np.sqrt(rng.uniform(size=(n, 1))), rng.uniform(size=(n, 1))
-    points = (1 - u) * a + u * (1 - v) * b + u * v * c
-    return points, vectors[face] / area[face, None], solid.part[face]
+SUPERSAMPLING = 3  # each pixel is the mean of 3×3 samples, so edges are smooth
 
 
 def point_cloud(solid: Solid, n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 3"]:
-    """``n`` surface points, float32, centred on their mean, the farthest at distance 1 (the protocol of ModelNet)."""
-    points, _, _ = sample_points(solid, n, rng)
+    """Draws ``n`` surface points, uniform by area, centred on their mean, the farthest at distance 1 (as ModelNet).
+
+    Example:
+        >>> point_cloud(hiercl.datasets.shapes.solid(0, 0), 100, np.random.default_rng(0)).shape
+        (100, 3)
+    """
+    area = np.linalg.norm(solid.face_vectors(), axis=1)
+    points, _ = points_on_faces(solid.vertices, solid.faces, area, n, rng)
     points -= points.mean(axis=0)
     radius = np.linalg.norm(points, axis=1).max()
     return (points / max(radius, 1e-9)).astype(np.float32)
 
 
 def picture(solid: Solid, rng: np.random.Generator, size: int = 32) -> UInt8[np.ndarray, "size size 3"]:
-    """A shaded picture from a random camera, in random light, before a random background.
+    """Draws a shaded picture with a random camera, random light and a random background.
 
-    The camera looks down by 8 to 38 degrees and rolls by up to 8, so things stand upright; the heading is the solid's
-    own. Colours say nothing about the class.
+    The camera looks down by 8 to 38 degrees and rolls by up to 8 degrees, so solids stand upright. The solid is not
+    turned about its z axis here. Colours do not depend on the class.
+
+    Example:
+        >>> picture(hiercl.datasets.shapes.solid(0, 0), np.random.default_rng(0), size=24).shape
+        (24, 24, 3)
     """
     elevation, roll = np.radians([rng.uniform(8, 38), rng.uniform(-8, 8)])
     # Camera axes: x to the right, y up, z towards the viewer.
@@ -48,17 +46,19 @@ def picture(solid: Solid, rng: np.random.Generator, size: int = 32) -> UInt8[np.
     base = tinted(rng.uniform(0.15, 0.68), 0.12, rng)
     colours = shade(normals, seen.part, base, rng)
 
-    # Index −1, no face, picks the last row: transparent. With a fourth channel the mean tells the coverage too.
+    # Index −1, no face, picks the last row, which is transparent. The fourth channel is the coverage.
     palette = np.zeros((len(colours) + 1, 4), dtype=np.float32)
     palette[:-1] = np.concatenate([colours, np.ones((len(colours), 1))], axis=1)
-    image = _downsample(palette[face])
+    samples, step = palette[face], SUPERSAMPLING  # sums of strided slices are several times faster than a mean
+    rows = reduce(np.add, (samples[i::step] for i in range(step)))
+    image = reduce(np.add, (rows[:, i::step] for i in range(step))) / step**2
     image = image[..., :3] + (1 - image[..., 3:]) * background(size, base, rng)
     return (image.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def project(vertices: Float[np.ndarray, "v 3"], rng: np.random.Generator, size: int) -> Float[np.ndarray, "v 3"]:
-    """Camera to screen: (column, row, nearness) in pixels, in perspective; the thing fills 60 to 95 % of the frame."""
-    nearness = 1 / (rng.uniform(2.5, 6.0) - vertices[:, 2])  # linear on the screen within a triangle, as z is not
+    """Projects camera coordinates to (column, row, nearness); the solid fills 60 to 95 % of the frame."""
+    nearness = 1 / (rng.uniform(2.5, 6.0) - vertices[:, 2])  # linear on the screen within a triangle; z is not
     flat = vertices[:, :2] * nearness[:, None] * (1, -1)
     low, high = flat.min(axis=0), flat.max(axis=0)
     fill = rng.uniform(0.6, 0.95)
@@ -70,10 +70,11 @@ def project(vertices: Float[np.ndarray, "v 3"], rng: np.random.Generator, size: 
 
 
 def rasterise(corners: Float[np.ndarray, "f 3 3"], size: int) -> Int[np.ndarray, "size size"]:
-    """Which face each pixel of a ``size`` × ``size`` screen shows: its index, −1 where there is none.
+    """Returns the index of the face that each pixel of a ``size`` × ``size`` screen shows, −1 where there is none.
 
-    ``corners[f, i]`` is (column, row, nearness). Only faces whose corners run counter-clockwise before the viewer show.
-    All faces are cut into spans (one face, one row), all spans into pixels, and the nearest face wins each pixel.
+    ``corners[f, i]`` is (column, row, nearness). Only faces whose corners run counter-clockwise for the viewer are
+    visible. All faces are cut into spans (one face, one row), and all spans into pixels; each pixel shows its nearest
+    face.
     """
     front, edges, plane = _face_equations(corners)
     rows = corners[front, :, 1]
@@ -106,7 +107,7 @@ def rasterise(corners: Float[np.ndarray, "f 3 3"], size: int) -> Int[np.ndarray,
 def _face_equations(
     corners: Float[np.ndarray, "f 3 3"],
 ) -> tuple[Int[np.ndarray, "g"], Float[np.ndarray, "3 g 3"], Float[np.ndarray, "3 g"]]:
-    """The faces towards the viewer, their edge functions (a, b, c) per edge, and their plane of nearness (a, b, c)."""
+    """Faces towards the viewer, their edge functions (a, b, c) per edge, and their plane of nearness (a, b, c)."""
     x, y, near = corners.transpose(2, 0, 1)
     a = y - np.roll(y, -1, axis=1)
     b = np.roll(x, -1, axis=1) - x
@@ -121,7 +122,7 @@ def _face_equations(
 
 
 def _expand(counts: Int[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "total"], Int[np.ndarray, "total"]]:
-    """Counts (2, 0, 3) to owners (0, 0, 2, 2, 2) and steps (0, 1, 0, 1, 2); negative counts are none."""
+    """Turns counts (2, 0, 3) into owners (0, 0, 2, 2, 2) and steps (0, 1, 0, 1, 2); negative counts are 0."""
     counts = counts.clip(min=0)
     owner = np.repeat(np.arange(len(counts)), counts)
     return owner, np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
@@ -133,7 +134,7 @@ def shade(
     base: Float[np.ndarray, "3"],
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "f 3"]:
-    """Colour of each face: ``base``, slightly varied from part to part, in ambient and diffuse light."""
+    """Returns the colour of each face: ``base``, a little different for each part, in ambient and diffuse light."""
     part_colour = (base + rng.normal(0, 0.08, size=(part.max() + 1, 3))).clip(0.05, 1)
     light = np.array([rng.uniform(-1, 1), rng.uniform(0.1, 1), rng.uniform(0.2, 1)])  # from the viewer's side, above
     light /= np.linalg.norm(light)
@@ -143,27 +144,20 @@ def shade(
 
 
 def tinted(grey: float, strength: float, rng: np.random.Generator) -> Float[np.ndarray, "3"]:
-    """A muted colour: ``grey`` in [0, 1] and a random tint.
+    """Draws a muted colour: ``grey`` in [0, 1] with a random tint.
 
-    Vivid colours would mark each picture so well that instance discrimination looks at little else.
+    With vivid colours, instance discrimination could tell pictures apart by colour alone.
     """
     return (grey + rng.normal(0, strength, size=3)).clip(0.03, 1)
 
 
 def background(size: int, avoid: Float[np.ndarray, "3"], rng: np.random.Generator) -> Float[np.ndarray, "size size 3"]:
-    """A soft gradient between two related light colours, in a random direction, away from the colour to ``avoid``."""
+    """Draws a soft gradient between two similar light colours that differ from the colour to ``avoid``."""
     first = tinted(rng.uniform(0.55, 1.0), 0.07, rng)
-    while np.linalg.norm(first - avoid) < 0.4:  # else some things could hardly be seen
+    while np.linalg.norm(first - avoid) < 0.4:  # else some solids would hardly be visible
         first = tinted(rng.uniform(0.55, 1.0), 0.07, rng)
     second = first + rng.normal(0, 0.12) + rng.normal(0, 0.03, size=3)
     angle = rng.uniform(0, 2 * np.pi)
     place = np.linspace(-0.5, 0.5, size)
     blend = 0.5 + (np.cos(angle) * place[None, :] + np.sin(angle) * place[:, None]) / np.sqrt(2)
     return first + blend[..., None] * (second - first)
-
-
-def _downsample(image: Float[np.ndarray, "height width c"]) -> Float[np.ndarray, "small_height small_width c"]:
-    """Means of blocks of pixels; adding up strided slices is several times faster than ``mean`` over two axes."""
-    s = SUPERSAMPLING
-    rows = sum(image[i::s] for i in range(s))
-    return sum(rows[:, i::s] for i in range(s)) / s**2

@@ -1,15 +1,15 @@
-"""Solids from simple closed parts: every primitive is a loft, a stack of rings closed by a cap at each end.
+"""Solids from simple closed parts. Every primitive is a loft: a stack of rings that is closed by a cap at each end.
 
-Coordinates are right-handed with z up; lengths have no unit (a finished solid is scaled to the unit sphere).
+Coordinates are right-handed with z up. Lengths have no unit: a finished solid is scaled to the unit sphere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
+from hiercl.datasets.clouds import Mesh
 from hiercl.runtime.types import Float, Int
 
 Number = float | int
@@ -19,20 +19,13 @@ Points = Sequence[Vector] | np.ndarray
 ORIGIN = (0.0, 0.0, 0.0)
 
 
-class Mesh(NamedTuple):
-    """One closed part: corner positions, and three corner indices per triangle."""
-
-    vertices: Float[np.ndarray, "v 3"]
-    faces: Int[np.ndarray, "f 3"]
-
-
 # --- primitives -------------------------------------------------------------------------------------------------------
 
 
 def loft(rings: Float[np.ndarray, "k m 3"]) -> Mesh:
-    """Skin over ``k`` rings of ``m`` points each; the first and the last ring are closed by a fan of triangles.
+    """Makes a skin over ``k`` rings of ``m`` points each, and closes both ends with a fan of triangles.
 
-    A ring may shrink to a point (the tip of a cone); the triangles without area that this leaves go in `Solid.join`.
+    A ring may shrink to a point (the tip of a cone). :meth:`Solid.join` removes the triangles without area.
     """
     k, m = rings.shape[:2]
     caps = rings[[0, -1]].mean(axis=1)
@@ -56,9 +49,12 @@ def _circle(segments: int) -> Float[np.ndarray, "m 2"]:
 
 
 def box(size: Vector, at: Vector = ORIGIN, top: Vector = (1.0, 1.0)) -> Mesh:
-    """A box ``size = (length x, width y, height z)``; ``at`` is the centre of its floor.
+    """Makes a box.
 
-    ``top`` scales the upper face, so that ``top=(0, 0)`` is a pyramid and ``top=(1, 0)`` a gable roof.
+    Args:
+        size: length along x, width along y, height along z.
+        at: centre of its floor.
+        top: scale of the upper face along x and y: (0, 0) makes a pyramid, (1, 0) a gable roof.
     """
     x, y, z = size
     corners = np.array([[1, 1, 0], [-1, 1, 0], [-1, -1, 0], [1, -1, 0]]) * (x / 2, y / 2, 1)
@@ -66,9 +62,9 @@ def box(size: Vector, at: Vector = ORIGIN, top: Vector = (1.0, 1.0)) -> Mesh:
 
 
 def revolve(profile: Points, at: Vector = ORIGIN, segments: int = 16) -> Mesh:
-    """A surface of revolution about the z axis; ``profile`` lists (radius, height) along the outline.
+    """Makes a surface of revolution about the z axis; ``profile`` lists (radius, height) along the outline.
 
-    A hollow vessel goes up its outer wall and down its inner wall, to the radius 0 of its inner floor.
+    The outline of a hollow vessel goes up the outer wall and down the inner wall, to radius 0 at the inner floor.
     """
     radius, height = np.asarray(profile, dtype=float).T
     rings = np.empty((len(radius), segments, 3))
@@ -78,17 +74,17 @@ def revolve(profile: Points, at: Vector = ORIGIN, segments: int = 16) -> Mesh:
 
 
 def cylinder(radius: Number, height: Number, at: Vector = ORIGIN, top: Number = 1.0, segments: int = 16) -> Mesh:
-    """An upright cylinder on the floor centre ``at``; its upper radius is ``top * radius``."""
+    """Makes an upright cylinder; ``at`` is the centre of its floor, and its upper radius is ``top * radius``."""
     return revolve([(radius, 0), (radius * top, height)], at, segments)
 
 
 def cone(radius: Number, height: Number, at: Vector = ORIGIN, segments: int = 16) -> Mesh:
-    """An upright cone on the floor centre ``at``."""
+    """Makes an upright cone; ``at`` is the centre of its floor."""
     return cylinder(radius, height, at, top=0.0, segments=segments)
 
 
 def sphere(radii: Number | Vector, at: Vector = ORIGIN, segments: int = 14) -> Mesh:
-    """A sphere, or an ellipsoid with three ``radii``, around the centre ``at``."""
+    """Makes a sphere, or an ellipsoid with three ``radii``, around the centre ``at``."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
     radius = np.cos(angle)
     radius[[0, -1]] = 0.0  # cos(π/2) is not quite zero, and would leave a hair-thin cap
@@ -97,11 +93,11 @@ def sphere(radii: Number | Vector, at: Vector = ORIGIN, segments: int = 14) -> M
 
 
 def tube(path: Points, radius: Number | Vector, segments: int = 8) -> Mesh:
-    """A round tube along the points of ``path``, with one radius or one per point: rods, handles, necks, spouts."""
+    """Makes a round tube along the points of ``path``, with one radius or one per point: rods, handles, necks."""
     path = np.asarray(path, dtype=float)
     tangent = np.gradient(path, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    # Any direction that is not along the path will do; the same for all rings, so that the tube does not twist.
+    # Any direction that is not along the path is good. All rings use the same one, so that the tube does not twist.
     aside = np.eye(3)[[np.abs(tangent).max(axis=0).argmin()]]
     u = _cross(tangent, aside)
     u /= np.linalg.norm(u, axis=1, keepdims=True)
@@ -111,9 +107,9 @@ def tube(path: Points, radius: Number | Vector, segments: int = 8) -> Mesh:
 
 
 def extrude(outline: Points, thickness: Number) -> Mesh:
-    """The flat ``outline`` (x, z) made ``thickness`` thick along y, centred on y = 0: roofs, sails, fins, wings.
+    """Makes a flat ``outline`` (x, z) into a plate, ``thickness`` thick along y and centred on y = 0.
 
-    The outline must be seen whole from its mean point (convex, for one).
+    All of the outline must be visible from its mean point, as it is for a convex outline.
     """
     x, z = np.asarray(outline, dtype=float).T
     y = np.full(len(x), thickness / 2)
@@ -124,22 +120,25 @@ def extrude(outline: Points, thickness: Number) -> Mesh:
 
 
 def move(mesh: Mesh, offset: Vector) -> Mesh:
-    """``mesh`` shifted by ``offset = (x, y, z)``."""
+    """Shifts a mesh by ``offset = (x, y, z)``."""
     return Mesh(mesh.vertices + np.asarray(offset, dtype=float), mesh.faces)
 
 
 def scale(mesh: Mesh, factor: Number | Vector) -> Mesh:
-    """``mesh`` scaled about the origin, by one factor or by one per axis."""
+    """Scales a mesh about the origin, by one factor or by one per axis."""
     return Mesh(mesh.vertices * np.asarray(factor, dtype=float), mesh.faces)
 
 
 def turn(mesh: Mesh, axis: str, angle: Number) -> Mesh:
-    """``mesh`` turned about the ``"x"``, ``"y"`` or ``"z"`` axis through the origin; ``angle`` in radians."""
+    """Turns a mesh about the ``"x"``, ``"y"`` or ``"z"`` axis through the origin; ``angle`` in radians."""
     return Mesh(mesh.vertices @ rotation(axis, angle).T, mesh.faces)
 
 
 def rotation(axis: str, angle: Number) -> Float[np.ndarray, "3 3"]:
-    """The matrix that turns column vectors about an axis, counter-clockwise seen from its tip; ``angle`` in radians."""
+    """Returns the matrix that turns column vectors about an axis, counter-clockwise as seen from the axis' tip.
+
+    The angle is in radians.
+    """
     i = "xyz".index(axis)
     j, k = (i + 1) % 3, (i + 2) % 3
     matrix = np.eye(3)
@@ -154,9 +153,17 @@ def rotation(axis: str, angle: Number) -> Float[np.ndarray, "3 3"]:
 
 @dataclass(frozen=True)
 class Solid:
-    """Closed parts that may run into each other, as one triangle mesh; all faces look outwards.
+    """Closed parts, which may overlap, as one triangle mesh; all faces look outwards.
 
-    ``part[f]`` is the index of the part that face ``f`` belongs to.
+    Attributes:
+        vertices: positions of the corners, ``[v, 3]``.
+        faces: three indices of corners for each triangle, ``[f, 3]``.
+        part: index of the part that each triangle belongs to, ``[f]``.
+
+    Example:
+        >>> house = Solid.join([box((1, 1, 1)), box((1, 1, 0.5), at=(0, 0, 1), top=(0, 0))])
+        >>> int(house.part.max())
+        1
     """
 
     vertices: Float[np.ndarray, "v 3"]
@@ -164,8 +171,9 @@ class Solid:
     part: Int[np.ndarray, "f"]
 
     @classmethod
-    def join(cls, parts: Sequence[Mesh]) -> "Solid":
-        """Put ``parts`` together: drop triangles without area, and turn parts that were built inside out."""
+    def join(cls, parts: Iterable[Mesh]) -> "Solid":
+        """Joins parts: removes triangles without area, and turns parts that were built inside out."""
+        parts = list(parts)
         sizes = [len(mesh.vertices) for mesh in parts]
         offsets = np.cumsum([0, *sizes[:-1]])
         vertices = np.concatenate([mesh.vertices for mesh in parts])
@@ -181,16 +189,16 @@ class Solid:
         return cls(vertices, faces[keep], part[keep])
 
     def face_vectors(self) -> Float[np.ndarray, "f 3"]:
-        """Per face, the outward normal times its area."""
+        """Returns the outward normal of each face, times the area of the face, ``[f, 3]``."""
         a, b, c = self.vertices[self.faces].transpose(1, 0, 2)
         return _cross(b - a, c - a) / 2
 
     def turned(self, matrix: Float[np.ndarray, "3 3"]) -> "Solid":
-        """The solid after a rotation of the whole."""
+        """Returns the solid after a rotation."""
         return Solid(self.vertices @ matrix.T, self.faces, self.part)
 
     def normalised(self) -> "Solid":
-        """Centred on the mean of its surface, with the farthest corner at distance 1."""
+        """Returns the solid centred on the mean of its surface, with the farthest corner at distance 1."""
         area = np.linalg.norm(self.face_vectors(), axis=1)
         centre = area @ self.vertices[self.faces].mean(axis=1) / area.sum()
         vertices = self.vertices - centre
@@ -198,6 +206,6 @@ class Solid:
 
 
 def _cross(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "n 3"]:
-    """np.cross without its overhead, a good part of the cost of a small solid; ``m`` is ``n``, or 1."""
+    """The cross product. It is faster than np.cross for few vectors; ``m`` is ``n``, or 1."""
     (ax, ay, az), (bx, by, bz) = a.T, b.T
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=1)

@@ -1,8 +1,14 @@
-"""Vessels: cups to drink from, pots to keep and to pour from. Handles point along −x, spouts along +x."""
+"""Vessels: cups to drink from, pots to keep and to pour from. Handles point along −x, spouts along +x.
+
+Each function of a class yields the parts of one random solid.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 
-from hiercl.datasets.shapes.solids import Mesh, Solid, Vector, cylinder, revolve, sphere, tube
+from hiercl.datasets.clouds import Mesh
+from hiercl.datasets.shapes.solids import Vector, cylinder, revolve, sphere, tube
 
 
 def hollow(outer: list[Vector], wall: float) -> Mesh:
@@ -13,61 +19,62 @@ def hollow(outer: list[Vector], wall: float) -> Mesh:
 
 
 def handle(x: float, low: float, high: float, reach: float, thickness: float) -> Mesh:
-    """A half ring from height ``low`` to ``high`` at ``x``, reaching out along −x."""
+    """A half ring from height ``low`` to ``high`` at ``x``, which extends along −x by ``reach``."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 9)
     middle, half = (low + high) / 2, (high - low) / 2
     return tube([(x - reach * np.cos(t), 0, middle + half * np.sin(t)) for t in angle], thickness)
 
 
-def mug(rng: np.random.Generator) -> Solid:
+def mug(rng: np.random.Generator) -> Iterator[Mesh]:
     radius, height, flare = rng.uniform((0.4, 0.7, 0.95), (0.55, 1.15, 1.25))
     waist = radius * rng.uniform(0.95, 1.1)
-    body = hollow([(radius, 0), (waist, height / 2), (radius * flare, height)], rng.uniform(0.05, 0.09))
+    yield hollow([(radius, 0), (waist, height / 2), (radius * flare, height)], rng.uniform(0.05, 0.09))
     low, high = height * rng.uniform((0.12, 0.72), (0.25, 0.9))
-    return Solid.join([body, handle(-radius * 0.97, low, high, rng.uniform(0.25, 0.42), rng.uniform(0.045, 0.08))])
+    yield handle(-radius * 0.97, low, high, rng.uniform(0.25, 0.42), rng.uniform(0.045, 0.08))
 
 
-def wine_glass(rng: np.random.Generator) -> Solid:
+def wine_glass(rng: np.random.Generator) -> Iterator[Mesh]:
     foot, stem, bowl, tall, mouth = rng.uniform((0.3, 0.5, 0.32, 0.55, 0.55), (0.42, 1.0, 0.5, 0.95, 1.1))
     thin, top = rng.uniform(0.03, 0.05), stem + tall
     outer = [(0, 0), (foot, 0.0), (foot, 0.03), (thin * 1.5, 0.1), (thin, stem * 0.5), (thin * 1.3, stem)]
     belly = [(bowl * 0.7, stem + tall * 0.15), (bowl, stem + tall * 0.4), (bowl * mouth, top)]
     inner = [(bowl * mouth - 0.03, top), (bowl - 0.03, stem + tall * 0.4), (bowl * 0.6, stem + tall * 0.2)]
-    return Solid.join([revolve([*outer, *belly, *inner, (0, stem + 0.06)])])
+    yield revolve([*outer, *belly, *inner, (0, stem + 0.06)])
 
 
-def bottle(rng: np.random.Generator) -> Solid:
+def bottle(rng: np.random.Generator) -> Iterator[Mesh]:
     radius, body, shoulder, neck = rng.uniform((0.3, 0.9, 0.12, 0.3), (0.45, 1.5, 0.45, 0.65))
     narrow = rng.uniform(0.09, 0.15)
     top = body + shoulder + neck
     lip = [(narrow, top - 0.1), (narrow * 1.3, top - 0.1), (narrow * 1.3, top)]
     curve = [(radius, body), (radius * 0.8 + narrow * 0.2, body + shoulder * 0.45), (narrow, body + shoulder)]
-    return Solid.join([revolve([(radius * 0.95, 0), (radius, 0.06), *curve, *lip])])
+    yield revolve([(radius * 0.95, 0), (radius, 0.06), *curve, *lip])
 
 
-def vase(rng: np.random.Generator) -> Solid:
+def vase(rng: np.random.Generator) -> Iterator[Mesh]:
     height, foot, belly, neck, lip = rng.uniform((1.1, 0.2, 0.42, 0.14, 1.3), (1.7, 0.34, 0.65, 0.28, 2.2))
     at = rng.uniform(0.3, 0.55)
     anchors = np.array([(foot, 0), (belly, at), (neck, 0.86), (neck * lip, 1.0)])
     z = np.linspace(0, 1, 10)
-    # Half cosine waves between the anchors give a soft outline without a spline.
+    # Half cosine waves between the anchors give a smooth outline without a spline.
     i = np.searchsorted(anchors[1:-1, 1], z, side="right")
     blend = (1 - np.cos(np.pi * (z - anchors[i, 1]) / (anchors[i + 1, 1] - anchors[i, 1]))) / 2
     radius = anchors[i, 0] + blend * (anchors[i + 1, 0] - anchors[i, 0])
-    return Solid.join([hollow(list(zip(radius, z * height, strict=True)), 0.05)])
+    yield hollow(list(zip(radius, z * height, strict=True)), 0.05)
 
 
-def teapot(rng: np.random.Generator) -> Solid:
+def teapot(rng: np.random.Generator) -> Iterator[Mesh]:
     radius, squash, lift = rng.uniform((0.5, 0.65, 0.15), (0.65, 1.0, 0.4))
     height = radius * squash
-    parts = [sphere((radius, radius, height), (0, 0, height)), cylinder(radius * 0.6, 0.15)]
-    parts += [cylinder(radius * 0.5, 0.12, (0, 0, height * 1.85), top=0.6), sphere(0.09, (0, 0, height * 2 + 0.12), 8)]
+    yield sphere((radius, radius, height), (0, 0, height))
+    yield cylinder(radius * 0.6, 0.15)
+    yield cylinder(radius * 0.5, 0.12, (0, 0, height * 1.85), top=0.6)
+    yield sphere(0.09, (0, 0, height * 2 + 0.12), 8)
     path = [(radius * 0.7, 0, height * 0.6), (radius + 0.2, 0, height * 0.8), (radius + 0.42, 0, height * 1.5 + lift)]
-    parts.append(tube(path, [0.17, 0.11, 0.07]))
+    yield tube(path, [0.17, 0.11, 0.07])
     if rng.random() < 0.65:
-        parts.append(handle(-radius * 0.85, height * 0.5, height * 1.55, rng.uniform(0.35, 0.5), 0.06))
+        yield handle(-radius * 0.85, height * 0.5, height * 1.55, rng.uniform(0.35, 0.5), 0.06)
     else:  # a bow over the lid
-        turn, rise = np.linspace(0, np.pi, 10), rng.uniform(0.5, 0.8)
-        bow = [(-radius * 0.8 * np.cos(t), 0, height * 1.5 + (rise + height * 0.5) * np.sin(t)) for t in turn]
-        parts.append(tube(bow, 0.045))
-    return Solid.join(parts)
+        angle, rise = np.linspace(0, np.pi, 10), rng.uniform(0.5, 0.8)
+        bow = [(-radius * 0.8 * np.cos(t), 0, height * 1.5 + (rise + height * 0.5) * np.sin(t)) for t in angle]
+        yield tube(bow, 0.045)
