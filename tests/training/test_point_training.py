@@ -9,6 +9,7 @@ from support.data import CLOUD_SETTINGS, clouds
 
 import hiercl
 from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders import MODALITIES
 from hiercl.evaluation.fine_tuning import FineTuneConfig
 
 SMALL = {  # of each method, so that it does all that it can within two epochs of three steps
@@ -73,19 +74,19 @@ def test_evaluated_fine_tuned_and_reported():
 def test_settings_of_the_other_kind_are_no_settings_of_a_fine_tuning():
     train = clouds()
     encoder = hiercl.fit("moco", train, epochs=0, **CLOUD_SETTINGS).encoder
-    with pytest.raises(ValueError, match="crop=16 says nothing of points"):
+    with pytest.raises(ValueError, match="crop=16 is not for points"):
         hiercl.evaluation.fine_tuning.fine_tune(encoder, train, FineTuneConfig(crop=16))
-    assert FineTuneConfig(rotation="none").views("points", 64).config.rotation == "none"
-    with pytest.raises(ValueError, match="rotation=none says nothing of images"):
-        FineTuneConfig(rotation="none").views("images", 32)
-    with pytest.raises(ValueError, match="points=16 says nothing of images"):
-        FineTuneConfig(points=16).views("images", 32)
+    assert FineTuneConfig(rotation="none").views(MODALITIES["points"], 64).config.rotation == "none"
+    with pytest.raises(ValueError, match="rotation=none is not for images"):
+        FineTuneConfig(rotation="none").views(MODALITIES["images"], 32)
+    with pytest.raises(ValueError, match="points=16 is not for images"):
+        FineTuneConfig(points=16).views(MODALITIES["images"], 32)
 
 
 def test_without_an_encoder_it_is_the_smallest_of_its_kind():
     settings = {name: value for name, value in CLOUD_SETTINGS.items() if name != "encoder"}
     run = hiercl.fit("simclr", clouds(), epochs=0, **settings)
-    assert run.config["fit"]["encoder"] == "pointnet_vanilla" and run.encoder.kind == "points"
+    assert run.config["fit"]["encoder"] == "pointnet_vanilla" and run.encoder.modality == "points"
 
 
 def test_items_of_the_other_kind_are_refused_everywhere():
