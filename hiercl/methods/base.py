@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hiercl.encoders import Encoder, projection_head
 from hiercl.hierarchy import Hierarchy
-from hiercl.pairs import BlockTerm, Term
+from hiercl.pairs import Terms
 from hiercl.runtime.config import Above, AtLeast, Between, Config
 from hiercl.runtime.seeds import Draws
 
@@ -73,7 +73,7 @@ class Batch:
         return torch.arange(start, start + len(self.items), device=self.items.device)
 
 
-def weighted_sum(terms: tuple[Term | BlockTerm, ...]) -> Tensor:
+def weighted_sum(terms: Terms) -> Tensor:
     """Returns Σ weight × loss."""
     return sum(term.weight * term.loss for term in terms)
 
@@ -91,10 +91,10 @@ class Step:
         loss: the loss, made when the step is made.
     """
 
-    terms: tuple[Term | BlockTerm, ...]
+    terms: Terms
     items: Tensor
     keys: Tensor | None = None
-    combine: Callable[[tuple[Term | BlockTerm, ...]], Tensor] = weighted_sum
+    combine: Callable[[Terms], Tensor] = weighted_sum
     observe: Callable[[], Mapping[str, Tensor | float]] = dict
     loss: Tensor = field(init=False)
 
@@ -207,6 +207,8 @@ class Method(nn.Module):
 
     def __init__(self, encoder: Encoder, config: Any, info: TrainingInfo):
         super().__init__()
+        if self.needs_labels(config) and info.supervision is None:
+            raise ValueError(f"{self.name} learns from labels: give TrainingInfo a supervision, as hiercl.fit does.")
         self.config = config
         self.info = info
         self.encoder = encoder

@@ -139,14 +139,9 @@ class CsMl(MoCo):
         super().__init__(encoder, config, info)
         last = len(encoder.stage_widths) - 1
         if config.stages[-1] != last:
-            raise ValueError(
-                f"stages={config.stages}: the last must be {last}, the last of the encoder's {last + 1} stages, since "
-                "everything that uses the encoder sees that stage."
-            )
+            raise ValueError(f"stages={config.stages}: the last must be {last}, the encoder's last stage.")
         if config.neighbours >= info.items:
-            raise ValueError(
-                f"neighbours={config.neighbours} of {info.items} items: ask for fewer than there are other items."
-            )
+            raise ValueError(f"neighbours={config.neighbours}: there are {info.items - 1} other items, ask for fewer.")
         intermediate = config.stages[:-1]
         self.stage_heads = nn.ModuleList(StageHead(encoder, stage, config) for stage in intermediate)
         self.key_stage_heads = copy.deepcopy(self.stage_heads).requires_grad_(False)
@@ -155,15 +150,9 @@ class CsMl(MoCo):
         self.mining_epochs = max(1, round(config.mine_every * info.epochs))
         self.epoch = 0
         if config.neighbours:
-            groups = torch.zeros(info.items, dtype=torch.long)  # random neighbours are of the same group
-            if self.needs_labels(config):
-                if info.supervision is None:
-                    raise ValueError(
-                        "neighbour_source='labels' reads labels: make the method with TrainingInfo(supervision=...), "
-                        "as hiercl.fit does."
-                    )
-                groups = info.supervision.labels.clone()
-            self.register_buffer("groups", groups)
+            one_group = torch.zeros(info.items, dtype=torch.long)
+            groups = info.supervision.labels.clone() if self.needs_labels(config) else one_group
+            self.register_buffer("groups", groups)  # random neighbours are of the same group
             # Random neighbours [items, neighbours], for a model that was never trained; the first search replaces them.
             self.register_buffer("neighbours", self.random_neighbours(epoch=0))
 
@@ -193,10 +182,9 @@ class CsMl(MoCo):
     def refresh(self, epoch: int, embed: Embed) -> None:
         self.epoch = epoch
         if self.config.neighbours and epoch % self.mining_epochs == 0:
-            if self.config.neighbour_source == "mined":
-                found = nearest_neighbours(embed(self.key_encoder), self.config.neighbours)
-            else:
-                found = self.random_neighbours(epoch)
+            mined = self.config.neighbour_source == "mined"
+            count = self.config.neighbours
+            found = nearest_neighbours(embed(self.key_encoder), count) if mined else self.random_neighbours(epoch)
             self.neighbours.copy_(found)
 
     def random_neighbours(self, epoch: int) -> Tensor:
@@ -279,14 +267,9 @@ class CsMl(MoCo):
         index, weight = torch.cat(index), torch.cat(weight)
         pulled = weight > 0
         negative = F.pad(pushed, (items.numel(), 0))  # the keys of the batch are left alone
-        return Pairs(
-            Members.of(Kind.VIEW, own[:, itself]),
-            Members.of(Kind.KEY, items.T.flatten()) + self.queue.members(),
-            index[pulled],
-            weight[pulled],
-            negative,
-            torch.zeros_like(negative),
-        )
+        anchors = Members.of(Kind.VIEW, own[:, itself])
+        candidates = Members.of(Kind.KEY, items.T.flatten()) + self.queue.members()
+        return Pairs(anchors, candidates, index[pulled], weight[pulled], negative, torch.zeros_like(negative))
 
     def weights(self) -> dict[int, float]:
         """Returns the weight of every stage, shallow to deep."""

@@ -22,16 +22,18 @@ from hiercl.runtime.seeds import Draws
 HIGHEST_KEEP = 0.999  # largest keep probability, as in the official code: nothing is kept for certain
 LOWEST_PROTOTYPE_KEEP = 1e-4  # smallest keep probability of a prototype
 
+Queries = dict[str, Tensor]  # by name: "" for the large view, "local 1, " and so on for small crops
+
 
 @dataclass(frozen=True)
 class HCSCConfig(MomentumConfig):
-    """Settings of HCSC; those of every method with a queue come first."""
+    """Settings of HCSC."""
 
     prototypes: Sizes | None = None
     """Number of prototypes per level, coarse to fine. None: n/500, twice and three times that for n items."""
     select: Literal["none", "instances", "prototypes", "both"] | Callable[[Tensor], Tensor] = "both"
-    """Which negatives are selected: none, instances, prototypes or both. Or your own function: it takes the posterior
-    [anchors, candidates] and returns keep probabilities of the same shape, as lambda p: 1 - p."""
+    """Which negatives are selected: none, instances, prototypes or both. Or your own function: it takes the posterior,
+    with a row per anchor and a column per candidate, and returns keep probabilities, as lambda p: 1 - p."""
     warm_up: Share | None = None
     """Share of training before the first tree, 0 to 1. None: 0.1 if that is at least 5,000 steps, else 1/3."""
     reduce: Literal["mean", "sum"] = "mean"
@@ -156,14 +158,12 @@ class HCSC(WithTree, MoCo):
                 terms = self.selective_terms(logits, queries, base, batch.draws)
             return Step(terms, items, keys)
 
-    def warm_up_terms(self, logits: dict[str, Tensor], pairs: Pairs) -> tuple[Term, ...]:
+    def warm_up_terms(self, logits: Queries, pairs: Pairs) -> tuple[Term, ...]:
         """Returns MoCo v2's term for every query."""
         weight = 1 / len(logits) if self.config.scale == "normalised" else 1.0
         return tuple(Term(f"{crop}instance", values, pairs, weight) for crop, values in logits.items())
 
-    def selective_terms(
-        self, logits: dict[str, Tensor], queries: dict[str, Tensor], base: Pairs, draws: Draws
-    ) -> tuple[Term, ...]:
+    def selective_terms(self, logits: Queries, queries: Queries, base: Pairs, draws: Draws) -> tuple[Term, ...]:
         """Returns the instance and prototype terms of every level, for every query."""
         levels = range(self.tree.levels)
         instance_weight, prototype_weight = self.weights(len(queries))
@@ -213,26 +213,18 @@ class HCSC(WithTree, MoCo):
 
     def select_prototypes(self, item: Tensor, level: int, draws: Draws) -> Pairs:
         """Pulls the anchor's own prototype; a draw decides which others of its level are pushed and which removed."""
-        own = self.tree.assignment[item, level]
-        size = self.tree.sizes[level]
-        anchor = torch.arange(len(item), device=item.device)
+        own, size = self.tree.assignment[item, level], self.tree.sizes[level]
+        index = torch.stack([torch.arange(len(item), device=item.device), own], dim=1)
         negative = torch.ones(len(item), size, dtype=torch.bool, device=item.device)
-        negative[anchor, own] = False
+        negative[index[:, 0], own] = False
         removed, keep = torch.zeros_like(negative), None
         if level > 0 and self.selects("prototypes"):
             parent = self.tree.parent[level][own]
             keep = self.keep(self.parent_posterior[level - 1][parent]).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
             removed = (draws.uniform(*keep.shape) >= keep) & negative
-        return Pairs(
-            Members.of(Kind.VIEW, item),
-            Members.of(Kind.PROTOTYPE, torch.arange(size, device=item.device)),
-            torch.stack([anchor, own], dim=1),
-            torch.ones(len(item), device=item.device),
-            negative & ~removed,
-            removed,
-            keep_probability=keep,
-            level=level,
-        )
+        anchors, weight = Members.of(Kind.VIEW, item), torch.ones(len(item), device=item.device)
+        prototypes = Members.of(Kind.PROTOTYPE, torch.arange(size, device=item.device))
+        return Pairs(anchors, prototypes, index, weight, negative & ~removed, removed, keep, level)
 
     def selects(self, what: Literal["instances", "prototypes"]) -> bool:
         """Returns whether the selection acts on instances, or on prototypes."""

@@ -63,16 +63,10 @@ class BatchViews:
             candidate &= takes_part[position, None]
             removed = candidate & ~takes_part
             candidate &= takes_part
+        anchors, candidates = Members.of(Kind.VIEW, views[position]), Members.of(Kind.VIEW, views)
         index = (same & candidate).nonzero()
-        return Pairs(
-            Members.of(Kind.VIEW, views[position]),
-            Members.of(Kind.VIEW, views),
-            index,
-            torch.ones(len(index), device=position.device),
-            ~same & candidate,
-            removed,
-            level=level,
-        )
+        weight = torch.ones(len(index), device=position.device)
+        return Pairs(anchors, candidates, index, weight, ~same & candidate, removed, level=level)
 
 
 def view_term(name: str, rows, views: BatchViews, block: int | None, **more) -> Term | BlockTerm:

@@ -119,16 +119,9 @@ class Pairs:
             more: other attributes.
         """
         index = positive.nonzero()
-        nothing = torch.zeros_like(positive, dtype=torch.bool)
-        return cls(
-            anchors,
-            candidates,
-            index,
-            positive[index[:, 0], index[:, 1]],
-            nothing if negative is None else negative,
-            nothing if removed is None else removed,
-            **more,
-        )
+        none = torch.zeros_like(positive, dtype=torch.bool)
+        negative, removed = (none if matrix is None else matrix for matrix in (negative, removed))
+        return cls(anchors, candidates, index, positive[index[:, 0], index[:, 1]], negative, removed, **more)
 
     @property
     def positive(self) -> Float[Tensor, "anchors candidates"]:

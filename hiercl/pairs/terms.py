@@ -113,3 +113,6 @@ class BlockTerm:
     def pairs(self) -> Pairs:
         """The pairs of all anchors, made on first use."""
         return self._whole[1]
+
+
+Terms = tuple[Term | BlockTerm, ...]

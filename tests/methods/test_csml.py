@@ -536,7 +536,7 @@ def test_training_with_other_settings(settings):
     "settings, message",
     [
         ({"neighbours": -1}, "at least 0"),
-        ({"neighbours": ITEMS}, "fewer than there are other items"),
+        ({"neighbours": ITEMS}, "other items, ask for fewer"),
         ({"neighbour_weight": 1.5}, "at least 0 and at most 1"),
         ({"neighbour_start": -0.1}, "at least 0 and at most 1"),
         ({"mine_every": 2.0}, "at least 0 and at most 1"),

@@ -227,7 +227,7 @@ def test_queue_is_first_in_first_out_for_any_sizes(size, batch):
         ("hcsc", {"select": lambda p: 2 - p}, "between 0 and 1"),
     ],
 )
-def test_wrong_settings(name, settings, message):
+def test_wrong_settings(name, settings, message, as_a_user):
     with pytest.raises(ValueError, match=message):
         make(name, **settings)
 

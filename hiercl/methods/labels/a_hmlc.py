@@ -11,7 +11,7 @@ from hiercl.methods.base import Batch, TrainingInfo
 from hiercl.methods.labels.contrast import Observed, Representation
 from hiercl.methods.labels.gates import GateKind, gate, gate_statistics
 from hiercl.methods.labels.hmlc import HMC, HMCConfig
-from hiercl.pairs import BlockTerm, Term
+from hiercl.pairs import Terms
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class AHMLC(HMC):
         masks = self.gate(feature, places.flatten(2).mT if self.gate.needs_tokens else None)
         return Representation(F.normalize(masks * self.projections(feature), dim=2), masks)
 
-    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
+    def observe(self, terms: Terms, masks: Tensor | None, batch: Batch) -> Observed:
         found = gate_statistics(masks)
         shown = {"std_over_inputs": "gate over inputs", "std_over_features": "gate over features"}
         return {f"{text} {level}": found[name][level] for name, text in shown.items() for level in range(self.levels)}

@@ -16,7 +16,7 @@ from hiercl.encoders import projection_head
 from hiercl.methods.base import Batch, Embed, Method, MethodConfig, Step, TrainingInfo, full_precision, weighted_sum
 from hiercl.methods.in_batch import BatchViews, Block, view_term
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
-from hiercl.pairs import BlockTerm, Pairs, Term
+from hiercl.pairs import Pairs, Terms
 from hiercl.runtime.config import Share
 
 OFFICIAL_TEMPERATURE = 0.07  # τ₀ of the official codes, which multiply every loss by τ/τ₀
@@ -104,10 +104,6 @@ class LabelContrast(WithTree, Method):
             self.sizes = tree_sizes(config.prototypes, info.items)
             self.warm_up_epochs = info.warm_up_epochs(config.warm_up)
             ancestors = torch.arange(info.items)[:, None].repeat(1, len(self.sizes))
-        elif info.supervision is None:
-            raise ValueError(
-                f"{self.name} learns from labels: make it with TrainingInfo(supervision=...), as fit does."
-            )
         else:
             ancestors = info.supervision.ancestors
         self.register_buffer("ancestors", ancestors[:, self.levels_used].clone())  # [items, levels], coarse to fine
@@ -168,9 +164,7 @@ class LabelContrast(WithTree, Method):
             combine, observe = partial(self.combine, batch=batch), partial(self.observe, terms, masks, batch)
             return Step(terms, views.items, combine=combine, observe=observe)
 
-    def terms(
-        self, anchors: Tensor, candidates: Tensor, views: BatchViews, batch: Batch
-    ) -> tuple[Term | BlockTerm, ...]:
+    def terms(self, anchors: Tensor, candidates: Tensor, views: BatchViews, batch: Batch) -> Terms:
         """Returns one term per level, coarse to fine."""
         label = self.ancestors[views.items]  # [n, levels]
         one_for_all = anchors.shape[1] == 1  # the similarities are the same at every level
@@ -227,10 +221,10 @@ class LabelContrast(WithTree, Method):
         """Number of label columns in the official code: the levels and a column of item numbers."""
         return self.levels + 1
 
-    def combine(self, terms: tuple[Term | BlockTerm, ...], batch: Batch) -> Tensor:
+    def combine(self, terms: Terms, batch: Batch) -> Tensor:
         """Returns the loss of the terms."""
         return weighted_sum(terms)
 
-    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
+    def observe(self, terms: Terms, masks: Tensor | None, batch: Batch) -> Observed:
         """Returns further numbers for the history."""
         return {}

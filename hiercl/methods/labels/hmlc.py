@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hiercl.methods.base import Batch, TrainingInfo
 from hiercl.methods.labels.contrast import LabelContrast, LevelsConfig, Observed, SupConConfig
-from hiercl.pairs import BlockTerm, Term
+from hiercl.pairs import Term, Terms
 from hiercl.runtime.config import AtLeast
 
 
@@ -120,9 +120,7 @@ class HCEConfig(LevelsConfig):
     def __post_init__(self):
         super().__post_init__()
         if self.maximum == "pair" and self.block is not None:
-            raise ValueError(
-                "maximum='pair' needs all pairs of a batch at once: leave out block, or choose another maximum."
-            )
+            raise ValueError("maximum='pair' needs all pairs of a batch at once: leave out block.")
 
 
 class HCE(LabelContrast):
@@ -156,15 +154,15 @@ class HCE(LabelContrast):
     name = "hce"
     Config = HCEConfig
 
-    def combine(self, terms: tuple[Term | BlockTerm, ...], batch: Batch) -> Tensor:
+    def combine(self, terms: Terms, batch: Batch) -> Tensor:
         raised, _ = self.raised(terms, batch)
         return sum(term.weight * loss for term, loss in zip(terms, raised, strict=True))
 
     @torch.no_grad()
-    def observe(self, terms: tuple[Term | BlockTerm, ...], masks: Tensor | None, batch: Batch) -> Observed:
+    def observe(self, terms: Terms, masks: Tensor | None, batch: Batch) -> Observed:
         return {"maximum acts": self.raised(terms, batch)[1]}
 
-    def raised(self, terms: tuple[Term | BlockTerm, ...], batch: Batch) -> tuple[list[Tensor], Tensor]:
+    def raised(self, terms: Terms, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """Returns the levels' losses, raised, coarse to fine, and the share of coarser losses that were raised."""
         if self.in_warm_up:  # every item is its own class at every level: there is nothing to compare
             return [term.loss for term in terms], terms[0].loss.new_zeros(())
@@ -181,9 +179,7 @@ class HCE(LabelContrast):
         return (2 * items - 1).clamp(min=1).float().log()
 
 
-def raised_means(
-    terms: tuple[Term | BlockTerm, ...], batch: Batch, chance: Tensor | float
-) -> tuple[list[Tensor], Tensor]:
+def raised_means(terms: Terms, batch: Batch, chance: Tensor | float) -> tuple[list[Tensor], Tensor]:
     """Raises every level's mean loss to the largest of the finer levels; ``chance`` is subtracted to compare them."""
     mean = batch.gather(torch.stack([term.loss for term in terms])[None]).mean(dim=0)  # of all processes
     centred = mean - chance
