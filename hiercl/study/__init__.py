@@ -1,9 +1,8 @@
 """Studies: a question, its variants, seeds, and an answer with error bars."""
 
-from hiercl.study.configurations import Configuration, DataConfig, JudgedConfig
+from hiercl.study.configurations import Configuration, DataConfig, EvaluateConfig
 from hiercl.study.effects import Effect, bootstrap_interval, effect
-from hiercl.study.files import ready_names
-from hiercl.study.plan import Member
+from hiercl.study.plan import Member, ready_names
 from hiercl.study.study import Study
 from hiercl.study.variants import variants
 
@@ -11,7 +10,7 @@ __all__ = [
     "Configuration",
     "DataConfig",
     "Effect",
-    "JudgedConfig",
+    "EvaluateConfig",
     "Member",
     "Study",
     "bootstrap_interval",

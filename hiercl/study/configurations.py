@@ -1,4 +1,4 @@
-"""Configurations: every setting of data, training, views, method and evaluation, by name, and what tells two apart."""
+"""Configurations: all settings of one run, and the hashes that tell two runs apart."""
 
 from __future__ import annotations
 
@@ -7,171 +7,154 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
+from hiercl.encoders import MODALITIES
 from hiercl.hierarchy import Hierarchy
-from hiercl.runtime.config import distribute, to_json
+from hiercl.runtime.config import Above, AtLeast, Between, Config, Share, distribute
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Int
-from hiercl.training import FitConfig, settled
-from hiercl.views import VIEW_CONFIGS
+from hiercl.training import FitConfig, resolve_defaults, split_settings
 
-MACHINE = ("device", "workers")  # settings that do not change what is learned
-Splits = tuple[HierarchicalDataset, HierarchicalDataset]
+MACHINE_SETTINGS = ("device", "workers")  # they do not change what is learned
+SHORT_NAMES = {"data.name": "data", "method.name": "method"}
 JUDGED_ON = "'test', 'held out', 'unseen', or the name of other data"
+Splits = tuple[HierarchicalDataset, HierarchicalDataset]
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which data a run is trained and judged on."""
+class DataConfig(Config):
+    """Settings of the data: what a run is trained on, and what it is judged by."""
 
     name: str = "shapes"
-    """A name that ``hiercl.load`` knows, or a path."""
-    per_class: int | None = None
-    """Training items of every class; None: all. Of classes that were kept out as well, where these judge."""
+    """Name of the data, as ``hiercl.load`` knows it, or a path."""
+    per_class: Annotated[int, AtLeast(1)] | None = None
+    """Number of training items of each class; None takes all. It also limits the labelled items of unseen classes."""
     under: tuple[str, ...] = ()
-    """Names of nodes: only what lies under them, in both parts (not of other data that judge)."""
+    """Names of nodes of the hierarchy: only items under them are used, for training and for the test. Other data
+    (``judged_on="omniglot"``) are not filtered."""
     least: int = 0
-    """Of ModelNet: classes with fewer shapes, training and test together, are left out."""
-    held_out: float = 0.0
-    """Share of every class's training items that is kept out of training."""
-    unseen: float = 0.0
-    """Share of the coarsest classes, drawn at random, that is kept out of training."""
+    """Smallest number of shapes of a class of ModelNet, training and test together. Smaller classes are left out."""
+    held_out: Annotated[float, Between(0, 1, high_allowed=False)] = 0.0
+    """Share of the training items of each class that is kept out of training, from 0 to below 1."""
+    unseen: Annotated[float, Between(0, 1, high_allowed=False)] = 0.0
+    """Share of the coarsest classes that is kept out of training, from 0 to below 1. They are drawn at random."""
     judged_on: str = "test"
-    """"test": by the test set, as far as its classes were trained on; "held out": by the items that were kept out, to
-    choose settings; "unseen": by the classes that were; or the name of other data (transfer). All share trainings."""
-    imbalance: float = 1.0
-    """Of the training set: largest over smallest number of items of a node of this level, falling off exponentially."""
+    """Items that judge the run. "test": the test items of the classes that were trained on. "held out": the training
+    items that were kept out; use them to choose settings. "unseen": the test items of the classes that were kept out.
+    Or the name of other data (transfer). The training is the same for all of these."""
+    imbalance: Annotated[float, AtLeast(1)] = 1.0
+    """Largest over smallest number of training items of a node of ``imbalance_level``; the numbers between them fall
+    exponentially."""
     imbalance_level: int = 0
-    """0: the coarsest classes; −1: the leaves."""
+    """Level of the imbalance. 0 is the coarsest level, −1 are the leaves."""
     shuffled: bool = False
-    """The control: in training the classes are dealt out anew among the superclasses; judged by the true hierarchy."""
+    """Whether training uses a wrong hierarchy, in which the classes are distributed to superclasses at random. The true
+    hierarchy still judges. This is a control."""
     subset_seed: int | None = 0
-    """Of what is drawn: items of a class, items and classes that are kept out, which classes are rare, how classes are
-    dealt out. None: that of the run, so that intervals know of it."""
+    """Seed of the random choice of items, of classes, of rare classes and of the shuffled hierarchy. None takes the
+    seed of the run, so that the intervals include this randomness."""
 
     def __post_init__(self):
-        if self.per_class is not None and self.per_class < 1:
-            raise ValueError(f"per_class={self.per_class}: it must be at least 1, or None for all.")
-        if not self.imbalance >= 1:
-            raise ValueError(f"imbalance={self.imbalance}: it is the largest over the smallest number, at least 1.")
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"held_out={self.held_out}: it is a share of the training items, from 0 to below 1.")
-        if not isinstance(self.judged_on, str):
-            raise ValueError(f"judged_on={self.judged_on!r}: it is {JUDGED_ON}.")
-        if not isinstance(self.unseen, int | float) or not 0 <= self.unseen < 1:
-            raise ValueError(f"unseen={self.unseen}: it is a share of the coarsest classes, from 0 to below 1.")
+        super().__post_init__()
         if self.judged_on == "held out" and not self.held_out:
-            raise ValueError("judged_on='held out' needs items that are: give held_out=0.2, say.")
+            raise ValueError("judged_on='held out' needs items that were held out: give held_out=0.2, for example.")
         if self.judged_on == "unseen" and not self.unseen:
-            raise ValueError("judged_on='unseen' needs classes that are: give unseen=0.5, say.")
+            raise ValueError("judged_on='unseen' needs classes that were kept out: give unseen=0.5, for example.")
 
 
 @dataclass(frozen=True)
-class JudgedConfig:
-    """How a run is judged: arguments of :func:`hiercl.evaluate`."""
+class EvaluateConfig(Config):
+    """Settings of the evaluation of a run: arguments of :func:`hiercl.evaluate`."""
 
-    label_fractions: tuple[float, ...] = ()
-    """Shares of the labels to learn from as well."""
-    label_draws: int = 3
-    """Of the labelled items, for each share."""
-    knn_k: int = 20
-    """Neighbours of the vote."""
-    knn_temperature: float = 0.07
-    """Of their weights."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a configuration keeps of a part of its data.
-
-    Attributes:
-        kind: "images" or "points".
-        items: how many.
-        fingerprint: of items, labels and hierarchy.
-    """
-
-    kind: str
-    items: int
-    fingerprint: str
-
-    @classmethod
-    def of(cls, part: HierarchicalDataset) -> Facts:
-        return cls(part.kind, len(part), f"{part.fingerprint()} {_hash(part.hierarchy.to_json())}")
+    label_fractions: tuple[Share, ...] = ()
+    """Shares of the labels for the test with few labels, such as (0.01, 0.1). Empty skips this test."""
+    label_draws: Annotated[int, AtLeast(1)] = 3
+    """Number of random draws of the labelled items for each share."""
+    knn_k: Annotated[int, AtLeast(1)] = 20
+    """Number of neighbours in the kNN vote."""
+    knn_temperature: Annotated[float, Above(0)] = 0.07
+    """Temperature of the weights in the kNN vote."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a configuration keeps of its data.
+    """What a configuration knows about the data of its run (:class:`RunData`).
 
     Attributes:
-        train: as the method sees it.
-        bank: the labelled items that judge beside the test set, where these are others than those of training.
-        test: the items to judge by.
+        modality: "images" or "points".
+        items: number of training items.
+        train: fingerprint of the training items.
+        bank: fingerprint of the labelled items for probe and neighbours; None where they are the training items.
+        test: fingerprint of the items that judge.
     """
 
-    train: Facts
-    bank: Facts | None
-    test: Facts
+    modality: str
+    items: int
+    train: str
+    bank: str | None
+    test: str
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that a number depends on, but the machine.
+    """Everything that the numbers of a run depend on, except the machine.
 
     Attributes:
-        method: its name.
-        settings: as they are given to :func:`hiercl.fit`, seed among them.
+        method: name of the method.
+        settings: arguments of :func:`hiercl.fit`, with the seed.
         data: which data.
-        judged: how it is judged.
-        facts: of the data.
-        complete: all settings, defaults included, as JSON values.
+        evaluate: how the run is judged.
+        facts: what the data contain.
+        complete: all settings with their defaults, as JSON values.
     """
 
     method: str
     settings: Mapping[str, Any]
     data: DataConfig
-    judged: JudgedConfig
+    evaluate: EvaluateConfig
     facts: DataFacts
     complete: Mapping[str, Any]
 
     @property
     def training_hash(self) -> str:
-        """Names the folder of the training: equal for runs that differ in how they are judged alone. Data count by what
-        is in them, not by their name."""
+        """Name of the folder of the training. Runs that differ only in how they are judged share it. The content of
+        the data counts, not their name. Settings of earlier versions count with the default that they had."""
         parts = {name: self.complete[name] for name in ("method", "fit", "views", "method_settings")}
-        return _hash(parts | {"train": self.facts.train.fingerprint})
+        removed = methods.get(self.method).Config.removed_settings
+        parts["method_settings"] = {**removed, **parts["method_settings"]}
+        return _hash(parts | {"train": self.facts.train})
 
     @property
     def test_hash(self) -> str:
-        """Names what was made of the test set."""
-        return _hash(self.facts.test.fingerprint)
+        """Name of the features of the test items."""
+        return _hash(self.facts.test)
 
     @property
     def bank_hash(self) -> str:
-        """Names what was made of the labelled items that judge."""
-        return _hash(self.facts.bank.fingerprint) if self.facts.bank else "train"
+        """Name of the features of the labelled items."""
+        return _hash(self.facts.bank) if self.facts.bank else "train"
 
     @property
-    def judged_hash(self) -> str:
-        """Names its report. The probe learns from the true hierarchy, whatever the training saw."""
+    def report_hash(self) -> str:
+        """Name of the report. A shuffled hierarchy counts because the probe learns from the true one."""
         others = [self.bank_hash] if self.facts.bank else []
         return _hash([self.complete["judged"], self.test_hash, self.data.shuffled, *others])
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The data of a run.
+class RunData:
+    """The data sets of one run.
 
     Attributes:
-        train: what it is trained on, as the method sees it: with its own hierarchy or, as a control, a shuffled one.
+        train: the training items, with the hierarchy that the method sees.
         bank: the labelled items for probe and neighbours.
-        test: the items to judge by.
-        transfer: whether these two are not of the data that are trained on.
+        test: the items that judge.
+        transfer: whether bank and test have classes that were not trained on.
     """
 
     train: HierarchicalDataset
@@ -180,163 +163,150 @@ class Parts:
     transfer: bool = False
 
     @classmethod
-    def of(cls, data: DataConfig, given: Splits | None = None) -> Parts:
-        """Those of a configuration; of ``given`` sets in place of what its name stands for."""
+    def of(cls, data: DataConfig, given: Splits | None = None) -> RunData:
+        """Makes the data sets of a configuration; ``given`` sets take the place of those that its name stands for."""
         train, test = given or load(data.name, **({"least": data.least} if data.least else {}))
         if data.under:
             train, test = train.under(*data.under), test.under(*data.under)
-        held_out, whole, others = test, (train, test), None
+        held_out, whole, unseen = test, (train, test), None
         if data.unseen:
-            seen, others = _classes_apart(train.hierarchy, data)
+            seen, unseen = _split_classes(train.hierarchy, data)
             train, test = train.with_leaves(seen), test.with_leaves(seen)
         if data.held_out:
             train, held_out = train.split(data.held_out, seed=data.subset_seed)
-        train = _fewer(train, data)
+        train = _limited(train, data)
         if data.imbalance > 1:
             train = train.long_tail(data.imbalance, data.imbalance_level, seed=data.subset_seed)
         as_seen = replace(train, hierarchy=train.hierarchy.shuffle(data.subset_seed)) if data.shuffled else train
         if data.judged_on in ("test", "held out"):
             return cls(as_seen, train, test if data.judged_on == "test" else held_out)
         if data.judged_on == "unseen":
-            bank, test = (part.with_leaves(others) for part in whole)
-            return cls(as_seen, _fewer(bank, data), test, transfer=True)
-        return cls(as_seen, *_other_data(data, train.kind), transfer=True)
+            bank, test = (part.with_leaves(unseen) for part in whole)
+            return cls(as_seen, _limited(bank, data), test, transfer=True)
+        return cls(as_seen, *_other_data(data, train.modality), transfer=True)
 
     @property
     def facts(self) -> DataFacts:
         """What tells these data from others."""
-        return DataFacts(Facts.of(self.train), Facts.of(self.bank) if self.transfer else None, Facts.of(self.test))
+        train, bank, test = map(_fingerprint, (self.train, self.bank, self.test))
+        return DataFacts(self.train.modality, len(self.train), train, bank if self.transfer else None, test)
 
 
-def _fewer(part: HierarchicalDataset, data: DataConfig) -> HierarchicalDataset:
+def _limited(part: HierarchicalDataset, data: DataConfig) -> HierarchicalDataset:
     return part if data.per_class is None else part.per_class(data.per_class, seed=data.subset_seed)
 
 
-def _classes_apart(hierarchy: Hierarchy, data: DataConfig) -> tuple[Int[np.ndarray, " seen"], Int[np.ndarray, " rest"]]:
-    """Leaves under the coarsest classes that are trained on, and under those that are not."""
+def _split_classes(hierarchy: Hierarchy, data: DataConfig) -> tuple[Int[np.ndarray, " seen"], Int[np.ndarray, " rest"]]:
+    """Leaves under the coarsest classes that are trained on, and leaves under those that are not."""
     count = hierarchy.sizes[0]
-    apart = round(data.unseen * count)
-    if not 0 < apart < count:
-        raise ValueError(f"unseen={data.unseen} of {count} coarsest classes are {apart}: keep some, and leave some.")
-    drawn = np.random.default_rng(data.subset_seed).permutation(count)[:apart]
+    out = round(data.unseen * count)
+    if not 0 < out < count:
+        raise ValueError(f"unseen={data.unseen} of {count} coarsest classes are {out}: keep some, and leave some out.")
+    drawn = np.random.default_rng(data.subset_seed).permutation(count)[:out]
     is_unseen = np.isin(hierarchy.ancestors[:, 0], drawn)
     return np.flatnonzero(~is_unseen), np.flatnonzero(is_unseen)
 
 
-def _other_data(data: DataConfig, kind: str) -> Splits:
+def _other_data(data: DataConfig, modality: str) -> Splits:
     try:
         bank, test = load(data.judged_on)
     except ValueError as error:
-        raise ValueError(f"judged_on={data.judged_on!r}: it is {JUDGED_ON}. {error}") from error
-    if test.kind != kind:
-        raise ValueError(f"judged_on={data.judged_on!r} holds {test.kind}, and {data.name!r} holds {kind}.")
+        raise ValueError(f"judged_on={data.judged_on!r}: it must be {JUDGED_ON}. {error}") from error
+    if test.modality != modality:
+        raise ValueError(f"judged_on={data.judged_on!r} holds {test.modality}, and {data.name!r} holds {modality}.")
     return bank, test
 
 
-def facts_of(data: DataConfig, given: Splits | None = None) -> DataFacts:
-    """Facts of the data; they are loaded for that."""
-    return Parts.of(data, given).facts
-
-
-def configuration(
-    settings: Mapping[str, Any], seed: int, facts: Callable[[DataConfig], DataFacts] = facts_of
-) -> Configuration:
-    """The complete configuration of :func:`canonical` settings.
+def configuration(settings: Mapping[str, Any], seed: int, facts: Callable[[DataConfig], DataFacts]) -> Configuration:
+    """Returns the complete configuration of a run.
 
     Args:
-        settings: by their full names.
-        seed: of the run.
-        facts: gives those of its data; a study remembers them.
+        settings: the settings by their full names, as :func:`canonical` gives them.
+        seed: seed of the run.
+        facts: gives the facts of the data, such as ``lambda data: RunData.of(data).facts``.
 
     Raises:
-        ValueError: a value that does not fit, or a function that cannot be told from others.
+        ValueError: a value does not fit, or a function cannot be told from other functions.
+
+    Example:
+        >>> settings = canonical({"method": "moco", "data": "shapes", "epochs": 3})
+        >>> made = configuration(settings, seed=0, facts=lambda data: RunData.of(data, (train, test)).facts)
+        >>> made.complete["fit"]["epochs"], made.complete["fit"]["lr"]
+        (3, 0.001)
     """
-    parts: dict[str, dict[str, Any]] = {name: {} for name in ("data", "judged", "fit", "views", "method")}
+    groups: dict[str, dict[str, Any]] = {name: {} for name in ("data", "judged", "fit", "views", "method")}
     for name, value in settings.items():
-        part, _, field = name.partition(".")
-        parts[part][field] = value
-    kind = methods.get(parts["method"].pop("name"))
-    data, judged = distribute(parts["data"], DataConfig)[0], distribute(parts["judged"], JudgedConfig)[0]
+        group, _, field = name.partition(".")
+        groups[group][field] = value
+    method = methods.get(groups["method"].pop("name"))
+    data, evaluate = distribute(groups["data"], DataConfig)[0], distribute(groups["judged"], EvaluateConfig)[0]
     if data.subset_seed is None:
         data = replace(data, subset_seed=seed)
     found = facts(data)
-    own = parts["fit"] | parts["views"] | parts["method"] | {"seed": seed}
-    fit, *others = distribute(own, FitConfig, VIEW_CONFIGS[found.train.kind], kind.Config)
-    fit, views, method_settings = map(to_json, (settled(fit, found.train.kind, found.train.items), *others))
-    for name in MACHINE:
-        del fit[name]
-    for name, value in method_settings.items():
+    own = groups["fit"] | groups["views"] | groups["method"] | {"seed": seed}
+    fit, views, own_settings = split_settings(method, own, found.modality)
+    fit = resolve_defaults(fit, found.modality, found.items)
+    parts = {"fit": fit, "views": views, "method_settings": own_settings, "data": data, "judged": evaluate}
+    complete = {"method": method.name, **{name: Config.to_json(part) for name, part in parts.items()}}
+    for name in MACHINE_SETTINGS:
+        del complete["fit"][name]
+    for name, value in complete["method_settings"].items():
         if isinstance(value, dict) and value.get("code", "") is None:
-            raise ValueError(
-                f"{name}={settings[f'method.{name}']!r} cannot be told from others: give a plain function."
-            )
-    complete = {"method": kind.name, "fit": fit, "views": views, "method_settings": method_settings}
-    complete |= {"data": to_json(data), "judged": to_json(judged)}
-    return Configuration(kind.name, own, data, judged, found, complete)
+            given = settings[f"method.{name}"]
+            raise ValueError(f"{name}={given!r} cannot be told from other functions: give a plain Python function.")
+    return Configuration(method.name, own, data, evaluate, found, complete)
 
 
 def canonical(settings: Mapping[str, Any], method: Any = None) -> dict[str, Any]:
-    """Settings by their full names: ``temperature`` is ``method.temperature``; ``method`` is ``method.name``, and
-    ``data`` is ``data.name``.
+    """Returns settings by their full names: ``temperature`` becomes ``method.temperature``.
+
+    The short names ``method`` and ``data`` become ``method.name`` and ``data.name``.
 
     Args:
-        settings: by names with their part before them, or without.
-        method: whose settings are known, where the settings do not say it.
+        settings: settings by their names, with or without the group before the dot.
+        method: the method whose settings are known, where ``settings`` does not name one.
 
     Raises:
-        ValueError: a name that is not known (the message lists those that are), one that is given twice, no method.
+        ValueError: an unknown name (the message lists the known ones), a setting that is given twice, or no method.
 
     Example:
         >>> canonical({"method": "moco", "data": "cifar100", "lr": 0.01, "queue": 64})
         {'method.name': 'moco', 'data.name': 'cifar100', 'fit.lr': 0.01, 'method.queue': 64}
     """
     method = settings.get("method", settings.get("method.name", method))
-    if method is None:
-        raise ValueError(f"no method: give base={{'method': ...}}, one of {', '.join(methods.names())}.")
     if not isinstance(method, str):
-        raise ValueError(f"method={method!r}: a study knows its methods by name, one of {', '.join(methods.names())}.")
-    views = {field for config in VIEW_CONFIGS.values() for field in _names(config)}
+        every = ", ".join(methods.names())
+        raise ValueError(f"method={method!r}: give the name of a method in base={{'method': ...}}, one of {every}.")
     known = {
-        "data": _names(DataConfig),
-        "judged": _names(JudgedConfig),
-        "fit": _names(FitConfig) - {"seed"},
-        "views": views,
-        "method": {"name", *_names(methods.get(method).Config)},
+        "data": field_names(DataConfig),
+        "judged": field_names(EvaluateConfig),
+        "fit": field_names(FitConfig) - {"seed"},
+        "views": set().union(*(field_names(modality.view_config) for modality in MODALITIES.values())),
+        "method": {"name", *field_names(methods.get(method).Config)},
     }
+    long_names = {short: full for full, short in SHORT_NAMES.items()}
     found: dict[str, Any] = {}
     for name, value in settings.items():
-        full = {"data": "data.name", "method": "method.name"}.get(name) or _full_name(name, known, method)
+        group, _, field = long_names.get(name, name).rpartition(".")
+        if group and group not in known:
+            raise unknown("group of settings", group, known)
+        homes = [home for home in ([group] if group else known) if field in known[home]]
+        if not homes or name == "name":
+            raise unknown(f"setting of {method}", name, set().union(*known.values()) - {"name"} | set(long_names))
+        full = f"{homes[0]}.{field}"
         if full in found:
             raise ValueError(f"{full} is given twice, as {name!r} and under its other name.")
-        found[full] = _plain_number(value)
+        found[full] = value.item() if isinstance(value, np.generic) else value
     return found
 
 
-def _full_name(name: str, known: dict[str, set[str]], method: str) -> str:
-    part, _, field = name.rpartition(".")
-    if part and part not in known:
-        raise unknown("part of the settings", part, known)
-    # The names "name" are called with their part alone.
-    homes = [
-        home for home, names in known.items() if field in names and (part == home or (not part and field != "name"))
-    ]
-    if not homes:
-        every = {field for names in known.values() for field in names} - {"name"} | {"data", "method"}
-        raise unknown(f"setting of {method}", name, every)
-    return f"{homes[0]}.{field}"
-
-
-def own_settings(method: str) -> set[str]:
-    """Full names of the settings that a method has."""
-    return {f"method.{name}" for name in _names(methods.get(method).Config)}
-
-
-def _plain_number(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _names(config: type) -> set[str]:
+def field_names(config: type) -> set[str]:
+    """Returns the names of the settings of a config."""
     return {field.name for field in dataclasses.fields(config)}
+
+
+def _fingerprint(part: HierarchicalDataset) -> str:
+    return f"{part.fingerprint()} {_hash(part.hierarchy.to_json())}"
 
 
 def _hash(content: Any) -> str:

@@ -18,14 +18,15 @@ RESAMPLES = 20_000
 
 @dataclass(frozen=True)
 class Effect:
-    """How much better one variant is than another, seed by seed.
+    """How much better one variant is than another, over paired seeds.
 
     Attributes:
-        mean: of the differences.
-        low, high: the interval; NaN with fewer than five seeds, or where all differences are alike.
-        seeds: how many.
-        verdict: better, worse, undecided, the same, or too few seeds; of a number of which neither more nor less is
-            better: more or less.
+        mean: mean of the differences.
+        low: lower end of the interval; NaN with fewer than five seeds, or where all differences are equal.
+        high: upper end of the interval; NaN likewise.
+        seeds: number of seeds.
+        verdict: "better", "worse", "undecided", "the same" or "too few seeds"; "more" or "less" for a metric of which
+            neither more nor less is better.
     """
 
     mean: float
@@ -45,28 +46,29 @@ def effect(
     better: Literal["higher", "lower", ""] = "higher",
     level: float = 0.95,
 ) -> Effect:
-    """The paired effect of ``other`` against ``base``.
+    """Returns the paired effect of ``other`` against ``base``.
 
-    A verdict needs five seeds and an interval that leaves out 0, or differences that are all the same.
+    A verdict needs five seeds, and an interval without 0 or differences that are all the same.
 
     Args:
-        base, other: values of the same seeds, in the same order.
-        better: of the metric, higher or lower values; empty where neither is.
-        level: of the interval, between 0 and 1.
+        base: values of the baseline, one a seed.
+        other: values of the other variant, for the same seeds in the same order.
+        better: which values of the metric are better, higher or lower ones; empty where neither is.
+        level: confidence level of the interval, between 0 and 1.
 
     Raises:
-        ValueError: no seed, another number of values, a value that is not finite, or a level that is no share.
+        ValueError: no seed, unequal numbers of values, a value that is not finite, or a level outside (0, 1).
 
     Example:
-        >>> effect([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 3.1, 3.9, 5.2, 5.9]).verdict
-        'better'
+        >>> print(effect([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 3.1, 3.9, 5.2, 5.9]))
+        +1.02 [+0.90, +1.16] better
     """
     if not len(base) == len(other) > 0:
-        raise ValueError(f"{len(base)} and {len(other)} values: give those of the same seeds, at least of one.")
+        raise ValueError(f"{len(base)} and {len(other)} values: give values of the same seeds, at least of one.")
     differences = np.asarray(other, dtype=float) - np.asarray(base, dtype=float)
     if not np.isfinite(differences).all():
         first = int(np.flatnonzero(~np.isfinite(differences))[0])
-        raise ValueError(f"value {first} of {len(differences)} is not finite: leave out the seeds that have no number.")
+        raise ValueError(f"value {first} of {len(differences)} is not finite: leave out seeds without a number.")
     mean, (low, high) = float(differences.mean()), bootstrap_interval(differences, level)
     if len(differences) < ENOUGH_SEEDS:
         verdict = f"too few seeds ({len(differences)} of {ENOUGH_SEEDS})"
@@ -74,7 +76,7 @@ def effect(
         verdict = "the same"
     elif low <= 0 <= high:
         verdict = "undecided"
-    elif better:  # an interval without 0, or always the same difference
+    elif better:  # the interval has no 0, or the difference is always the same
         verdict = "better" if (mean > 0) == (better == "higher") else "worse"
     else:
         verdict = "more" if mean > 0 else "less"
@@ -82,24 +84,32 @@ def effect(
 
 
 def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> tuple[float, float]:
-    r"""The smoothed, studentised bootstrap interval of a mean (Polansky and Schucany, 1997):
+    r"""Returns the smoothed, studentised bootstrap interval of a mean (Polansky and Schucany, 1997).
 
     $$\Big[\bar x - t^*_{1-\alpha/2}\,\hat s,\; \bar x - t^*_{\alpha/2}\,\hat s\Big], \qquad
       t^* = \frac{\bar x^* - \bar x}{\hat s^*}, \qquad \hat s = \frac{\text{std}(x)}{\sqrt n}, \qquad
       x^*_i = x_{j(i)} + h\,\text{std}(x)\,\varepsilon_i$$
 
-    with $t^*$ over resamples $j$ of the values, normal $\varepsilon$, and $h = 0.9\,n^{-1/5}$, the factor of
-    Silverman's rule. With the handful of values that seeds give, the plain percentile interval is far too narrow, and
-    the studentised one without smoothing is erratic: a resample of few different values has hardly any spread, and an
-    end can lie far outside all values. This one covers about as often as it says (a test measures it), and with five
-    values is hardly wider than Student's. 5,000 resamples are drawn with a fixed seed, and mirrored in both ways, which
-    makes 20,000: so the order of the values does not matter, and the interval of −x is that of x, mirrored.
+    $t^*$ is taken over resamples $j$ of the values. $\varepsilon$ is normal, and $h = 0.9\,n^{-1/5}$ is the factor of
+    Silverman's rule.
 
-    Raises:
-        ValueError: a level that is not between 0 and 1.
+    A study has only a handful of seeds. For so few values the plain percentile interval is far too narrow. The
+    studentised interval without smoothing is erratic, because a resample of few different values has almost no spread.
+    The smoothed interval covers the true mean about as often as it says (a test measures this). With five values it is
+    hardly wider than Student's interval.
+
+    5,000 resamples are drawn with a fixed seed and mirrored in both ways, which makes 20,000. So the order of the
+    values does not matter, and the interval of −x is the mirrored interval of x.
+
+    Args:
+        values: the values, one a seed.
+        level: confidence level, between 0 and 1.
 
     Returns:
-        Lower and upper end; NaN for fewer than five values, or values without spread.
+        Lower and upper end; NaN for fewer than five values, or for values without spread.
+
+    Raises:
+        ValueError: the level is not between 0 and 1.
 
     Example:
         >>> low, high = bootstrap_interval(np.array([0.9, 1.0, 1.1, 1.2, 0.8]))
@@ -107,7 +117,7 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
         True
     """
     if not 0 < level < 1:
-        raise ValueError(f"level={level}: it is a share, such as 0.95.")
+        raise ValueError(f"level={level}: it must be a share, such as 0.95.")
     n = len(values)
     deviation = values.std(ddof=1) if n > 1 else 0.0
     if n < ENOUGH_SEEDS or deviation <= 1e-9 * abs(values).max():
@@ -122,7 +132,7 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
 
 @lru_cache(maxsize=32)
 def _resamples(n: int) -> tuple[Int[np.ndarray, "resamples n"], Float[np.ndarray, "resamples n"]]:
-    """Which of n sorted values are drawn, and the noise on each; closed under reversing the values and the noise."""
+    """Which of n sorted values are drawn, and the noise on each. Reversing values or noise gives the same set."""
     rng = np.random.default_rng(0)
     index, noise = rng.integers(n, size=(RESAMPLES // 4, n)), rng.standard_normal((RESAMPLES // 4, n))
     return np.concatenate([index, index, n - 1 - index, n - 1 - index]), np.concatenate([noise, -noise, noise, -noise])

@@ -1,4 +1,4 @@
-"""Estimate: how long runs will take, from those that are there, or from a short trial."""
+"""Estimate: how long runs will take, from runs that exist or from a short trial."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hiercl.study.configurations import Configuration, Parts, Splits
+from hiercl.study.configurations import Configuration, RunData, Splits
 from hiercl.study.running import COMPLETE, ONE_AT_A_TIME, SECONDS, Place, history_of
 from hiercl.training import fit
 
@@ -25,64 +25,72 @@ class Estimate:
     """Seconds that runs take, one after another.
 
     Attributes:
-        seconds: of each run; None where it cannot be known.
-        tried: how many kinds of run were measured by a short trial, as no run like them is there yet.
-        judging_known: whether the judging is among the seconds: it is not before a first run was judged.
+        seconds: seconds of each run; NaN where they are unknown.
+        tried: number of kinds of run that a short trial measured, because no run of that kind exists.
+        judging_known: whether the seconds include the judging. They do once a first run was judged.
     """
 
-    seconds: tuple[float | None, ...]
+    seconds: tuple[float, ...]
     tried: int
     judging_known: bool
 
     @property
     def total(self) -> float:
-        """Of all runs; an unknown one counts as the mean of the others, and nothing known as NaN."""
-        known = [value for value in self.seconds if value is not None]
-        if not self.seconds:
-            return 0.0
-        return float(np.mean(known)) * len(self.seconds) if known else math.nan
+        """Seconds of all runs. An unknown run counts as the mean of the others; NaN where all are unknown."""
+        known = [value for value in self.seconds if not math.isnan(value)]
+        return float(np.mean(known)) * len(self.seconds) if known else math.nan if self.seconds else 0.0
 
     def describe(self, of: int, names: list[str]) -> str:
-        """In words: which runs would be made, and how long that would take."""
-        lines = [
-            f"  {name}: {'unknown' if value is None else duration(value)}"
-            for name, value in zip(names, self.seconds, strict=True)
-        ]
-        head = f"{len(names)} of {of} runs would be made, about {duration(self.total)} one after another"
+        """Returns a text: which runs would be made, and how long that would take.
+
+        Args:
+            of: number of all runs of the study.
+            names: name of each run of the estimate.
+        """
         notes = [f"{self.tried} kinds of run measured by a short trial"] if self.tried else []
-        notes += ["without the judging, of which nothing is known yet"] if lines and not self.judging_known else []
-        return "\n".join([head + (f" ({'; '.join(notes)})" if notes else "") + (":" if lines else "."), *lines])
+        notes += ["without the judging, whose time is not known yet"] if names and not self.judging_known else []
+        head = f"{len(names)} of {of} runs would be made, about {duration(self.total)} one after another"
+        head += f" ({'; '.join(notes)})" if notes else ""
+        runs = zip(names, self.seconds, strict=True)
+        lines = [f"  {name}: {duration(value)}" for name, value in runs]
+        return "\n".join([head + (":" if lines else "."), *lines])
 
 
 def estimate(
     configurations: list[Configuration], runs: Path, given: Splits | None = None, trial: bool = True
 ) -> Estimate:
-    """How long these would take. Time is proportional to items times epochs, for each kind of run (method, its
-    settings, encoder, size of views and batch); epochs that are done do not count. The judging is added: as it was for
-    runs that were judged alike, else the median of all. Without ``trial`` a kind of which no run is there counts as the
-    median of the others.
+    """Estimates how long runs would take.
+
+    Training time is proportional to items times epochs, for each kind of run (method, its settings, encoder, size of
+    the views, batch). Epochs that are done do not count. Judging takes as long as that of runs that were judged alike,
+    else the median of all.
+
+    Args:
+        configurations: the runs.
+        runs: folder with runs that exist.
+        given: data sets of your own, in place of those that the configurations name.
+        trial: whether to measure a kind without a run by a short trial. Without it, such a kind counts as the median of
+            the others.
     """
-    rates: dict[str, float | None] = dict(_training(runs))
-    judging = _judging(runs)
+    rates, judging = _measured(runs)
     every = [value for values in judging.values() for value in values]
-    middle = float(np.median([*rates.values()])) if rates and not trial else None  # of kinds that nothing is known of
+    median = float(np.median([*rates.values()])) if rates and not trial else math.nan  # for kinds without a run
     seconds, tried = [], 0
     for made in configurations:
         kind = _kind(made.complete)
         if kind not in rates and trial:
             rates[kind] = _trial(made, given)
-            tried += rates[kind] is not None
-        rate = rates.get(kind, middle)
-        epochs = made.complete["fit"]["epochs"]
-        left = epochs - min(epochs, len(history_of(Place.of(made, runs).folder)))
-        alike = judging.get(_way(made.complete), every)
+            tried += not math.isnan(rates[kind])
+        rate, epochs = rates.get(kind, median), made.complete["fit"]["epochs"]
+        left = max(0, epochs - len(history_of(Place.of(made, runs).folder)))
+        alike = judging.get(_sorted_json(made.complete["judged"]), every)
         judged = float(np.median(alike)) if alike else 0.0
-        seconds.append(None if rate is None else rate * made.facts.train.items * left + judged)
+        seconds.append(rate * made.facts.items * left + judged)
     return Estimate(tuple(seconds), tried, bool(every))
 
 
 def duration(seconds: float) -> str:
-    """In words: ``"3 min 20 s"``.
+    """Returns a duration in words.
 
     Example:
         >>> duration(200), duration(7260)
@@ -99,58 +107,44 @@ def _kind(complete: dict[str, Any]) -> str:
     """Runs of one kind take equally long for an item and an epoch."""
     fit_settings = {name: complete["fit"][name] for name in ("encoder", "batch", "norm", "precision", "compile")}
     size = {name: complete["views"].get(name) for name in ("crop", "points")}
-    return json.dumps([complete["method"], complete["method_settings"], fit_settings, size], sort_keys=True)
+    return _sorted_json([complete["method"], complete["method_settings"], fit_settings, size])
 
 
-def _way(complete: dict[str, Any]) -> str:
-    return json.dumps(complete["judged"], sort_keys=True)
+def _sorted_json(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)
 
 
-def _training(runs: Path) -> dict[str, float]:
-    """Of every kind that is there: seconds for an item and an epoch."""
-    found: dict[str, list[float]] = {}
-    for folder, complete in _begun(runs):
-        history = history_of(folder)
+def _measured(runs: Path) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Seconds of training for an item and an epoch, by kind of run; and seconds of every judging, by how it judged."""
+    rates, judging = defaultdict(list), defaultdict(list)
+    for file in sorted(runs.glob(f"*/{COMPLETE}")):
+        folder, complete, history = file.parent, json.loads(file.read_text()), history_of(file.parent)
         if len(history):
             items = json.loads((folder / "run" / "config.json").read_text())["setting"]["items"]
-            found.setdefault(_kind(complete), []).append(history["seconds"].mean() / items)
-    return {kind: float(np.median(rates)) for kind, rates in found.items()}
+            rates[_kind(complete)].append(history["seconds"].mean() / items)
+        for seconds in folder.glob(f"report-*/{SECONDS}"):
+            protocol = json.loads((seconds.parent / "report.json").read_text())["protocol"]
+            judged = complete["judged"] | {name: protocol[name] for name in ("label_fractions", "knn_k")}
+            judging[_sorted_json(judged)].append(json.loads(seconds.read_text())["seconds"])
+    return {kind: float(np.median(values)) for kind, values in rates.items()}, judging
 
 
-def _judging(runs: Path) -> dict[str, list[float]]:
-    """Seconds of all judgings, by how they were judged."""
-    found: dict[str, list[float]] = {}
-    for folder, complete in _begun(runs):
-        for file in folder.glob(f"report-*/{SECONDS}"):
-            protocol = json.loads((file.parent / "report.json").read_text())["protocol"]
-            way = {"label_fractions": protocol["label_fractions"], "knn_k": protocol["knn_k"]}
-            own = complete["judged"] | way
-            found.setdefault(json.dumps(own, sort_keys=True), []).append(json.loads(file.read_text())["seconds"])
-    return found
-
-
-def _begun(runs: Path) -> Iterable[tuple[Path, dict[str, Any]]]:
-    for file in sorted(runs.glob(f"*/{COMPLETE}")):
-        yield file.parent, json.loads(file.read_text())
-
-
-def _trial(made: Configuration, given: Splits | None) -> float | None:
-    """Seconds for an item and an epoch, of a few steps; None for what fails so soon."""
-    settings = {**made.settings, "epochs": 1, "monitor_every": 0}
-    with ONE_AT_A_TIME, warnings.catch_warnings():  # of schedules that never begin in one epoch
-        warnings.simplefilter("ignore")
+def _trial(made: Configuration, given: Splits | None) -> float:
+    """Seconds for an item and an epoch, measured over a few steps; NaN for a run that fails so soon."""
+    settings = {**made.settings, "epochs": 1, "monitor_every": 0, "progress": False}
+    with ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about schedules that never begin in one epoch
         try:
-            train = Parts.of(made.data, given).train
+            train = RunData.of(made.data, given).train
             count = min(len(train), TRIAL_STEPS * made.complete["fit"]["batch"])
             train = train.take(np.arange(count) * len(train) // count)  # data may be sorted by class
-            try:  # a warm-up without the method's own work tells little
-                settings |= {"warm_up": 0.0}
-                fit(made.method, train, progress=False, **settings)  # the first steps of a process are slow
-            except ValueError:  # there is none
-                del settings["warm_up"]
-                fit(made.method, train, progress=False, **settings)
+            try:  # without a warm-up the method does all its work from the start
+                fit(made.method, train, **settings | {"warm_up": 0.0})  # the first steps of a process are slow
+                settings["warm_up"] = 0.0
+            except ValueError:  # this method has no warm-up
+                fit(made.method, train, **settings)
             start = time.perf_counter()
-            fit(made.method, train, progress=False, **settings)
+            fit(made.method, train, **settings)
             return (time.perf_counter() - start) / len(train)
-        except Exception:  # whatever it is: the run itself will tell
-            return None
+        except Exception:  # the run itself will show the error
+            return math.nan

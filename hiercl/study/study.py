@@ -1,73 +1,79 @@
-"""Study: a question, its variants, seeds, and an answer with error bars."""
+"""Study: a question, its variants and seeds, and an answer with error bars."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.study import outcome
 from hiercl.study.estimate import Estimate, duration, estimate
+from hiercl.study.outcome import Outcome
 from hiercl.study.page import write_page
-from hiercl.study.plan import Member, Plan
-from hiercl.study.running import BUSY, one
+from hiercl.study.plan import Member
+from hiercl.study.running import BUSY, make_run
 from hiercl.training import Run
 
 
-class Study(Plan):
-    """A question turned into runs, a table and a picture.
+class Study(Outcome):
+    """A question that becomes runs, a table and a picture.
 
-    Every run is kept in a folder named by the hash of its complete configuration, under ``out/runs``. So a study can
-    be stopped at any moment and go on, get more variants or seeds, and shares the runs that it has in common with other
-    studies of the same ``out``.
+    Every run lies in a folder under ``out/runs``, named by the hash of its complete configuration. So a study can be
+    stopped at any moment and go on later, can get more variants or seeds, and shares runs with other studies of the
+    same ``out``.
 
     Args:
         base: settings of all variants, by name: ``method``, ``data`` (a name or a path), ``per_class`` and the other
             settings of :class:`~hiercl.study.DataConfig`, of the training, the views and the method, and of the
-            evaluation (:class:`~hiercl.study.JudgedConfig`). A name may have its part before it: ``fit.lr``,
+            evaluation (:class:`~hiercl.study.EvaluateConfig`). A name may have its group before it: ``fit.lr``,
             ``views.crop``, ``method.temperature``, ``data.per_class``, ``judged.knn_k``.
-        vary: settings and lists of their values (the full grid); or a list of variants, each a mapping of settings; or
-            names and variants. In a variant of another method, settings that only the base's method has do not apply.
-        seeds: how many, from 0 on, or which. A verdict needs five.
-        name: of the study; by default one that its variants and its question make.
+        vary: settings with a list of values each (the full grid); or a list of variants, each a mapping of settings; or
+            a mapping from names to variants. In a variant of another method, settings that only the base's method has
+            do not apply.
+        seeds: number of seeds, counted from 0, or the seeds themselves. A verdict needs five.
+        name: name of the study; by default a hash of its variants and its question.
         out: folder of studies and runs.
-        grid: settings and lists of values that every variant is tried with, the same for all: :meth:`best` says where
-            each is best. What a comparison of methods needs before it begins.
-        one_at_a_time: with settings and values: the base, and variants that differ from it in one setting each.
-        baseline: name of the variant that the others are compared with, by default the first (with a grid the first
-            point of each); or for every variant that is to be compared the name of its own.
-        question: what it is to answer, in words, for the report.
-        metrics: what its summary, page and plots show; names of :func:`hiercl.metrics.definitions`; ``linear_recall``
-            and ``knn_recall``: for every coarsest class the mean recall of the leaves under it; ``tree_ami``: how a
-            learned tree agrees with the true one (:func:`hiercl.metrics.tree_agreement`, in per cent); or, with label
-            fractions, ``"1 % labels linear"`` and the like.
+        one_at_a_time: whether the settings of ``vary`` vary one at a time around the base.
+        baseline: name of the variant that the others are compared with, by default the first (with a grid: the first
+            point of each variant); or a mapping from variants to their baselines.
+        question: the question, for the page.
+        metrics: metrics of the summary, the page and the plots: names of :func:`hiercl.metrics.definitions`;
+            ``linear_recall`` and ``knn_recall``, the mean recall of the leaves under each coarsest class; ``tree_ami``,
+            the agreement of a learned tree with the true one (:func:`hiercl.metrics.tree_agreement`, in per cent); or,
+            with label fractions, ``"1 % labels linear"`` and the like.
+        grid: settings with a list of values each. Every variant is tried at every point, and :meth:`best` says where
+            each is best. Methods need this before they are compared.
 
     Raises:
-        ValueError: a setting that is not known (the message lists those that are), no variant, two of one name, a
-            baseline that is no variant.
+        ValueError: an unknown setting (the message lists the known ones), no variant, two variants of one name, or a
+            baseline that is not a variant.
 
     Example:
-        >>> study = hiercl.Study(
+        >>> hiercl.Study(
         ...     base={"method": "hcsc", "data": "cifar100", "per_class": 100, "epochs": 10},
         ...     vary={"select": ["none", "instances", "prototypes", "both"]},
         ...     seeds=5,
+        ...     name="selection",
         ... )
-        >>> study.run()
-        >>> study.summary()
+        Study('selection': 4 variants x 5 seeds, in ...runs/studies)
     """
 
     def estimate(self, trial: bool = True) -> Estimate:
-        """How long the missing runs would take, one after another: from runs that are there, else from a short trial.
+        """Estimates how long the missing runs take, one after another.
 
-        Nothing is trained but the trial; without it, kinds of run of which none is there yet count as the mean.
+        Args:
+            trial: whether to measure kinds of run that do not exist yet by a short trial. Without it they count as the
+                median of the others.
+
+        Example:
+            >>> study.estimate().total
+            0.0
         """
         return estimate([member.configuration for member in self.missing()], self.runs_folder, self.given, trial)
 
@@ -81,23 +87,31 @@ class Study(Plan):
         after_run: Callable[[Study], None] | None = None,
         after_epoch: Callable[[Run], None] | None = None,
     ) -> Study:
-        """Trains and judges what is missing, and what has failed before; gives the study itself.
+        """Trains and judges the runs that are missing or have failed before, and returns the study.
 
-        A run that fails is marked and keeps its error; the others go on. Interrupting the kernel keeps what there is.
+        A run that fails keeps its error, and the others go on. An interrupt keeps what is done so far.
 
         Args:
-            train, test: data sets of your own (:meth:`of`).
-            n_jobs: runs at a time. One has all threads; several have one thread each, and inside
-                ``joblib.parallel_config(backend="dask")`` (or "ray") go to that cluster, whose machines must see the
-                same ``out``.
-            dry: only print what would be run and how long it would take.
+            train: a training set of your own (:meth:`of`).
+            test: a test set of your own.
+            n_jobs: number of runs at a time. A single run uses all threads; several use one thread each. Inside
+                ``joblib.parallel_config(backend="dask")`` (or "ray") they go to that cluster, whose machines must see
+                the same ``out``.
+            dry: whether to print only what would be run and how long it would take.
             progress: whether to show a progress bar.
             after_run: is called with the study after every run.
-            after_epoch: is called after every epoch, with ``n_jobs=1``; it may raise KeyboardInterrupt to stop.
+            after_epoch: is called with the run after every epoch, with ``n_jobs=1``. It may raise KeyboardInterrupt to
+                stop.
 
         Raises:
-            ValueError: one of train and test without the other, or what :meth:`of` or :meth:`members` raise.
-            FileExistsError: another study of this name is in ``out``, with other variants.
+            ValueError: train without test or test without train, or an error of :meth:`of` or :meth:`members`.
+            FileExistsError: a study of this name exists in ``out`` with other variants.
+
+        Example:
+            >>> base = {"method": "moco", "epochs": 1, "batch": 32}
+            >>> own = hiercl.Study(base, [{"temperature": 0.2}], seeds=1).run(train, test, progress=False)
+            >>> own.table()["state"].tolist()
+            ['done']
         """
         if (train is None) != (test is None):
             raise ValueError("give both train and test, or neither.")
@@ -105,14 +119,14 @@ class Study(Plan):
             self.of(train, test)
         missing = self.missing()
         if dry:
-            expected = estimate([m.configuration for m in missing], self.runs_folder, self.given)
-            print(expected.describe(len(self.members()), [f"{m.variant}, seed {m.seed}" for m in missing]))
+            names = [f"{member.variant}, seed {member.seed}" for member in missing]
+            print(self.estimate().describe(len(self.members()), names))
             return self
         self.save()
         bar = tqdm(total=len(missing), desc=self.name, unit="run", disable=not progress)
         states = []
         try:
-            for state in self._made(missing, n_jobs, after_epoch):
+            for state in self._states(missing, n_jobs, after_epoch):
                 states.append(state)
                 bar.update()
                 counts = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
@@ -123,110 +137,71 @@ class Study(Plan):
         except KeyboardInterrupt:
             print(f"Stopped: {len(self.missing())} of {len(self.members())} runs are missing; run() goes on from here.")
         except TerminatedWorkerError as error:
-            print(f"A process of the study died, perhaps for want of memory ({error}): run() goes on from here.")
+            print(f"A process of the study died, perhaps for lack of memory ({error}): run() goes on from here.")
         finally:
             bar.close()
-        if bad := self.failed():
-            lines = [f"  {m.variant}, seed {m.seed}: {m.place.why}" for m in bad]
-            print(f"{len(bad)} runs failed (each folder has the whole error):\n" + "\n".join(lines))
+        if failed := self.failed():
+            lines = [f"  {m.variant}, seed {m.seed}: {m.place.why}" for m in failed]
+            print(f"{len(failed)} runs failed (each folder has the whole error):\n" + "\n".join(lines))
         return self
 
-    def _made(self, missing: list[Member], n_jobs: int, after_epoch: Callable | None) -> Iterator[str]:
-        """The states of runs as they end. Of one at a time, those that another process makes just now come last."""
+    def _states(self, missing: list[Member], n_jobs: int, after_epoch: Callable | None) -> Iterator[str]:
+        """Makes the runs, and yields their states as they end."""
         if n_jobs != 1:
-            work = (delayed(one)(m.configuration, self.runs_folder, self.given, True, 1) for m in missing)
-            as_they_end = getattr(get_active_backend()[0], "supports_return_generator", False)  # Ray's cannot
-            way = "generator_unordered" if as_they_end else "list"
+            work = (delayed(make_run)(m.configuration, self.runs_folder, self.given, True, 1) for m in missing)
+            as_they_end = getattr(get_active_backend()[0], "supports_return_generator", False)  # not with Ray
             with warnings.catch_warnings():
-                # joblib replaces a worker that has grown: nothing is lost by it, and there is nothing to do about it.
+                # joblib replaces a worker that has grown. Nothing is lost, and nothing can be done about it.
                 warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-                yield from Parallel(n_jobs=n_jobs, return_as=way, batch_size=1)(work)
+                order = "generator_unordered" if as_they_end else "list"
+                yield from Parallel(n_jobs=n_jobs, return_as=order, batch_size=1)(work)
             return
-        busy = []
-        for member in missing:
-            state = one(member.configuration, self.runs_folder, self.given, False, None, after_epoch)
-            if state == BUSY:
-                busy.append(member)
+        queue = [(member, False) for member in missing]
+        for member, wait in queue:
+            state = make_run(member.configuration, self.runs_folder, self.given, wait, after_epoch=after_epoch)
+            if state == BUSY:  # another process makes this run: it comes last
+                queue.append((member, True))
             else:
                 yield state
-        for member in busy:
-            yield one(member.configuration, self.runs_folder, self.given, True, None, after_epoch)
-
-    # ---- what came out ----
-
-    def table(self) -> pd.DataFrame:
-        """One row a run: variant, settings that differ, seed, state, seconds, and every number of its report.
-
-        Numbers of a level have its name after theirs: ``"linear class"``. Runs that are not done have their state, and
-        failed ones their error, alone.
-        """
-        return outcome.table(self)
-
-    def summary(self, metrics: str | Sequence[str] | None = None, against: str | None = None) -> pd.DataFrame:
-        """Per variant and number: mean, standard deviation, n, and the paired difference to the baseline.
-
-        Args:
-            metrics: names, by default those of the study.
-            against: the variant that all others are compared with, in place of their own baselines.
-
-        Returns:
-            Columns ``variant``, ``metric``, ``level``, ``mean``, ``std``, ``n``, and against ``baseline`` over the
-            seeds that both have: ``difference``, ``low``, ``high`` (95 % bootstrap interval), ``seeds``, ``verdict``.
-
-        Raises:
-            ValueError: a metric that no run has (the message lists those that are there), or no such variant.
-        """
-        return outcome.summary(self, metrics, against)
-
-    def best(self, metric: str | None = None) -> pd.DataFrame:
-        """Of every variant the point of the ``grid`` where the mean of a number over levels and seeds is highest (or
-        lowest, where that is better).
-
-        Choose by items that were held out (``judged_on="held out"``), and compare on the test set afterwards.
-
-        Args:
-            metric: by default the first of the study's that its runs have.
-
-        Returns:
-            Columns ``variant``, the settings of the grid, the mean under the metric's name, ``seeds``, and ``points``:
-            how many have runs that are done. Of equals the first.
-
-        Raises:
-            ValueError: the study has no grid, or no run has this number.
-        """
-        return outcome.best(self, metric)
-
-    def histories(self) -> pd.DataFrame:
-        """The histories of all runs that have begun: variant, seed and the columns of ``run.history``."""
-        return outcome.histories(self)
 
     def plot(self, metric: str | None = None, against: str | None = None) -> Any:
-        """Effects with intervals at every level, learning curves, accuracy against time (:func:`hiercl.plot.study`).
+        """Plots effects with intervals at every level, learning curves, and accuracy against time.
 
         Args:
-            metric: by default the first of the study's that its runs have.
-            against: the variant that all others are compared with, in place of their own baselines.
+            metric: name of a metric, by default the first of the study's that its runs have.
+            against: a variant that all others are compared with, in place of their own baselines.
+
+        Returns:
+            The figure of :func:`hiercl.plot.study`.
 
         Raises:
-            ValueError: a metric that no run has, no run is done yet, or no such variant.
+            ValueError: a metric that no run has, an unknown variant, or no run is done yet.
+
+        Example:
+            >>> figure = study.plot("knn")
         """
         from hiercl import plot
 
         summary = self.summary(metric, against)
-        metric = outcome.first(summary, self.metrics) if metric is None else metric
+        metric = self.first_metric(summary) if metric is None else metric
         return plot.study(summary, self.table(), self.histories(), metric, self.against(against), self.name)
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Writes one self-contained page: question, protocol, tables, figures, every configuration; beside it the table
-        of all runs as CSV.
+        """Writes one page with question, protocol, tables, figures and all configurations, and returns its path.
+
+        The table of all runs lies beside the page as CSV. A page in Markdown has one picture beside it, no single runs,
+        and only the settings in which variants differ. A study with a grid gets a table of the best points in place of
+        pictures.
 
         Args:
-            path: of the page, ``out/NAME.html`` by default; one that ends in ``.md`` has one picture beside it, no
-                single runs, and of the configurations what variants differ in. A grid has too many points for pictures,
-                and a table of the best instead.
+            path: path of the page, .html or .md; by default ``out/NAME.html``.
 
         Raises:
-            ValueError: no run is done yet, or the path ends otherwise.
+            ValueError: no run is done yet, or the path has another ending.
+
+        Example:
+            >>> study.report("page.html").stat().st_size > 100_000
+            True
         """
         return write_page(self, Path(path) if path else self.out / f"{self.name}.html")
 

@@ -1,4 +1,4 @@
-"""Variants: what a study compares, from a base and what varies."""
+"""Variants: what a study compares, from a base and from what varies."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hiercl.study.configurations import canonical, own_settings
+from hiercl import methods
+from hiercl.study.configurations import canonical, field_names
 
 
 def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) -> dict[str, dict[str, Any]]:
-    """Name and settings (by their full names) of every variant.
+    """Returns the name and the settings (by their full names) of every variant.
 
-    A variant may be of another method: settings of the base that only the base's method has do not apply to it.
+    A variant may have another method than the base. Settings that only the base's method knows are then left out.
 
     Args:
         base: settings of all variants.
-        vary: setting and values: the full grid, or one factor at a time around the base; or a list of variants, each a
-            mapping of settings; or names and such mappings.
-        one_at_a_time: the base itself, and for every setting and value a variant that differs in that alone.
+        vary: settings with a list of values each; or a list of variants, each a mapping of settings; or a mapping from
+            names to variants.
+        one_at_a_time: whether settings vary one at a time around the base, and not as a full grid.
 
     Raises:
-        ValueError: a setting that is not known, no variant, two of one name, or values that are no list.
+        ValueError: an unknown setting, no variant, two variants of one name, or values that are not a list.
 
     Example:
         >>> list(variants({"method": "moco"}, {"queue": [64, 128], "temperature": [0.1, 0.2]}))[:2]
@@ -31,13 +32,18 @@ def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) ->
         raise ValueError("nothing to vary: give vary={'temperature': [0.1, 0.2]}, or a list of variants.")
     named = isinstance(vary, Mapping) and all(isinstance(value, Mapping) for value in vary.values())
     if one_at_a_time and (named or not isinstance(vary, Mapping)):
-        raise ValueError("one_at_a_time=True is for settings and lists of values, and these are variants already.")
+        raise ValueError("one_at_a_time=True needs settings with lists of values, and these are variants already.")
     if named:
-        changes = {str(name): dict(change) for name, change in vary.items()}
-    elif isinstance(vary, Mapping):
-        changes = _named(_around(base, vary) if one_at_a_time else _grid(vary))
+        changes = {str(name): change for name, change in vary.items()}
+    elif not isinstance(vary, Mapping):
+        changes = _with_names(vary)
+    elif one_at_a_time:
+        values = [(name, value) for name, values in _checked(vary).items() for value in values]
+        # A value that the base already has gives the base again.
+        new = [{name: value} for name, value in values if name not in base or base[name] != value]
+        changes = _with_names([{}, *new])
     else:
-        changes = _named([dict(change) for change in vary])
+        changes = _with_names(_points(vary))
     found = {}
     for name, change in changes.items():
         try:
@@ -47,40 +53,51 @@ def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) ->
     return found
 
 
-def over(tried: Mapping[str, Mapping[str, Any]], grid: Mapping[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Every variant at every point of a grid: by its name the variant's name and the settings of the point.
+def at_grid_points(
+    compared: Mapping[str, Mapping[str, Any]], grid: Mapping[str, Any]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Returns every variant at every point of a grid: its name maps to the variant and the settings of the point.
+
+    Args:
+        compared: name and settings of the variants.
+        grid: settings with a list of values each.
 
     Raises:
-        ValueError: a setting that a variant's method has not, or values that are no list.
+        ValueError: a setting that the method of a variant does not have, or values that are not a list.
 
     Example:
-        >>> list(over({"SimCLR": {"method.name": "simclr"}}, {"lr": [0.001, 0.01]}))
+        >>> list(at_grid_points({"SimCLR": {"method.name": "simclr"}}, {"lr": [0.001, 0.01]}))
         ['SimCLR, lr=0.001', 'SimCLR, lr=0.01']
     """
-    points = _named(_grid(grid))
+    points = _with_names(_points(grid))
     return {
         f"{name}, {words}": (name, canonical(point, settings.get("method.name")))
-        for name, settings in tried.items()
+        for name, settings in compared.items()
         for words, point in points.items()
     }
 
 
-def _grid(vary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    _check_lists(vary)
-    return [dict(zip(vary, point, strict=True)) for point in itertools.product(*vary.values())]
+def as_text(value: Any) -> Any:
+    """Returns a setting as a table or a file shows it: a function by its name, a tuple joined by hyphens.
+
+    Example:
+        >>> as_text((4, 8)), as_text(len), as_text(0.1)
+        ('4-8', 'len', 0.1)
+    """
+    if callable(value):
+        return getattr(value, "__name__", repr(value))
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _around(base: Mapping[str, Any], vary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    _check_lists(vary)
-    single = [(name, value) for name, values in vary.items() for value in values]
-    # A value that the base has already is the base again.
-    return [{}, *({name: value} for name, value in single if name not in base or base[name] != value)]
+def _points(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [dict(zip(grid, point, strict=True)) for point in itertools.product(*_checked(grid).values())]
 
 
-def _check_lists(vary: Mapping[str, Any]) -> None:
-    for name, values in vary.items():
+def _checked(lists: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, values in lists.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not len(values):
             raise ValueError(f"vary {name!r}: give a list of its values, at least one, not {values!r}.")
+    return lists
 
 
 def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,13 +106,13 @@ def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, An
     above = canonical(change, below.get("method.name"))
     old, new = below.get("method.name"), above.get("method.name", below.get("method.name"))
     if old and new != old:
-        gone = own_settings(old) - own_settings(new)
-        below = {name: value for name, value in below.items() if name not in gone}
+        gone = field_names(methods.get(old).Config) - field_names(methods.get(new).Config)
+        below = {name: value for name, value in below.items() if name.removeprefix("method.") not in gone}
     return below | above
 
 
-def _named(changes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    named: dict[str, dict[str, Any]] = {}
+def _with_names(changes: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    named: dict[str, Mapping[str, Any]] = {}
     for change in changes:
         name = ", ".join(f"{key}={_word(value)}" for key, value in change.items()) or "base"
         if name in named:
@@ -105,15 +122,6 @@ def _named(changes: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _word(value: Any) -> str:
-    if callable(value):
-        return getattr(value, "__name__", repr(value))
     if isinstance(value, list | tuple):
         return "-".join(map(_word, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def in_words(value: Any) -> Any:
-    """A setting as it stands in a table or a file."""
-    if callable(value):
-        return getattr(value, "__name__", repr(value))
-    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return f"{value:g}" if isinstance(value, float) else str(as_text(value))

@@ -1,4 +1,4 @@
-"""Study: variants, hashes, runs in common, what is broken, killed or busy, and honest effects."""
+"""Tests of studies: variants, hashes, shared runs, runs that fail, are killed or busy, and honest effects."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from support.studies import BASE, make
 import hiercl
 from hiercl.study import Study, bootstrap_interval, effect, ready_names, variants
 from hiercl.study import running as R
-from hiercl.study.configurations import canonical, configuration, facts_of
+from hiercl.study.configurations import DataFacts, RunData, canonical, configuration
 from hiercl.study.effects import _resamples
 
 TIMES = ["seconds", "cpu_seconds", "judging_seconds"]
@@ -34,7 +34,7 @@ def timeless(table):
 
 def made(settings, data, seed=0):
     """The configuration of settings on these data sets."""
-    return configuration(canonical(settings), seed, lambda config: facts_of(config, data))
+    return configuration(canonical(settings), seed, lambda config: RunData.of(config, data).facts)
 
 
 # -- variants and configurations --------------------------------------------------------------------------------
@@ -86,12 +86,12 @@ def test_settings_have_one_name_each():
     [
         ({"quee": 8}, "Unknown setting of moco 'quee'. Did you mean 'queue'"),
         ({"fit.queue": 8}, "Unknown setting of moco 'fit.queue'"),
-        ({"optim.lr": 8}, "Unknown part of the settings 'optim'.*Known: data, fit, judged, method, views"),
+        ({"optim.lr": 8}, "Unknown group of settings 'optim'.*Known: data, fit, judged, method, views"),
         ({"seed": 3}, "Unknown setting of moco 'seed'"),
         ({"prototypes": (2, 4)}, "Unknown setting of moco 'prototypes'"),
         ({"method": "mocco"}, "Unknown method 'mocco'"),
-        ({"method": hiercl.methods.MoCo}, "method=.*: a study knows its methods by name"),
-        ({"queue": "long"}, "queue='long' does not fit"),
+        ({"method": hiercl.methods.MoCo}, "method=.*: give the name of a method"),
+        ({"queue": "long"}, "queue='long'"),
         ({"per_class": 0}, "per_class=0"),
         ({"imbalance": 0.5}, "imbalance=0.5"),
     ],
@@ -112,12 +112,12 @@ def test_another_grid_is_another_study(tmp_path):
 
 
 def test_no_method_no_seeds_no_such_baseline(tmp_path):
-    with pytest.raises(ValueError, match="no method: give base"):
+    with pytest.raises(ValueError, match="method=None: give the name of a method in base"):
         Study({}, {"queue": [8]}, out=tmp_path)
     for seeds in (0, (), (1, 1), (-1,)):
         with pytest.raises(ValueError, match="seeds="):
             make(tmp_path, seeds=seeds)
-    with pytest.raises(ValueError, match=r"baseline: 'mocko' is no variant; they are 'temperature=0.1', 'temp"):
+    with pytest.raises(ValueError, match=r"baseline 'mocko' is not a variant; they are 'temperature=0.1', 'temp"):
         make(tmp_path, baseline="mocko")
     with pytest.raises(ValueError, match="without folders"):
         make(tmp_path, name="a/b")
@@ -138,7 +138,30 @@ def test_the_hash_is_of_everything_that_matters(data):
     others.append(made(BASE | {"shuffled": True}, data))
     assert len({one.training_hash for one in (first, *others)}) == 1 + len(others)
     for judged in (made(BASE | {"knn_k": 3}, data), made(BASE, (data[0], pictures(40, seed=9)))):
-        assert judged.training_hash == first.training_hash and judged.judged_hash != first.judged_hash
+        assert judged.training_hash == first.training_hash and judged.report_hash != first.report_hash
+
+
+# Hashes that this version and the first one (commit 198604e) both make: the folders of old runs are found.
+HASHES = [
+    ("csml-parts", "CsMl", "0bfb8bdeb309e91e", "afe72e6cacc1eab3"),
+    ("cifar100", "untrained", "cba3b3d6eb367a46", "afe72e6cacc1eab3"),
+    ("label-free", "G-HMLC on prototypes", "ad8c791b34c0b80f", "afe72e6cacc1eab3"),
+    ("hcsc-official", "all of these", "888fb1ea64a0b9b1", "afe72e6cacc1eab3"),
+    ("mixture", "soft", "5c6edcbe91cb486c", "afe72e6cacc1eab3"),
+    ("modelnet10", "A-HMLC", "c4a80e73679cdd5b", "afe72e6cacc1eab3"),
+    ("few-labels", "HCSC", "3d2feda6e169b396", "ba3d0d0717be55b5"),
+    ("transfer", "SupCon", "2a0d57fe7132782c", "7eb2cb7d1ed059c1"),
+]
+
+
+@pytest.mark.parametrize(("study", "variant", "training", "report"), HASHES)
+def test_folders_keep_their_names(study, variant, training, report):
+    def facts(data):
+        bank = None if data.judged_on in ("test", "held out") else "bank"
+        return DataFacts("points" if "modelnet" in data.name else "images", 1000, "train", bank, "test")
+
+    made = configuration(Study.ready(study).variants[variant], 3, facts)
+    assert (made.training_hash, made.report_hash) == (training, report)
 
 
 def test_functions_are_told_apart_by_what_they_do(data):
@@ -155,7 +178,7 @@ def test_functions_are_told_apart_by_what_they_do(data):
         )
     ]
     assert len(set(hashes)) == 4 and hashes[0] == made({"method": "hcsc", "select": rule(1)}, data).training_hash
-    with pytest.raises(ValueError, match=r"select=.* cannot be told from others: give a plain function"):
+    with pytest.raises(ValueError, match=r"select=.* cannot be told from other functions: give a plain"):
         made({"method": "hcsc", "select": np.square}, data)
 
 
@@ -208,7 +231,7 @@ def test_levels_may_have_spaces_in_their_names(tmp_path, data):
     summary = study.summary()
     assert {"level 0", "level 1"} <= set(summary["level"]) and "mistake_height level 1" in study.table()
     study.plot()
-    assert "linear level 0" in study.report().read_text()
+    assert "<th>level 0</th>" in study.report().read_text()
 
 
 def test_data_without_labels_have_a_page_too(tmp_path, data):
@@ -222,7 +245,7 @@ def test_data_without_labels_have_a_page_too(tmp_path, data):
     assert "<h2>Best points</h2>" in page and "data:image" not in page, "its points are too many for pictures"
     with pytest.raises(ValueError, match=r"tries fit\.lr at every point of its grid"):
         study.changed(lr=0.1)
-    with pytest.raises(ValueError, match="is of data sets of your own"):
+    with pytest.raises(ValueError, match="uses data sets of your own"):
         study.changed(data="cifar100")
     study = make(tmp_path, seeds=1, metrics=("linear", "uniformity")).run(*plain, progress=False)
     assert study.summary()["metric"].unique().tolist() == ["uniformity"]
@@ -246,9 +269,9 @@ def test_each_variant_can_have_a_baseline_of_its_own(tmp_path, data):
     assert (
         study.plot("linear", against="temperature=0.1").axes[0].get_title(loc="left").startswith("linear group\ntemp")
     )
-    with pytest.raises(ValueError, match="against='SupCon' is no variant"):
+    with pytest.raises(ValueError, match="'SupCon' is not a variant"):
         study.summary("linear", against="SupCon")
-    assert "less temperature=0.2" in study.report().read_text()
+    assert "<td>temperature=0.5</td>\n      <td>temperature=0.2</td>" in study.report().read_text()
     assert [t.get_text() for t in study.plot("linear").axes[0].get_yticklabels()] == [
         "temperature=0.5\nless temperature=0.2",
         "temperature=0.2\nless temperature=0.1",
@@ -262,8 +285,8 @@ def test_data_are_named_or_given_not_both(tmp_path, data):
 
 def test_other_data_on_another_machine_are_an_error(tmp_path, data):
     made_for = make(tmp_path, [{}], seeds=1).of(*data).members()[0]
-    assert R.one(made_for.configuration, tmp_path / "runs", (pictures(64, seed=8), data[1])) == "failed"
-    assert "are not those that the study was made for" in made_for.place.why
+    assert R.make_run(made_for.configuration, tmp_path / "runs", (pictures(64, seed=8), data[1])) == "failed"
+    assert "are not the data that the study was made for" in made_for.place.why
 
 
 def test_studies_that_overlap_train_nothing_twice(tmp_path, data, monkeypatch):
@@ -348,7 +371,7 @@ SCRIPT = """
 @pytest.mark.parametrize(("kills", "together"), [(10, 1), (0, 2)])
 def test_killed_at_random_moments_or_made_by_two_at_once(tmp_path, data, kills, together):
     script = SCRIPT.format(
-        tests=str(Path(__file__).parent), out=str(tmp_path / "study"), seed=3, kills=kills, together=together
+        tests=str(Path(__file__).parent.parent), out=str(tmp_path / "study"), seed=3, kills=kills, together=together
     )
     said = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=300, capture_output=True, text=True
@@ -369,8 +392,8 @@ def test_a_run_that_another_process_makes_is_left_or_waited_for(tmp_path, data):
     member = make(tmp_path, seeds=1).of(*data).members()[0]
     (tmp_path / "runs").mkdir()
     with FileLock(tmp_path / "runs" / f"{member.place.folder.name}.lock"):
-        assert R.one(member.configuration, tmp_path / "runs", data, wait=False) == "busy"
-    assert R.one(member.configuration, tmp_path / "runs", data, wait=False) == "done"
+        assert R.make_run(member.configuration, tmp_path / "runs", data, wait=False) == "busy"
+    assert R.make_run(member.configuration, tmp_path / "runs", data, wait=False) == "done"
 
 
 def test_several_at_a_time(tmp_path, data):
@@ -499,8 +522,8 @@ def test_a_study_of_ones_own_as_a_file(tmp_path):
     study = Study.load(path)
     assert study.name == "mine" and list(study.variants) == ["base", "queue=8", "queue=16"] and study.seeds == (0, 1)
     for content, message in {
-        "{": "is no JSON",
-        '{"base": {}}': "needs variants, names and settings, or vary",
+        "{": "is not JSON",
+        '{"base": {}}': r"needs variants \(names and settings\) or vary",
         '{"vari": {}}': "Unknown part of .*mine.json 'vari'. Did you mean 'vary'",
     }.items():
         path.write_text(content)
@@ -531,7 +554,7 @@ def test_every_variant_at_every_point_of_a_grid(tmp_path, data):
     assert list(study.variants)[:2] == ["plain, temperature=0.1, lr=0.001", "plain, temperature=0.1, lr=0.01"]
     assert len(study.variants) == 8
     assert study.baselines["SimCLR, temperature=0.5, lr=0.01"] == "SimCLR, temperature=0.1, lr=0.001"
-    with pytest.raises(ValueError, match=r"no run of .* that is done has 'linear'"):
+    with pytest.raises(ValueError, match=r"no finished run of .* has 'linear'"):
         study.of(*data).best()
     study.run(*data, progress=False)
     for metric, way in (("linear", "idxmax"), ("mistake_height", "idxmin")):
@@ -545,7 +568,7 @@ def test_every_variant_at_every_point_of_a_grid(tmp_path, data):
             assert best[metric][name] == own[where]
     again = Study.load(study.save()).of(*data)
     assert again.variants == study.variants and again.best().equals(study.best())
-    with pytest.raises(ValueError, match="has no grid= to find the best point of"):
+    with pytest.raises(ValueError, match="has no grid= whose best point"):
         make(tmp_path).best()
 
 
@@ -562,9 +585,12 @@ def test_judged_on_items_that_were_held_out(tmp_path, data, monkeypatch):
     assert trained.fingerprint() == rest.fingerprint() and kept.fingerprint() == part.fingerprint()
     assert held.member("a").place.load()[1].protocol["test_items"] == 16
     for settings, message in (
-        ({"held_out": 1.0}, "held_out=1.0: it is a share"),
-        ({"judged_on": "held out"}, "needs items that are"),
-        ({"judged_on": "train"}, "judged_on='train': it is 'test', 'held out', 'unseen', or the name of other data"),
+        ({"held_out": 1.0}, "held_out=1.0"),
+        ({"judged_on": "held out"}, "needs items that were held out"),
+        (
+            {"judged_on": "train"},
+            "judged_on='train': it must be 'test', 'held out', 'unseen', or the name of other data",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             made({**BASE, **settings}, data)
@@ -592,8 +618,8 @@ def test_judged_on_classes_that_were_not_trained_on(tmp_path, data):
     assert ", whose classes were not trained on, of stripes" in page and "training items of stripes" in page
     assert all(f"{count} test items" in page for count in counts) and "labelled items beside them" in page
     for settings, message in (
-        ({"unseen": 1.0}, "unseen=1.0: it is a share"),
-        ({"judged_on": "unseen"}, "needs classes that are: give unseen=0.5"),
+        ({"unseen": 1.0}, "unseen=1.0"),
+        ({"judged_on": "unseen"}, "needs classes that were kept out: give unseen=0.5"),
         ({"unseen": 0.1}, "unseen=0.1 of 2 coarsest classes are 0: keep some"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -707,7 +733,7 @@ def test_verdicts():
         effect([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="value 1 of 2 is not finite"):
         effect([1.0, 2.0], [1.0, np.nan])
-    with pytest.raises(ValueError, match=r"level=95\.0: it is a share"):
+    with pytest.raises(ValueError, match=r"level=95\.0: it must be a share"):
         effect(base, base + noise, level=95.0)
 
 
