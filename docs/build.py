@@ -1,0 +1,201 @@
+"""Writes the numbers into the pages of this folder, from files of the repository.
+
+    python docs/build.py            writes the pages
+    python docs/build.py --check    exits with 1 and names the pages that are not what the script would write
+
+A page marks the text that is written: `<!-- NAME: ARGUMENT | ARGUMENT --> ... <!-- end -->`. NAME is one of WRITERS.
+Arguments that name a study refer to its CSV file in benchmarks/studies.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from hiercl.metrics import definitions
+from hiercl.study import Effect, effect
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+WEIGHTS = ROOT / "hiercl" / "encoders" / "weights"
+SUPERVISED = {"pointnet_vanilla": "PointNet without T-Nets", "pointnet": "PointNet with T-Nets", "dgcnn": "DGCNN"}
+MARKED = re.compile(r"(<!-- (?P<name>[a-z ]+?)(?:: (?P<arguments>.*?))? -->)(?P<text>.*?)<!-- end -->", re.DOTALL)
+
+
+@cache
+def runs(study: str) -> pd.DataFrame:
+    """Returns one row a run, indexed by variant and seed."""
+    return pd.read_csv(ROOT / "benchmarks" / "studies" / f"{study}.csv").set_index(["variant", "seed"])
+
+
+def column(study: str, variant: str, name: str) -> pd.Series:
+    """Returns a number of a variant, one a seed."""
+    return runs(study).loc[variant][name].dropna()
+
+
+def compared(study: str, variant: str, base: str, name: str) -> Effect:
+    """Returns the paired effect of a variant against another one."""
+    own, other = column(study, variant, name), column(study, base, name)
+    seeds = own.index.intersection(other.index)
+    metric = next((m for m in definitions().index if name == m or name.startswith(f"{m} ")), None)
+    better = definitions()["better"][metric] if metric else "higher"
+    return effect(other[seeds].to_numpy(), own[seeds].to_numpy(), better)
+
+
+def as_words(found: Effect, digits: int = 2) -> str:
+    """Returns a difference and its interval, such as +0.56 [−0.34, +1.23]."""
+    interval = "" if math.isnan(found.low) else f" [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+    return f"{found.mean:+.{digits}f}{interval}".replace("-", "−")
+
+
+def as_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Returns a table in Markdown, between empty lines."""
+    header = list(header)
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n\n"
+
+
+# ---- what can be written ----
+
+
+def write_effect(study: str, variant: str, base: str, name: str) -> str:
+    """The difference of two variants in one number, with its interval."""
+    return as_words(compared(study, variant, base, name))
+
+
+def write_relative(study: str, variant: str, base: str, name: str) -> str:
+    """The same in per cent of the mean of the second variant."""
+    found, scale = compared(study, variant, base, name), 100 / column(study, base, name).mean()
+    ends = [scale * value for value in (found.mean, found.low, found.high)]
+    return as_words(Effect(*ends, found.seeds, found.verdict), 1)
+
+
+def write_effects(study: str, *arguments: str) -> str:
+    """A table: comparisons `A less B` and, last, the metrics; a row for each of both, a column for each level."""
+    *pairs, metrics = arguments
+    rows, levels = [], []
+    for pair in pairs:
+        variant, base = pair.split(" less ")
+        for metric in metrics.split(", "):
+            names = [name for name in runs(study).columns if name == metric or name.startswith(f"{metric} ")]
+            levels = max(levels, [name.removeprefix(metric).strip() or "all" for name in names], key=len)
+            found = [compared(study, variant, base, name) for name in names]
+            rows.append([pair, metric, *(f"{as_words(own)} {own.verdict}" for own in found)])
+    return as_table(["comparison", "metric", *levels], rows)
+
+
+def write_mean(study: str, variant: str, name: str) -> str:
+    """The mean of a number over the seeds."""
+    return f"{column(study, variant, name).mean():.1f}"
+
+
+def write_times(study: str, variant: str, base: str, name: str) -> str:
+    """How many times as large the median of one variant is as that of another."""
+    return f"{column(study, variant, name).median() / column(study, base, name).median():.1f}"
+
+
+def write_table(study: str, *names: str) -> str:
+    """A table: mean ± standard deviation of every variant (of seconds the median). `OTHER: NAME` takes another study's
+    runs."""
+
+    def cell(variant: str, name: str) -> str:
+        *other, name = name.split(": ")
+        own = column(other[0] if other else study, variant, name)
+        return f"{own.median():.0f}" if name.endswith("seconds") else f"{own.mean():.1f} ± {own.std():.1f}"
+
+    variants = runs(study).index.unique("variant")
+    return as_table(["", *names], [[variant, *(cell(variant, name) for name in names)] for variant in variants])
+
+
+def write_metrics(of: str) -> str:
+    """A table of the metrics of every "level" or of the whole "embedding"."""
+    arrows = {"higher": "↑", "lower": "↓", "": ""}
+    rows = definitions()[definitions()["of"] == of].itertuples()
+    return as_table(
+        ["metric", "unit", "what it is"],
+        [[f"`{row.Index}`", f"{row.unit} {arrows[row.better]}".strip(), row.definition] for row in rows],
+    )
+
+
+def write_encoders(data: str) -> str:
+    """A table of the pretrained encoders of "cifar100" or "modelnet10", from their cards."""
+    rows = []
+    for path in sorted(WEIGHTS.glob("*.json")):
+        card = json.loads(path.read_text())
+        if card["protocol"]["train"] == data:
+            pairs = [
+                " / ".join(f"{level[name]:.1f}" for level in card["numbers"].values()) for name in ("linear", "knn")
+            ]
+            size = f"{path.with_suffix('.safetensors').stat().st_size / 1e6:.2f}"
+            rows.append([f"`{path.stem}`", card["budget"], *pairs, size])
+    return as_table(["", "budget", "linear, superclass / class", "kNN, superclass / class", "megabytes"], rows)
+
+
+def write_supervised() -> str:
+    """A table of the point encoders trained with labels."""
+    cards = [json.loads(path.read_text()) for path in (ROOT / "benchmarks/results/modelnet_supervised").glob("*.json")]
+    rows = []
+    for card in sorted(cards, key=lambda card: list(SUPERVISED).index(card["encoder"])):
+        numbers = [card[how] for how in ("points as in training", "all points")]
+        cells = [f"{own['accuracy']:.1f} / {own['balanced accuracy']:.1f}" for own in numbers]
+        minutes = f"{card['cpu_seconds'] / 60:.0f}"
+        rows.append([SUPERVISED[card["encoder"]], str(card["settings"]["epochs"]), *cells, minutes])
+    return as_table(["", "epochs", "test with 128 points", "test with all 1,024", "CPU minutes"], rows)
+
+
+def write_studies() -> str:
+    """A table of the studies that come with the package."""
+    ready = sorted((ROOT / "hiercl" / "study" / "ready").glob("*.json"))
+    rows = [[f"`{path.stem}`", json.loads(path.read_text())["question"]] for path in ready]
+    return as_table(["name", "question"], rows)
+
+
+WRITERS: dict[str, Callable[..., str]] = {
+    "effect": write_effect,
+    "relative": write_relative,
+    "effects": write_effects,
+    "mean": write_mean,
+    "times": write_times,
+    "table": write_table,
+    "metrics": write_metrics,
+    "encoders": write_encoders,
+    "supervised": write_supervised,
+    "studies": write_studies,
+}
+
+
+def written(page: str) -> str:
+    """Returns a page with all its marked texts written anew."""
+
+    def write(match: re.Match) -> str:
+        arguments = [word.strip() for word in (match["arguments"] or "").split("|")]
+        return f"{match[1]}{WRITERS[match['name']](*filter(None, arguments))}<!-- end -->"
+
+    return MARKED.sub(write, page)
+
+
+def main(check: bool) -> list[str]:
+    """Writes the pages, unless they are only checked, and returns the names of those that have changed."""
+    changed = []
+    for path in sorted(DOCS.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        if (new := written(page)) != page:
+            changed.append(path.name)
+            if not check:
+                path.write_text(new, encoding="utf-8")
+    return changed
+
+
+if __name__ == "__main__":
+    only_check = "--check" in sys.argv[1:]
+    names = main(only_check)
+    for name in names:
+        print(f"docs/{name} {'is not what docs/build.py writes' if only_check else 'was written'}.")
+    sys.exit(1 if only_check and names else 0)

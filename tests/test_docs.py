@@ -1,0 +1,50 @@
+"""Tests of the pages in docs/: their numbers are those of the files, and their links exist."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("docs_build", DOCS / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_numbers_are_those_of_the_files(build):
+    assert build.main(check=True) == [], "run .venv/bin/python docs/build.py"
+
+
+def test_a_number_that_was_altered_is_found(build):
+    page = (DOCS / "results-cifar100.md").read_text(encoding="utf-8")
+    number = re.search(r"<!-- table: .*? -->.*?(\d+\.\d) ± ", page, re.DOTALL)[1]
+    altered = page.replace(f"{number} ± ", "99.9 ± ", 1)
+    assert altered != page and build.written(altered) == page
+
+
+def test_an_effect_is_that_of_the_study(build):
+    """The numbers of the README of the first version."""
+    assert build.write_effect("labels", "HMC", "SupCon", "knn class") == "+0.56 [−0.34, +1.23]"
+    assert build.write_effect("cifar100", "HCSC", "MoCo v2", "linear class") == "−0.35 [−0.82, +0.12]"
+    assert build.write_effect("hcsc-official", "all of these", "paper", "linear class") == "+0.60 [+0.34, +0.98]"
+    assert build.write_mean("few-labels", "SimCLR", "10 % labels linear class") == "15.7"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_exist(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_every_page_is_in_the_index():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if page.name != "index.md" and f"({page.name})" not in index] == []
