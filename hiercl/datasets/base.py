@@ -435,8 +435,7 @@ def _check_items(items: np.ndarray | PictureFiles) -> None:
         raise ValueError(f"images must be [n, h, w, c], got {form}: add the channel axis with items[..., None]")
     if items.ndim == 4 and items.shape[1] in (1, 3) and items.shape[3] not in (1, 3, 4):
         raise ValueError(f"images must be [n, h, w, c], got {form}: move the channels with items.transpose(0, 2, 3, 1)")
-    if form_of(items) is None:
-        raise ValueError(f"items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got {form}")
+    form_of(items)  # raises ValueError if they are of no known form
     if 0 in items.shape:
         raise ValueError(f"a data set needs at least one item, and items that are not empty; got {form}")
 

@@ -109,11 +109,23 @@ FORMS = {form.name: form for form in (IMAGES, POINTS)}
 """Every kind of item by its name."""
 
 
-def form_of(items: Any) -> ItemForm | None:
-    """Returns the form of an array of items; None if it has none.
+def form_of(items: Any) -> ItemForm:
+    """Returns the form of an array of items.
+
+    Args:
+        items: uint8 ``[n, h, w, c]``, float32 ``[n, p, 3]``, or picture files.
+
+    Raises:
+        ValueError: items of no known form.
 
     Example:
         >>> form_of(train.items).name
         'images'
     """
-    return next((form for form in FORMS.values() if form.matches(items)), None)
+    for form in FORMS.values():
+        if form.matches(items):
+            return form
+    raise ValueError(
+        "items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got "
+        f"{items.dtype} {list(items.shape)}"
+    )
