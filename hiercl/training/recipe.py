@@ -134,19 +134,24 @@ def split_settings(
             raise ValueError("optimiser and optimizer are one setting: give one of them.")
         settings["optimiser"] = settings.pop("optimizer")
     view_config = MODALITIES[modality].view_config
-    known = {field.name for part in (FitConfig, view_config, method.Config) for field in fields(part)}
+    known = {name for part in (FitConfig, view_config, method.Config) for name in _names(part)}
     for name in settings.keys() - known:
         for other in MODALITIES.values():
-            if name in other.view_config.__dataclass_fields__:
-                own = ", ".join(view_config.__dataclass_fields__)
+            if name in _names(other.view_config):
+                own = ", ".join(_names(view_config))
                 raise ValueError(
                     f"{name!r} is a setting of views of {other.name}, and the items are {modality}. Their views have "
                     f"the settings {own}."
                 )
-        owners = [other for other in methods.names() if name in methods.get(other).Config.__dataclass_fields__]
+        owners = [other for other in methods.names() if name in _names(methods.get(other).Config)]
         if owners:
             raise ValueError(f"{name!r} is no setting of {method.name}. These methods have it: {', '.join(owners)}.")
     return distribute(settings, FitConfig, view_config, method.Config)
+
+
+def _names(config: type[Config]) -> list[str]:
+    """Names of the settings."""
+    return [field.name for field in fields(config)]
 
 
 def signature_with_settings(function: Callable) -> inspect.Signature:

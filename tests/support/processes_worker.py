@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from support.data import METHODS, SMALL, pictures
+from torch.nn import functional as F
 
 from hiercl import methods
-from hiercl.datasets.loader import Feed, as_maps, embed_with
+from hiercl.datasets import Feed, embed_with
 from hiercl.encoders import make_encoder
 from hiercl.methods.base import Batch, Supervision, TrainingInfo
 from hiercl.runtime.processes import Processes
@@ -26,6 +27,12 @@ def trained(method: str, **settings):
     return fit(method, pictures(), **EXACT | METHODS[method] | settings)
 
 
+def similarity(features: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+    """Cosine similarity of every item to each of its neighbours, in the order of the similarity."""
+    z = F.normalize(features, dim=1)
+    return (z[:, None] * z[neighbours]).sum(dim=2).sort(dim=1, descending=True).values
+
+
 def one_step(method: str) -> dict[str, torch.Tensor]:
     """Gradients, loss and queue of one step on a batch of 32, of which this process has its rows."""
     processes, dataset = Processes.here(), pictures()
@@ -37,9 +44,18 @@ def one_step(method: str) -> dict[str, torch.Tensor]:
     model = kind(encoder, kind.Config(**METHODS[method]), info)
     feed = Feed(dataset, "cpu")
     model.warm_up_epochs = model.first_fit = 0
-    model.eval().refresh(0, lambda function: embed_with(function, feed, processes=processes))
+
+    def embed(function):
+        return embed_with(function, feed, processes=processes)
+
+    model.eval().refresh(0, embed)
+    mined = {}
+    if hasattr(model, "neighbours"):
+        # Of neighbours that are as similar, either may be mined. The step itself is made with given ones.
+        mined = {"similarity of neighbours": similarity(embed(model.key_encoder), model.neighbours)}
+        model.neighbours.copy_(model.random_neighbours(epoch=0))
     items = processes.own(model.items(torch.arange(32), generator("cpu", 0, 0, "items")))
-    shown = as_maps(feed[items[:, 0]])
+    shown = dataset.form.to_map(feed[items[:, 0]])
     views = tuple(shown.roll(number, dims=2) for number, _ in enumerate(model.plan))
     prepared = Accelerator(cpu=True).prepare(model.train())
     step = prepared(Batch(items, views, Draws(generator("cpu", 0, 0, "draws"), processes)))
@@ -47,7 +63,7 @@ def one_step(method: str) -> dict[str, torch.Tensor]:
     model.after_step(step)
     gradients = {f"gradient {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     buffers = {name: value.clone() for name, value in model.named_buffers()}
-    return gradients | buffers | {"loss": processes.mean(step.loss.detach())}
+    return gradients | buffers | mined | {"loss": processes.mean(step.loss.detach())}
 
 
 def main(folder: Path) -> None:

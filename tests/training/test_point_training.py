@@ -103,7 +103,7 @@ def test_what_does_not_fit_clouds():
     train = clouds()
     with pytest.raises(ValueError, match=r"boxes holds points, and convnet takes others: choose .* pointnet"):
         hiercl.fit("moco", train, encoder="convnet")
-    with pytest.raises(ValueError, match=r"'crop' is a setting of views of images, and these are points.*stretch"):
+    with pytest.raises(ValueError, match=r"'crop' is a setting of views of images, and the items are points.*stretch"):
         hiercl.fit("moco", train, crop=16, **CLOUD_SETTINGS)
     small = HierarchicalDataset.from_arrays(train.items / 10, train.labels, train.hierarchy, "metres")
     with pytest.raises(ValueError, match=r"metres has clouds that reach .*unit_sphere"):

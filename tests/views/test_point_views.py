@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from hiercl.runtime.seeds import Draws
 from hiercl.encoders import MODALITIES
+from hiercl.runtime.seeds import Draws
 from hiercl.views import PointViewConfig, PointViews
 from hiercl.views.points import draw_points, rotation_matrices
 
