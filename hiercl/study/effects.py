@@ -61,7 +61,7 @@ def effect(
 
     Example:
         >>> print(effect([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 3.1, 3.9, 5.2, 5.9]))
-        +1.02 [+0.90, +1.16] better
+        +1.02 [+0.86, +1.21] better
     """
     if not len(base) == len(other) > 0:
         raise ValueError(f"{len(base)} and {len(other)} values: give values of the same seeds, at least of one.")

@@ -93,7 +93,7 @@ def duration(seconds: float) -> str:
     """Returns a duration in words.
 
     Example:
-        >>> duration(200), duration(7260)
+        >>> duration(200.0), duration(7260.0)
         ('3 min 20 s', '2 h 1 min')
     """
     if math.isnan(seconds):
