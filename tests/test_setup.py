@@ -72,6 +72,21 @@ def test_every_public_name_is_there():
         _ = hiercl.fitt
 
 
+def test_editors_are_told_what_there_is():
+    """hiercl/__init__.pyi has every public name, and every setting of fit."""
+    from support.stub import STUB, stub
+
+    assert STUB.read_text() == stub(), "run .venv/bin/python tests/support/stub.py"
+
+
+def test_fit_offers_its_settings_to_jupyter():
+    import inspect
+
+    import hiercl
+
+    assert {"method", "epochs", "crop", "points", "prototypes"} <= set(inspect.signature(hiercl.fit).parameters)
+
+
 ROOMS = (
     "runtime",
     "hierarchy",
