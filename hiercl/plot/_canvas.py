@@ -22,12 +22,14 @@ DPI = 100
 SMALL, NORMAL, TITLE = 8, 9, 11  # font sizes in points
 
 
-def new_figure(width: Inches, height: Inches, **options) -> Figure:
+def new_figure(width: Inches, height: Inches, title: str = "", **options) -> Figure:
     """Makes a figure that pyplot knows, so that notebooks display it, but that does not show by itself."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(width, height), dpi=DPI, facecolor="white", **options)
     plt.close(figure)
+    if title:
+        figure.suptitle(title, size=TITLE, weight="bold", color=TEXT, x=0.01, ha="left")
     return figure
 
 
@@ -44,9 +46,11 @@ def sheet(width: Inches, height: Inches, title: str = "", note: str = "") -> tup
     return figure, axis
 
 
-def panels(rows: int, columns: int, height: Inches, width: Inches = WIDTH, **options) -> tuple[Figure, np.ndarray]:
+def panels(
+    rows: int, columns: int, height: Inches, width: Inches = WIDTH, title: str = "", **options
+) -> tuple[Figure, np.ndarray]:
     """Makes a figure with a grid of axes ``[rows, columns]``, in which nothing overlaps."""
-    figure = new_figure(width, height, layout="constrained")
+    figure = new_figure(width, height, title, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -73,9 +77,12 @@ def user_axis(ax: Any, count: int = 1, choose: str = "") -> tuple[Figure, np.nda
     return ax.get_figure(root=True), np.array([[ax]])
 
 
-def headline(figure: Figure, text: str) -> None:
-    """Writes the title of a figure with several panels."""
-    figure.suptitle(text, size=TITLE, weight="bold", color=TEXT, x=0.01, ha="left")
+def colour_bar(figure: Figure, image: Any, size: int = SMALL, **place) -> Any:
+    """Draws a colour bar without a frame."""
+    bar = figure.colorbar(image, **place)
+    bar.ax.tick_params(labelsize=size)
+    bar.outline.set_visible(False)
+    return bar
 
 
 def panel_title(axis: Axes, text: str, size: int = NORMAL) -> None:

@@ -23,6 +23,7 @@ from hiercl.plot._canvas import (
     WIDTH,
     Inches,
     check_level,
+    colour_bar,
     panel_title,
     readable,
     sheet,
@@ -38,6 +39,7 @@ from hiercl.runtime.types import Float, Int
 COLOURS = {"green": OKABE_ITO[2], "blue": OKABE_ITO[0], "orange": OKABE_ITO[4]}
 NAMED = 40  # classes up to which all have their name; if there are more, the classes of the coarser level have theirs
 SIDE, LINE, CELL = 6.6, 0.14, 0.3  # inches: largest matrix, height of a name, smallest cell with a number
+TICKS = (1, 10, 30, 60, 100)  # per cents at a colour bar
 
 Names = list[tuple[float, str]]  # row and name
 Layer = tuple[AxesImage, str, str]  # the cells of one colour: their picture, the name of the colour, what they are
@@ -268,11 +270,10 @@ def _colour_bars(figure: Figure, layers: list[Layer], width: Inches, height: Inc
     each = (width - 0.2) / len(layers)
     for place, (image, _, name) in enumerate(layers):
         box = ((0.2 + place * each) / width, 0.24 / height, (each - 0.4) / width, 0.1 / height)
-        bar = figure.colorbar(image, cax=figure.add_axes(box), orientation="horizontal", ticks=[1, 10, 30, 60, 100])
+        bar = colour_bar(figure, image, 7, cax=figure.add_axes(box), orientation="horizontal", ticks=TICKS)
         bar.ax.set_title(name, size=SMALL, color=TEXT, loc="left", pad=3)
         bar.ax.minorticks_off()
-        bar.ax.tick_params(labelsize=7, length=2, pad=1)
-        bar.outline.set_visible(False)
+        bar.ax.tick_params(length=2, pad=1)
 
 
 def _title(found: _Confusion, name: str) -> str:

@@ -17,7 +17,6 @@ from hiercl.plot._canvas import (
     SMALL,
     WIDTH,
     first_axes,
-    headline,
     legend_below,
     panel_title,
     panels,
@@ -93,8 +92,7 @@ def curves(
         longest = max(text_width(line, SMALL) for name in names for line in name.split("\n"))
         beside = int(np.clip(width // (longest + 0.7), 1, 4))
         legend = 0.17 * max(1 + name.count("\n") for name in names) * -(-len(names) // beside) + 0.2
-        figure, axes = panels(down, across, (3.4 if across == 1 else 2.6) * down + 0.6 + legend, width)
-        headline(figure, title)
+        figure, axes = panels(down, across, (3.4 if across == 1 else 2.6) * down + 0.6 + legend, width, title)
         legend_below(figure, handles, beside)
     else:
         figure, axes = user_axis(ax, len(shown), f"choose a column, such as columns={shown[0]!r}")
@@ -222,8 +220,8 @@ def history(runs: Any) -> Figure:
     count = 1 + len(knn) + len(keeping)
     across = 3 if count in (5, 6) else min(count, 4)
     down = -(-count // across)
-    figure, axes = panels(down, across, 2.5 * down + (1.3 if keeping else 0.8), width=WIDTH if across > 1 else 5)
-    headline(figure, "Training, epoch by epoch")
+    height, width = 2.5 * down + (1.3 if keeping else 0.8), WIDTH if across > 1 else 5
+    figure, axes = panels(down, across, height, width, "Training, epoch by epoch")
     first, *others = first_axes(axes, count)
     for axis, column in zip([first, *others], ["loss", *knn], strict=False):
         for (name, table), colour in zip(tables.items(), categorical(len(tables)), strict=True):

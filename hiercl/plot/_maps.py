@@ -17,7 +17,6 @@ from hiercl.plot._canvas import (
     WIDTH,
     check_level,
     first_axes,
-    headline,
     legend_below,
     panel_title,
     panels,
@@ -130,8 +129,7 @@ def embedding(
     if own is None:
         width = max(WIDTH, 3.0 * len(levels)) if len(levels) > 1 else 5.5
         legend = any(tree.sizes[level] <= LEGEND for level in levels)
-        figure, axes = panels(1, len(levels), width / len(levels) + (1.7 if legend else 0.6), width)
-        headline(figure, what)
+        figure, axes = panels(1, len(levels), width / len(levels) + (1.7 if legend else 0.6), width, what)
     else:
         figure, axes = own
     for axis, level in zip(axes[0], levels, strict=True):
@@ -185,8 +183,8 @@ def compare_embeddings(
     level = check_level(level, tree.levels, "the hierarchy")
     columns = min(len(runs), 3)
     rows = -(-len(runs) // columns)
-    figure, axes = panels(rows, columns, height=rows * (WIDTH / columns + 0.5) + 0.9)
-    headline(figure, f"{dataset.name}, coloured by “{tree.level_names[level]}”")
+    title = f"{dataset.name}, coloured by “{tree.level_names[level]}”"
+    figure, axes = panels(rows, columns, rows * (WIDTH / columns + 0.5) + 0.9, title=title)
     maps = []
     for axis, (name, run) in zip(first_axes(axes, len(runs)), runs.items(), strict=True):
         chosen, xy = place(run, dataset, seed, max_items, None if coordinates is None else coordinates[name])

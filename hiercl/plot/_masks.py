@@ -16,7 +16,7 @@ from hiercl.plot._canvas import (
     NORMAL,
     SMALL,
     WIDTH,
-    headline,
+    colour_bar,
     items_name,
     legend_below,
     new_figure,
@@ -75,20 +75,17 @@ def draw(found: FeatureMasks, name: str, seed: int = 0) -> Figure:
     """Draws the picture of :func:`masks`."""
     names = [readable(level) for level in found.dataset.hierarchy.level_names]
     levels = range(len(names))
-    figure = new_figure(WIDTH, 2.0 + 0.9 * len(names), layout="constrained")
+    what = f"{len(found.features):,} {items_name(found.dataset)} of {readable(found.dataset.name)}, not augmented"
+    figure = new_figure(WIDTH, 2.0 + 0.9 * len(names), f"Feature masks of {name}: {what}", layout="constrained")
     grid = figure.add_gridspec(2, 3, width_ratios=(2.1, 1, 1))
     top = figure.add_subplot(grid[0, 0])
     below = figure.add_subplot(grid[1, 0], sharex=top)
-    what = f"{len(found.features):,} {items_name(found.dataset)} of {readable(found.dataset.name)}, not augmented"
-    headline(figure, f"Feature masks of {name}: {what}")
     deviation = found.masks.std(dim=0, correction=0).mean()
     spread = f", mean over the items (± {deviation:.2g} between items)" if len(found.masks) > 1 else ""
     served = [f"{text}\n({(found.level_of == level).sum()})" for level, text in enumerate(names)]
     mean = found.mean.numpy()
     image = _draw_matrix(top, found, mean, float(mean.max()), "Greys", served, f"Masks{spread}")
-    bar = figure.colorbar(image, ax=top, fraction=0.05, pad=0.02, aspect=10)
-    bar.ax.tick_params(labelsize=7, length=2)
-    bar.outline.set_visible(False)
+    colour_bar(figure, image, 7, ax=top, fraction=0.05, pad=0.02, aspect=10).ax.tick_params(length=2)
     _draw_shares(below, found, names)
     below.set_xlabel(f"{found.features.shape[1]} {found.place}, by the level that they serve most", size=SMALL)
     parts = {

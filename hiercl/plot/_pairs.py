@@ -24,7 +24,6 @@ from hiercl.plot._canvas import (
     WIDTH,
     check_level,
     draw_pictures,
-    headline,
     legend_below,
     panel_title,
     panels,
@@ -301,11 +300,12 @@ def pair_matrix(
     roles[positive[at]] = ORDER.index("pulled")
 
     wide = max(len(columns) / max(len(rows), 1), 1)
-    figure, axes = panels(1, 1, min(6.5, WIDTH / wide * 0.8 + 1.3)) if ax is None else user_axis(ax)
+    title = f"Pairs of the term “{chosen.name}”, ordered by {dataset.hierarchy.level_names[level]}"
+    height = min(6.5, WIDTH / wide * 0.8 + 1.3)
+    figure, axes = panels(1, 1, height, title=title) if ax is None else user_axis(ax)
     axis = axes[0, 0]
     axis.imshow(roles, cmap=ListedColormap(list(CELLS.values())), vmin=0, vmax=4, interpolation="nearest")
     _mark_classes(axis, row_label, column_label, dataset.hierarchy.names[level])
-    title = f"Pairs of the term “{chosen.name}”, ordered by {dataset.hierarchy.level_names[level]}"
     counts = np.bincount(roles.ravel(), minlength=len(ORDER))
     handles = [
         Patch(facecolor=CELLS[role], edgecolor=GREY, label=f"{role} ({count:,})")
@@ -313,7 +313,6 @@ def pair_matrix(
         if count
     ]
     if ax is None:
-        headline(figure, title)
         legend_below(figure, handles, 5, side="left")
     else:
         panel_title(ax, title)
@@ -385,11 +384,9 @@ def audit(tables: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
     selecting = [row for row in order if (rows.loc[rows["row"] == row, "removed"] > 0).any()]
     colours = dict(zip(tables, categorical(len(tables)), strict=True))
     heights = [0.26 * len(shown) + 0.4 for shown in (order, selecting) if shown]
-    figure, axes = panels(
-        len(heights), len(levels), height=sum(heights) + 0.9 * len(heights) + 0.5, width=max(WIDTH, 2.6 * len(levels)),
-        sharey="row", height_ratios=heights,
-    )  # fmt: skip
-    headline(figure, "Audit of the pairs by the true labels")
+    size = sum(heights) + 0.9 * len(heights) + 0.5, max(WIDTH, 2.6 * len(levels))
+    title = "Audit of the pairs by the true labels"
+    figure, axes = panels(len(heights), len(levels), *size, title, sharey="row", height_ratios=heights)
     for column, level in enumerate(levels):
         part = rows[rows["level"] == level].set_index("row")
         _draw_false_negatives(axes[0, column], part.reindex(order), colours)

@@ -10,16 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hiercl.metrics.definitions import decimals
-from hiercl.plot._canvas import (
-    SMALL,
-    WIDTH,
-    first_axes,
-    headline,
-    new_figure,
-    panel_title,
-    readable,
-    simple_axis,
-)
+from hiercl.plot._canvas import SMALL, WIDTH, first_axes, new_figure, panel_title, readable, simple_axis
 from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
@@ -77,8 +68,7 @@ def study(
     panel_rows = -(-len(levels) // columns)
     upper = panel_rows * (0.9 + 0.2 * max(2, sum(text.count("\n") + 1 for text in compared.values())))
     lower = max(3.0, 0.16 * sum(text.count("\n") + 1 for text in names.values()) + 0.8)
-    figure = new_figure(WIDTH, upper + lower + 0.5, layout="constrained")
-    headline(figure, f"{readable(title)}: {metric}")
+    figure = new_figure(WIDTH, upper + lower + 0.5, f"{readable(title)}: {metric}", layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])
     axes = first_axes(top.subplots(panel_rows, columns, squeeze=False, sharey=True), len(levels))
     for axis, level in zip(axes, levels, strict=True):

@@ -18,8 +18,8 @@ from hiercl.plot._canvas import (
     WIDTH,
     branch,
     check_level,
+    colour_bar,
     draw_pictures,
-    headline,
     middles,
     panel_title,
     panels,
@@ -228,8 +228,8 @@ def trees(
     levels = list(range(tree.levels)) if levels is None else levels
     levels = [check_level(level, tree.levels, "the tree") for level in levels]
     if ax is None:
-        figure, axes = panels(1, len(levels), height=4.1, width=max(WIDTH, 3.0 * len(levels)))
-        headline(figure, "Learned prototypes (rows) against true classes (columns)")
+        title = "Learned prototypes (rows) against true classes (columns)"
+        figure, axes = panels(1, len(levels), 4.1, max(WIDTH, 3.0 * len(levels)), title)
     else:
         figure, axes = user_axis(ax, len(levels), "choose a level, such as levels=[0]")
     shares = []
@@ -248,10 +248,8 @@ def trees(
         axis.tick_params(length=0, labelsize=SMALL)
         axis.spines[:].set_color("#D0D0D0")
         _name_columns(axis, dataset.hierarchy, true)
-    bar = figure.colorbar(image, ax=axes[0].tolist(), shrink=0.6, aspect=30, pad=0.02)
+    bar = colour_bar(figure, image, ax=axes[0].tolist(), shrink=0.6, aspect=30, pad=0.02)
     bar.set_label("share of the prototype's members", size=SMALL)
-    bar.ax.tick_params(labelsize=SMALL)
-    bar.outline.set_visible(False)
     return figure
 
 
