@@ -153,9 +153,14 @@ def check_level(level: int, levels: int, what: str) -> int:
 
 
 def draw_pictures(
-    axis: Axes, dataset: HierarchicalDataset, items: np.ndarray, left: Inches, top: Inches, size: Inches,
+    axis: Axes,
+    dataset: HierarchicalDataset,
+    items: np.ndarray,
+    left: Inches,
+    top: Inches,
+    size: Inches,
     gap: Inches = 0.04,
-) -> list[float]:  # fmt: skip
+) -> list[float]:
     """Draws pictures in a row on a sheet. Returns the left edge of each."""
     lefts = [left + k * (size + gap) for k in range(len(items))]
     for item, x in zip(items, lefts, strict=True):

@@ -81,9 +81,13 @@ def _in_words(view: Angles) -> str:
 
 
 def _side_by_side(
-    clouds: list[np.ndarray], masks: list[np.ndarray | None], view: Angles, names: list[str],
-    captions: list[tuple[str, str]], title: str | None,
-) -> Figure:  # fmt: skip
+    clouds: list[np.ndarray],
+    masks: list[np.ndarray | None],
+    view: Angles,
+    names: list[str],
+    captions: list[tuple[str, str]],
+    title: str | None,
+) -> Figure:
     """Draws several clouds from one viewpoint, each with its name and its number of points below."""
     across = min(len(clouds), ACROSS)
     heading = f"{len(clouds)} clouds" if title is None else title
@@ -100,9 +104,14 @@ def _side_by_side(
 
 
 def _draw(
-    axis: Axes, points: Float[np.ndarray, "p 3"], mask: np.ndarray | None, view: Angles, left: float, top: float,
+    axis: Axes,
+    points: Float[np.ndarray, "p 3"],
+    mask: np.ndarray | None,
+    view: Angles,
+    left: float,
+    top: float,
     side: float,
-) -> None:  # fmt: skip
+) -> None:
     """Draws a cloud in a square of a sheet."""
     places, colours, share = far_to_near(points, mask, view)
     radius = LARGE * side * share

@@ -164,9 +164,13 @@ class _Confusion:
 
 
 def _predictions(
-    predicted: Any, test: HierarchicalDataset, train: HierarchicalDataset | None, level: int, k: int,
+    predicted: Any,
+    test: HierarchicalDataset,
+    train: HierarchicalDataset | None,
+    level: int,
+    k: int,
     temperature: float | int,
-) -> tuple[np.ndarray, str]:  # fmt: skip
+) -> tuple[np.ndarray, str]:
     """Returns the predicted node of every item of the test set, and a sentence on how it was found."""
     if isinstance(predicted, Encoder | HasEncoder):
         if train is None:

@@ -292,10 +292,18 @@ def _mark_first_trees(axis: Axes, tables: dict[str, pd.DataFrame]) -> None:
     for first in firsts - {0}:
         axis.axvline(first + 0.5, color=GREY, linestyle=":", linewidth=1.2)
         axis.annotate(
-            "first tree", (first + 0.5, 0.5), xycoords=("data", "axes fraction"), xytext=(2, 0),
-            textcoords="offset points", ha="left", va="center", rotation=90, size=7, color=GREY,
+            "first tree",
+            (first + 0.5, 0.5),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, 0),
+            textcoords="offset points",
+            ha="left",
+            va="center",
+            rotation=90,
+            size=7,
+            color=GREY,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-        )  # fmt: skip
+        )
 
 
 def _draw_keep_rates(axis: Axes, table: pd.DataFrame) -> None:

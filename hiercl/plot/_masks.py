@@ -129,9 +129,14 @@ def _draw_shares(axis: Axes, found: FeatureMasks, names: list[str]) -> None:
 
 
 def _draw_matrix(
-    axis: Axes, found: FeatureMasks, values: Float[np.ndarray, "levels d"], highest: float, colours: str,
-    names: list[str], title: str,
-) -> AxesImage:  # fmt: skip
+    axis: Axes,
+    found: FeatureMasks,
+    values: Float[np.ndarray, "levels d"],
+    highest: float,
+    colours: str,
+    names: list[str],
+    title: str,
+) -> AxesImage:
     """Draws levels × dimensions, sorted, with a line between dimensions that serve different levels most."""
     image = axis.imshow(
         values[:, found.order], aspect="auto", cmap=colours, vmin=0, vmax=highest, interpolation="nearest"

@@ -182,9 +182,15 @@ def _legend(
 
 
 def _draw_row(
-    axis: Axes, dataset: HierarchicalDataset, item: int, found: np.ndarray, similarity: np.ndarray, level: int,
-    top: float, size: float,
-) -> None:  # fmt: skip
+    axis: Axes,
+    dataset: HierarchicalDataset,
+    item: int,
+    found: np.ndarray,
+    similarity: np.ndarray,
+    level: int,
+    top: float,
+    size: float,
+) -> None:
     """Draws an item, and its neighbours with their frames."""
     common = _common(dataset, np.array([item]), found[None], level)[0]
     names = [readable(dataset.hierarchy.names[level][label]) for label in dataset.labels_at(level)[np.r_[item, found]]]

@@ -451,6 +451,12 @@ def _finish(axis: Axes, part: pd.DataFrame) -> None:
 def _legend(axis: Axes, styles: dict[str, dict[str, Any]]) -> None:
     """Writes a legend below a panel, at the right."""
     axis.legend(
-        handles=[Line2D([], [], label=name, **style) for name, style in styles.items()], ncols=len(styles),
-        loc="upper right", bbox_to_anchor=(1, -0.12), fontsize=SMALL, frameon=False, handletextpad=0.2, columnspacing=1,
-    )  # fmt: skip
+        handles=[Line2D([], [], label=name, **style) for name, style in styles.items()],
+        ncols=len(styles),
+        loc="upper right",
+        bbox_to_anchor=(1, -0.12),
+        fontsize=SMALL,
+        frameon=False,
+        handletextpad=0.2,
+        columnspacing=1,
+    )

@@ -81,9 +81,14 @@ def study(
 
 
 def _draw_effects(
-    axis: Axes, rows: pd.DataFrame, done: pd.DataFrame, metric: str, level: str, baselines: dict[str, str],
+    axis: Axes,
+    rows: pd.DataFrame,
+    done: pd.DataFrame,
+    metric: str,
+    level: str,
+    baselines: dict[str, str],
     compared: dict[str, str],
-) -> None:  # fmt: skip
+) -> None:
     """Draws the effects at a level, one row per variant, with what it is compared with if baselines differ."""
     column, digits = _column(metric, level), decimals(metric)
     values = {name: own.set_index("seed")[column] for name, own in done.groupby("variant")}

@@ -354,9 +354,14 @@ def _stack(sizes: np.ndarray, high: float) -> tuple[np.ndarray, float]:
 
 
 def _ribbons(
-    axis: Axes, table: np.ndarray, colours: np.ndarray, strong: np.ndarray, x: tuple[float, float],
-    tops: tuple[np.ndarray, ...], scales: tuple[float, ...],
-) -> None:  # fmt: skip
+    axis: Axes,
+    table: np.ndarray,
+    colours: np.ndarray,
+    strong: np.ndarray,
+    x: tuple[float, float],
+    tops: tuple[np.ndarray, ...],
+    scales: tuple[float, ...],
+) -> None:
     """Draws a ribbon from row to column for every cell of the table that is not zero."""
     across = x[0] + (x[1] - x[0]) * np.linspace(0, 1, 24)
     starts, ends = tops[0].copy(), tops[1].copy()
