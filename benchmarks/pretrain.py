@@ -124,7 +124,7 @@ def card_of(run: hiercl.Run, data: HierarchicalDataset) -> dict[str, Any]:
         "views": run.config["views"],
         "encoder": {"name": fit["encoder"], "norm": fit["norm"], **run.config["input"]},
         "head": {"kind": settings["head"], "dim": settings["dim"]},
-        "data": f"{data.name}, {len(data):,} training {data.kind} ({data.note})",
+        "data": f"{data.name}, {len(data):,} training {data.modality} ({data.note})",
         "budget": f"{fit['epochs']} epochs, {seconds / 60:.0f} CPU minutes",
         "seed": fit["seed"],
         "training": {name: fit[name] for name in ("batch", "optimiser", "lr", "weight_decay", "lr_warm_up")},

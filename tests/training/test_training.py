@@ -329,7 +329,7 @@ def test_names_of_settings_are_unique():
 def test_an_ended_run_keeps_the_environment_that_trained_it(tmp_path, monkeypatch):
     settings = SMALL | {"epochs": 1}
     fit("simclr", pictures(), out=tmp_path / "run", **settings)
-    monkeypatch.setattr("hiercl.training.loop.describe_environment", lambda *_: {"git_commit": "another"})
+    monkeypatch.setattr("hiercl.training.start.describe_environment", lambda *_: {"git_commit": "another"})
     again = fit("simclr", pictures(), out=tmp_path / "run", resume=True, **settings)
     assert again.environment["git_commit"] != "another" and again.environment["torch"]
 
@@ -342,7 +342,7 @@ def test_a_continued_run_names_both_environments(tmp_path, monkeypatch):
 
     with pytest.warns(UserWarning, match="Interrupted"):
         first = fit("simclr", pictures(), out=tmp_path / "run", callbacks=[stop], **settings)
-    monkeypatch.setattr("hiercl.training.loop.describe_environment", lambda *_: {"git_commit": "another"})
+    monkeypatch.setattr("hiercl.training.start.describe_environment", lambda *_: {"git_commit": "another"})
     again = fit("simclr", pictures(), out=tmp_path / "run", resume=True, **settings)
     assert again.environment["git_commit"] == "another" and again.environment["continued"] == first.environment
     assert load_run(tmp_path / "run").environment == again.environment
