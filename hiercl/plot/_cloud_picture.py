@@ -83,7 +83,7 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def checked(points: Any) -> Float[np.ndarray, "p 3"]:
-    """Returns the points as float64. Raises ValueError if they are not finite points ``[p, 3]``."""
+    """Returns the points as float64, or raises ValueError if they are not finite points ``[p, 3]``."""
     points = as_array(points)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or points.dtype.kind not in "fiu":
         raise ValueError(f"a cloud is an array of numbers [points, 3], got {points.dtype} {list(points.shape)}.")

@@ -31,6 +31,10 @@ class Recipe:
         info: what the method must know of its training, with the labels if it learns from them.
         input: mean and std of every channel, and the number of channels.
         data: name, note and fingerprint of the training set.
+
+    Example:
+        >>> run.recipe.settings.prototypes
+        (2, 4)
     """
 
     method: type[Method]
@@ -92,6 +96,10 @@ def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settin
 
     Raises:
         ValueError: what cannot be trained, with the reason and a way out.
+
+    Example:
+        >>> make_recipe("moco", train, {"epochs": 3}).info.steps_per_epoch
+        1
     """
     method_class = methods.get(method)
     check_dataset(dataset)
@@ -127,6 +135,11 @@ def split_settings(
 
     Raises:
         ValueError: an unknown setting, a setting of another method or of other items, or a value that does not fit.
+
+    Example:
+        >>> fit, views, settings = split_settings(methods.get("moco"), {"crop": 16, "queue": 64}, "images")
+        >>> fit.epochs, views.crop, settings.queue
+        (20, 16, 64)
     """
     settings = dict(settings)
     if "optimizer" in settings:
@@ -168,7 +181,14 @@ def signature_with_settings(function: Callable) -> inspect.Signature:
 
 
 def check_dataset(dataset: HierarchicalDataset) -> None:
-    """Raises ValueError for what cannot be trained on."""
+    """Checks that a data set can be trained on.
+
+    Raises:
+        ValueError: it is no data set, or it has fewer than two items.
+
+    Example:
+        >>> check_dataset(train)
+    """
     if not isinstance(dataset, HierarchicalDataset):
         raise ValueError(
             f"fit needs a HierarchicalDataset, not {type(dataset).__name__}: hiercl.load(name) gives (train, test), "

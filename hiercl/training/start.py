@@ -225,6 +225,10 @@ def pick_device(name: str) -> torch.device:
 
     Raises:
         ValueError: "cuda", and torch sees no CUDA device.
+
+    Example:
+        >>> pick_device("cpu")
+        device(type='cpu')
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
