@@ -9,8 +9,10 @@ from torch import Tensor
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
-Points, Centres = Float[Tensor, "points dim"], Float[Tensor, "k dim"]
-Assignment, Distance = Int[Tensor, " points"], Float[Tensor, " points"]
+Points = Float[Tensor, "points dim"]
+Centres = Float[Tensor, "k dim"]
+Assignment = Int[Tensor, " points"]
+Distance = Float[Tensor, " points"]
 
 
 @dataclass(frozen=True)

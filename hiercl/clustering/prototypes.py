@@ -109,8 +109,8 @@ class PrototypeTree:
     def to(self, device: torch.device | str) -> "PrototypeTree":
         """Returns the tree on another device."""
         groups = (self.centroids, self.concentration, self.parent)
-        moved = (tuple(level.to(device) for level in group) for group in groups)
-        return PrototypeTree(*moved, self.assignment.to(device), self.closeness.to(device))
+        centroids, phi, parent = (tuple(level.to(device) for level in group) for group in groups)
+        return PrototypeTree(centroids, phi, parent, self.assignment.to(device), self.closeness.to(device))
 
     # -- points -------------------------------------------------------------------------------------------------
 

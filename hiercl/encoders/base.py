@@ -30,7 +30,7 @@ class Pool(nn.Module):
 
     def __init__(self, how: Pooling = "mean"):
         super().__init__()
-        self.how = how
+        self.how: Pooling = how
 
     def width(self, channels: int) -> int:
         """Returns the size of the vector of a map with this many channels."""

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
@@ -190,9 +190,11 @@ def fine_tune(
     views = config.views(modality, size)
     modality.check_views(encoder, views.size, size)
 
-    trunk = _with_whole_batch_norm(copy.deepcopy(encoder)).requires_grad_(True)
-    trunk.to(device, memory_format=torch.channels_last).train()
-    head = nn.utils.skip_init(nn.Linear, trunk.width, dataset.hierarchy.n_leaves, device=device)  # draws nothing
+    trunk = copy.deepcopy(encoder)
+    _replace_split_batch_norm(trunk)
+    trunk.requires_grad_(True).to(device).to(memory_format=torch.channels_last).train()
+    leaves = dataset.hierarchy.n_leaves
+    head = cast(nn.Linear, nn.utils.skip_init(nn.Linear, trunk.width, leaves, device=device))  # draws nothing
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     highest = {trunk: config.trunk_lr, head: modality.head_lr if config.head_lr is None else config.head_lr}
@@ -274,7 +276,7 @@ def total_steps(items: int, config: FineTuneConfig) -> int:
     return min(config.epochs * math.ceil(items / config.batch), config.most_steps)
 
 
-def _with_whole_batch_norm(module: nn.Module) -> nn.Module:
+def _replace_split_batch_norm(module: nn.Module) -> None:
     """Replaces split batch norm by batch norm.
 
     Split batch norm hides the other items of the batch from a contrastive loss. It needs batches of a multiple of its
@@ -286,8 +288,7 @@ def _with_whole_batch_norm(module: nn.Module) -> nn.Module:
             whole.load_state_dict(child.state_dict())
             setattr(module, name, whole)
         else:
-            _with_whole_batch_norm(child)
-    return module
+            _replace_split_batch_norm(child)
 
 
 def rate_factor(share: float, milestones: tuple[float, ...] | None) -> float:

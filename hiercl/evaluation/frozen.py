@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hiercl.datasets import Feed, HierarchicalDataset, check_same_hierarchy
 from hiercl.encoders import Encoder, HasEncoder, Model, encoder_of, half_precision_is_native, modality_of, ready
+from hiercl.encoders.zoo import Pretrained
 from hiercl.evaluation.few_labels import check_fractions, features_of, few_labels
 from hiercl.evaluation.fine_tuning import FineTuneConfig
 from hiercl.evaluation.report import Report
@@ -161,7 +162,8 @@ def two_views(
     if isinstance(model, Encoder):
         return None
     modality, first, second = modality_of(model.encoder), [], []
-    settings = model.recipe.views if isinstance(model, Run) else modality.view_config.from_json(model.card["views"])
+    known = cast(Run | Pretrained, model)
+    settings = known.recipe.views if isinstance(known, Run) else modality.view_config.from_json(known.card["views"])
     views = modality.views(settings)
     with ready(model.encoder) as (encoder, device):
         feed, random = Feed(dataset, device), generator(device, seed, 0, "views")

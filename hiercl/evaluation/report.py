@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,9 @@ def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
 
 def _as_text(table: pd.DataFrame, metrics: tuple[Metric, ...]) -> pd.DataFrame:
     """A table with one metric in each line, as text with units: one decimal for per cents, three for other numbers."""
-    units = {metric.name: metric.unit for metric in metrics}
+    units: dict[Hashable, str] = {metric.name: metric.unit for metric in metrics}
 
-    def cell(name: str, value: float) -> str:
+    def cell(name: Hashable, value: float) -> str:
         if name == "classes":
             return f"{value:.0f}"
         return "–" if math.isnan(value) else f"{value:.1f}" if units[name] == "%" else f"{value:.3f}"

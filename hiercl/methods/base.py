@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ class Batch:
 
 def weighted_sum(terms: Terms) -> Tensor:
     """Returns Σ weight × loss."""
-    return sum(term.weight * term.loss for term in terms)
+    return cast(Tensor, sum(term.weight * term.loss for term in terms))
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Method(nn.Module):
     """
 
     name: ClassVar[str]
-    Config: ClassVar[type] = MethodConfig
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
 
     def __init__(self, encoder: Encoder, config: Any, info: TrainingInfo):
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +134,8 @@ class CsMl(MoCo):
 
     name = "csml"
     Config = CsMlConfig
+    groups: Tensor  # group of every item; random neighbours are of the same group
+    neighbours: Tensor
 
     def __init__(self, encoder, config: CsMlConfig, info: TrainingInfo):
         super().__init__(encoder, config, info)
@@ -150,9 +152,9 @@ class CsMl(MoCo):
         self.mining_epochs = max(1, round(config.mine_every * info.epochs))
         self.epoch = 0
         if config.neighbours:
-            one_group = torch.zeros(info.items, dtype=torch.long)
-            groups = info.supervision.labels.clone() if self.needs_labels(config) else one_group
-            self.register_buffer("groups", groups)  # random neighbours are of the same group
+            labelled = info.supervision if self.needs_labels(config) else None
+            groups = torch.zeros(info.items, dtype=torch.long) if labelled is None else labelled.labels.clone()
+            self.register_buffer("groups", groups)
             # Random neighbours [items, neighbours], for a model that was never trained; the first search replaces them.
             self.register_buffer("neighbours", self.random_neighbours(epoch=0))
 
@@ -283,7 +285,7 @@ class CsMl(MoCo):
     @property
     def queues(self) -> tuple[Queue, ...]:
         """The queue of every stage, shallow to deep."""
-        return (*self.stage_queues, self.queue)
+        return cast(tuple[Queue, ...], (*self.stage_queues, self.queue))
 
     def embed_stages(self, view: Tensor) -> Tensor:
         """Returns unit embeddings of a view at every stage, with gradient, float32 ``[B, stages, dim]``."""

@@ -99,12 +99,13 @@ class HCSC(WithTree, MoCo):
 
     name = "hcsc"
     Config = HCSCConfig
+    config: HCSCConfig
+    log_normaliser: Tensor  # logarithm of the posterior's denominator, for every level and queue item
 
     def __init__(self, encoder, config: HCSCConfig, info: TrainingInfo):
         super().__init__(encoder, config, info)
         self.sizes = tree_sizes(config.prototypes, info.items)
         self.warm_up_epochs = info.warm_up_epochs(config.warm_up)
-        # Logarithm of the posterior's denominator, for every level and queue item.
         self.register_buffer("log_normaliser", torch.zeros(len(self.sizes), len(self.queue)))
         self.parent_posterior: tuple[Tensor, ...] = ()  # per level below the top: [prototypes one level up, prototypes]
 
@@ -130,12 +131,12 @@ class HCSC(WithTree, MoCo):
 
     def log_normalisers(self, keys: Tensor) -> Tensor:
         """Returns the logarithm of the posterior's denominator of every key, at every level, ``[levels, keys]``."""
-        return torch.stack([self.tree.log_normaliser(keys, level) for level in range(self.tree.levels)])
+        return torch.stack([self.fitted_tree.log_normaliser(keys, level) for level in range(self.fitted_tree.levels)])
 
     def place_tree(self, tree: PrototypeTree) -> None:
         super().place_tree(tree)
-        finer = enumerate(self.tree.centroids[1:])
-        self.parent_posterior = tuple(self.tree.posterior(z, above).T.contiguous() for above, z in finer)
+        finer = enumerate(self.fitted_tree.centroids[1:])
+        self.parent_posterior = tuple(self.fitted_tree.posterior(z, above).T.contiguous() for above, z in finer)
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:
         positions = self.queue.enqueue(keys, items)
@@ -165,7 +166,7 @@ class HCSC(WithTree, MoCo):
 
     def selective_terms(self, logits: Queries, queries: Queries, base: Pairs, draws: Draws) -> tuple[Term, ...]:
         """Returns the instance and prototype terms of every level, for every query."""
-        levels = range(self.tree.levels)
+        levels = range(self.fitted_tree.levels)
         instance_weight, prototype_weight = self.weights(len(queries))
         removed_logit = -math.inf if self.config.removed == "excluded" else 0.0
         selected = [self.select_instances(base, level, draws) for level in levels]  # all queries share one draw
@@ -177,7 +178,7 @@ class HCSC(WithTree, MoCo):
             for level in levels:
                 name = f"{crop}prototype {level}"
                 pairs = self.select_prototypes(base.anchors.item, level, draws)  # one draw per query
-                similar = self.tree.logits(query, level)
+                similar = self.fitted_tree.logits(query, level)
                 terms.append(Term(name, similar, pairs, prototype_weight, removed_logit=removed_logit))
         return tuple(terms)
 
@@ -196,8 +197,8 @@ class HCSC(WithTree, MoCo):
 
         It is 0 for the keys of the batch, which are never negatives.
         """
-        own = self.tree.assignment[item, level]
-        scaled = self.tree.centroids[level][own] / self.tree.concentration[level][own][:, None]
+        own = self.fitted_tree.assignment[item, level]
+        scaled = self.fitted_tree.centroids[level][own] / self.fitted_tree.concentration[level][own][:, None]
         batch = self.queue.keys.new_zeros(keys, scaled.shape[1])
         denominator = F.pad(self.log_normaliser[level], (keys, 0), value=math.inf)
         return (scaled @ torch.cat([batch, self.queue.keys]).T).sub_(denominator).exp_().clamp_(max=1)
@@ -213,13 +214,13 @@ class HCSC(WithTree, MoCo):
 
     def select_prototypes(self, item: Tensor, level: int, draws: Draws) -> Pairs:
         """Pulls the anchor's own prototype; a draw decides which others of its level are pushed and which removed."""
-        own, size = self.tree.assignment[item, level], self.tree.sizes[level]
+        own, size = self.fitted_tree.assignment[item, level], self.fitted_tree.sizes[level]
         index = torch.stack([torch.arange(len(item), device=item.device), own], dim=1)
         negative = torch.ones(len(item), size, dtype=torch.bool, device=item.device)
         negative[index[:, 0], own] = False
         removed, keep = torch.zeros_like(negative), None
         if level > 0 and self.selects("prototypes"):
-            parent = self.tree.parent[level][own]
+            parent = self.fitted_tree.parent[level][own]
             keep = self.keep(self.parent_posterior[level - 1][parent]).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
             removed = (draws.uniform(*keep.shape) >= keep) & negative
         anchors, weight = Members.of(Kind.VIEW, item), torch.ones(len(item), device=item.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,10 @@ class Queue(nn.Module):
         items: the item of each key, ``[K]``.
         head: position of the oldest key.
     """
+
+    keys: Tensor
+    items: Tensor
+    head: Tensor
 
     def __init__(self, size: int, dim: int, generator: torch.Generator | None = None):
         super().__init__()
@@ -161,10 +165,11 @@ class MoCo(Method):
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
-        slow = [p for follower, _ in self.followers for p in follower.parameters()]
-        fast = [p for _, leader in self.followers for p in leader.parameters()]
-        torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)  # each encoder keeps its own batch-norm statistics
-        self.enqueue(step.keys, step.items)
+        slow: list[Tensor] = [p for follower, _ in self.followers for p in follower.parameters()]
+        fast: list[Tensor] = [p for _, leader in self.followers for p in leader.parameters()]
+        # Each encoder keeps its own batch-norm statistics.
+        torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)  # pyright: ignore[reportPrivateImportUsage]
+        self.enqueue(cast(Tensor, step.keys), step.items)
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:
         """Puts the keys of a step into the queue."""

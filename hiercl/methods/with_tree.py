@@ -21,6 +21,13 @@ class WithTree(nn.Module):
 
     tree: PrototypeTree | None = None
 
+    @property
+    def fitted_tree(self) -> PrototypeTree:
+        """The tree; RuntimeError before the first one is fitted."""
+        if self.tree is None:
+            raise RuntimeError("There is no tree yet: the warm-up has not ended.")
+        return self.tree
+
     def place_tree(self, tree: PrototypeTree) -> None:
         """Keeps a tree, on the module's device. A subclass may compute more from it."""
         self.tree = tree.to(next(self.parameters()).device)

@@ -5,6 +5,7 @@ that level are the classes. Embeddings are first scaled to unit length.
 """
 
 import math
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def distance_correlation(
         0.866
     """
     check_labels(features, labels)
-    classes = hierarchy.labels_at(labels, level)
+    classes = cast(np.ndarray, hierarchy.labels_at(labels, level))
     if items < 2:
         raise ValueError(f"items={items}: a distance needs at least two.")
     drawn = _draw(classes, items, seed)
@@ -136,7 +137,7 @@ def class_linkage(
     from scipy.spatial.distance import pdist
 
     check_labels(features, labels)
-    means, present = centroids(features, hierarchy.labels_at(labels, level))
+    means, present = centroids(features, cast(np.ndarray, hierarchy.labels_at(labels, level)))
     if len(present) == 1:
         return np.zeros((0, 4)), present
     return linkage(pdist(means.cpu().numpy()), method="average"), present

@@ -1,5 +1,7 @@
 """audit: how correct the pairs of a step are, by true labels."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -8,7 +10,7 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.pairs.pairs import Kind, Pairs
 
 
-def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> pd.DataFrame:
+def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = None) -> pd.DataFrame:
     r"""Compares pairs with the true labels (which only supervised methods have seen).
 
     With $y_a$, $y_c$ the labels of anchor and candidate at a level:
@@ -45,7 +47,7 @@ def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> 
     return pd.DataFrame(tally(pairs, labels, hierarchy, tree)).pipe(shares, hierarchy)
 
 
-def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree=None) -> dict[str, list[int]]:
+def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = None) -> dict[str, list[int]]:
     """Returns the counts behind :func:`audit`, one entry per level; counts of several steps can be added.
 
     Args:

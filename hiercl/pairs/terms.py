@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Term:
     def __post_init__(self):
         object.__setattr__(self, "loss", self.reduced("mean"))
 
-    def reduced(self, reduction: str) -> Tensor:
+    def reduced(self, reduction: Literal["mean", "none", "positives"]) -> Tensor:
         """Returns the loss of every anchor (``"none"``) or of every positive (``"positives"``)."""
         rules = {"shared_denominator": self.shared_denominator, "removed_logit": self.removed_logit}
         return info_nce(self.logits, self.pairs, **rules, reduction=reduction, count=self.count)

@@ -38,6 +38,10 @@ class Run:
         environment: versions, device, threads, git commit.
         path: its folder, or None when it is in memory only.
         interrupted: whether training was stopped before its last epoch.
+
+    Example:
+        >>> run.name, run.encoder.width
+        ('hcsc', 256)
     """
 
     method: Method
@@ -222,7 +226,7 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
         raise FileNotFoundError(f"No run at {path}: its folder holds {CONFIG} and {CHECKPOINT}.")
     recipe = Recipe.from_json(json.loads((path / CONFIG).read_text()), **functions)
     # The memory format of the training, so that the run gives the same numbers as before it was saved.
-    method = recipe.make_method().to(device, memory_format=torch.channels_last)
+    method = recipe.make_method().to(device).to(memory_format=torch.channels_last)
     state = Checkpoint(path).read(device)
     method.load_state_dict(state["model"])
     history = pd.DataFrame(state["history"])

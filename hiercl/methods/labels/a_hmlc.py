@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,6 +59,6 @@ class AHMLC(HMC):
         return Representation(F.normalize(masks * self.projections(feature), dim=2), masks)
 
     def observe(self, terms: Terms, masks: Tensor | None, batch: Batch) -> Observed:
-        found = gate_statistics(masks)
+        found = gate_statistics(cast(Tensor, masks))
         shown = {"std_over_inputs": "gate over inputs", "std_over_features": "gate over features"}
         return {f"{text} {level}": found[name][level] for name, text in shown.items() for level in range(self.levels)}

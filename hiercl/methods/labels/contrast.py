@@ -96,17 +96,19 @@ class LabelContrast(WithTree, Method):
     """
 
     Config = LevelsConfig
+    ancestors: Tensor  # [items, levels], coarse to fine
     levels_used: ClassVar[slice] = slice(None)  # which levels of the hierarchy are contrasted
 
     def __init__(self, encoder, config: SupConConfig, info: TrainingInfo):
         super().__init__(encoder, config, info)
-        if config.source == "prototypes":
+        supervision = info.supervision if config.source == "labels" else None
+        if supervision is None:
             self.sizes = tree_sizes(config.prototypes, info.items)
             self.warm_up_epochs = info.warm_up_epochs(config.warm_up)
             ancestors = torch.arange(info.items)[:, None].repeat(1, len(self.sizes))
         else:
-            ancestors = info.supervision.ancestors
-        self.register_buffer("ancestors", ancestors[:, self.levels_used].clone())  # [items, levels], coarse to fine
+            ancestors = supervision.ancestors
+        self.register_buffer("ancestors", ancestors[:, self.levels_used].clone())
         self.depths = tuple(range(ancestors.shape[1]))[self.levels_used]  # which levels of the hierarchy these are
         levels = self.ancestors.shape[1]
         separate = levels - 1 if config.heads == "level" else 0
@@ -137,7 +139,7 @@ class LabelContrast(WithTree, Method):
         if self.config.source == "prototypes" and epoch >= self.warm_up_epochs:
             seed = self.info.seed_of(epoch)
             self.place_tree(PrototypeTree.fit(embed(self.project), self.sizes, seed, self.config.temperature))
-            self.ancestors.copy_(self.tree.assignment[:, self.levels_used])
+            self.ancestors.copy_(self.fitted_tree.assignment[:, self.levels_used])
 
     # -- every step ---------------------------------------------------------------------------------------------
 

@@ -80,13 +80,14 @@ class GHMLC(HMC):
 
     name = "g_hmlc"
     Config = GHMLCConfig
+    masks: Tensor  # [1, levels, d], the same for all views
 
     def __init__(self, encoder, config: GHMLCConfig, info: TrainingInfo):
         super().__init__(encoder, config, info)
         d = config.dim if config.place == "projection" else encoder.width
         if d < self.levels:
             raise ValueError(f"{d} features cannot be split into {self.levels} levels: choose a larger dim.")
-        self.register_buffer("masks", torch.ones(1, self.levels, d))  # the same for all views
+        self.register_buffer("masks", torch.ones(1, self.levels, d))
         self.masked = False  # whether the masks have been fitted
         self.first_fit = info.first_epoch(WARM_UP if config.warm_up is None else config.warm_up)
 

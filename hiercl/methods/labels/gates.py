@@ -127,7 +127,7 @@ class AttentionGate(Gate):
         nn.init.constant_(self.out.bias, OPEN)
 
     def masks(self, pooled: Tensor, tokens: Tensor | None) -> Tensor:
-        queries = self.queries.expand(len(tokens), -1, -1)
+        queries = self.queries.expand(len(pooled), -1, -1)
         seen, _ = self.attention(queries, tokens, tokens, need_weights=False)
         return self.out(seen).sigmoid()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from torch import Tensor
@@ -156,7 +156,7 @@ class HCE(LabelContrast):
 
     def combine(self, terms: Terms, batch: Batch) -> Tensor:
         raised, _ = self.raised(terms, batch)
-        return sum(term.weight * loss for term, loss in zip(terms, raised, strict=True))
+        return cast(Tensor, sum(term.weight * loss for term, loss in zip(terms, raised, strict=True)))
 
     @torch.no_grad()
     def observe(self, terms: Terms, masks: Tensor | None, batch: Batch) -> Observed:
@@ -167,7 +167,7 @@ class HCE(LabelContrast):
         if self.in_warm_up:  # every item is its own class at every level: there is nothing to compare
             return [term.loss for term in terms], terms[0].loss.new_zeros(())
         if self.config.maximum == "pair":
-            return raised_pairs(terms, batch)
+            return raised_pairs(cast(tuple[Term, ...], terms), batch)
         return raised_means(terms, batch, self.chance(batch) if self.config.maximum == "centred" else 0.0)
 
     def chance(self, batch: Batch) -> Tensor:
