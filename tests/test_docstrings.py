@@ -13,7 +13,7 @@ from hiercl.methods import Method
 PACKAGE = Path(__file__).parents[1] / "hiercl"
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 SECTIONS = ["Args", "Attributes", "Returns", "Yields", "Raises", "Example"]
-HEADING = re.compile(r"^([A-Z][A-Za-z ]*):$", flags=re.M)
+HEADING = re.compile(r"^([A-Z][a-z]*):$", flags=re.M)
 
 
 def files(room: str) -> list[Path]:

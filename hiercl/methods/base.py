@@ -200,6 +200,10 @@ class Method(nn.Module):
         info: what the method knows of its training.
         encoder: the encoder f.
         head: the projection head g.
+
+    Example:
+        >>> isinstance(run.method, Method)
+        True
     """
 
     name: ClassVar[str]

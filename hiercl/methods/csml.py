@@ -130,6 +130,11 @@ class CsMl(MoCo):
         temperature for 32-pixel data; shares of training in place of epochs; ``neighbour_source="labels"``, an oracle
         that shows what correct neighbours would give. ``scale="official"`` does not scale the stage weights, so that
         the last stage alone has the loss of the official code.
+
+    Example:
+        >>> untrained = hiercl.fit("csml", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['anchor', 'neighbour', 'mixed', 'stage 2: anchor', 'stage 2: neighbour', 'stage 2: mixed']
     """
 
     name = "csml"

@@ -95,6 +95,10 @@ class HCSC(WithTree, MoCo):
         crops use the instance selection only behind a flag that is off; ours always do. (8) Old keys of the own item
         are pushed; ours leaves them alone, as in :class:`MoCo`.
         *Ours*: sizes, queue, momentum, temperature and warm-up for 32-pixel data (see :class:`HCSCConfig`).
+
+    Example:
+        >>> [term.name for term in run.step(train, batch=8).terms]
+        ['instance 0', 'instance 1', 'prototype 0', 'prototype 1']
     """
 
     name = "hcsc"

@@ -96,6 +96,11 @@ class MoCo(Method):
         updates the momentum encoder before the keys are made; ours does so after the optimiser, one step later. (4) It
         shuffles batch norm over several GPUs; ours does not. ``norm="split"`` is batch norm in groups, with the keys in
         another order, as in the CIFAR demo.
+
+    Example:
+        >>> untrained = hiercl.fit("moco", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['instance']
     """
 
     name = "moco"

@@ -39,6 +39,11 @@ class SimCLR(Method):
         *Paper*: LARS, batch 4,096, ResNet-50; the reference code has a head with batch norm. *Ours*: the package's
         encoders and optimisers and MoCo v2's head, so that methods differ in their pairs alone. The loss has no factor
         τ/τ₀ (the SupContrast repository multiplies it by τ/0.07).
+
+    Example:
+        >>> untrained = hiercl.fit("simclr", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['instance']
     """
 
     name = "simclr"

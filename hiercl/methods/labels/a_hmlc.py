@@ -43,6 +43,11 @@ class AHMLC(HMC):
         attention head per level, better than hard masks because levels may share features. **The form of the gate,
         where it acts, the weights of the levels and all sizes are our instantiation, not the paper's.** There is no
         maximum over levels as in HMCE: each level has its own mask, so the levels do not share a metric.
+
+    Example:
+        >>> untrained = hiercl.fit("a_hmlc", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['level 0', 'level 1', 'level 2']
     """
 
     name = "a_hmlc"

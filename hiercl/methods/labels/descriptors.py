@@ -95,7 +95,7 @@ def describe(
     * ``contrast``: $s_j - \frac1H\sum_h s_{j,h}$. It removes how informative a feature is overall.
     * ``raw``: $s_j$. An ablation: it separates informative features from others rather than one level from another.
 
-    Descriptors that need no labels:
+    These need no labels:
 
     * ``moments``: mean, logarithm of the variance, kurtosis of $v_j$.
     * ``samples``: the feature's standardised values at all items, reduced to 16 numbers by PCA.

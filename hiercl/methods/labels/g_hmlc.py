@@ -76,6 +76,11 @@ class GHMLC(HMC):
         random split of the features, nor than HMC without masks. The study ``mixture`` tried other settings: moments,
         soft masks, free sizes with several fits, and masks on the backbone, compared with their own random split. None
         is better by the linear probe. So the default follows the paper's words, and is no recommendation.
+
+    Example:
+        >>> untrained = hiercl.fit("g_hmlc", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['level 0', 'level 1', 'level 2']
     """
 
     name = "g_hmlc"

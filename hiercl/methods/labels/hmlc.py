@@ -30,6 +30,11 @@ class SupCon(LabelContrast):
         *Official code* (HobbitLong/SupContrast at 66a8fe5): it multiplies the loss by τ/0.07, so that the temperature
         changes the learning rate too; ours does not (``scale="official"`` does). It has batch 1,024, SGD with rate 0.5,
         1,000 epochs and ResNet-50. *Ours*: the package's encoders, head and optimisers.
+
+    Example:
+        >>> untrained = hiercl.fit("supcon", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['level 2']
     """
 
     name = "supcon"
@@ -77,6 +82,11 @@ class HMC(LabelContrast):
         Ours takes a hierarchy. (4) It starts from a pretrained ResNet-50 and trains two of its stages, and it draws
         batches with relatives of every item. *Ours*: training from scratch with random batches (with 256 items of 100
         classes every level has positives); optionally one head per level (``heads="level"``).
+
+    Example:
+        >>> untrained = hiercl.fit("hmc", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['level 0', 'level 1', 'level 2']
     """
 
     name = "hmc"
@@ -149,6 +159,11 @@ class HCE(LabelContrast):
         ``maximum="centred"`` compares $\mathcal L_l - \log C_l$, with $C_l$ the number of candidates at a level, so
         that a level does not count as easier because thinning left it fewer candidates. All deviations of
         :class:`HMC` hold too.
+
+    Example:
+        >>> untrained = hiercl.fit("hce", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['level 0', 'level 1', 'level 2']
     """
 
     name = "hce"
@@ -219,6 +234,11 @@ class HMCE(HCE, HMC):
 
     with the weights of :class:`HMC` and the maximum of :class:`HCE`. See there for the forms of the maximum, for the
     deviations, and for what happens with two levels.
+
+    Example:
+        >>> untrained = hiercl.fit("hmce", train, epochs=0, progress=False)
+        >>> [term.name for term in untrained.step(train, batch=8).terms]
+        ['level 0', 'level 1', 'level 2']
     """
 
     name = "hmce"
