@@ -193,7 +193,7 @@ class EmbeddingExplorer(Explorer):
             return items + html.escape(f"{tree.sizes[level]} classes{shades}")
         colours = node_colours(tree, level)
         return items + " ".join(
-            f'<span style="white-space: nowrap"><span style="color: {to_hex(colours[node])}">⬤</span> '
+            f'<span style="white-space: nowrap"><span style="color: {to_hex(tuple(colours[node]))}">⬤</span> '
             f"{html.escape(plain(tree.names[level][node]))}</span>"
             for node in np.unique(self.part.labels_at(level))
         )

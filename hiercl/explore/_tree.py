@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ def tree(
     check_tree(found, train)
     if coordinates is not None and coordinates.shape != (len(train), 2):
         raise ValueError(f"coordinates {list(coordinates.shape)} are not those of {len(train)} items: [items, 2].")
-    return TreeExplorer(found, train, coordinates)
+    return TreeExplorer(cast(PrototypeTree, found), train, coordinates)
 
 
 class TreeExplorer(Explorer):
@@ -133,7 +133,7 @@ class TreeExplorer(Explorer):
             purity = tree.purity(torch.as_tensor(self.train.labels_at(true)))[level].nan_to_num().tolist()
             for share, (name, colour) in zip(purity, node_labels(tree, self.train, level, true), strict=True):
                 names.append(name)
-                colours.append(to_hex(tint(colour, 0.25 + 0.75 * share)))
+                colours.append(to_hex(tuple(tint(colour, 0.25 + 0.75 * share))))
         counts, starts = [int(tree.counts(level)[node]) for level, node in self.nodes], self._starts()
         bars = go.Bar(
             orientation="h",

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 
@@ -165,19 +165,21 @@ class RunData:
     @classmethod
     def of(cls, data: DataConfig, given: Splits | None = None) -> RunData:
         """Makes the data sets of a configuration; ``given`` sets take the place of those that its name stands for."""
-        train, test = given or load(data.name, **({"least": data.least} if data.least else {}))
+        settings: dict[str, Any] = {"least": data.least} if data.least else {}
+        train, test = given or load(data.name, **settings)
+        seed = cast(int, data.subset_seed)  # a configuration has a number in place of None
         if data.under:
             train, test = train.under(*data.under), test.under(*data.under)
-        held_out, whole, unseen = test, (train, test), None
+        held_out, whole, unseen = test, (train, test), np.empty(0, dtype=int)
         if data.unseen:
             seen, unseen = _split_classes(train.hierarchy, data)
             train, test = train.with_leaves(seen), test.with_leaves(seen)
         if data.held_out:
-            train, held_out = train.split(data.held_out, seed=data.subset_seed)
+            train, held_out = train.split(data.held_out, seed=seed)
         train = _limited(train, data)
         if data.imbalance > 1:
-            train = train.long_tail(data.imbalance, data.imbalance_level, seed=data.subset_seed)
-        as_seen = replace(train, hierarchy=train.hierarchy.shuffle(data.subset_seed)) if data.shuffled else train
+            train = train.long_tail(data.imbalance, data.imbalance_level, seed=seed)
+        as_seen = replace(train, hierarchy=train.hierarchy.shuffle(seed)) if data.shuffled else train
         if data.judged_on in ("test", "held out"):
             return cls(as_seen, train, test if data.judged_on == "test" else held_out)
         if data.judged_on == "unseen":
@@ -193,7 +195,7 @@ class RunData:
 
 
 def _limited(part: HierarchicalDataset, data: DataConfig) -> HierarchicalDataset:
-    return part if data.per_class is None else part.per_class(data.per_class, seed=data.subset_seed)
+    return part if data.per_class is None else part.per_class(data.per_class, seed=cast(int, data.subset_seed))
 
 
 def _split_classes(hierarchy: Hierarchy, data: DataConfig) -> tuple[Int[np.ndarray, " seen"], Int[np.ndarray, " rest"]]:

@@ -7,6 +7,7 @@ import math
 import time
 import warnings
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _kind(complete: dict[str, Any]) -> str:
+def _kind(complete: Mapping[str, Any]) -> str:
     """Runs of one kind take equally long for an item and an epoch."""
     fit_settings = {name: complete["fit"][name] for name in ("encoder", "batch", "norm", "precision", "compile")}
     size = {name: complete["views"].get(name) for name in ("crop", "points")}
@@ -131,7 +132,7 @@ def _measured(runs: Path) -> tuple[dict[str, float], dict[str, list[float]]]:
 
 def _trial(made: Configuration, given: Splits | None) -> float:
     """Seconds for an item and an epoch, measured over a few steps; NaN for a run that fails so soon."""
-    settings = {**made.settings, "epochs": 1, "monitor_every": 0, "progress": False}
+    settings: dict[str, Any] = {**made.settings, "epochs": 1, "monitor_every": 0, "progress": False}
     with ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about schedules that never begin in one epoch
         try:
@@ -139,7 +140,7 @@ def _trial(made: Configuration, given: Splits | None) -> float:
             count = min(len(train), TRIAL_STEPS * made.complete["fit"]["batch"])
             train = train.take(np.arange(count) * len(train) // count)  # data may be sorted by class
             try:  # without a warm-up the method does all its work from the start
-                fit(made.method, train, **settings | {"warm_up": 0.0})  # the first steps of a process are slow
+                fit(made.method, train, **dict(settings, warm_up=0.0))  # the first steps of a process are slow
                 settings["warm_up"] = 0.0
             except ValueError:  # this method has no warm-up
                 fit(made.method, train, **settings)

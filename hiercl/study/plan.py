@@ -340,10 +340,12 @@ class Plan:
                 raise unknown(f"part of {path}", name, known)
         if ("variants" in content) == ("vary" in content):
             raise ValueError(f"{path} needs variants (names and settings) or vary (settings and lists of values).")
-        asked = {"base": {}, "name": path.stem} | {name: content[name] for name in ASKED if name in content}
+        asked: dict[str, Any] = {"base": {}, "name": path.stem}
+        asked |= {name: content[name] for name in ASKED if name in content}
         asked["vary"] = asked.pop("variants", None) or asked.get("vary")
         asked["out"] = path.parent if out is None else out
-        study = cls(**asked | ({} if seeds is None else {"seeds": seeds}))
+        asked |= {} if seeds is None else {"seeds": seeds}
+        study = cls(**asked)
         study._expected = content.get("given")
         return study
 

@@ -51,8 +51,8 @@ class Place:
     def of(cls, configuration: Configuration, runs: Path) -> Place:
         """Returns the paths of a configuration below a folder of runs."""
         folder, report = runs / configuration.training_hash, configuration.report_hash
-        features = [folder / f"features-{part}.npy" for part in (configuration.bank_hash, configuration.test_hash)]
-        return cls(folder, folder / f"report-{report}", *features, folder / f"error-{report}.txt")
+        bank, test = (folder / f"features-{part}.npy" for part in (configuration.bank_hash, configuration.test_hash))
+        return cls(folder, folder / f"report-{report}", bank, test, folder / f"error-{report}.txt")
 
     @property
     def state(self) -> str:

@@ -115,7 +115,7 @@ class Study(Outcome):
         """
         if (train is None) != (test is None):
             raise ValueError("give both train and test, or neither.")
-        if train is not None:
+        if train is not None and test is not None:
             self.of(train, test)
         missing = self.missing()
         if dry:

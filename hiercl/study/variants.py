@@ -104,8 +104,8 @@ def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, An
     """The base with a change."""
     below = canonical(base, change.get("method", change.get("method.name"))) if base else {}
     above = canonical(change, below.get("method.name"))
-    old, new = below.get("method.name"), above.get("method.name", below.get("method.name"))
-    if old and new != old:
+    old = below.get("method.name")
+    if old and (new := above.get("method.name", old)) != old:
         gone = field_names(methods.get(old).Config) - field_names(methods.get(new).Config)
         below = {name: value for name, value in below.items() if name.removeprefix("method.") not in gone}
     return below | above
