@@ -11,7 +11,7 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
 from hiercl.explore._widgets import Explorer, level_choice, plain, sized, widgets
 from hiercl.methods import Step
-from hiercl.pairs import Term, audit
+from hiercl.pairs import BlockTerm, Term, audit
 from hiercl.plot._pairs import ROLES, pick_term, role_groups
 from hiercl.training import Run
 
@@ -95,7 +95,7 @@ class PairsExplorer(Explorer):
         return self.runs[self.method.value].changed(**settings)
 
     @property
-    def chosen(self) -> Term:
+    def chosen(self) -> Term | BlockTerm:
         """The term that is shown."""
         return pick_term(self.step, self.term.value)
 

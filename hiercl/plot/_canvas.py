@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -74,7 +74,12 @@ def user_axis(ax: Any, count: int = 1, choose: str = "") -> tuple[Figure, np.nda
         raise ValueError(f"ax is {ax.name}: give a plain axis, without projection=.")
     if count != 1:
         raise ValueError(f"ax is one panel, and this figure has {count}: {choose}, or leave ax out.")
-    return ax.get_figure(root=True), np.array([[ax]])
+    return figure_of(ax), np.array([[ax]])
+
+
+def figure_of(axis: Axes) -> Figure:
+    """Returns the figure that holds an axis."""
+    return cast(Figure, axis.get_figure(root=True))
 
 
 def colour_bar(figure: Figure, image: Any, size: int = SMALL, **place) -> Any:
@@ -90,13 +95,13 @@ def panel_title(axis: Axes, text: str, size: int = NORMAL) -> None:
     axis.set_title(text, size=size, color=TEXT, loc="left")
 
 
-def legend_below(figure: Figure, handles: Sequence[Any], columns: int, side: str = "center", **options) -> None:
+def legend_below(figure: Figure, handles: Sequence[Any], columns: int, side: str = "center", **options: Any) -> None:
     """Writes a legend below a figure with several panels."""
-    options = {"fontsize": SMALL, "frameon": False, "ncols": columns} | options
-    figure.legend(handles=handles, loc=f"outside lower {side}", **options)
+    options = {"loc": f"outside lower {side}", "fontsize": SMALL, "frameon": False, "ncols": columns} | options
+    figure.legend(handles=handles, **options)
 
 
-def simple_axis(axis: Axes, grid: str = "y") -> None:
+def simple_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
     """Removes the frame and the tick marks of an axis, and adds a pale grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis=grid, color="#E8E8E8", linewidth=0.8)
@@ -146,7 +151,7 @@ def check_item(item: int, count: int) -> None:
 
 
 def check_level(level: int, levels: int, what: str) -> int:
-    """Returns a level counted from 0. Raises ValueError if it does not exist."""
+    """Returns a level counted from 0, or raises ValueError if it does not exist."""
     if not -levels <= level < levels:
         raise ValueError(f"there is no level {level}: {what} has the levels 0 to {levels - 1}, coarse to fine.")
     return level % levels
@@ -166,7 +171,7 @@ def draw_pictures(
     for item, x in zip(items, lefts, strict=True):
         axis.imshow(picture(dataset, item), extent=(x, x + size, top + size, top), interpolation="antialiased")
     # imshow sets the limits to the last picture. This sets them back to the whole sheet.
-    width, height = axis.figure.get_size_inches()
+    width, height = figure_of(axis).get_size_inches()
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     return lefts
 

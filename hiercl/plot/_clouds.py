@@ -117,7 +117,7 @@ def _draw(
     radius = LARGE * side * share
     y, x = (radius + places * (side - 2 * radius)).T
     size = (2 * 72 * radius) ** 2
-    axis.scatter(left + x, top + y, s=size, c=colours, edgecolors=colours * 0.72, linewidths=0.4)
+    axis.scatter(left + x, top + y, s=size, c=colours, edgecolors=colours * 0.72, linewidths=0.4)  # pyright: ignore[reportArgumentType]
 
 
 def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -> Any:
@@ -160,7 +160,7 @@ def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -
         hovertemplate=hover + "<extra></extra>",
         marker={"size": size, "color": colours, "opacity": 1},
     )
-    scene = {f"{name}axis": {"visible": False} for name in "xyz"} | {"aspectmode": "data"}
+    scene: dict[str, Any] = {f"{name}axis": {"visible": False} for name in "xyz"} | {"aspectmode": "data"}
     scene["camera"] = {"up": {"x": 0, "y": 0, "z": 1}, "eye": dict(zip("xyz", eye.tolist(), strict=True))}
     title = {"text": f"{titles[0]}<br><sub>{'; '.join(_caption(one, part))}</sub>"}
     margin = {"l": 0, "r": 0, "b": 0, "t": 60}

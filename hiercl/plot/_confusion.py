@@ -100,7 +100,7 @@ def confusion(
     nodes, how = _predictions(predicted, test, train, level, k, temperature)
     found = _Confusion.of(nodes, test.labels_at(level), tree, level, within)
     name = title or name_of(predicted, "Confusion")
-    if own is None:
+    if ax is None or own is None:
         return _draw(found, test, name, how)
     layers = _draw_cells(ax, found)
     panel_title(ax, textwrap.fill(_title(found, name), 50))

@@ -3,7 +3,7 @@
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -111,7 +111,7 @@ def _of_runs(named: Mapping[str, Any], by: str) -> pd.DataFrame:
     parts = []
     for name, runs in named.items():
         for seed, run in enumerate(runs if isinstance(runs, Sequence) else [runs]):
-            history = getattr(run, "history", None)
+            history = cast(Any, getattr(run, "history", None))
             if not isinstance(history, pd.DataFrame):
                 raise ValueError(
                     f"{name!r} has a {type(run).__name__}, which is no run: give a run, or a list of runs."
@@ -259,7 +259,7 @@ def live() -> Callable[[Any], None]:
 
         done, wanted = len(run.history), run.config["fit"]["epochs"]
         text = f"{run.name}: epoch {done} of {wanted}, {summary(run.history.iloc[-1].to_dict())}"
-        png = print_figure(history({run.name: run}), bbox_inches=None, base64=True)
+        png = print_figure(history({run.name: run}), bbox_inches=None, base64=True)  # pyright: ignore[reportArgumentType]
         content = {"image/png": png, "text/plain": text}
         if shown:
             shown[0].update(content, raw=True)

@@ -89,7 +89,7 @@ def untangled(
         The order in the dendrogram and the order in the tree.
     """
     true = np.lexsort(paths.T[::-1])
-    best, fewest = None, math.inf
+    best, fewest = (true, true), math.inf
     for _ in range(rounds):
         learned = _turned(linkage, np.argsort(true))
         if (crossing := crossings(learned, true)) >= fewest:

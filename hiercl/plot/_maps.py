@@ -16,6 +16,7 @@ from hiercl.plot._canvas import (
     SMALL,
     WIDTH,
     check_level,
+    figure_of,
     first_axes,
     legend_below,
     panel_title,
@@ -270,13 +271,13 @@ def write_names(
     A class that is less than half of the items there has no name. Of names that would overlap, the one with the larger
     share is written. The axis must have its final size.
     """
-    dpi = axis.get_figure(root=True).dpi
+    dpi = figure_of(axis).dpi
     inches = axis.transData.transform(xy) / dpi
     left, right = axis.get_window_extent().x0 / dpi, axis.get_window_extent().x1 / dpi
     written: list[tuple[float, float, float]] = []
     for share, item in sorted(homes(xy, labels), reverse=True):
         x, y = inches[item]
-        name = readable(names[labels[item]])
+        name = readable(names[int(labels[item])])
         half = text_width(name, SIZE) / 2 + 0.03
         x = max(left + half, min(x, right - half))  # within the frame
         free = all(abs(x - x2) > half + half2 or abs(y - y2) > LINE for x2, y2, half2 in written)

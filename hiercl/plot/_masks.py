@@ -17,6 +17,7 @@ from hiercl.plot._canvas import (
     SMALL,
     WIDTH,
     colour_bar,
+    figure_of,
     items_name,
     legend_below,
     new_figure,
@@ -117,7 +118,7 @@ def _draw_shares(axis: Axes, found: FeatureMasks, names: list[str]) -> None:
     title = "Variance between classes within their parent, share of all\n"
     title += "(numbers: mean of the block; darkest: highest of the row)"
     _draw_matrix(axis, found, found.shares / highest, 1.0, "Blues", names, title)
-    width = axis.figure.get_size_inches()[0] * 0.4 / len(found.level_of)  # inches of a column, about
+    width = figure_of(axis).get_size_inches()[0] * 0.4 / len(found.level_of)  # inches of a column, about
     box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
     for block in np.unique(found.level_of):
         columns = np.flatnonzero(found.level_of[found.order] == block)
@@ -198,7 +199,7 @@ def draw_separation(
 
 def legend(figure: Figure, names: list[str], control: str) -> None:
     """Writes below a figure what its bars and their marks are."""
-    handles = [Patch(color=colour, label=name) for colour, name in zip(BARS, names, strict=False)]
+    handles: list[Patch | Line2D] = [Patch(color=colour, label=name) for colour, name in zip(BARS, names, strict=False)]
     mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.8, "linewidth": 1}
     handles.append(Line2D([], [], color=TEXT, label=f"{control} (mean and range of {DRAWS})", **mark))
     legend_below(figure, handles, len(handles), side="right", columnspacing=1.2)

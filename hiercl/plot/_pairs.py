@@ -16,7 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.methods import Step
-from hiercl.pairs import Kind, Term
+from hiercl.pairs import BlockTerm, Kind, Term
 from hiercl.plot._canvas import (
     NORMAL,
     SMALL,
@@ -119,8 +119,8 @@ def pairs(
         raise ValueError(f"there is no anchor {anchor}: the step has {len(anchors)}, counted from 0.")
     item = int(anchors.item[anchor])
     if level is None:
-        supervised = chosen.pairs.level is not None and bool((chosen.pairs.candidates.kind == Kind.VIEW).all())
-        level = min(chosen.pairs.level, hierarchy.levels - 1) if supervised else -1
+        supervised = chosen.pairs.level if bool((chosen.pairs.candidates.kind == Kind.VIEW).all()) else None
+        level = -1 if supervised is None else min(supervised, hierarchy.levels - 1)
     level = check_level(level, hierarchy.levels, f"the hierarchy of {dataset.name}")
     groups = role_groups(chosen, dataset, anchor, item, count, tree, level)
 
@@ -141,7 +141,7 @@ def pairs(
     return figure
 
 
-def pick_term(step: Step, term: str | int | None) -> Term:
+def pick_term(step: Step, term: str | int | None) -> Term | BlockTerm:
     """Returns a term by name or number; by default the first that removes something, else the first."""
     terms = {t.name: t for t in step.terms}
     if term is None:
@@ -154,7 +154,13 @@ def pick_term(step: Step, term: str | int | None) -> Term:
 
 
 def role_groups(
-    term: Term, dataset: HierarchicalDataset, anchor: int, item: int, count: int, tree: PrototypeTree | None, level: int
+    term: Term | BlockTerm,
+    dataset: HierarchicalDataset,
+    anchor: int,
+    item: int,
+    count: int,
+    tree: PrototypeTree | None,
+    level: int,
 ) -> list[Group]:
     """Returns the candidates of an anchor by role. Roles without a candidate are left out."""
     pairs, hierarchy = term.pairs, dataset.hierarchy
@@ -192,7 +198,9 @@ def role_groups(
     return result
 
 
-def _candidates(term: Term, dataset: HierarchicalDataset, tree: PrototypeTree | None) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(
+    term: Term | BlockTerm, dataset: HierarchicalDataset, tree: PrototypeTree | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns a picture (−1: none) and a leaf label for every candidate; a prototype has those of its members."""
     pairs = term.pairs
     pictures = pairs.candidates.item.cpu().numpy().copy()
@@ -424,7 +432,7 @@ def _draw_false_negatives(axis: Axes, part: pd.DataFrame, colours: dict) -> None
     line = 100 * part["without_selection"].to_numpy()
     axis.vlines(line, place - 0.42, place + 0.42, color=TEXT, linewidth=1.8)
     widest = np.nanmax(np.r_[rate, line, 0.1])
-    for y, value, mark in zip(place, rate, line, strict=True):
+    for y, (value, mark) in enumerate(zip(rate, line, strict=True)):
         if np.isfinite(value):
             axis.text(max(value, mark) + 0.03 * widest, y, f"{value:.1f}", size=7, color=GREY, va="center")
     axis.set_xlim(0, 1.22 * widest)

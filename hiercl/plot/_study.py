@@ -57,8 +57,8 @@ def study(
         raise ValueError(f"there is nothing to show of {metric!r}: no run is done, or no run has this metric.")
     levels = list(dict.fromkeys(rows["level"]))
     variants = [name for name in dict.fromkeys(table["variant"]) if name in set(done["variant"])]
-    baselines = {name: (baselines or {}).get(name) for name in variants}
-    baselines = {name: base for name, base in baselines.items() if base in variants}
+    given = baselines or {}
+    baselines = {name: given[name] for name in variants if given.get(name) in variants}
     names = {name: textwrap.fill(readable(name), NAME_WIDTH) for name in variants}
     compared = {name: names[name] for name in baselines}
     if len(set(baselines.values())) > 1:
@@ -69,7 +69,7 @@ def study(
     upper = panel_rows * (0.9 + 0.2 * max(2, sum(text.count("\n") + 1 for text in compared.values())))
     lower = max(3.0, 0.16 * sum(text.count("\n") + 1 for text in names.values()) + 0.8)
     figure = new_figure(WIDTH, upper + lower + 0.5, f"{readable(title)}: {metric}", layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[upper, lower])
+    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[upper, lower])
     axes = first_axes(top.subplots(panel_rows, columns, squeeze=False, sharey=True), len(levels))
     for axis, level in zip(axes, levels, strict=True):
         _draw_effects(axis, rows[rows["level"] == level].set_index("variant"), done, metric, level, baselines, compared)

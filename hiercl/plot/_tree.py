@@ -365,7 +365,7 @@ def _ribbons(
     """Draws a ribbon from row to column for every cell of the table that is not zero."""
     across = x[0] + (x[1] - x[0]) * np.linspace(0, 1, 24)
     starts, ends = tops[0].copy(), tops[1].copy()
-    for row, column in np.argwhere(table):
+    for row, column in np.argwhere(table).tolist():
         start, end = starts[row], ends[column]
         starts[row] += table[row, column] * scales[0]
         ends[column] += table[row, column] * scales[1]
@@ -384,7 +384,7 @@ def _bars(
     beside = x - 0.06 if side == "right" else x + BAR + 0.06
     taken: list[float] = []
     for place in np.argsort(-heights, kind="stable"):
-        y = tops[place] + heights[place] / 2
+        y = float(tops[place] + heights[place] / 2)
         if all(abs(y - other) >= LINE for other in taken):
             taken.append(y)
             axis.text(beside, y, names[place], size=SMALL, color=TEXT, ha=side, va="center")
