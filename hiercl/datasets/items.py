@@ -126,6 +126,5 @@ def form_of(items: Any) -> ItemForm:
         if form.matches(items):
             return form
     raise ValueError(
-        "items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got "
-        f"{items.dtype} {list(items.shape)}"
+        f"items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got {items.dtype} {list(items.shape)}"
     )
