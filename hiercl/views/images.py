@@ -116,7 +116,7 @@ class ImageViews:
 
     Example:
         >>> views = ImageViews(ViewConfig(crop=24))
-        >>> pictures = torch.from_numpy(train.items[:4])
+        >>> pictures = torch.tensor(train.items[:4])
         >>> generator = torch.Generator().manual_seed(0)
         >>> query, key = views(pictures, generator), views(pictures, generator)
         >>> views(pictures, generator, size=16, scale=(0.086, 0.429)).shape
@@ -304,7 +304,7 @@ def crop_resize(
         flipped: which pictures are mirrored left to right; by default none.
 
     Example:
-        >>> pictures = torch.from_numpy(train.items[:2])
+        >>> pictures = torch.tensor(train.items[:2])
         >>> crop_resize(pictures, torch.tensor([[0, 0, 16, 16]] * 2), size=24).shape
         torch.Size([2, 3, 24, 24])
     """
