@@ -1,4 +1,4 @@
-"""Set-up of the examples in docstrings: the names that every example may use, made when an example first needs them."""
+"""Prepares the examples in docstrings: the names that they may use. A name is made when an example first needs it."""
 
 import ast
 import doctest

@@ -1,4 +1,4 @@
-"""Set-up of the tests: the real data where they are there, and one thread for each pytest-xdist worker."""
+"""Prepares the tests: the real data, if they exist, and one thread for each worker of pytest-xdist."""
 
 import pytest
 from support.real_data import prepare
@@ -8,9 +8,9 @@ collect_ignore_glob = ["support/*.py", "exercises/answers_*.py", "browser/explor
 
 
 def pytest_sessionstart(session):
-    """Prepare the real data once, before any worker starts.
+    """Prepares the real data once, before any worker starts.
 
-    Not in pytest_configure: there, hiercl could be imported before the jaxtyping checks are installed on it.
+    In pytest_configure, hiercl might be imported before jaxtyping has installed its checks.
     """
     if hasattr(session.config, "workerinput"):
         import torch
@@ -22,7 +22,7 @@ def pytest_sessionstart(session):
 
 
 def real(name):
-    """The real training and test set of this name, or a skip that says what is missing."""
+    """Returns the real training and test set of this name. Without them, the test is skipped."""
     from hiercl.datasets import data_root, load
     from hiercl.datasets.store import is_store
 
@@ -57,7 +57,7 @@ def real_modelnet40():
 
 @pytest.fixture
 def as_a_user():
-    """Without the checks of the annotations, which only tests have: what is wrong comes through to the functions."""
+    """Turns off the checks of annotations, which only tests have, so that wrong arguments reach the functions."""
     import jaxtyping
 
     jaxtyping.config.update("jaxtyping_disable", True)

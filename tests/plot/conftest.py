@@ -21,7 +21,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def features(dataset):
-    """Features in which the classes are clusters, near one another when they are of one kind."""
+    """Features in which every class is a cluster. Classes of one kind are near one another."""
     rng = np.random.default_rng(1)
     kind, leaf = rng.normal(size=(2, 16)) * 3, rng.normal(size=(6, 16))
     z = kind[dataset.labels_at(0)] + leaf[dataset.labels] + 0.1 * rng.normal(size=(60, 16))

@@ -1,4 +1,4 @@
-"""Two processes do what one does: the same losses, gradients, queue and prototypes."""
+"""Tests that two processes do what one does: the same losses, gradients, queue and prototypes, up to rounding."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What two processes left, started as the README says."""
+    """The folder that two processes wrote. They are started as docs/processes.md says."""
     folder = tmp_path_factory.mktemp("two")
     # On a CPU `accelerate launch` starts one process only, unless MPI is there; torchrun is what it calls on GPUs.
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 
 def tensors(state: dict) -> dict[str, torch.Tensor]:
-    """All tensors of a state, those of a tree of prototypes too."""
+    """Returns all tensors of a state, also those of a tree of prototypes."""
     found = {}
     for name, value in state.items():
         if isinstance(value, dict):
@@ -78,13 +78,13 @@ def test_training_in_two_processes_is_that_in_one(folder, method):
     states = [run.method.state_dict() for run in (together, alone)]
     if "neighbours" in states[0]:
         features = embed_with(alone.method.key_encoder, Feed(pictures(), "cpu"))
-        # The last epoch moved the encoder on after the mining, so ties are no longer exact.
+        # The encoder has learned since the last mining, so equally similar neighbours differ a little.
         found, expected = (similarity(features, state.pop("neighbours")) for state in states)
         assert torch.allclose(found, expected, atol=5e-3)
     trees = [state["_extra_state"]["tree"] for state in states if "tree" in state.get("_extra_state", {})]
     if trees and trees[0] is not None:
         found, expected = (tree.pop("assignment") for tree in trees)
-        assert (found != expected).float().mean() < 0.02  # an item between two prototypes
+        assert (found != expected).float().mean() < 0.02  # an item may be as near to another prototype
     assert_same(*states, tolerance=2e-3)
 
 

@@ -1,10 +1,10 @@
-"""Clicks on explorers."""
+"""Clicks on explorers, as a user makes them."""
 
 from types import SimpleNamespace
 
 
 def click(explorer, place):
-    """As plotly reports a click on a bar: the nodes, level by level."""
+    """Clicks on a bar of a tree, as plotly reports it. The bars are the nodes, level by level."""
     trace = explorer.figure.data[0]
     for callback in trace._click_callbacks:
         callback(trace, SimpleNamespace(point_inds=[place]), None)

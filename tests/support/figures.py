@@ -1,4 +1,4 @@
-"""What is written in a figure, what overlaps in it, and small things to draw."""
+"""Looks for texts in figures that overlap, and makes small things to draw."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ def little(labels, hierarchy=HIERARCHY, note=""):
 
 
 def hundred_classes():
-    """Two tiny pictures of each of the hundred classes of CIFAR-100."""
+    """Returns two tiny pictures of each of the hundred classes of CIFAR-100."""
     return little(np.repeat(np.arange(100), 2), cifar100.hierarchy())
 
 
@@ -35,14 +35,14 @@ def histories():
 
 
 def texts(figure) -> list[str]:
-    """Everything written in a figure."""
+    """Returns all texts of a figure."""
     import matplotlib.text
 
     return [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible()]
 
 
 def overlapping(figure) -> list[tuple[str, str]]:
-    """Pairs of texts whose boxes overlap by more than a pixel, and texts that leave the figure."""
+    """Returns pairs of texts whose boxes overlap by more than a pixel, and texts that leave the figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
@@ -61,7 +61,7 @@ def overlapping(figure) -> list[tuple[str, str]]:
 
 
 def hidden_labels(axis):
-    """Tick labels that are not drawn: of axes that are off, of shared axes, and beyond the limits."""
+    """Yields the tick labels that are not drawn: those of hidden axes, of shared axes and beyond the limits."""
     for side, limits in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
         low, high = min(limits), max(limits)
         for tick in side.get_major_ticks():

@@ -1,4 +1,4 @@
-"""Losses by slow loops, one number at a time."""
+"""Losses written as slow loops, one number at a time. The fast ones are compared with them."""
 
 import math
 from functools import cache
@@ -10,7 +10,7 @@ from hiercl.methods.base import Batch
 
 
 def by_loop(logits, pairs, shared_denominator, removed_logit):
-    """The docstring's equation, one number at a time."""
+    """Computes the equation of info_nce, one number at a time."""
     losses = []
     weights = pairs.positive
     for a in range(len(logits)):
@@ -31,7 +31,7 @@ def by_loop(logits, pairs, shared_denominator, removed_logit):
 
 
 def pair_losses(z: torch.Tensor, path_of: list[tuple], taking_part: list[int], temperature: float) -> dict:
-    """−log softmax of every positive of every anchor, one number at a time: ``{anchor: {positive: loss}}``.
+    """Returns −log softmax of every positive of every anchor: ``{anchor: {positive: loss}}``.
 
     ``z``: the views of n items, first views first. ``path_of``: of every item, the names down to the level.
     """
@@ -56,5 +56,5 @@ def leaf_paths(hierarchy: Hierarchy) -> list[tuple]:
 
 
 def paths(hierarchy: Hierarchy, labels, batch: Batch, level: int) -> list[tuple]:
-    """The names from the top down to this level, of every item of a batch."""
+    """Returns the names from the top level to this one, for every item of a batch."""
     return [leaf_paths(hierarchy)[labels[item]][: level + 1] for item in batch.items[:, 0].tolist()]

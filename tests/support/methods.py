@@ -13,7 +13,7 @@ HIERARCHY = Hierarchy.from_dict({"a": ["a0", "a1"], "b": ["b0", "b1", "b2"], "c"
 
 
 def make(name: str, seed: int = 0, **settings):
-    """A small method in the middle of training: a part of its queue is filled, its tree (if any) is there."""
+    """Makes a small method in the middle of training. A part of its queue is filled, and its tree, if any, exists."""
     torch.manual_seed(seed)
     kind = methods.get(name)
     if name in ("moco", "hcsc", "csml"):

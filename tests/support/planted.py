@@ -23,13 +23,13 @@ HIERARCHIES = {
 
 
 def long_tailed(hierarchy: Hierarchy, items: int = ITEMS, seed: int = 0) -> np.ndarray:
-    """Leaf labels of which each is about two thirds as frequent as the one before."""
+    """Draws leaf labels. Each is about two thirds as frequent as the one before."""
     share = 0.65 ** np.arange(hierarchy.n_leaves)
     return np.random.default_rng(seed).choice(hierarchy.n_leaves, items, p=share / share.sum())
 
 
 def planted(name: str, hierarchy: Hierarchy | None, labels=None, **settings):
-    """A method whose views are its embeddings before normalising: nothing of it is left but the loss."""
+    """Makes a method whose views are its embeddings before normalising. Only its loss is left."""
     torch.manual_seed(0)
     kind = methods.get(name)
     supervision = None if hierarchy is None else Supervision(hierarchy, torch.as_tensor(labels))
@@ -43,7 +43,7 @@ def planted(name: str, hierarchy: Hierarchy | None, labels=None, **settings):
 
 
 def random_batch(seed: int = 0, items: int = ITEMS, batch: int = BATCH, dim: int = DIM) -> Batch:
-    """Items in random order, and two random views of each."""
+    """Draws items in random order, and two random views of each."""
     g = torch.Generator().manual_seed(seed)
     return batch_of(torch.randperm(items, generator=g)[:batch], torch.randn(2, batch, dim, generator=g))
 
@@ -53,7 +53,7 @@ def batch_of(items: torch.Tensor, views: torch.Tensor, processes=ALONE) -> Batch
 
 
 def with_gradient(method, batch: Batch) -> tuple[float, torch.Tensor]:
-    """The loss, and its gradient with respect to the views."""
+    """Returns the loss and its gradient with respect to the views."""
     views = torch.stack(batch.views).requires_grad_()
     loss = method(Batch(batch.items, tuple(views), batch.draws)).loss
     loss.backward()

@@ -1,6 +1,6 @@
-"""What every process of tests/runtime/test_processes.py does; `accelerate launch` starts it.
+"""What every process of tests/runtime/test_processes.py does.
 
-Trains every method, and keeps what the processes hold in the end, so that the test can compare it with one process.
+It trains every method and keeps the states of the processes, so that the test can compare them with one process.
 """
 
 import sys
@@ -19,7 +19,7 @@ from hiercl.runtime.processes import Processes
 from hiercl.runtime.seeds import Draws, generator
 from hiercl.training.loop import fit
 
-# Group norm: with batch norm every process normalises its own rows, so the numbers are other ones.
+# With batch norm every process normalises its own rows, so the numbers would differ. Group norm has no such effect.
 EXACT = SMALL | {"norm": "group", "optimiser": "sgd", "lr": 0.05, "device": "cpu"}
 
 
@@ -28,13 +28,13 @@ def trained(method: str, **settings):
 
 
 def similarity(features: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
-    """Cosine similarity of every item to each of its neighbours, in the order of the similarity."""
+    """Returns the cosine similarity of every item to each of its neighbours, the highest first."""
     z = F.normalize(features, dim=1)
     return (z[:, None] * z[neighbours]).sum(dim=2).sort(dim=1, descending=True).values
 
 
 def one_step(method: str) -> dict[str, torch.Tensor]:
-    """Gradients, loss and queue of one step on a batch of 32, of which this process has its rows."""
+    """Returns gradients, loss and queue of one step on a batch of 32, of which this process has its rows."""
     processes, dataset = Processes.here(), pictures()
     torch.manual_seed(0)
     kind = methods.get(method)
@@ -51,7 +51,7 @@ def one_step(method: str) -> dict[str, torch.Tensor]:
     model.eval().refresh(0, embed)
     mined = {}
     if hasattr(model, "neighbours"):
-        # Of neighbours that are as similar, either may be mined. The step itself is made with given ones.
+        # Among equally similar items either may be mined, so the step itself is made with given neighbours.
         mined = {"similarity of neighbours": similarity(embed(model.key_encoder), model.neighbours)}
         model.neighbours.copy_(model.random_neighbours(epoch=0))
     items = processes.own(model.items(torch.arange(32), generator("cpu", 0, 0, "items")))

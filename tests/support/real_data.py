@@ -1,6 +1,6 @@
-"""Turn the real data beside the checkout into array stores, once.
+"""Turns the real data beside the checkout into array stores, once.
 
-The tests do this by themselves; by hand it is ``python tests/support/real_data.py``.
+The tests do this by themselves. By hand: ``python tests/support/real_data.py``.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ Parts = dict[str, Callable[[], "HierarchicalDataset"]]
 
 
 def prepare(say: Callable[[str], None] = print) -> None:
-    """Write the stores that `hiercl.load` reads, of each set whose data are there and whose stores are not."""
+    """Writes the stores that `hiercl.load` reads, for every set that has data and no store yet."""
     from hiercl.datasets import data_root, write_store
     from hiercl.datasets.store import is_store
 
@@ -32,7 +32,7 @@ def prepare(say: Callable[[str], None] = print) -> None:
             try:
                 write_store(make[part](), folder / part)
             except FileExistsError:
-                if not is_store(folder / part):  # else another test run wrote the same in the meantime
+                if not is_store(folder / part):  # otherwise another test run has written the same store
                     raise
 
 
@@ -88,7 +88,7 @@ def modelnet10(reader: ModuleType) -> Parts:
 
 
 def modelnet40(reader: ModuleType) -> Parts:
-    """The shapes of ModelNet10 and few others, none of one class."""
+    """The shapes of ModelNet10 and a few others. One class has no shape."""
     import numpy as np
 
     from hiercl.datasets.modelnet.reading import note
@@ -103,7 +103,7 @@ def modelnet40(reader: ModuleType) -> Parts:
 
 
 def _shapes(name: str, note: str, points, labels, ids) -> "HierarchicalDataset":
-    """Shapes with alphabetical class ids; their points were rounded to half precision, so they are scaled once more."""
+    """Shapes with alphabetical class ids. Their points were rounded to half precision, so they are scaled again."""
     from hiercl.datasets import HierarchicalDataset
     from hiercl.datasets.clouds import unit_sphere
     from hiercl.datasets.modelnet.reading import hierarchy
@@ -112,7 +112,7 @@ def _shapes(name: str, note: str, points, labels, ids) -> "HierarchicalDataset":
 
 
 def _reader() -> ModuleType:
-    """Import the ``read.py`` that lies with the data."""
+    """Imports ``read.py``, which lies with the data."""
     spec = importlib.util.spec_from_file_location("shared_data_read", SHARED / "read.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

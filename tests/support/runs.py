@@ -1,4 +1,4 @@
-"""Compare runs."""
+"""Compares runs."""
 
 import torch
 

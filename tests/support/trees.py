@@ -9,7 +9,7 @@ SIZES = {1: (7,), 2: (3, 9), 3: (2, 5, 12)}  # nodes per level of the random hie
 
 
 def random_hierarchy(levels: int, seed: int = 0, sizes: tuple[int, ...] | None = None) -> Hierarchy:
-    """Every parent has a child, the other children go to parents at random: unequal branching, ids in no order."""
+    """Draws a hierarchy with unequal branching and ids in no order. Every parent has at least one child."""
     rng = np.random.default_rng(seed)
     sizes = sizes or SIZES[levels]
     columns = [np.arange(sizes[-1])]
@@ -20,7 +20,7 @@ def random_hierarchy(levels: int, seed: int = 0, sizes: tuple[int, ...] | None =
 
 
 def code(hierarchy: Hierarchy, labels: np.ndarray, scales=(2.0, 1.0, 0.5)):
-    """A perfect embedding: one-hot codes of all levels side by side, so that distances grow with tree distances."""
+    """Returns a perfect embedding: one-hot codes of all levels, so that distances grow with tree distances."""
     parts = [
         scale * np.eye(hierarchy.sizes[level])[hierarchy.ancestors[labels, level]]
         for level, scale in zip(range(hierarchy.levels), scales, strict=False)
