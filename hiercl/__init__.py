@@ -11,7 +11,6 @@ same names.
 """
 
 import importlib
-from typing import Any
 
 __version__ = "0.1.0"
 
@@ -57,7 +56,7 @@ _HOMES = {
 __all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"hiercl has no {name!r}; it has {', '.join(_HOMES)}.")
     module, _, attribute = _HOMES[name].partition(":")

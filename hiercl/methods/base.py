@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, cast
@@ -217,6 +218,12 @@ class Method(nn.Module):
         self.info = info
         self.encoder = encoder
         self.head = projection_head(config.head, encoder.width, config.dim)
+
+    @property
+    def setting(self) -> TrainingInfo:
+        """The earlier name of ``info``."""
+        warnings.warn("method.setting is now method.info", DeprecationWarning, stacklevel=2)
+        return self.info
 
     @classmethod
     def needs_labels(cls, config: Any) -> bool:

@@ -36,7 +36,7 @@ class Range:
     def __contains__(self, value: float | int) -> bool:
         above = value >= self.low if self.low_allowed else value > self.low
         below = value <= self.high if self.high_allowed else value < self.high
-        return math.isfinite(value) and above and below
+        return -math.inf < value < math.inf and above and below
 
     def __str__(self) -> str:
         ends = []
@@ -102,34 +102,54 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as plain JSON values; of a function its name and a hash of its code."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return to_json(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any], **functions: Any) -> Any:  # Self
-        """Returns the settings that :meth:`to_json` wrote. Settings that were functions must be given again.
+    def from_json(cls, values: Mapping[str, Any], **functions: Any) -> Any:
+        """Returns the settings that :meth:`to_json` wrote, see :func:`from_json`."""
+        return from_json(cls, values, **functions)
 
-        Raises:
-            ValueError: a setting that was a function and is not among ``functions``; a setting that this version does
-                not know, or no longer has.
-        """
-        values = {**values, **functions}
-        for name, default in cls.removed_settings.items():
-            if name in values and values.pop(name) != default:
-                raise ValueError(f"{name!r} is a setting of an earlier hiercl, and was removed: use that version.")
-        for name, value in values.items():
-            if isinstance(value, Mapping) and "function" in value:
-                raise ValueError(
-                    f"{name!r} was your function {value['function']!r}, and functions are not saved: give it again, "
-                    f"as load_run(path, {name}=your_function)."
-                )
-        return distribute(values, cls)[0]
 
-    @classmethod
-    def with_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns :meth:`to_json`'s values, with the defaults of settings that did not exist when they were written."""
-        fields = [field for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING]
-        known = {field.name: _plain(field.default) for field in fields}
-        return known | {name: value for name, value in values.items() if name not in cls.removed_settings}
+def to_json(config: Any) -> dict[str, Any]:
+    """Returns settings as plain JSON values; of a function its name and a hash of its code.
+
+    Args:
+        config: a :class:`Config`, or any dataclass.
+    """
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def from_json(config: type, values: Mapping[str, Any], **functions: Any) -> Any:
+    """Returns the settings that :func:`to_json` wrote. Settings that were functions must be given again.
+
+    Args:
+        config: class of the settings.
+        values: the JSON values.
+        functions: the settings that were functions.
+
+    Raises:
+        ValueError: a setting that was a function and is not among ``functions``; a setting that this version does not
+            know, or no longer has.
+    """
+    values = {**values, **functions}
+    for name, default in getattr(config, "removed_settings", {}).items():
+        if name in values and values.pop(name) != default:
+            raise ValueError(f"{name!r} is a setting of an earlier hiercl, and was removed: use that version.")
+    for name, value in values.items():
+        if isinstance(value, Mapping) and "function" in value:
+            raise ValueError(
+                f"{name!r} was your function {value['function']!r}, and functions are not saved: give it again, "
+                f"as load_run(path, {name}=your_function)."
+            )
+    return distribute(values, config)[0]
+
+
+def with_defaults(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns :func:`to_json`'s values, with the defaults of settings that did not exist when they were written."""
+    fields = [field for field in dataclasses.fields(config) if field.default is not dataclasses.MISSING]
+    known = {field.name: _plain(field.default) for field in fields}
+    removed = getattr(config, "removed_settings", {})
+    return known | {name: value for name, value in values.items() if name not in removed}
 
 
 def distribute(settings: Mapping[str, Any], *configs: type[Config]) -> tuple[Any, ...]:
@@ -147,10 +167,6 @@ def distribute(settings: Mapping[str, Any], *configs: type[Config]) -> tuple[Any
         hints = _hints(config)
         made.append(config(**{name: _checked(name, settings[name], hints[name]) for name in hints if name in settings}))
     return tuple(made)
-
-
-def to_json(config: Any) -> dict[str, Any]:  # until all settings are Configs
-    return Config.to_json(config)
 
 
 @cache
@@ -183,8 +199,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, value, items))
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
-    number = {int: Integral, float: Real}
-    return isinstance(value, number.get(hint, hint))
+    plain = {int: Integral, float: Real, list: tuple}.get(hint, hint)
+    known = origin is None and isinstance(plain, type) and plain is not Any  # other annotations are not checked
+    return isinstance(value, plain) if known else True
 
 
 def _plain_number(value: Any, hint: Any) -> Any:
@@ -194,7 +211,7 @@ def _plain_number(value: Any, hint: Any) -> Any:
         return _plain_number(value, inner[0])
     if origin in (Union, UnionType):
         return _plain_number(value, next(choice for choice in inner if _fits(value, choice)))
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and inner:
         items = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(map(_plain_number, value, items))
     return hint(value) if hint in (int, float) else value

@@ -15,7 +15,7 @@ from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
 from hiercl.encoders import MODALITIES
 from hiercl.hierarchy import Hierarchy
-from hiercl.runtime.config import Above, AtLeast, Between, Config, Share, distribute
+from hiercl.runtime.config import Above, AtLeast, Between, Config, Share, distribute, to_json
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Int
 from hiercl.training import FitConfig, resolve_defaults, split_settings
@@ -249,7 +249,7 @@ def configuration(settings: Mapping[str, Any], seed: int, facts: Callable[[DataC
     fit, views, own_settings = split_settings(method, own, found.modality)
     fit = resolve_defaults(fit, found.modality, found.items)
     parts = {"fit": fit, "views": views, "method_settings": own_settings, "data": data, "judged": evaluate}
-    complete = {"method": method.name, **{name: Config.to_json(part) for name, part in parts.items()}}
+    complete = {"method": method.name, **{name: to_json(part) for name, part in parts.items()}}
     for name in MACHINE_SETTINGS:
         del complete["fit"][name]
     for name, value in complete["method_settings"].items():

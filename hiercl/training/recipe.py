@@ -15,7 +15,7 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import MODALITIES, encoder_modality, encoder_names, make_encoder
 from hiercl.hierarchy import Hierarchy
 from hiercl.methods import Method, Supervision, TrainingInfo
-from hiercl.runtime.config import Config, distribute
+from hiercl.runtime.config import Config, distribute, from_json, to_json
 from hiercl.training.optimisation import FitConfig, resolve_defaults
 
 
@@ -58,7 +58,7 @@ class Recipe:
             "method": self.method.name,
             "fit": self.fit.to_json(),
             "views": self.views.to_json(),
-            "method_settings": self.settings.to_json(),
+            "method_settings": to_json(self.settings),
             "setting": numbers,
             "input": dict(self.input),
             "data": dict(self.data),
@@ -82,7 +82,7 @@ class Recipe:
             labels = torch.zeros(info.items, dtype=torch.long)
             info = replace(info, supervision=Supervision(Hierarchy.from_json(content["hierarchy"]), labels))
         views = encoder_modality(fit.encoder).view_config.from_json(content["views"])
-        settings = method.Config.from_json(content["method_settings"], **functions)
+        settings = from_json(method.Config, content["method_settings"], **functions)
         return cls(method, fit, views, settings, info, content["input"], content["data"])
 
 
@@ -174,8 +174,9 @@ def signature_with_settings(function: Callable) -> inspect.Signature:
     view_configs = [modality.view_config for modality in MODALITIES.values()]
     for config in (FitConfig, *view_configs, *(methods.get(name).Config for name in methods.names())):
         for item in fields(config):
-            parameter = inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default)
-            settings.setdefault(item.name, parameter)
+            known = settings.get(item.name)
+            default = item.default if known is None or known.default == item.default else ...  # methods differ
+            settings[item.name] = inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default)
     *first, rest = own.parameters.values()  # rest: **settings, which stays for methods of the user's own
     return own.replace(parameters=[*first, *settings.values(), rest])
 

@@ -20,6 +20,7 @@ from torch import nn
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
 from hiercl.encoders import SPLITS, Encoder, encoder_modality, half_precision_is_native, modality_of
 from hiercl.methods import Method
+from hiercl.runtime.config import with_defaults
 from hiercl.runtime.environment import describe_environment
 from hiercl.runtime.processes import Processes
 from hiercl.runtime.seeds import stream_seed
@@ -170,7 +171,7 @@ def open_folder(out: str | Path | None, recipe: Recipe, resume: bool) -> Checkpo
     here = json.loads(json.dumps(recipe.to_json()))
     there = json.loads((folder / CONFIG).read_text())
     for part, config in {"fit": recipe.fit, "views": recipe.views, "method_settings": recipe.settings}.items():
-        there[part] = type(config).with_defaults(there[part])
+        there[part] = with_defaults(type(config), there[part])
     fit = FitConfig.from_json(there["fit"])  # runs of an early version have no rates
     there["fit"] = resolve_defaults(fit, encoder_modality(fit.encoder).name, there["setting"]["items"]).to_json()
     differing = [
