@@ -199,7 +199,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, value, items))
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
-    plain = {int: Integral, float: Real, list: tuple}.get(hint, hint)
+    plain: Any = {int: Integral, float: Real, list: tuple}.get(hint, hint)
     known = origin is None and isinstance(plain, type) and plain is not Any  # other annotations are not checked
     return isinstance(value, plain) if known else True
 
@@ -211,7 +211,7 @@ def _plain_number(value: Any, hint: Any) -> Any:
         return _plain_number(value, inner[0])
     if origin in (Union, UnionType):
         return _plain_number(value, next(choice for choice in inner if _fits(value, choice)))
-    if isinstance(value, tuple) and inner:
+    if origin is tuple:
         items = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(map(_plain_number, value, items))
     return hint(value) if hint in (int, float) else value
