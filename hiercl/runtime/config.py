@@ -201,7 +201,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, bool) and hint is bool
     plain: Any = {int: Integral, float: Real, list: tuple}.get(hint, hint)
     known = origin is None and isinstance(plain, type) and plain is not Any  # other annotations are not checked
-    return isinstance(value, plain) if known else True
+    return isinstance(value, plain) if known else True  # pyright: ignore[reportArgumentType]
 
 
 def _plain_number(value: Any, hint: Any) -> Any:

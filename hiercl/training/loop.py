@@ -11,6 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders import modality_of
 from hiercl.methods import Batch, Method, Step
 from hiercl.runtime.seeds import Draws, generator, stream_seed
 from hiercl.training.checkpoint import Checkpoint
@@ -66,6 +67,9 @@ def fit(
     recipe = make_recipe(method, dataset, settings)  # what is trained; what a user got wrong ends here
     with torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
         training = start(recipe, dataset, out, resume)
+        warn_of_late_starts(training.model, recipe.fit.epochs)
+        size = dataset.form.size(dataset.items.shape)
+        modality_of(dataset).check_views(training.model.encoder, training.views.size, size)
         try:
             train(training, dataset, callbacks, progress)
         except KeyboardInterrupt:
@@ -138,6 +142,14 @@ def train(
             bar.set_postfix_str(summary(log.row))
             for callback in callbacks if processes.first else ():
                 callback(training.run)
+
+
+def warn_of_late_starts(model: Method, epochs: int) -> None:
+    """Warns of what never begins, because the training is too short for it."""
+    for setting, first in model.starts.items():
+        if 0 < epochs <= first:
+            text = f"{model.name}: {setting} lasts for all {epochs} epochs, and what follows it never begins: train "
+            warnings.warn(f"{text}longer, or choose a smaller {setting}.", stacklevel=3)
 
 
 def check_finite_loss(step: Step, epoch: int, number: int, checkpoint: Checkpoint) -> None:

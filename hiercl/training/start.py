@@ -122,10 +122,7 @@ def start(recipe: Recipe, dataset: HierarchicalDataset, out: str | Path | None, 
 
     torch.manual_seed(stream_seed(fit.seed, 0, "weights"))
     model = recipe.make_method().to(device)
-    warn_of_late_starts(model, fit.epochs)
-    modality = modality_of(dataset)
-    views = modality.views(recipe.views)
-    modality.check_views(model.encoder, views.size, dataset.form.size(dataset.items.shape))
+    views = modality_of(dataset).views(recipe.views)
     model.to(memory_format=torch.channels_last)
     optimiser = make_optimiser(model, fit)
     if fit.compile:
@@ -201,14 +198,6 @@ def check_batch(batch: int, fit: FitConfig, processes: Processes) -> None:
     parts = processes.count * SPLITS
     if fit.norm == "split" and batch % parts:
         raise ValueError(f"norm='split' needs a batch of a multiple of {parts} here; it is {batch}: choose batch=.")
-
-
-def warn_of_late_starts(model: Method, epochs: int) -> None:
-    """Warns of what never begins, because the training is too short for it."""
-    for setting, first in model.starts.items():
-        if 0 < epochs <= first:
-            text = f"{model.name}: {setting} lasts for all {epochs} epochs, and what follows it never begins: train "
-            warnings.warn(f"{text}longer, or choose a smaller {setting}.", stacklevel=4)
 
 
 def make_accelerator(device: torch.device) -> Accelerator:

@@ -92,7 +92,7 @@ def test_same_seed_same_encoder():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="convnet, resnet18, resnet50"):
+    with pytest.raises(ValueError, match="Known: convnet, dgcnn"):
         make_encoder("resnet19", MEAN, STD)
     with pytest.raises(ValueError, match="3 entries"):
         make_encoder("convnet", [0.5], [0.2])

@@ -71,6 +71,7 @@ def test_stopped_it_goes_on(tmp_path, data):
     explorer.stop_asked.set()
     explorer._run(explorer.study)  # as if Stop had been clicked during the first epoch
     assert explorer.status.value == "0 of 2 runs are done; stopped"
+    explorer.budget.value = 10  # minutes: enough on a slow machine
     explorer.start(wait=True)
     assert not explorer.study.missing()
 
