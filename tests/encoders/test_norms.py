@@ -50,7 +50,7 @@ def test_only_group_norm_leaves_an_item_to_itself(name, norm, alone):
 
 
 def test_unknown_norm():
-    with pytest.raises(ValueError, match="Unknown norm 'layer'. Known: batch, group, split"):
+    with pytest.raises(ValueError, match=r"Unknown norm 'layer'\. Known: batch, group, split"):
         make_encoder("convnet", MEAN, STD, norm="layer")
 
 
