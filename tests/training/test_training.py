@@ -264,20 +264,20 @@ def test_step_and_audit_of_a_finished_run():
     [
         ({"method": "mocco"}, ValueError, "Did you mean 'moco'"),
         ({"epoch": 3}, ValueError, "Unknown setting 'epoch'. Did you mean 'epochs'"),
-        ({"prototypes": (2, 3)}, ValueError, "no setting of moco, but of hcsc, supcon"),
+        ({"prototypes": (2, 3)}, ValueError, "no setting of moco. These methods have it: hcsc, supcon"),
         ({"encoder": "resnet"}, ValueError, "resnet18"),
         ({"batch": 1}, ValueError, "at least 2"),
         ({"optimiser": "adam"}, ValueError, "adamw"),
         ({"lr": 0.0}, ValueError, "above 0"),
         ({"resume": True}, ValueError, "needs out="),
         ({"dataset": [1, 2]}, ValueError, "HierarchicalDataset"),
-        ({"lr": "0.1"}, ValueError, "a number or None"),
+        ({"lr": "0.1"}, ValueError, "a number above 0 or None"),
         ({"epochs": 1.5}, ValueError, "a whole number"),
-        ({"seed": -1}, ValueError, "0 or more"),
+        ({"seed": -1}, ValueError, "at least 0"),
         ({"method": "hcsc", "prototypes": 20}, ValueError, "a tuple of whole numbers"),
         ({"method": "hcsc", "reduce": "avg"}, ValueError, "one of 'mean', 'sum'"),
         ({"method": "hcsc", "select": lambda p: p[:1]}, ValueError, "shape"),
-        ({"method": "hcsc", "restarts": 0}, ValueError, "at least one start"),
+        ({"method": "hcsc", "restarts": 0}, ValueError, "at least 1"),
     ],
 )
 def test_wrong_calls(change, error, message):
@@ -370,8 +370,8 @@ def test_compiled_encoders_do_the_same():
 @pytest.mark.parametrize(
     "method, settings, message",
     [
-        ("hmc", {"maximum": "pair"}, "'maximum' is no setting of hmc, but of hce, hmce"),
-        ("simclr", {"queue": 10}, "'queue' is no setting of simclr, but of moco, hcsc, csml"),
+        ("hmc", {"maximum": "pair"}, "'maximum' is no setting of hmc. These methods have it: hce, hmce"),
+        ("simclr", {"queue": 10}, "'queue' is no setting of simclr. These methods have it: moco, hcsc, csml"),
         ("moco", {"quueue": 10}, "Did you mean 'queue'"),
     ],
 )
