@@ -63,4 +63,4 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "split": SplitBatchNorm2d,
     "group": _group_norm,
 }
-"""From a number of channels to a layer: over the batch; over parts of the batch; within each item."""
+"""Each entry makes a normalisation layer for a number of channels."""

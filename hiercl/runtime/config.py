@@ -176,7 +176,7 @@ def _hints(config: type[Config]) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """The value of a setting, with tuples for lists and plain numbers; raises ValueError where it does not fit."""
+    """Returns the value of a setting, with tuples for lists and plain numbers; raises ValueError where it does not fit."""
     value = _frozen(value)
     if not _fits(value, hint):
         raise ValueError(f"{name}={value!r}: it must be {_in_words(hint)}.")
@@ -205,7 +205,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _plain_number(value: Any, hint: Any) -> Any:
-    """A number of Python's own; a float where the setting need not be whole: 1 and 1.0 are one setting."""
+    """Returns a number of Python's own; a float where the setting need not be whole: 1 and 1.0 are one setting."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _plain_number(value, inner[0])
@@ -218,7 +218,7 @@ def _plain_number(value: Any, hint: Any) -> Any:
 
 
 def _in_words(hint: Any) -> str:
-    """An annotation as a person would say it."""
+    """Returns an annotation as a person would say it."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return " ".join([_in_words(inner[0]), *(str(part) for part in inner[1:] if isinstance(part, Range))])
@@ -258,7 +258,7 @@ def _code_hash(function: Any) -> str | None:
 
 
 def _instructions(code: Any) -> tuple:
-    """Of a function and of those inside it; without addresses and line numbers."""
+    """Returns the bytecode of a function and of those inside it, without addresses and line numbers."""
     constants = [_instructions(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
     return code.co_code.hex(), code.co_names, constants
 

@@ -78,7 +78,7 @@ class InputGate(Gate):
 
 
 class SoftmaxGate(InputGate):
-    r"""As :class:`InputGate`, but the levels compete for every dimension: $\sum_h M_{h,j}(x) = 1$.
+    r"""Works as :class:`InputGate`, but the levels compete for every dimension: $\sum_h M_{h,j}(x) = 1$.
 
     $$M_{h,j}(x) = \frac{e^{a_{h,j}(x)}}{\sum_{h'} e^{a_{h',j}(x)}}, \qquad
       a_h(x) = W^{(2)}_h\,\mathrm{ReLU}(W^{(1)}_h u)$$
