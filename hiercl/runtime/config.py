@@ -176,7 +176,8 @@ def _hints(config: type[Config]) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Returns the value of a setting, with tuples for lists and plain numbers; raises ValueError where it does not fit."""
+    """Returns the value of a setting, with tuples for lists and plain numbers; raises ValueError where it does not
+    fit."""
     value = _frozen(value)
     if not _fits(value, hint):
         raise ValueError(f"{name}={value!r}: it must be {_in_words(hint)}.")
