@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.special import logsumexp, softmax
 
-from hiercl.exercises._exercise import ANY_OTHER, NOT_A_SHARE, Wrong, as_function, exercise, nearly_equal, solution
+from hiercl.exercises._exercise import NOT_A_SHARE, Wrong, any_other, as_function, exercise, nearly_equal, solution
 
 rng = np.random.default_rng(0)
 
@@ -27,7 +27,7 @@ def chance():
         "these pictures are of other groups, so it is right to push them.": 3300,
         "these are all pushed pictures. Which of them are of the anchor's own group?": 3600,
         "MoCo sees no labels. Its queue also holds pictures of the anchor's own group.": 0,
-        "which share of a random sample is of one of 12 equal groups?": ANY_OTHER,
+        "which share of a random sample is of one of 12 equal groups?": any_other,
     }
 
 
@@ -51,7 +51,7 @@ def false_negatives():
     return 1 / 20, NOT_A_SHARE | {
         "that would be right with 100 classes. Here there are 20.": 0.01,
         "that is the share of pushed views that are of other classes.": 0.95,
-        "draw one pushed view at random: how likely is it of the anchor's class?": ANY_OTHER,
+        "draw one pushed view at random: how likely is it of the anchor's class?": any_other,
     }
 
 
@@ -77,7 +77,7 @@ def pushed(items: np.ndarray):
     return right, {
         "some view pushes itself.": lambda found: found.diagonal().any(),
         "some view pushes the other view of its own picture, which should be pulled.": lambda f: (f & ~right).any(),
-        "some view does not push a view of another picture.": ANY_OTHER,
+        "some view does not push a view of another picture.": any_other,
     }
 
 
@@ -103,7 +103,7 @@ def walk_up(nearest: np.ndarray, edges: list[np.ndarray]):
         "a tree of one level has no edge to walk. Which prototype is the coarsest one then?": lambda _: not edges,
         "these are still the finest prototypes.": nearest,
         f"that is one level up, and this tree has {len(edges) + 1} levels.": edges[0][nearest] if edges else None,
-        "after one step, whose number do you look up in the next array of edges?": ANY_OTHER,
+        "after one step, whose number do you look up in the next array of edges?": any_other,
     }
 
 
@@ -131,7 +131,7 @@ def alone():
         "give shares, not per cent.": lambda found: nearly_equal(found[0], 100),
         "the first: which share of one item is of its most frequent class?": lambda f: not nearly_equal(f[0], 1, 1e-3),
         "the second: how much of that agreement would random labels have, too?": lambda f: nearly_equal(f[1], 1, 1e-3),
-        "the second: if labels are shuffled, does the agreement change? What is subtracted?": ANY_OTHER,
+        "the second: if labels are shuffled, does the agreement change? What is subtracted?": any_other,
     }
 
 
@@ -167,7 +167,7 @@ def share_removed():
     return 1 / 20, NOT_A_SHARE | {
         "that is the share that keeps it.": 0.95,
         "that would be right with two prototypes.": 0.5,
-        "sum the item's posterior over all 20 prototypes. How many of the anchors has each of them?": ANY_OTHER,
+        "sum the item's posterior over all 20 prototypes. How many of the anchors has each of them?": any_other,
     }
 
 

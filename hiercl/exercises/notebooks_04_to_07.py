@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 from scipy.special import logsumexp
 
-from hiercl.exercises._exercise import ANY_OTHER, NOT_A_SHARE, nearly_equal, solution
+from hiercl.exercises._exercise import NOT_A_SHARE, any_other, nearly_equal, solution
 
 rng = np.random.default_rng(0)
 
@@ -30,7 +30,7 @@ def purity(neighbours: np.ndarray, labels: np.ndarray):
         "that is the share of items with at least one such neighbour. Count every neighbour.": same.any(axis=1).mean(),
         "that looks only at the first neighbour of each item.": same[:, 0].mean(),
         "that is the share of neighbours of another class.": 1 - same.mean(),
-        "whose label do you compare with whose?": ANY_OTHER,
+        "whose label do you compare with whose?": any_other,
     }
 
 
@@ -42,7 +42,7 @@ def share_of_anchor():
         "that is the λ that was drawn. How many pixels of the anchor are left?": 0.5,
         "that would be right if the whole box were inside the picture: which columns does it cover?": 1 - 16**2 / 24**2,
         "that is the neighbour's share of the pixels. λ is the anchor's.": 16 * 10 / 24**2,
-        "count the pixels that the clipped box covers: rows times columns, of 24 · 24 pixels.": ANY_OTHER,
+        "count the pixels that the clipped box covers: rows times columns, of 24 · 24 pixels.": any_other,
     }
 
 
@@ -100,7 +100,7 @@ def pulled(labels: np.ndarray, level: int):
         "some view pulls itself.": lambda found: found.diagonal().any(),
         f"at level {level} some view does not pull a view of its own finest class.": lambda f: (finest & ~f).any(),
         f"at level {level} some view pulls a view of another class at that level.": lambda f: (f & ~right).any(),
-        "some view does not pull a view of its class at that level: which column do you compare?": ANY_OTHER,
+        "some view does not pull a view of its class at that level: which column do you compare?": any_other,
     }
 
 
@@ -114,7 +114,7 @@ def weight():
         "divide the weights by their sum.": [coarse, fine],
         "that is 1 of 1 + 2. The weights are powers of e.": 1 / 3,
         "that would be right with equal weights.": 0.5,
-        "write down e^(1/l) for l = 1 and for l = 2, and divide. Three digits are enough.": ANY_OTHER,
+        "write down e^(1/l) for l = 1 and for l = 2, and divide. Three digits are enough.": any_other,
     }
 
 
@@ -132,7 +132,7 @@ def raised(losses: np.ndarray):
         "the finest level has no finer one: its loss stays as it is.": np.full_like(losses, losses.max()),
         "compare with all finer levels, not only the next one.": np.maximum(losses, np.append(losses[1:], -np.inf)),
         "a maximum never makes a loss smaller.": lambda found: (found < losses - 1e-9).any(),
-        "each level's loss becomes the largest of its own and those of all finer levels.": ANY_OTHER,
+        "each level's loss becomes the largest of its own and those of all finer levels.": any_other,
     }
 
 
@@ -155,7 +155,7 @@ def masked(features: np.ndarray, mask: np.ndarray):
         "its rows do not have length 1: is the length that of one picture?": (
             lambda found: not nearly_equal(np.linalg.norm(found, axis=1), np.ones(len(found)), 1e-5)
         ),
-        "the lengths are right, the directions are not.": ANY_OTHER,
+        "the lengths are right, the directions are not.": any_other,
     }
 
 
@@ -196,7 +196,7 @@ def same_level_by_chance():
         "that would be right with two levels. Here there are three.": 0.5,
         "that is how often both splits give a feature to one particular level.": 1 / 9,
         "that is the share of features whose level differs.": 2 / 3,
-        "take one feature: how likely is the level of the first split in the second one?": ANY_OTHER,
+        "take one feature: how likely is the level of the first split in the second one?": any_other,
     }
 
 
@@ -211,7 +211,7 @@ def union():
         "a probability cannot be above 1. Do not count twice where both ties exist.": 1.3,
         "that is their mean. One tie cannot weaken the other.": 0.65,
         "that is the probability of no tie.": 0.1,
-        "put both numbers into the formula of p above.": ANY_OTHER,
+        "put both numbers into the formula of p above.": any_other,
     }
 
 
@@ -222,7 +222,7 @@ def kept_by_chance():
     return 10 / 1000, NOT_A_SHARE | {
         "that is how many of the 10 nearest are expected. Give their share.": 0.1,
         "that is the share of all pairs that are near in both. Of the 10 nearest, it is more.": 1e-4,
-        "take one of the 10: how likely is it among 10 items that were drawn from the 1,000 others?": ANY_OTHER,
+        "take one of the 10: how likely is it among 10 items that were drawn from the 1,000 others?": any_other,
     }
 
 
@@ -252,5 +252,5 @@ def turned(a: np.ndarray, b: np.ndarray):
             not nearly_equal(pdist(f), pdist(b))
         ),
         "the maps are mirror images, and yours is only turned.": lambda f: nearly_equal(centred(f), not_mirrored, 1e-5),
-        "its items can be nearer to those of a. Is it turned about its centre, and in the right direction?": ANY_OTHER,
+        "its items can be nearer to those of a. Is it turned about its centre, and in the right direction?": any_other,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hiercl.exercises._exercise import ANY_OTHER, Wrong, as_function, as_number, exercise, nearly_equal, solution
+from hiercl.exercises._exercise import Wrong, any_other, as_function, as_number, exercise, nearly_equal, solution
 from hiercl.hierarchy import Hierarchy
 
 rng = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def share_of_points():
         "that is a number of points. λ is their share.": [307, 717],
         "0.3 · 1,024 is not a whole number of points.": 0.3,
         "that is the second cloud's share.": 717 / 1024,
-        "how many whole points are of the first cloud? Give a fraction, or six digits.": ANY_OTHER,
+        "how many whole points are of the first cloud? Give a fraction, or six digits.": any_other,
     }
 
 
@@ -55,7 +55,7 @@ def balanced():
         "give per cent.": (0.95, 0.75),
         "which of the two gives every shape the same weight?": (75, 95),
         "the first: of all 100 shapes, for how many is it right?": lambda found: not nearly_equal(found[0], 95),
-        "the second: take the mean of the two classes' recalls.": ANY_OTHER,
+        "the second: take the mean of the two classes' recalls.": any_other,
     }
 
 
@@ -80,7 +80,7 @@ def paired(first: np.ndarray, second: np.ndarray):
         "that is the spread of single seeds. The mean of n seeds varies less.": (mean, deviation),
         "the standard deviation of a sample divides by n − 1.": (mean, difference.std() / root),
         "that is for unpaired runs: it does not use that the seeds are the same.": (mean, unpaired / root),
-        "the second number should be the standard error of that mean.": ANY_OTHER,
+        "the second number should be the standard error of that mean.": any_other,
     }
 
 
@@ -106,7 +106,7 @@ def minutes():
         "every point of the grid needs its seeds.": [24, 12],
         "a grid combines every temperature with every queue.": [70, 35],
         "give minutes.": 1,
-        "how many runs are there? Each takes two minutes, and two run at a time.": ANY_OTHER,
+        "how many runs are there? Each takes two minutes, and two run at a time.": any_other,
     }
 
 
@@ -165,7 +165,7 @@ def memory():
         "give MiB: 1 MiB is 2^20 bytes.": 2**28,
         "1 MiB is 2^20 bytes, not a million.": 256 * 1.048576,
         "a float32 has four bytes.": 512,
-        "how many rows, how many columns, and how many bytes an entry?": ANY_OTHER,
+        "how many rows, how many columns, and how many bytes an entry?": any_other,
     }
 
 
@@ -176,7 +176,7 @@ def rate():
         "that is the square-root rule. Use the linear one.": 0.006,
         "a larger batch has a more certain gradient: are its steps longer or shorter?": 0.003 / 4,
         "the batch of all four GPUs together is not 256.": 0.003,
-        "by how much does the whole batch grow?": ANY_OTHER,
+        "by how much does the whole batch grow?": any_other,
     }
 
 
@@ -187,5 +187,5 @@ def cluster():
         "workers do not share a run: at the end some of them have nothing to do.": 75,
         "eight runs go at a time.": [600, 480],
         "seven rounds of eight are fewer than 60 runs.": 70,
-        "how many rounds of eight runs are needed?": ANY_OTHER,
+        "how many rounds of eight runs are needed?": any_other,
     }

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.trees import branching_hierarchy
 
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import (
@@ -26,18 +27,6 @@ from hiercl.metrics.mistakes import (
 TREE = Hierarchy.from_dict(
     {"animal": {"cat": ["lion", "tiger"], "dog": ["wolf"]}, "vehicle": {"road": ["car", "bus"], "air": ["plane"]}}
 )
-
-
-def random_hierarchy(levels: int, seed: int) -> Hierarchy:
-    """One to four children a node, at least two at the top; the ids of every level dealt out at random."""
-    rng = np.random.default_rng(seed)
-    columns, nodes = [], 1
-    for level in range(levels):
-        children = rng.integers(2 if level == 0 else 1, 5, size=nodes)
-        parent = rng.permutation(np.repeat(np.arange(nodes), children))
-        nodes = len(parent)
-        columns = [column[parent] for column in columns] + [np.arange(nodes)]
-    return Hierarchy.from_ancestors(np.stack(columns, axis=1))
 
 
 def random_nodes(size: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +54,7 @@ def climb(tree: Hierarchy, level: int, a: int, b: int) -> int:
     return height
 
 
-TREES = [random_hierarchy(levels, seed) for levels in (1, 2, 3) for seed in (0, 1)]
+TREES = [branching_hierarchy(levels, seed) for levels in (1, 2, 3) for seed in (0, 1)]
 every_tree = pytest.mark.parametrize("tree", TREES)
 hP = hierarchical_precision_recall_f1
 
@@ -203,7 +192,7 @@ def test_paths_and_heights_against_climbing(tree):
 
 
 def test_heights_of_leaves_follow_lca_level():
-    tree, leaves = random_hierarchy(3, seed=2), np.arange(random_hierarchy(3, seed=2).n_leaves)
+    tree, leaves = branching_hierarchy(3, seed=2), np.arange(branching_hierarchy(3, seed=2).n_leaves)
     pairs = leaves[:, None], leaves[None, :]
     assert (lca_height(*pairs, tree, 2) == 2 - tree.lca_level(*pairs)).all()
 
@@ -327,7 +316,7 @@ def test_wrong_scores_are_named():
 
 
 def test_neither_the_order_of_items_nor_the_ids_of_nodes_matter():
-    tree, rng = random_hierarchy(3, seed=8), np.random.default_rng(8)
+    tree, rng = branching_hierarchy(3, seed=8), np.random.default_rng(8)
     new = [rng.permutation(size) for size in tree.sizes]  # new id of every node
     renamed = np.stack([new[level][tree.ancestors[:, level]] for level in range(3)], axis=1)
     other = Hierarchy.from_ancestors(renamed[np.argsort(renamed[:, -1])])

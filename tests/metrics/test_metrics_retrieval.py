@@ -6,23 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.trees import branching_hierarchy
 
 import hiercl.metrics.retrieval
 from hiercl.clustering.neighbours import nearest_neighbours
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
-
-
-def random_hierarchy(levels: int, seed: int) -> Hierarchy:
-    """One to four children a node, at least two at the top; the ids of every level dealt out at random."""
-    rng = np.random.default_rng(seed)
-    columns, nodes = [], 1
-    for level in range(levels):
-        children = rng.integers(2 if level == 0 else 1, 5, size=nodes)
-        parent = rng.permutation(np.repeat(np.arange(nodes), children))
-        nodes = len(parent)
-        columns = [column[parent] for column in columns] + [np.arange(nodes)]
-    return Hierarchy.from_ancestors(np.stack(columns, axis=1))
 
 
 def random_items(tree: Hierarchy, n: int = 60, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -33,7 +22,7 @@ def random_items(tree: Hierarchy, n: int = 60, seed: int = 0) -> tuple[torch.Ten
     return centres[leaves] + torch.randn(n, 8, generator=g), leaves.numpy()
 
 
-TREES = [random_hierarchy(levels, seed) for levels in (1, 2, 3) for seed in (0, 1)]
+TREES = [branching_hierarchy(levels, seed) for levels in (1, 2, 3) for seed in (0, 1)]
 every_tree = pytest.mark.parametrize("tree", TREES)
 
 
@@ -158,7 +147,7 @@ def test_hierarchical_distance_against_a_loop(tree):
 
 def test_hierarchical_distance_of_random_neighbours():
     """All others as neighbours: the mean over all pairs of items, whatever their order."""
-    tree = random_hierarchy(3, seed=3)
+    tree = branching_hierarchy(3, seed=3)
     leaves = random_items(tree, n=40)[1]
     pairs = [climb(tree, 2, leaves[i], leaves[j]) for i in range(40) for j in range(40) if i != j]
     assert hierarchical_distance_at_k(random_order(40), leaves, tree, 2, k=39) == pytest.approx(np.mean(pairs))
@@ -182,7 +171,7 @@ def test_a_perfect_embedding(tree):
 
 def test_an_embedding_that_knows_the_tree_is_perfect_at_every_level():
     """One-hot features of every ancestor, side by side: similarity grows with the level of the common ancestor."""
-    tree = random_hierarchy(3, seed=4)
+    tree = branching_hierarchy(3, seed=4)
     leaves = np.tile(np.arange(tree.n_leaves), 3)
     features = torch.cat([torch.eye(tree.sizes[lv])[tree.labels_at(leaves, lv)] for lv in range(3)], dim=1)
     neighbours = nearest_neighbours(features, k=len(leaves) - 1)
@@ -204,7 +193,7 @@ def test_an_inverted_embedding():
 
 
 def test_neither_the_order_of_items_nor_the_names_of_classes_matter():
-    tree = random_hierarchy(2, seed=5)
+    tree = branching_hierarchy(2, seed=5)
     features, leaves = random_items(tree, n=50)
     order = np.random.default_rng(0).permutation(50)
     before, after = nearest_neighbours(features, k=49), nearest_neighbours(features[order], k=49)

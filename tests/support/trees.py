@@ -19,6 +19,18 @@ def random_hierarchy(levels: int, seed: int = 0, sizes: tuple[int, ...] | None =
     return Hierarchy.from_ancestors(np.stack(columns, axis=1))
 
 
+def branching_hierarchy(levels: int, seed: int) -> Hierarchy:
+    """Draws a hierarchy with one to four children a node, at least two at the top, and ids in no order."""
+    rng = np.random.default_rng(seed)
+    columns, nodes = [], 1
+    for level in range(levels):
+        children = rng.integers(2 if level == 0 else 1, 5, size=nodes)
+        parent = rng.permutation(np.repeat(np.arange(nodes), children))
+        nodes = len(parent)
+        columns = [column[parent] for column in columns] + [np.arange(nodes)]
+    return Hierarchy.from_ancestors(np.stack(columns, axis=1))
+
+
 def code(hierarchy: Hierarchy, labels: np.ndarray, scales=(2.0, 1.0, 0.5)):
     """Returns a perfect embedding: one-hot codes of all levels, so that distances grow with tree distances."""
     parts = [
