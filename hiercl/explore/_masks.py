@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.evaluation import feature_masks, mask_separation
+from hiercl.evaluation.feature_masks import feature_masks, mask_separation
 from hiercl.explore._widgets import Explorer, image, level_choice, load_package, own_widget, plain, png, sized, widgets
 from hiercl.plot._canvas import WIDTH, items_name, panels, percent, readable
 from hiercl.plot._masks import DRAWS, MEASURES, draw_separation, legend

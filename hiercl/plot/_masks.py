@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.evaluation import NEIGHBOURS, FeatureMasks, feature_masks, mask_separation
+from hiercl.evaluation.feature_masks import NEIGHBOURS, FeatureMasks, feature_masks, mask_separation
 from hiercl.plot._canvas import (
     NORMAL,
     SMALL,
