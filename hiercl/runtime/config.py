@@ -77,6 +77,8 @@ class Config:
     Attributes:
         removed_settings: settings of earlier versions that are gone, with the default that they had. A run that has
             the default still loads.
+        added_settings: settings that came after version 0.1.0. Where one has its default, a study gives a run the same
+            hash as before (:func:`without_added`).
 
     Raises:
         ValueError: a value of another type, not among the names of a ``Literal``, or outside its :class:`Range`.
@@ -95,6 +97,7 @@ class Config:
     """
 
     removed_settings: ClassVar[Mapping[str, Any]] = {}
+    added_settings: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
         for name, hint in _hints(type(self)).items():
@@ -150,6 +153,12 @@ def with_defaults(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
     known = {field.name: _plain(field.default) for field in fields}
     removed = getattr(config, "removed_settings", {})
     return known | {name: value for name, value in values.items() if name not in removed}
+
+
+def without_added(config: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns :func:`to_json`'s values without the added settings that have their default, as 0.1.0 would write them."""
+    default = {field.name: _plain(field.default) for field in dataclasses.fields(config)}
+    return {name: v for name, v in values.items() if name not in config.added_settings or v != default[name]}
 
 
 def distribute(settings: Mapping[str, Any], *configs: type[Config]) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
 from hiercl.encoders import MODALITIES
 from hiercl.hierarchy import Hierarchy
-from hiercl.runtime.config import Above, AtLeast, Between, Config, Share, distribute, to_json
+from hiercl.runtime.config import Above, AtLeast, Between, Config, Share, distribute, to_json, without_added
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Int
 from hiercl.training import FitConfig, resolve_defaults, split_settings
@@ -124,9 +124,11 @@ class Configuration:
     def training_hash(self) -> str:
         """Name of the folder of the training. Runs that differ only in how they are judged share it. The content of
         the data counts, not their name. Settings of earlier versions count with the default that they had."""
-        parts = {name: self.complete[name] for name in ("method", "fit", "views", "method_settings")}
-        removed = methods.get(self.method).Config.removed_settings
-        parts["method_settings"] = {**removed, **parts["method_settings"]}
+        own = methods.get(self.method).Config
+        configs = {"fit": FitConfig, "views": MODALITIES[self.facts.modality].view_config, "method_settings": own}
+        parts = {name: without_added(config, self.complete[name]) for name, config in configs.items()}
+        parts["method_settings"] = {**own.removed_settings, **parts["method_settings"]}
+        parts["method"] = self.complete["method"]
         return _hash(parts | {"train": self.facts.train})
 
     @property
