@@ -103,6 +103,18 @@ def folders_of(path: str) -> tuple[str, ...]:
     return tuple(parts[:-1])
 
 
+def rows_with_labels(table: np.ndarray) -> np.ndarray:
+    """Returns which rows of label columns have labels; a row without any has −1 or "" at all levels."""
+    missing = (table == -1) | (table == "")
+    some = missing.any(axis=1) & ~missing.all(axis=1)
+    if some.any():
+        row = int(np.argmax(some))
+        raise ValueError(f"row {row} has labels at some levels only, {table[row].tolist()}: give it all, or none")
+    if missing.all():
+        raise ValueError("no row has a label: a hierarchy needs at least one class")
+    return ~missing[:, 0]
+
+
 def label_ids(column: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the different labels of a column, sorted, and for every row the position of its label."""
     if column.dtype == object:

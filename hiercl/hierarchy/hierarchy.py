@@ -1,7 +1,8 @@
 """The class hierarchy that data, losses, metrics and plots share.
 
 Level 0 is the coarsest level, the last level holds the leaves, and the root above level 0 is not a level. A level and
-an id in this level identify a node; an id alone identifies a leaf. The labels of a data set are leaf ids.
+an id in this level identify a node; an id alone identifies a leaf. The labels of a data set are leaf ids, or −1 for an
+item without a label.
 """
 
 import difflib
@@ -22,6 +23,7 @@ from hiercl.hierarchy.forms import (
     label_names,
     leaf_paths,
     path_from_top,
+    rows_with_labels,
 )
 from hiercl.runtime.types import Int
 
@@ -131,7 +133,8 @@ class Hierarchy:
     ) -> tuple["Hierarchy", Int[np.ndarray, "n"]]:
         """Builds a hierarchy from label columns.
 
-        At each level, the labels that occur get their ids in sorted order. A label without a row is left out.
+        At each level, the labels that occur get their ids in sorted order. A label without a row is left out. A row
+        without labels, −1 or "" at all levels, has the leaf id −1.
 
         Args:
             columns: labels ``[n, levels]`` from coarse to fine; each column is all integers or all strings.
@@ -143,7 +146,7 @@ class Hierarchy:
             The hierarchy, and the leaf id of every row, int64 ``[n]``.
 
         Raises:
-            ValueError: a label has two parents; the message names the label.
+            ValueError: a label has two parents, or a row has labels at some levels only; the message names it.
 
         Example:
             >>> tree, leaf_labels = Hierarchy.from_labels([["animal", "dog"], ["animal", "cat"], ["animal", "dog"]])
@@ -156,12 +159,16 @@ class Hierarchy:
             raise ValueError(f"label columns must be [n, levels] with n and levels at least 1, got {list(table.shape)}")
         if names is not None and len(names) != table.shape[1]:
             raise ValueError(f"names are for {len(names)} levels, but there are {table.shape[1]} label columns")
+        labelled = rows_with_labels(table)
+        leaf_of = np.full(len(table), -1)
+        table = table[labelled]
         values, ids = zip(*(label_ids(table[:, level], level) for level in range(table.shape[1])), strict=True)
         node_names = tuple(label_names(v, names, level) for level, v in enumerate(values))
         table = np.stack(ids, axis=1)
         check_one_parent(table, node_names, tuple(level_names or (f"level {i}" for i in range(len(ids)))))
         _, first = np.unique(table[:, -1], return_index=True)
-        return cls(node_names, table[first], tuple(level_names or ())), table[:, -1]
+        leaf_of[labelled] = table[:, -1]
+        return cls(node_names, table[first], tuple(level_names or ())), leaf_of
 
     @classmethod
     def from_paths(
@@ -347,33 +354,56 @@ class Hierarchy:
         return self._path(*self._node(-1, leaf))
 
     def labels_at(self, leaf_labels: Leaves, level: SupportsIndex) -> Int[np.ndarray, "..."] | np.integer:
-        """Turns leaf labels into labels at a level: ``ancestors[leaf_labels, level]``.
+        """Turns leaf labels into labels at a level: ``ancestors[leaf_labels, level]``, and −1 where there is no label.
 
         Args:
-            leaf_labels: leaf ids of any shape.
+            leaf_labels: leaf ids of any shape; −1: no label.
             level: the level.
 
         Returns:
             The labels, of the same shape.
 
         Raises:
-            ValueError: an id is no leaf.
+            ValueError: an id is neither a leaf nor −1.
 
         Example:
-            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).labels_at([2, 0, 1], 0).tolist()
-            [1, 0, 0]
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).labels_at([2, 0, -1], 0).tolist()
+            [1, 0, -1]
         """
-        return self.ancestors[self._leaf_ids(leaf_labels), self._level(level)]
+        ids = self._leaf_ids(leaf_labels, lowest=-1)
+        return np.where(ids < 0, -1, self.ancestors[ids, self._level(level)])[()]  # [()]: one id gives one number
+
+    def labels_at_all(self, leaf_labels: Leaves) -> Int[np.ndarray, "... levels"]:
+        """Turns leaf labels into labels at every level, coarse to fine: −1 at all of them where there is no label.
+
+        Do not index :attr:`ancestors` with labels: NumPy takes −1 for the last leaf.
+
+        Args:
+            leaf_labels: leaf ids of any shape; −1: no label.
+
+        Returns:
+            The labels, with one more axis for the levels.
+
+        Raises:
+            ValueError: an id is neither a leaf nor −1.
+
+        Example:
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).labels_at_all([2, -1]).tolist()
+            [[1, 2], [-1, -1]]
+        """
+        ids = self._leaf_ids(leaf_labels, lowest=-1)
+        return np.where(ids[..., None] < 0, -1, self.ancestors[ids])
 
     def counts(self, leaf_labels: Leaves, level: SupportsIndex) -> Int[np.ndarray, "nodes"]:
-        """Counts the items of every node of a level, from the leaf labels of the items.
+        """Counts the items of every node of a level, from the leaf labels of the items. Those without a label (−1) do
+        not count.
 
         Example:
-            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).counts([2, 0, 1], 0).tolist()
+            >>> Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]}).counts([2, 0, 1, -1], 0).tolist()
             [2, 1]
         """
-        level = self._level(level)
-        return np.bincount(np.ravel(self.labels_at(leaf_labels, level)), minlength=self.sizes[level])
+        labels = np.ravel(self.labels_at(leaf_labels, level))
+        return np.bincount(labels[labels >= 0], minlength=self.sizes[self._level(level)])
 
     def lca_level(self, a: Leaves, b: Leaves) -> Int[np.ndarray, "..."] | np.integer:
         r"""Returns the level of the lowest common ancestor of leaves a and b; -1 if it is the root.
@@ -592,14 +622,14 @@ class Hierarchy:
             )
         return level, node
 
-    def _leaf_ids(self, leaves: Leaves) -> np.ndarray:
+    def _leaf_ids(self, leaves: Leaves, lowest: int = 0) -> np.ndarray:
         ids = np.asarray(leaves)
         if ids.size == 0:
             return ids.astype(np.int64)
         if ids.dtype.kind not in "iu":
             raise ValueError(f"leaf ids must be integers, got {ids.dtype}")
-        if ids.min() < 0 or ids.max() >= self.n_leaves:
-            wrong = ids[(ids < 0) | (ids >= self.n_leaves)].flat[0]
+        if ids.min() < lowest or ids.max() >= self.n_leaves:
+            wrong = ids[(ids < lowest) | (ids >= self.n_leaves)].flat[0]
             raise ValueError(f"there is no leaf {wrong}; the leaves are 0 to {self.n_leaves - 1}")
         return ids
 

@@ -192,6 +192,15 @@ def test_node_finds_names_and_suggests_close_ones():
         TREE.node("tiger", level=0)
 
 
+def test_minus_one_is_no_label():
+    assert TREE.labels_at([[-1, 5], [0, -1]], 0).tolist() == [[-1, 1], [0, -1]] and TREE.labels_at(-1, 2) == -1
+    assert TREE.labels_at_all([5, -1]).tolist() == [TREE.ancestors[5].tolist(), [-1, -1, -1]]
+    assert TREE.counts([-1, 0, 0, -1], 2).tolist() == [2, 0, 0, 0, 0, 0]
+    for columns in ([["a", "b"], ["", ""], ["c", "d"]], np.array([[3, 7], [-1, -1], [4, 8]])):
+        tree, leaves = Hierarchy.from_labels(columns)
+        assert tree.sizes == (2, 2) and leaves.tolist() == [0, -1, 1]
+
+
 def test_an_ambiguous_name_needs_its_level_or_path():
     tree = Hierarchy.from_dict({"orange": ["light", "dark"], "fruit": ["orange", "pear"]})
     with pytest.raises(ValueError, match=r"2 nodes, 'orange' \(level 0\), 'fruit/orange' \(level 1\)"):
@@ -210,7 +219,10 @@ def test_lowest_common_ancestor_by_hand():
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: TREE.labels_at(np.array([0, -1]), 0), "no leaf -1; the leaves are 0 to 5"),
+        (lambda: TREE.labels_at(np.array([0, -2]), 0), "no leaf -2; the leaves are 0 to 5"),
+        (lambda: TREE.lca_level(0, -1), "no leaf -1"),
+        (lambda: Hierarchy.from_labels([["a", "b"], ["a", ""]]), r"row 1 has labels at some levels only, \['a', ''\]"),
+        (lambda: Hierarchy.from_labels(np.full((2, 1), -1)), "no row has a label"),
         (lambda: TREE.lca_level(0, 6), "no leaf 6"),
         (lambda: TREE.labels_at([0], 3), "no level 3; the levels are 0 to 2"),
         (lambda: TREE.children(1, 4), "no node 4 at level 1"),
