@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiercl.runtime.arrays import Array, as_tensor
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
@@ -35,7 +36,9 @@ class KMeans:
         return float(self.distance.double().sum())
 
 
-def kmeans(points: Points, k: int, seed: int = 0, iterations: int = 20, restarts: int = 1) -> KMeans:
+def kmeans(
+    points: Float[Array, "points dim"], k: int, seed: int = 0, iterations: int = 20, restarts: int = 1
+) -> KMeans:
     r"""Clusters points: minimises $\sum_i \min_c \lVert x_i - \mu_c\rVert^2$ by Lloyd's iterations.
 
     k-means++ (Arthur & Vassilvitskii, 2007) draws the first centres from a sample of at most max(4,096, 4k) points. It
@@ -43,7 +46,7 @@ def kmeans(points: Points, k: int, seed: int = 0, iterations: int = 20, restarts
     is farthest from its own centre.
 
     Args:
-        points: float32, on any device.
+        points: an array, or a tensor on any device. They are clustered in float32.
         k: number of clusters.
         seed: seed of the draws.
         iterations: largest number of Lloyd iterations; it stops earlier when no assignment changes.
@@ -64,24 +67,26 @@ def kmeans(points: Points, k: int, seed: int = 0, iterations: int = 20, restarts
         raise ValueError(f"k={k} and restarts={restarts}: both must be at least 1.")
     if k > len(points):
         raise ValueError(f"k={k} clusters need at least {k} points, and there are {len(points)}: ask for fewer.")
+    points = as_tensor(points, "points").float()
     check_finite(points)
     rng = np.random.default_rng(seed)
     return min((_lloyd(points, k, rng, iterations) for _ in range(restarts)), key=lambda result: result.inertia)
 
 
-def nearest(points: Points, centres: Centres) -> tuple[Assignment, Distance]:
+def nearest(points: Float[Array, "points dim"], centres: Float[Array, "k dim"]) -> tuple[Assignment, Distance]:
     """Returns the nearest centre of every point, and the squared Euclidean distance to it.
 
     It searches with faiss on the CPU if faiss is installed, else with a matmul.
 
     Args:
-        points: float32.
-        centres: float32, on the same device.
+        points: arrays or tensors; distances are computed in float32.
+        centres: the same, on the same device.
 
     Example:
         >>> hiercl.clustering.nearest(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [7.0]]))[0].tolist()
         [0, 1]
     """
+    points, centres = as_tensor(points, "points").float(), as_tensor(centres, "centres").float()
     if points.device.type == "cpu":
         try:
             import faiss  # here, so that importing hiercl stays light

@@ -1,17 +1,20 @@
 """Neighbours of every item of a data set: the most similar items, or random items of its class."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
 MANY = 1000  # from this number of neighbours on, a matmul is faster than faiss
 
 
-def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 4096) -> Int[Tensor, "n k"]:
+def nearest_neighbours(features: Float[Array, "n dim"], k: int, block: int = 4096) -> Int[Tensor, "n k"]:
     r"""Returns the indices of the k other items with the highest cosine similarity, most similar first.
 
     $$\text{NN}(i) = \operatorname{argsort}_{j\ne i}\big(-\cos(z_i, z_j)\big)_{1..k}$$
@@ -22,7 +25,7 @@ def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 40
     zero has the similarity 0 with all items.
 
     Args:
-        features: float32, on any device, of any length.
+        features: an array, or a tensor on any device, of any length. Similarities are computed in float32.
         k: number of neighbours, from 1 to n − 1.
         block: number of items whose neighbours are searched at once; it limits the memory (n · block similarities).
 
@@ -30,7 +33,7 @@ def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 40
         Indices, int64, on the device of the features.
 
     Raises:
-        ValueError: k < 1 or k ≥ n, block < 1, features that are not float32 or not finite.
+        ValueError: k < 1 or k ≥ n, block < 1, features that are no numbers or not finite.
 
     Example:
         >>> nearest_neighbours(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), k=2).tolist()
@@ -40,10 +43,9 @@ def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 40
         raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
     if block < 1:
         raise ValueError(f"block={block}: at least one item at a time.")
-    if features.dtype != torch.float32:
-        raise ValueError(f"features are {features.dtype}; similarities need float32: call features.float() first.")
+    features = as_tensor(features).float()
     check_finite(features)
-    z = F.normalize(features.detach(), dim=1)
+    z = F.normalize(features, dim=1)
     search = _flat_index(z) if z.device.type == "cpu" and k < MANY else _matmul(z)
     parts = []
     for item in torch.arange(len(z), device=z.device).split(block):
@@ -55,7 +57,7 @@ def nearest_neighbours(features: Float[Tensor, "n dim"], k: int, block: int = 40
     return torch.cat(parts)
 
 
-def random_neighbours(labels: Int[Tensor, " n"], k: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
+def random_neighbours(labels: Int[Array, " n"], k: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
     """Returns for every item k random others with its label, drawn uniformly and with replacement.
 
     If all labels are equal, these are random items of the whole data set.
@@ -69,7 +71,7 @@ def random_neighbours(labels: Int[Tensor, " n"], k: int, generator: torch.Genera
         Indices, int64, on the device of the labels.
 
     Raises:
-        ValueError: k < 1, or a label that only one item has.
+        ValueError: k < 1, a label that only one item has, or an item without a label (−1).
 
     Example:
         >>> random_neighbours(torch.tensor([0, 1, 1, 0]), k=2, generator=torch.Generator()).tolist()
@@ -77,7 +79,10 @@ def random_neighbours(labels: Int[Tensor, " n"], k: int, generator: torch.Genera
     """
     if k < 1:
         raise ValueError(f"k={k}: at least one neighbour.")
+    labels = as_ids(labels)
     label = labels.cpu()
+    if (label < 0).any():
+        raise ValueError(f"{int((label < 0).sum())} items have no label (−1), so no neighbours of their class.")
     count = torch.bincount(label)
     if (count == 1).any():
         lonely = int((count == 1).nonzero()[0])
@@ -94,14 +99,17 @@ def random_neighbours(labels: Int[Tensor, " n"], k: int, generator: torch.Genera
     return members[start[:, None] + ((position - start)[:, None] + ahead) % size[:, None]].to(labels.device)
 
 
-def neighbour_agreement(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> float:
+def neighbour_agreement(neighbours: Int[Array, "n k"], labels: Int[Array, " n"]) -> float:
     r"""Returns the share of the neighbours that have their item's label, in [0, 1].
 
     $$\frac1{nk}\sum_i\sum_{j\in\text{NN}(i)}[y_j = y_i]$$
 
     Args:
         neighbours: neighbours of every item, as :func:`nearest_neighbours` returns them.
-        labels: class of every item, at one level.
+        labels: class of every item, at one level. Pairs with an item that has no label (−1) do not count.
+
+    Returns:
+        A number in [0, 1]; NaN if no pair counts.
 
     Raises:
         ValueError: a number of labels other than n, or an index that is no item.
@@ -114,10 +122,11 @@ def neighbour_agreement(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, 
         raise ValueError(
             f"{len(neighbours)} items have neighbours and {len(labels)} labels: these must be the same items."
         )
-    others = neighbours.cpu().numpy()
+    others, labels = as_array(neighbours), as_array(labels)
     if others.min() < 0 or others.max() >= len(labels):
         raise ValueError(f"neighbours are from {others.min()} to {others.max()}, but items are 0 to {len(labels) - 1}.")
-    return float((labels[others] == labels[:, None]).mean())
+    known = (labels[:, None] >= 0) & (labels[others] >= 0)
+    return float((labels[others] == labels[:, None])[known].mean()) if known.any() else math.nan
 
 
 def _flat_index(z: Float[Tensor, "n dim"]):

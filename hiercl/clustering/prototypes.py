@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hiercl.clustering.kmeans import kmeans, nearest
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.arrays import Array, as_ids, as_tensor
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
@@ -46,7 +47,7 @@ class PrototypeTree:
     @classmethod
     def fit(
         cls,
-        z: Float[Tensor, "items dim"],
+        z: Float[Array, "items dim"],
         sizes: Sequence[int],
         seed: int = 0,
         temperature: float = 0.2,
@@ -56,7 +57,7 @@ class PrototypeTree:
         """Clusters embeddings bottom-up.
 
         Args:
-            z: embeddings; they are normalised first.
+            z: embeddings, an array or a tensor on any device; they are normalised first.
             sizes: number of prototypes per level, coarse to fine: the paper's 3000-2000-1000 is ``(1000, 2000, 3000)``.
             seed: seed of k-means.
             temperature: mean concentration of every level.
@@ -75,6 +76,7 @@ class PrototypeTree:
             raise ValueError(f"prototypes={sizes}: give at least one level, and sizes that grow from coarse to fine.")
         if sizes[-1] > len(z):
             raise ValueError(f"prototypes={sizes}: {sizes[-1]} prototypes need at least as many items, not {len(z)}.")
+        z = as_tensor(z).float()
         check_finite(z)
         if (z.norm(dim=1) == 0).any():
             raise ValueError("An embedding has length zero, so it has no direction: the projection has collapsed.")
@@ -129,13 +131,14 @@ class PrototypeTree:
         """Returns the logarithm of the posterior's denominator."""
         return self.logits(z, level).logsumexp(dim=1)
 
-    def assign(self, z: Float[Tensor, "points dim"]) -> Int[Tensor, "points levels"]:
+    def assign(self, z: Float[Array, "points dim"]) -> Int[Tensor, "points levels"]:
         """Returns the prototypes of new points: the nearest finest prototype and its ancestors.
 
         Example:
             >>> run.tree.assign(torch.randn(5, 128)).shape
             torch.Size([5, 2])
         """
+        z = as_tensor(z).float()
         check_finite(z)
         return _paths(self.parent, nearest(F.normalize(z, dim=1), self.centroids[-1])[0])
 
@@ -174,19 +177,22 @@ class PrototypeTree:
         """
         return torch.bincount(self.assignment[:, level], minlength=self.sizes[level])
 
-    def _contingency(self, labels: Int[Tensor, " items"], level: int) -> Int[Tensor, "prototypes classes"]:
+    def _contingency(self, labels: Int[Array, " items"], level: int) -> Int[Tensor, "prototypes classes"]:
         if len(labels) != len(self.assignment):
             raise ValueError(f"{len(labels)} labels for a tree of {len(self.assignment)} items: pass one label each.")
-        labels = labels.to(self.assignment.device)
-        classes = int(labels.max()) + 1
-        flat = self.assignment[:, level] * classes + labels
+        labels = as_ids(labels).to(self.assignment.device)
+        known, classes = labels >= 0, max(int(labels.max()), 0) + 1
+        flat = (self.assignment[:, level] * classes + labels)[known]
         return torch.bincount(flat, minlength=self.sizes[level] * classes).view(self.sizes[level], classes)
 
-    def majority(self, labels: Int[Tensor, " items"]) -> tuple[Tensor, ...]:
-        """Returns the most frequent label below every node, per level (of a tie the lowest; 0 for an empty node)."""
+    def majority(self, labels: Int[Array, " items"]) -> tuple[Tensor, ...]:
+        """Returns the most frequent label below every node, per level (of a tie the lowest; 0 for an empty node).
+
+        Items without a label (−1) do not count, and so it is with :meth:`purity`.
+        """
         return tuple(self._contingency(labels, level).argmax(dim=1) for level in range(self.levels))
 
-    def purity(self, labels: Int[Tensor, " items"]) -> tuple[Tensor, ...]:
+    def purity(self, labels: Int[Array, " items"]) -> tuple[Tensor, ...]:
         """Returns the share of the members that have their node's majority label, per level; NaN for an empty node.
 
         Args:

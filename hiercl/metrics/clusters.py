@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 from torch.nn import functional as F
 
 from hiercl.clustering import kmeans
 from hiercl.metrics.geometry import check_features, check_labels
 from hiercl.metrics.mistakes import check_same_items
+from hiercl.runtime.arrays import Array
 from hiercl.runtime.types import Float, Int
 
 
@@ -27,7 +27,7 @@ class ClusterScores(NamedTuple):
     ari: float
 
 
-def score_clusters(assignment: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> ClusterScores:
+def score_clusters(assignment: Int[Array, " n"], labels: Int[Array, " n"]) -> ClusterScores:
     r"""Compares given clusters with given classes. The numbers of the clusters and of the classes do not matter.
 
     $$\text{NMI}=\frac{I}{\frac12(H(U)+H(V))},\qquad\text{AMI}=\frac{I-E[I]}{\frac12(H(U)+H(V))-E[I]},\qquad
@@ -55,7 +55,7 @@ def score_clusters(assignment: Int[np.ndarray, " n"], labels: Int[np.ndarray, " 
     """
     from sklearn import metrics  # imported here, so that `import hiercl` stays fast
 
-    check_same_items(assignment, labels)
+    assignment, labels = check_same_items(assignment, labels)
     return ClusterScores(
         ami=float(metrics.adjusted_mutual_info_score(labels, assignment)),
         nmi=float(metrics.normalized_mutual_info_score(labels, assignment)),
@@ -63,14 +63,14 @@ def score_clusters(assignment: Int[np.ndarray, " n"], labels: Int[np.ndarray, " 
     )
 
 
-def cluster_scores(features: Float[Tensor, "n dim"], labels: Int[np.ndarray, " n"], seed: int = 0) -> ClusterScores:
+def cluster_scores(features: Float[Array, "n dim"], labels: Int[Array, " n"], seed: int = 0) -> ClusterScores:
     """Clusters unit embeddings by k-means, and compares the clusters with the classes (:func:`score_clusters`).
 
     There are as many clusters as classes. k-means (:func:`~hiercl.clustering.kmeans`) starts 3 times, with at most 50
     iterations each, and the start with the smallest inertia counts.
 
     Args:
-        features: float32 embeddings, on any device.
+        features: embeddings, an array or a tensor on any device.
         labels: class of every item, at one level.
         seed: seed of k-means.
 
@@ -84,7 +84,6 @@ def cluster_scores(features: Float[Tensor, "n dim"], labels: Int[np.ndarray, " n
         >>> cluster_scores(torch.eye(3).repeat(4, 1), np.tile([0, 1, 2], 4)).ami
         1.0
     """
-    check_features(features)
-    check_labels(features, labels)
+    features, labels = check_features(features), check_labels(features, labels)
     clusters = kmeans(F.normalize(features, dim=1), len(np.unique(labels)), seed, iterations=50, restarts=3)
     return score_clusters(clusters.assignment.cpu().numpy(), labels)

@@ -15,14 +15,15 @@ from torch import Tensor
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.geometry import check_labels, numbered, unit
 from hiercl.metrics.mistakes import ancestor_paths, lca_height
+from hiercl.runtime.arrays import Array, as_array, as_tensor
 from hiercl.runtime.types import Float, Int
 
 STEPS = 1_000_000  # distances are rounded to this fraction of the largest one, so that equal distances are ties
 
 
 def distance_correlation(
-    features: Float[Tensor, "items dim"],
-    labels: Int[np.ndarray, " items"],
+    features: Float[Array, "items dim"],
+    labels: Int[Array, " items"],
     hierarchy: Hierarchy,
     level: int,
     items: int = 2000,
@@ -62,7 +63,7 @@ def distance_correlation(
         >>> round(distance_correlation(features, np.array([0, 1, 2]), tree, level=1), 3)
         0.866
     """
-    check_labels(features, labels)
+    features, labels = as_tensor(features), check_labels(features, labels)
     classes = cast(np.ndarray, hierarchy.labels_at(labels, level))
     if items < 2:
         raise ValueError(f"items={items}: a distance needs at least two.")
@@ -79,7 +80,7 @@ def distance_correlation(
 
 
 def centroids(
-    features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"]
+    features: Float[Array, "items dim"], labels: Int[Array, " items"]
 ) -> tuple[Float[Tensor, "classes dim"], Int[np.ndarray, " classes"]]:
     """Returns the mean unit embedding of every class, scaled to unit length, in float64.
 
@@ -99,8 +100,8 @@ def centroids(
         >>> means.tolist(), present.tolist()
         ([[0.0, 1.0], [1.0, 0.0]], [3, 7])
     """
-    z, label = unit(features), numbered(features, labels)
-    present = np.unique(labels)
+    z = unit(features)
+    label, present = numbered(z, labels), np.unique(as_array(labels))
     total = z.new_zeros(len(present), z.shape[1]).index_add_(0, label, z)
     length = total.norm(dim=1, keepdim=True)
     if (length < 1e-9).any():
@@ -110,7 +111,7 @@ def centroids(
 
 
 def class_linkage(
-    features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"], hierarchy: Hierarchy, level: int
+    features: Float[Array, "items dim"], labels: Int[Array, " items"], hierarchy: Hierarchy, level: int
 ) -> tuple[Float[np.ndarray, "merges 4"], Int[np.ndarray, " classes"]]:
     """Makes the average-linkage dendrogram of the class centroids, with Euclidean distances.
 
@@ -136,7 +137,7 @@ def class_linkage(
     from scipy.cluster.hierarchy import linkage  # imported here, so that `import hiercl` stays fast
     from scipy.spatial.distance import pdist
 
-    check_labels(features, labels)
+    labels = check_labels(features, labels)
     means, present = centroids(features, cast(np.ndarray, hierarchy.labels_at(labels, level)))
     if len(present) == 1:
         return np.zeros((0, 4)), present
@@ -144,7 +145,7 @@ def class_linkage(
 
 
 def cophenetic_correlation(
-    features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"], hierarchy: Hierarchy, level: int
+    features: Float[Array, "items dim"], labels: Int[Array, " items"], hierarchy: Hierarchy, level: int
 ) -> float:
     r"""Returns Pearson's correlation of the heights in the dendrogram of the classes and in the true tree.
 
@@ -185,8 +186,8 @@ def cophenetic_correlation(
 
 
 def dendrogram_purity(
-    features: Float[Tensor, "items dim"],
-    labels: Int[np.ndarray, " items"],
+    features: Float[Array, "items dim"],
+    labels: Int[Array, " items"],
     hierarchy: Hierarchy,
     level: int,
     within: int,
@@ -215,14 +216,14 @@ def dendrogram_purity(
         True
     """
     linkage, present = class_linkage(features, labels, hierarchy, level)
-    hierarchy.labels_at(labels, within)  # an error if there is no such level
+    hierarchy.labels_at(as_array(labels), within)  # an error if there is no such level
     coarse, fine = within % hierarchy.levels, level % hierarchy.levels
     if coarse >= fine:
         raise ValueError(f"within={within} and level={level}: the groups need a coarser level than the classes.")
     return purity_of(linkage, ancestor_paths(hierarchy, fine)[present, coarse])
 
 
-def purity_of(linkage: Float[np.ndarray, "merges 4"], groups: Int[np.ndarray, " leaves"]) -> float:
+def purity_of(linkage: Float[Array, "merges 4"], groups: Int[Array, " leaves"]) -> float:
     r"""Returns dendrogram purity: the share that a group has of the branch which joins two of its leaves.
 
     $$\frac1{|P|}\sum_{(a,b)\in P}\frac{|\text{leaves}(\text{lca}(a,b))\cap g_a|}{|\text{leaves}(\text{lca}(a,b))|},
@@ -248,7 +249,7 @@ def purity_of(linkage: Float[np.ndarray, "merges 4"], groups: Int[np.ndarray, " 
     """
     from scipy.cluster.hierarchy import is_valid_linkage
 
-    linkage, groups = np.asarray(linkage), np.asarray(groups)
+    linkage, groups = as_array(linkage), as_array(groups)
     leaves = len(groups)
     if groups.ndim != 1 or linkage.shape != (leaves - 1, 4):
         shapes = f"linkage is {list(linkage.shape)} and groups {list(groups.shape)}"

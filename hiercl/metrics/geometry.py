@@ -1,6 +1,7 @@
 """How embeddings fill the unit sphere: alignment, uniformity, effective rank, and where their variance lies.
 
-All functions but :func:`effective_rank` first scale every embedding to unit length. All compute in float64, so that a
+All functions take arrays of NumPy or tensors on any device. All but :func:`effective_rank` first scale every embedding
+to unit length. All compute in float64, so that a
 collapsed encoder gives a clean 0 and no rounding error.
 """
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiercl.runtime.arrays import Array, as_array, as_tensor
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
@@ -17,22 +19,25 @@ NO_VARIANCE = 1e-12  # a smaller variance of unit embeddings is rounding of floa
 BLOCK = 1024  # rows of a similarity matrix that are computed at once
 
 
-def check_features(features: Tensor) -> None:
-    """Raises ValueError unless the features are finite, ``[items, dim]``, and of at least one item."""
+def check_features(features: Array) -> Tensor:
+    """Returns the features as a tensor; ValueError unless they are finite, ``[items, dim]``, of at least one item."""
+    features = as_tensor(features)
     if features.ndim != 2 or features.numel() == 0:
         raise ValueError(f"features are {list(features.shape)}: pass [items, dim] with at least one item.")
     check_finite(features)
+    return features
 
 
-def check_labels(features: Tensor, labels: np.ndarray) -> None:
-    """Raises ValueError unless there is one integer label for each item."""
-    labels = np.asarray(labels)
+def check_labels(features: Array, labels: Array) -> np.ndarray:
+    """Returns the labels as an array of NumPy; ValueError unless there is one integer for each item."""
+    labels = as_array(labels)
     if labels.shape != features.shape[:1] or labels.dtype.kind not in "iu":
         form = f"{labels.dtype} {list(labels.shape)}"
         raise ValueError(f"labels are {form} for {len(features)} items: pass one integer for each item.")
+    return labels
 
 
-def unit(features: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
+def unit(features: Float[Array, "items dim"]) -> Float[Tensor, "items dim"]:
     """Scales embeddings to unit length, in float64.
 
     Raises:
@@ -42,8 +47,7 @@ def unit(features: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
         >>> unit(torch.tensor([[3.0, 4.0]])).tolist()
         [[0.6, 0.8]]
     """
-    check_features(features)
-    features = features.detach().double()
+    features = check_features(features).double()
     length = features.norm(dim=1, keepdim=True)
     if (length == 0).any():
         raise ValueError(
@@ -53,7 +57,7 @@ def unit(features: Float[Tensor, "items dim"]) -> Float[Tensor, "items dim"]:
     return features / length
 
 
-def numbered(features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"]) -> Int[Tensor, " items"]:
+def numbered(features: Float[Tensor, "items dim"], labels: Int[Array, " items"]) -> Int[Tensor, " items"]:
     """Returns the labels as numbers 0, 1, 2, … without gaps, in sorted order, on the device of the features.
 
     Raises:
@@ -63,11 +67,11 @@ def numbered(features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " ite
         >>> numbered(torch.ones(3, 2), np.array([7, 3, 7])).tolist()
         [1, 0, 1]
     """
-    check_labels(features, labels)
-    return torch.from_numpy(np.unique(labels, return_inverse=True)[1]).to(features.device)
+    numbers = np.unique(check_labels(features, labels), return_inverse=True)[1]
+    return torch.from_numpy(numbers).to(features.device)
 
 
-def alignment(first: Float[Tensor, "pairs dim"], second: Float[Tensor, "pairs dim"], alpha: float | int = 2.0) -> float:
+def alignment(first: Float[Array, "pairs dim"], second: Float[Array, "pairs dim"], alpha: float | int = 2.0) -> float:
     r"""Returns the mean distance, to the power α, of the two embeddings of a positive pair.
 
     $$\frac1P\sum_{p}\lVert x_p-y_p\rVert^\alpha$$
@@ -97,7 +101,7 @@ def alignment(first: Float[Tensor, "pairs dim"], second: Float[Tensor, "pairs di
     return squared.pow(alpha / 2).mean().item()
 
 
-def class_alignment(features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"]) -> float:
+def class_alignment(features: Float[Array, "items dim"], labels: Int[Array, " items"]) -> float:
     r"""Returns the mean squared distance of two different items of one class.
 
     $$\frac{\sum_c\sum_{i\ne j\in c}\lVert z_i-z_j\rVert^2}{\sum_c n_c(n_c-1)}
@@ -120,14 +124,15 @@ def class_alignment(features: Float[Tensor, "items dim"], labels: Int[np.ndarray
         >>> class_alignment(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), np.array([0, 0, 1]))
         2.0
     """
-    z, label = unit(features), numbered(features, labels)
+    z = unit(features)
+    label = numbered(z, labels)
     count = torch.bincount(label)
     scatter = (z - _class_means(z, label)[label]).square().sum(dim=1)
     pairs = (count * (count - 1)).sum().item()
     return 2 * (count[label] * scatter).sum().item() / pairs if pairs else math.nan
 
 
-def uniformity(features: Float[Tensor, "items dim"], t: float | int = 2.0) -> float:
+def uniformity(features: Float[Array, "items dim"], t: float | int = 2.0) -> float:
     r"""Returns how evenly the embeddings cover the sphere. Lower is more even.
 
     $$\log\,\frac{2}{n(n-1)}\sum_{i<j} e^{-t\lVert z_i-z_j\rVert^2}$$
@@ -162,7 +167,7 @@ def uniformity(features: Float[Tensor, "items dim"], t: float | int = 2.0) -> fl
     return torch.stack(blocks).logsumexp(dim=0).item() - math.log(len(z) * (len(z) - 1) / 2)
 
 
-def effective_rank(features: Float[Tensor, "items dim"]) -> float:
+def effective_rank(features: Float[Array, "items dim"]) -> float:
     r"""Returns how many directions the embeddings use: the exponential of the entropy of their singular values.
 
     $$\exp\Big(-\sum_k p_k\log p_k\Big), \qquad p_k = \sigma_k \big/ \textstyle\sum_{k'}\sigma_{k'}$$
@@ -184,14 +189,13 @@ def effective_rank(features: Float[Tensor, "items dim"]) -> float:
         >>> round(effective_rank(torch.eye(3)), 6)
         3.0
     """
-    check_features(features)
-    values = torch.linalg.svdvals(features.detach().double())
+    values = torch.linalg.svdvals(check_features(features).double())
     if values.sum() == 0:
         raise ValueError("all embeddings are zero, so they have no effective rank.")
     return torch.special.entr(values / values.sum()).sum().exp().item()
 
 
-def total_variance(features: Float[Tensor, "items dim"]) -> float:
+def total_variance(features: Float[Array, "items dim"]) -> float:
     r"""Returns the variance of the embeddings on the sphere.
 
     $$1-\lVert\bar z\rVert^2 = \frac1n\sum_i\lVert z_i-\bar z\rVert^2$$
@@ -213,7 +217,7 @@ def total_variance(features: Float[Tensor, "items dim"]) -> float:
     return _mean_square(z - z.mean(dim=0))
 
 
-def variance_outside(features: Float[Tensor, "items dim"], components: int) -> float:
+def variance_outside(features: Float[Array, "items dim"], components: int) -> float:
     r"""Returns the share of the variance that lies outside the first principal components.
 
     $$\sum_{k>\text{components}}\lambda_k \Big/ \sum_k\lambda_k, \qquad
@@ -243,7 +247,7 @@ def variance_outside(features: Float[Tensor, "items dim"], components: int) -> f
     return (variances[components:].sum() / variances.sum()).item()
 
 
-def variance_between(features: Float[Tensor, "items dim"], labels: Int[np.ndarray, " items"]) -> float:
+def variance_between(features: Float[Array, "items dim"], labels: Int[Array, " items"]) -> float:
     r"""Returns the share of the variance that lies between the class means.
 
     $$\sum_c n_c\lVert\mu_c-\bar z\rVert^2 \Big/ \sum_i\lVert z_i-\bar z\rVert^2$$
@@ -265,7 +269,8 @@ def variance_between(features: Float[Tensor, "items dim"], labels: Int[np.ndarra
         >>> variance_between(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([4, 4, 7]))
         1.0
     """
-    z, label = unit(features), numbered(features, labels)
+    z = unit(features)
+    label = numbered(z, labels)
     centred = z - z.mean(dim=0)
     total = _mean_square(centred)
     if total < NO_VARIANCE:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Float, Int
 
 
@@ -19,7 +19,7 @@ class HierarchicalScores(NamedTuple):
     f1: float
 
 
-def accuracy(predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"]) -> float:
+def accuracy(predicted: Int[Array, " n"], truth: Int[Array, " n"]) -> float:
     r"""Returns the share of right predictions, in [0, 1].
 
     $$\frac1n\sum_i [\hat y_i = y_i]$$
@@ -35,11 +35,11 @@ def accuracy(predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"]) -> 
         >>> accuracy(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
         0.75
     """
-    check_same_items(predicted, truth)
+    predicted, truth = check_same_items(predicted, truth)
     return float((predicted == truth).mean())
 
 
-def balanced_accuracy(predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"]) -> float:
+def balanced_accuracy(predicted: Int[Array, " n"], truth: Int[Array, " n"]) -> float:
     r"""Returns the mean recall of the classes, in [0, 1]. A rare class counts as much as a frequent one.
 
     $$\frac1{|Y|}\sum_{c\in Y}\frac{\sum_i [\hat y_i = c][y_i = c]}{\sum_i [y_i = c]},\qquad Y = \{y_1,\dots,y_n\}$$
@@ -57,13 +57,11 @@ def balanced_accuracy(predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, "
         >>> balanced_accuracy(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]))
         0.5
     """
-    check_same_items(predicted, truth)
+    predicted, truth = check_same_items(predicted, truth)
     return float(np.nanmean(recalls(predicted, truth, int(truth.max()) + 1)))
 
 
-def recalls(
-    predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"], classes: int
-) -> Float[np.ndarray, " classes"]:
+def recalls(predicted: Int[Array, " n"], truth: Int[Array, " n"], classes: int) -> Float[np.ndarray, " classes"]:
     r"""Returns the share of every class's items that are predicted right, in [0, 1].
 
     $$\mathrm{recall}_c = \frac{\sum_i [\hat y_i = c][y_i = c]}{\sum_i [y_i = c]}$$
@@ -83,13 +81,13 @@ def recalls(
         >>> recalls(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=3)
         array([1. , 0.5, nan])
     """
-    check_same_items(predicted, truth)
+    predicted, truth = check_same_items(predicted, truth)
     counts = np.bincount(truth, minlength=classes)
     right = np.bincount(truth[predicted == truth], minlength=classes)
     return np.divide(right, counts, out=np.full(classes, np.nan), where=counts > 0)
 
 
-def rare_recall(recall: Float[np.ndarray, " classes"], items: Int[np.ndarray, " classes"]) -> float:
+def rare_recall(recall: Float[Array, " classes"], items: Int[Array, " classes"]) -> float:
     """Returns the mean recall of the third of the classes with the fewest training items.
 
     Args:
@@ -103,12 +101,13 @@ def rare_recall(recall: Float[np.ndarray, " classes"], items: Int[np.ndarray, " 
         >>> rare_recall(np.array([0.9, 0.8, 0.4]), np.array([100, 50, 5]))
         0.4
     """
+    recall, items = as_array(recall), as_array(items)
     rare = recall[items <= np.sort(items)[math.ceil(len(items) / 3) - 1]]
     return float(np.nanmean(rare)) if np.isfinite(rare).any() else math.nan
 
 
 def hierarchical_precision_recall_f1(
-    predicted: Int[np.ndarray, "n levels"], truth: Int[np.ndarray, "n levels"]
+    predicted: Int[Array, "n levels"], truth: Int[Array, "n levels"]
 ) -> HierarchicalScores:
     r"""Compares predicted and true label paths node by node, so that a prediction near the truth is partly right.
 
@@ -137,6 +136,7 @@ def hierarchical_precision_recall_f1(
         >>> hierarchical_precision_recall_f1(np.array([[0, 1], [1, -1]]), np.array([[0, 0], [1, 2]]))
         HierarchicalScores(precision=0.6666666666666666, recall=0.5, f1=0.5714285714285714)
     """
+    predicted, truth = as_array(predicted), as_array(truth)
     if predicted.ndim != 2 or predicted.size == 0 or predicted.shape != truth.shape:
         shapes = f"predicted is {predicted.shape} and truth {truth.shape}"
         raise ValueError(f"{shapes}: both must be [n, levels], with the same n of at least 1.")
@@ -155,9 +155,7 @@ def hierarchical_precision_recall_f1(
     return HierarchicalScores(precision, shared / n_true, 2 * shared / (n_predicted + n_true))
 
 
-def mistake_height(
-    predicted: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"], hierarchy: Hierarchy, level: int
-) -> float:
+def mistake_height(predicted: Int[Array, " n"], truth: Int[Array, " n"], hierarchy: Hierarchy, level: int) -> float:
     r"""Returns the mean height of the lowest common ancestor of prediction and truth, over the wrong predictions.
 
     $$\frac{1}{|M|}\sum_{i\in M}\big(\text{level}-lca(\hat y_i,y_i)\big),\qquad M=\{i:\hat y_i\ne y_i\}$$
@@ -183,15 +181,13 @@ def mistake_height(
         >>> mistake_height(np.array([0, 1, 2]), np.array([0, 0, 0]), tree, level=1)  # right, a sibling, a vehicle
         1.5
     """
-    check_same_items(predicted, truth)
+    predicted, truth = check_same_items(predicted, truth)
     height = lca_height(predicted, truth, hierarchy, level)
     wrong = height > 0
     return float(height[wrong].mean()) if wrong.any() else math.nan
 
 
-def parent_agreement(
-    coarse: Int[np.ndarray, " n"], fine: Int[np.ndarray, " n"], hierarchy: Hierarchy, level: int
-) -> float:
+def parent_agreement(coarse: Int[Array, " n"], fine: Int[Array, " n"], hierarchy: Hierarchy, level: int) -> float:
     r"""Returns the share of items whose prediction at ``level - 1`` is the parent of their prediction at ``level``.
 
     $$\frac1n\sum_i[\hat y_i^{(l-1)} = \text{parent}(\hat y_i^{(l)})]$$
@@ -215,7 +211,7 @@ def parent_agreement(
         >>> parent_agreement(np.array([0, 0]), np.array([1, 2]), tree, level=1)  # animal and dog, animal and car
         0.5
     """
-    check_same_items(coarse, fine)
+    coarse, fine = check_same_items(coarse, fine)
     _check_level(hierarchy, level)
     if level == 0:
         raise ValueError("level 0 has no predictions above it: compare level 1 or finer with the level above.")
@@ -224,7 +220,7 @@ def parent_agreement(
     return float((hierarchy.parent(level)[fine] == coarse).mean())
 
 
-def top_down(scores: Sequence[Tensor | np.ndarray], hierarchy: Hierarchy) -> Int[np.ndarray, "n levels"]:
+def top_down(scores: Sequence[Array], hierarchy: Hierarchy) -> Int[np.ndarray, "n levels"]:
     r"""Predicts label paths from the root down: at each level the best child of the node above.
 
     $$\hat y^{(0)}=\arg\max_v s^{(0)}_v,\qquad
@@ -252,7 +248,7 @@ def top_down(scores: Sequence[Tensor | np.ndarray], hierarchy: Hierarchy) -> Int
     """
     if len(scores) != hierarchy.levels:
         raise ValueError(f"{len(scores)} tables of scores for {hierarchy.levels} levels: give one for each.")
-    tables = [s.detach().cpu().double().numpy() if isinstance(s, Tensor) else np.asarray(s) for s in scores]
+    tables = [as_array(table) for table in scores]
     for level, (table, size) in enumerate(zip(tables, hierarchy.sizes, strict=True)):
         if table.shape != (len(tables[0]), size):
             raise ValueError(f"the scores of level {level} are {table.shape}, not ({len(tables[0])}, {size}).")
@@ -267,7 +263,7 @@ def top_down(scores: Sequence[Tensor | np.ndarray], hierarchy: Hierarchy) -> Int
     return paths
 
 
-def flat(leaf_predictions: Int[np.ndarray, " n"], hierarchy: Hierarchy) -> Int[np.ndarray, "n levels"]:
+def flat(leaf_predictions: Int[Array, " n"], hierarchy: Hierarchy) -> Int[np.ndarray, "n levels"]:
     """Predicts label paths from the leaves up: every leaf prediction and its ancestors.
 
     Args:
@@ -285,11 +281,12 @@ def flat(leaf_predictions: Int[np.ndarray, " n"], hierarchy: Hierarchy) -> Int[n
         array([[1, 2],
                [0, 0]])
     """
+    leaf_predictions = as_array(leaf_predictions)
     return np.stack([hierarchy.labels_at(leaf_predictions, level) for level in range(hierarchy.levels)], axis=1)
 
 
 def stop_where_unsure(
-    paths: Int[np.ndarray, "n levels"], probabilities: Sequence[Tensor | np.ndarray], least: float = 0.5
+    paths: Int[Array, "n levels"], probabilities: Sequence[Array], least: float = 0.5
 ) -> Int[np.ndarray, "n levels"]:
     r"""Cuts predicted paths above their first node with a probability below ``least``: the ids are −1 from there on.
 
@@ -312,11 +309,11 @@ def stop_where_unsure(
         >>> stop_where_unsure(np.array([[0, 1]]), [np.array([[0.6, 0.4]]), np.array([[0.1, 0.3, 0.6]])])
         array([[ 0, -1]])
     """
-    tables, levels = len(probabilities), paths.shape[1]
+    paths, tables, levels = as_array(paths), len(probabilities), paths.shape[1]
     if tables != levels:
         raise ValueError(f"{tables} tables of probabilities for {levels} levels: give one for each.")
     rows = np.arange(len(paths))
-    own = [np.asarray(table)[rows, paths[:, level]] for level, table in enumerate(probabilities)]
+    own = [as_array(table)[rows, paths[:, level]] for level, table in enumerate(probabilities)]
     sure = np.logical_and.accumulate(np.stack(own, axis=1) >= least, axis=1)
     return np.where(sure, paths, -1)
 
@@ -344,9 +341,7 @@ def ancestor_paths(hierarchy: Hierarchy, level: int) -> Int[np.ndarray, "nodes p
     return hierarchy.ancestors[first_leaf, : level + 1]
 
 
-def lca_height(
-    a: Int[np.ndarray, "..."], b: Int[np.ndarray, "..."], hierarchy: Hierarchy, level: int
-) -> Int[np.ndarray, "..."]:
+def lca_height(a: Int[Array, "..."], b: Int[Array, "..."], hierarchy: Hierarchy, level: int) -> Int[np.ndarray, "..."]:
     r"""Returns how many levels lie between two nodes of a level and their lowest common ancestor.
 
     $$\text{height}(a, b) = \text{level} - lca(a, b),\qquad lca = \max\{l : \text{the ancestors at } l \text{ agree}\}$$
@@ -371,7 +366,7 @@ def lca_height(
         >>> lca_height(np.array([0, 0, 0]), np.array([0, 1, 2]), tree, level=1).tolist()
         [0, 1, 2]
     """
-    paths = ancestor_paths(hierarchy, level)
+    paths, a, b = ancestor_paths(hierarchy, level), as_array(a), as_array(b)
     check_nodes(a, hierarchy, level)
     check_nodes(b, hierarchy, level)
     height = np.full(np.broadcast_shapes(a.shape, b.shape), level + 1)
@@ -388,10 +383,12 @@ def check_nodes(nodes: Int[np.ndarray, "..."], hierarchy: Hierarchy, level: int)
         raise ValueError(f"{wrong.flat[0]} is no node at {where}. Are these the labels of another level?")
 
 
-def check_same_items(a: Int[np.ndarray, "..."], b: Int[np.ndarray, "..."]) -> None:
-    """Raises ValueError unless both arrays are ``[n]`` with the same n of at least 1."""
+def check_same_items(a: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both as arrays of NumPy; ValueError unless both are ``[n]`` with the same n of at least 1."""
+    a, b = as_array(a), as_array(b)
     if a.ndim != 1 or a.shape != b.shape or len(a) == 0:
         raise ValueError(f"labels of shapes {a.shape} and {b.shape}: both must be [n], with the same n of at least 1.")
+    return a, b
 
 
 def _check_level(hierarchy: Hierarchy, level: int) -> None:

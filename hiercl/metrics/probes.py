@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hiercl.runtime.arrays import Array, as_ids, as_tensor
 from hiercl.runtime.types import Float, Int
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)  # penalties λ of the linear probe, from strong to weak
@@ -14,12 +15,12 @@ BLOCK = 1024  # queries that are compared with the bank at once
 
 
 def knn_predict(
-    bank: Float[Tensor, "bank dim"],
-    labels: Int[Tensor, " bank"],
-    queries: Float[Tensor, "queries dim"],
+    bank: Float[Array, "bank dim"],
+    labels: Int[Array, " bank"],
+    queries: Float[Array, "queries dim"],
     k: int = 20,
     temperature: float = 0.07,
-    own: Int[Tensor, " queries"] | None = None,
+    own: Int[Array, " queries"] | None = None,
 ) -> Int[Tensor, " queries"]:
     r"""Predicts classes by a weighted vote of the k nearest neighbours, by cosine similarity.
 
@@ -28,7 +29,7 @@ def knn_predict(
     Source: Wu et al. 2018, section 3.4.
 
     Args:
-        bank: labelled features, of any length.
+        bank: labelled features, of any length: an array or a tensor, as all arguments may be.
         labels: class of every feature in the bank.
         queries: features to classify.
         k: number of neighbours; the whole bank if it has fewer.
@@ -48,7 +49,8 @@ def knn_predict(
     """
     if k < 1 or temperature <= 0:
         raise ValueError(f"k={k}, temperature={temperature}: k must be at least 1 and the temperature above 0.")
-    bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
+    bank, queries = (F.normalize(as_tensor(values).float(), dim=1) for values in (bank, queries))
+    labels, own = as_ids(labels).to(bank.device), None if own is None else as_ids(own).to(bank.device)
     k = min(k, len(bank) - (own is not None))
     classes = int(labels.max()) + 1
     predictions = []
@@ -82,19 +84,19 @@ class LinearProbe:
     std: Float[Tensor, " dim"]
     penalty: float
 
-    def predict(self, features: Float[Tensor, "n dim"]) -> Int[Tensor, " n"]:
+    def predict(self, features: Float[Array, "n dim"]) -> Int[Tensor, " n"]:
         """Returns the most probable class of every item."""
         return self.scores(features).argmax(dim=1)
 
-    def scores(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n classes"]:
+    def scores(self, features: Float[Array, "n dim"]) -> Float[Tensor, "n classes"]:
         """Returns the logit of every class; their softmax is the probability."""
-        return (features - self.mean) / self.std @ self.weight.T + self.bias
+        return (as_tensor(features).float() - self.mean) / self.std @ self.weight.T + self.bias
 
     @classmethod
     def fit(
         cls,
-        features: Float[Tensor, "n dim"],
-        labels: Int[Tensor, " n"],
+        features: Float[Array, "n dim"],
+        labels: Int[Array, " n"],
         penalties: tuple[float, ...] = PENALTIES,
         seed: int = 0,
         iterations: int = 60,
@@ -123,6 +125,8 @@ class LinearProbe:
             >>> probe.predict(torch.eye(4))
             tensor([0, 0, 1, 1])
         """
+        features = as_tensor(features).float()
+        labels = as_ids(labels).to(features.device)
         classes = int(labels.max()) + 1 if classes is None else classes
         if len(penalties) > 1:
             held_out = _stratified_fifth(labels, seed)

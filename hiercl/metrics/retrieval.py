@@ -8,12 +8,13 @@ from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import lca_height
+from hiercl.runtime.arrays import Array, as_array, as_ids
 from hiercl.runtime.types import Int
 
 BLOCK = 1024  # queries that are scored at once
 
 
-def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> float:
+def map_at_r(neighbours: Int[Array, "n k"], labels: Int[Array, " n"]) -> float:
     r"""Returns the mean average precision at R: it is 1 if all items of a query's class are its first neighbours.
 
     $$\text{MAP@R} = \frac1{|Q|}\sum_{q\in Q}\frac1{R_q}\sum_{i=1}^{R_q} P_q(i)\,[y_{q,i} = y_q],\qquad
@@ -41,7 +42,7 @@ def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> f
         >>> map_at_r(neighbours, np.array([0, 0, 1]))  # R = 1, 1, 0: item 0 finds item 1, item 1 finds item 2
         0.5
     """
-    check_neighbours(neighbours, labels)
+    neighbours, labels = check_neighbours(neighbours, labels)
     _, label, size = np.unique(labels, return_inverse=True, return_counts=True)
     largest = int(size.max()) - 1
     if largest == 0:
@@ -64,7 +65,7 @@ def map_at_r(neighbours: Int[Tensor, "n k"], labels: Int[np.ndarray, " n"]) -> f
 
 
 def hierarchical_distance_at_k(
-    neighbours: Int[Tensor, "n columns"], labels: Int[np.ndarray, " n"], hierarchy: Hierarchy, level: int, k: int
+    neighbours: Int[Array, "n columns"], labels: Int[Array, " n"], hierarchy: Hierarchy, level: int, k: int
 ) -> float:
     r"""Returns the mean height of the lowest common ancestor of a query and each of its k nearest neighbours.
 
@@ -95,15 +96,16 @@ def hierarchical_distance_at_k(
         >>> hierarchical_distance_at_k(neighbours, np.array([0, 1, 2]), tree, level=1, k=1)  # heights 1, 1, 2
         1.3333333333333333
     """
-    check_neighbours(neighbours, labels)
+    neighbours, labels = check_neighbours(neighbours, labels)
     if not 1 <= k <= neighbours.shape[1]:
         raise ValueError(f"k={k} with {neighbours.shape[1]} neighbours for each item: k must be from 1 to that number.")
     others = labels[neighbours[:, :k].cpu().numpy()]
     return float(lca_height(labels[:, None], others, hierarchy, level).mean())
 
 
-def check_neighbours(neighbours: Int[Tensor, "..."], labels: Int[np.ndarray, "..."]) -> None:
-    """Raises ValueError for neighbours that do not fit the labels, are no items, or are the query itself."""
+def check_neighbours(neighbours: Array, labels: Array) -> tuple[Tensor, np.ndarray]:
+    """Returns them as a tensor and an array; ValueError if they do not fit, or a neighbour is no item or the query."""
+    neighbours, labels = as_ids(neighbours), as_array(labels)
     if neighbours.ndim != 2 or neighbours.numel() == 0 or labels.shape != (len(neighbours),):
         shapes = f"neighbours are {tuple(neighbours.shape)} and labels {labels.shape}"
         raise ValueError(f"{shapes}: they must be [n, k], not empty, and [n].")
@@ -114,3 +116,4 @@ def check_neighbours(neighbours: Int[Tensor, "..."], labels: Int[np.ndarray, "..
     if own.any():
         first = f"{int(own.sum())} items are their own neighbours (the first is item {int(own.nonzero()[0])})"
         raise ValueError(f"{first}: leave each item out of its own list, as nearest_neighbours does.")
+    return neighbours, labels

@@ -2,22 +2,23 @@
 
 import numpy as np
 import pandas as pd
-import torch
 
 from hiercl.clustering import PrototypeTree
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import ancestor_paths
+from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Int
 
 EDGE_COLUMNS = ["prototypes", "level", "parent_level", "edges", "respected", "weighted"]
 
 
-def tree_agreement(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
+def tree_agreement(tree: PrototypeTree, labels: Int[Array, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
     r"""Compares every level of prototypes with every level of the true hierarchy, as two partitions of the items.
 
     Args:
         tree: learned tree.
-        labels: leaf id of every item that the tree was fitted to, in the order of the training set.
+        labels: leaf id of every item that the tree was fitted to, in the order of the training set. Items without a
+            label (−1) do not count.
         hierarchy: true tree of the labels.
 
     Returns:
@@ -39,20 +40,20 @@ def tree_agreement(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hiera
     """
     from sklearn.metrics import adjusted_mutual_info_score  # imported here, so that `import hiercl` stays fast
 
-    _check_items(tree, labels)
-    assignment = tree.assignment.cpu().numpy()
+    labels, known = _labels(tree, labels)
+    assignment = tree.assignment.cpu().numpy()[known]
     rows = []
     for prototypes, size in enumerate(tree.sizes):
         for level, name in enumerate(hierarchy.level_names):
-            truth, node = hierarchy.labels_at(labels, level), assignment[:, prototypes]
-            majority = tree.majority(torch.as_tensor(truth))[prototypes].cpu().numpy()
+            truth, node = hierarchy.labels_at(labels[known], level), assignment[:, prototypes]
+            majority = _majority(tree, labels, hierarchy, level)[prototypes]
             row = {"prototypes": prototypes, "size": size, "level": name, "classes": hierarchy.sizes[level]}
             row["ami"] = float(adjusted_mutual_info_score(truth, node))
             rows.append(row | {"purity": float(np.mean(majority[node] == truth))})
     return pd.DataFrame(rows)
 
 
-def respected_edges(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
+def respected_edges(tree: PrototypeTree, labels: Int[Array, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
     r"""Returns the share of the tree's edges that agree with the true hierarchy.
 
     An edge joins a prototype (the child) to its parent. It is respected if the child's majority label at ``level`` has
@@ -62,7 +63,8 @@ def respected_edges(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hier
 
     Args:
         tree: learned tree.
-        labels: leaf id of every item that the tree was fitted to, in the order of the training set.
+        labels: leaf id of every item that the tree was fitted to, in the order of the training set. Items without a
+            label (−1) do not count.
         hierarchy: true tree of the labels.
 
     Returns:
@@ -87,14 +89,13 @@ def respected_edges(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hier
         >>> edges[edges["level"] == edges["parent_level"]]["level"].tolist()
         ['domain', 'group', 'class']
     """
-    _check_items(tree, labels)
-    majority = [  # [true level][level of prototypes]: the majority label of every prototype
-        [node.cpu().numpy() for node in tree.majority(torch.as_tensor(hierarchy.labels_at(labels, level)))]
-        for level in range(hierarchy.levels)
-    ]
+    labels, known = _labels(tree, labels)
+    # [true level][level of prototypes]: the majority label of every prototype
+    majority = [_majority(tree, labels, hierarchy, level) for level in range(hierarchy.levels)]
+    assignment = tree.assignment.cpu().numpy()[known]
     rows = []
     for child in range(1, tree.levels):
-        members = tree.counts(child).cpu().numpy()
+        members = np.bincount(assignment[:, child], minlength=tree.sizes[child])
         used = np.flatnonzero(members)
         parent = tree.parent[child].cpu().numpy()[used]
         for level, name in enumerate(hierarchy.level_names):
@@ -107,7 +108,20 @@ def respected_edges(tree: PrototypeTree, labels: Int[np.ndarray, " items"], hier
     return pd.DataFrame(rows, columns=EDGE_COLUMNS)
 
 
-def _check_items(tree: PrototypeTree, labels: np.ndarray) -> None:
-    if np.shape(labels) != (len(tree.assignment),):
-        counts = f"labels are {list(np.shape(labels))}, but the tree was made of {len(tree.assignment)} items"
+def _labels(tree: PrototypeTree, labels: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the labels of the tree's items, and which items have one."""
+    labels = as_array(labels)
+    if labels.shape != (len(tree.assignment),):
+        counts = f"labels are {list(labels.shape)}, but the tree was made of {len(tree.assignment)} items"
         raise ValueError(f"{counts}: pass the labels of the training set that it was fitted to.")
+    known = labels != -1
+    if not known.any():
+        raise ValueError("no item has a label: there is nothing to compare the tree with.")
+    return labels, known
+
+
+def _majority(tree: PrototypeTree, labels: np.ndarray, hierarchy: Hierarchy, level: int) -> list[np.ndarray]:
+    """Returns the most frequent label, at a level of the hierarchy, of every prototype of every level of the tree."""
+    truth = np.full(len(labels), -1)
+    truth[labels != -1] = hierarchy.labels_at(labels[labels != -1], level)
+    return [node.cpu().numpy() for node in tree.majority(truth)]
