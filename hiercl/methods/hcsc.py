@@ -5,14 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from hiercl.clustering import PrototypeTree
-from hiercl.methods.base import LOCAL_CROPS, Batch, Embed, LocalCrops, Step, TrainingInfo, ViewSpec, full_precision
+from hiercl.methods.base import (
+    LOCAL_CROPS,
+    Batch,
+    Embed,
+    LocalCrops,
+    Step,
+    Supervision,
+    TrainingInfo,
+    ViewSpec,
+    full_precision,
+)
 from hiercl.methods.moco import MoCo, MomentumConfig
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
 from hiercl.pairs import Kind, Members, Pairs, Term
@@ -34,6 +44,10 @@ class HCSCConfig(MomentumConfig):
     select: Literal["none", "instances", "prototypes", "both"] | Callable[[Tensor], Tensor] = "both"
     """Which negatives are selected: none, instances, prototypes or both. Or your own function: it takes the posterior,
     with a row per anchor and a column per candidate, and returns keep probabilities, as lambda p: 1 - p."""
+    select_by: Literal["tree", "random", "labels"] = "tree"
+    """What the selection goes by. tree: the learned prototypes. Two controls: random shuffles the tree's keep
+    probabilities among the candidates, so equally many are removed; labels removes candidates of the anchor's leaf
+    class, so it reads labels."""
     warm_up: Share | None = None
     """Share of training before the first tree, 0 to 1. None: 0.1 if that is at least 5,000 steps, else 1/3."""
     reduce: Literal["mean", "sum"] = "mean"
@@ -47,8 +61,12 @@ class HCSCConfig(MomentumConfig):
     restarts: Annotated[int, AtLeast(1)] = 1
     """Number of starts of k-means, at least 1; the best one counts (official code: 5)."""
 
+    added_settings: ClassVar[tuple[str, ...]] = ("select_by",)
+
     def __post_init__(self):
         super().__post_init__()
+        if self.select == "none" and self.select_by != "tree":
+            raise ValueError(f"select_by={self.select_by!r} has no effect with select='none'.")
         if callable(self.select):
             check_keep(self.select, torch.full((2, 3), 0.5))  # now rather than after hours of warm-up
         check_sizes(self.prototypes)
@@ -94,7 +112,8 @@ class HCSC(WithTree, MoCo):
         ours raise. (6) k-means is that of faiss with 5 starts; ours has one k-means++ start (``restarts``). (7) Local
         crops use the instance selection only behind a flag that is off; ours always do. (8) Old keys of the own item
         are pushed; ours leaves them alone, as in :class:`MoCo`.
-        *Ours*: sizes, queue, momentum, temperature and warm-up for 32-pixel data (see :class:`HCSCConfig`).
+        *Ours*: sizes, queue, momentum, temperature and warm-up for 32-pixel data (see :class:`HCSCConfig`); and the two
+        controls of the selection, ``select_by``.
 
     Example:
         >>> [term.name for term in run.step(train, batch=8).terms]
@@ -104,6 +123,7 @@ class HCSC(WithTree, MoCo):
     name = "hcsc"
     Config = HCSCConfig
     config: HCSCConfig
+    labels: Tensor  # leaf class of every item, only for select_by="labels"
     log_normaliser: Tensor  # logarithm of the posterior's denominator, for every level and queue item
 
     def __init__(self, encoder, config: HCSCConfig, info: TrainingInfo):
@@ -112,6 +132,12 @@ class HCSC(WithTree, MoCo):
         self.warm_up_epochs = info.warm_up_epochs(config.warm_up)
         self.register_buffer("log_normaliser", torch.zeros(len(self.sizes), len(self.queue)))
         self.parent_posterior: tuple[Tensor, ...] = ()  # per level below the top: [prototypes one level up, prototypes]
+        if self.needs_labels(config):
+            self.register_buffer("labels", cast(Supervision, info.supervision).labels.clone())
+
+    @classmethod
+    def needs_labels(cls, config) -> bool:
+        return config.select_by == "labels"
 
     @property
     def plan(self) -> tuple[ViewSpec, ...]:
@@ -212,7 +238,14 @@ class HCSC(WithTree, MoCo):
         if not self.selects("instances"):
             return pairs
         keys = len(pairs.candidates) - len(self.queue)
-        keep = self.keep(self.instance_posterior(pairs.anchors.item, level, keys)).clamp(0, HIGHEST_KEEP)
+        item = pairs.anchors.item
+        if self.config.select_by == "labels":
+            own, old = self.labels[item][:, None], self.labels[self.queue.items]
+            known = (own >= 0) & (self.queue.items >= 0)  # neither an item without a label nor one of the first keys
+            posterior = F.pad(((own == old) & known).float(), (keys, 0))
+        else:
+            posterior = self.shuffled(self.instance_posterior(item, level, keys), keys, draws)
+        keep = self.keep(posterior).clamp(0, HIGHEST_KEEP)
         removed = (draws.uniform(*keep.shape) >= keep).logical_and_(pairs.negative)
         return replace(pairs, negative=pairs.negative ^ removed, removed=removed, keep_probability=keep, level=level)
 
@@ -225,11 +258,23 @@ class HCSC(WithTree, MoCo):
         removed, keep = torch.zeros_like(negative), None
         if level > 0 and self.selects("prototypes"):
             parent = self.fitted_tree.parent[level][own]
-            keep = self.keep(self.parent_posterior[level - 1][parent]).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
+            if self.config.select_by == "labels":
+                major = self.fitted_tree.majority(self.labels)[level]
+                posterior = (major[own][:, None] == major).float()
+            else:
+                posterior = self.shuffled(self.parent_posterior[level - 1][parent], 0, draws)
+            keep = self.keep(posterior).clamp(LOWEST_PROTOTYPE_KEEP, HIGHEST_KEEP)
             removed = (draws.uniform(*keep.shape) >= keep) & negative
         anchors, weight = Members.of(Kind.VIEW, item), torch.ones(len(item), device=item.device)
         prototypes = Members.of(Kind.PROTOTYPE, torch.arange(size, device=item.device))
         return Pairs(anchors, prototypes, index, weight, negative & ~removed, removed, keep, level)
+
+    def shuffled(self, posterior: Tensor, first: int, draws: Draws) -> Tensor:
+        """Returns the posterior, with ``select_by="random"`` in random order from column ``first`` on."""
+        if self.config.select_by != "random":
+            return posterior
+        order = draws.permutation(posterior.shape[1] - first) + first
+        return torch.cat([posterior[:, :first], posterior[:, order]], dim=1)
 
     def selects(self, what: Literal["instances", "prototypes"]) -> bool:
         """Returns whether the selection acts on instances, or on prototypes."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from hiercl.clustering.prototypes import PrototypeTree
 from hiercl.methods.base import TrainingInfo
-from hiercl.methods.hcsc import HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP
+from hiercl.methods.hcsc import HCSC, HIGHEST_KEEP, LOWEST_PROTOTYPE_KEEP
 from hiercl.methods.with_tree import tree_sizes
 from hiercl.pairs.losses import info_nce
 from hiercl.runtime.seeds import Draws
@@ -177,6 +177,35 @@ def test_a_rule_of_ones_own():
     assert torch.equal(terms_of(plain)["instance 0"].pairs.removed, terms_of(both)["instance 0"].pairs.removed)
     rate = terms_of(keeps_all)["instance 0"].pairs.removed[:, BATCH:].float().mean()
     assert rate < 0.02  # 1 − HIGHEST_KEEP, as the official code clips
+
+
+def test_a_random_selection_removes_as_much_by_other_rules():
+    """select_by="random" gives every anchor the keep probabilities of the tree, at other candidates."""
+    of_tree, random = (terms_of(make("hcsc", select_by=by)) for by in ("tree", "random"))
+    for name, term in of_tree.items():
+        if term.selective:
+            ours, theirs = term.pairs.keep_probability, random[name].pairs.keep_probability
+            assert torch.allclose(ours.sort(dim=1).values, theirs.sort(dim=1).values)
+            assert not torch.allclose(ours, theirs)
+
+
+def test_a_selection_by_labels_removes_the_anchors_class():
+    method = make("hcsc", select_by="labels")
+    labels = method.labels
+    method.queue.items[:] = torch.arange(len(method.queue))
+    method.queue.items[0] = -1  # a key of no item: it has no class
+    for level in range(3):
+        pairs = terms_of(method)[f"instance {level}"].pairs
+        same = labels[INDEX][:, None] == labels[method.queue.items]
+        same[:, 0] = False
+        own = method.queue.items == INDEX[:, None]  # left alone by rule
+        assert torch.equal(pairs.keep_probability[:, BATCH:] == 0, same) and torch.equal(
+            pairs.removed[:, BATCH:] & same, same & ~own
+        )
+        assert not (pairs.negative[:, BATCH:] & same).any()
+    assert HCSC.needs_labels(method.config) and not HCSC.needs_labels(HCSC.Config())
+    with pytest.raises(ValueError, match="select_by='labels' has no effect"):
+        HCSC.Config(select="none", select_by="labels")
 
 
 def test_removed_as_the_official_code_does():

@@ -2,13 +2,14 @@
 
 import re
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 
 from hiercl.methods.labels.descriptors import describe, fisher_ratios
-from hiercl.methods.labels.masks import contiguous_masks, fit_masks, mask_overlap, random_masks
+from hiercl.methods.labels.masks import contiguous_masks, fit_masks, mask_overlap, random_masks, sorted_masks
 
 
 def tree_items(branching, items_each, seed=0):
@@ -308,6 +309,21 @@ def test_controls(levels, d):
         assert divides(masks) and masks.shape == (levels, d)
         assert masks.sum(dim=1).max() - masks.sum(dim=1).min() <= 1
     assert (contiguous_masks(levels, d).argmax(dim=0).diff() >= 0).all()
+
+
+def test_sizes_of_ones_own():
+    """Shares give sizes; every level keeps a dimension; the sorted masks are the best split of these sizes."""
+    assert contiguous_masks(2, 128, (0.25, 0.75)).sum(dim=1).tolist() == [32, 96]
+    assert random_masks(3, 10, shares=(1e-9, 1e-9, 1)).sum(dim=1).tolist() == [1, 1, 8]
+    scores = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    found = sorted_masks(scores, (1, 2))
+    best = max(combinations(range(6), 2), key=lambda coarse: sum((scores[j, 0] - scores[j, 1]).item() for j in coarse))
+    assert found.sum(dim=1).tolist() == [2, 4] and found[0].nonzero()[:, 0].tolist() == list(best)
+    descriptor = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert fit_masks(descriptor, None, 2, sizes=(0.25, 0.75)).masks.sum(dim=1).tolist() == [6, 14]
+    for shares in ((1,), (1, 0), (1, 1, 1)):
+        with pytest.raises(ValueError, match="give a share above 0 for each of the 2 levels"):
+            contiguous_masks(2, 4, shares)
 
 
 def test_random_masks_are_random():

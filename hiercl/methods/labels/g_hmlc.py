@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from hiercl.methods.base import Embed, TrainingInfo
 from hiercl.methods.labels.contrast import Representation
 from hiercl.methods.labels.descriptors import Descriptor, describe, fisher_ratios
 from hiercl.methods.labels.hmlc import HMC, HMCConfig
-from hiercl.methods.labels.masks import contiguous_masks, fit_masks, random_masks
+from hiercl.methods.labels.masks import contiguous_masks, fit_masks, random_masks, sorted_masks
+from hiercl.runtime.config import Above
 
 WARM_UP = 0.1  # default share of training without masks
 
@@ -23,14 +24,15 @@ class GHMLCConfig(HMCConfig):
     """Settings of G-HMLC. ``warm_up`` is the share of training without masks, by default 0.1; with
     ``source="prototypes"`` it is also the share before the first tree."""
 
-    masks: Literal["mixture", "random", "contiguous"] = "mixture"
-    """How features are split into levels. mixture: by a Gaussian mixture; random, contiguous: controls of equal sizes,
-    at random or in order."""
+    masks: Literal["mixture", "labels", "random", "contiguous"] = "mixture"
+    """How features are split into levels. mixture: by a Gaussian mixture; labels: by their Fisher ratios, sorted, which
+    is the best split that a mixture could find; random, contiguous: controls, at random or in order."""
     descriptor: Descriptor = "contrast"
     """What the mixture sees of a feature. contrast: differences of log Fisher ratios between levels; raw: the ratios;
     moments, samples, correlation: no labels. Labels always decide which mask belongs to which level."""
-    sizes: Literal["equal", "free"] = "equal"
-    """Sizes of the masks. equal: the same for all levels; free: as the mixture finds them."""
+    sizes: Literal["equal", "free"] | tuple[Annotated[float, Above(0)], ...] = "equal"
+    """Sizes of the masks. equal: the same for all levels; free: as the mixture finds them; or the share of each level,
+    coarse to fine, as (0.25, 0.75)."""
     soft: bool = False
     """Whether the mixture's responsibilities, numbers from 0 to 1, are the masks."""
     place: Literal["projection", "backbone"] = "projection"
@@ -41,8 +43,8 @@ class GHMLCConfig(HMCConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        of_mixtures = {"descriptor": "contrast", "sizes": "equal", "soft": False}
-        idle = [name for name, default in of_mixtures.items() if getattr(self, name) != default]
+        of_mixtures = {"descriptor": self.descriptor != "contrast", "sizes": self.sizes == "free", "soft": self.soft}
+        idle = [name for name, changed in of_mixtures.items() if changed]
         if self.masks != "mixture" and idle:
             raise ValueError(f"{', '.join(idle)}: settings of the mixture, with no effect under masks={self.masks!r}.")
         if self.heads == "level" and self.place == "projection":
@@ -92,6 +94,8 @@ class GHMLC(HMC):
         d = config.dim if config.place == "projection" else encoder.width
         if d < self.levels:
             raise ValueError(f"{d} features cannot be split into {self.levels} levels: choose a larger dim.")
+        if not isinstance(config.sizes, str) and len(config.sizes) != self.levels:
+            raise ValueError(f"sizes={config.sizes}: the hierarchy has {self.levels} levels, give as many shares.")
         self.register_buffer("masks", torch.ones(1, self.levels, d))
         self.masked = False  # whether the masks have been fitted
         self.first_fit = info.first_epoch(WARM_UP if config.warm_up is None else config.warm_up)
@@ -109,12 +113,15 @@ class GHMLC(HMC):
     def fitted_masks(self, embed: Embed, epoch: int) -> Tensor:
         """Returns masks for the features as they are now, ``[levels, d]``."""
         config, d = self.config, self.masks.shape[2]
+        shares = None if isinstance(config.sizes, str) else config.sizes
         if config.masks == "random":
-            return random_masks(self.levels, d, self.info.seed)
+            return random_masks(self.levels, d, self.info.seed, shares)
         if config.masks == "contiguous":
-            return contiguous_masks(self.levels, d)
+            return contiguous_masks(self.levels, d, shares)
         features, ancestors = embed(self.features), self.ancestors.to(self.masks.device)
         scores = fisher_ratios(features, ancestors).log()
+        if config.masks == "labels":
+            return sorted_masks(scores, shares)
         points = describe(features, ancestors, config.descriptor)
         return fit_masks(points, scores, self.levels, config.sizes, config.soft, seed=self.info.seed_of(epoch)).masks
 

@@ -11,6 +11,7 @@ is the coarsest. Everything is computed in float64.
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,8 @@ from torch import Tensor
 
 from hiercl.runtime.errors import check_finite, unknown
 from hiercl.runtime.types import Float, Int
+
+Sizes = Literal["equal", "free"] | tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def fit_masks(
     descriptor: Float[Tensor, "d numbers"],
     scores: Float[Tensor, "d levels"] | None,
     levels: int,
-    sizes: Literal["equal", "free"] = "equal",
+    sizes: Sizes = "equal",
     soft: bool = False,
     seed: int = 0,
 ) -> MaskFit:
@@ -59,7 +62,8 @@ def fit_masks(
     (the Hungarian method). Then every dimension goes to one level:
 
     * ``equal``: each level gets d/levels dimensions (if this is no whole number, the first levels get one more), such
-      that $\sum_j \log r_{j,h(j)}$ is highest.
+      that $\sum_j \log r_{j,h(j)}$ is highest. Shares such as (0.25, 0.75), coarse to fine, do the same with their
+      sizes.
     * ``free``: $h(j) = \arg\max_h r_{j,h}$. A level with fewer than d/(4·levels) dimensions then takes more from levels
       that can spare some, those with the highest responsibility for it first.
 
@@ -72,7 +76,7 @@ def fit_masks(
             between levels matter. Label-free descriptors need them too, to know which component is which level. None
             orders components by their mean over all numbers: which level is which is then arbitrary.
         levels: number of levels.
-        sizes: sizes of hard masks, "equal" or "free".
+        sizes: sizes of hard masks: "equal", "free", or the share of each level, coarse to fine.
         soft: whether the responsibilities themselves are the masks; ``sizes`` then has no effect.
         seed: seed of the mixture's five starts (k-means++), any whole number from 0; the likeliest fit is kept.
 
@@ -89,10 +93,10 @@ def fit_masks(
         >>> fit = fit_masks(hiercl.descriptors.describe(features, nodes), scores, levels=3)
         >>> z = torch.nn.functional.normalize(features * fit.masks[0], dim=1)
     """
-    if sizes not in ("equal", "free"):
+    if isinstance(sizes, str) and sizes not in ("equal", "free"):
         raise unknown("sizes", sizes, ("equal", "free"))
     d = len(descriptor)
-    _check_levels(levels, d)
+    slots = _level_of_slot(levels, d, None if isinstance(sizes, str) else sizes)
     check_finite(descriptor)
     if scores is not None:
         if scores.shape != (d, levels):
@@ -105,7 +109,7 @@ def fit_masks(
     if soft:
         masks = responsibilities.T.contiguous()
     else:
-        level_of = _equal_sizes(log_r) if sizes == "equal" else _free_sizes(log_r)
+        level_of = _free_sizes(log_r) if sizes == "free" else _given_sizes(log_r, slots)
         masks = _one_hot(torch.from_numpy(level_of), levels).to(descriptor.device)
     return MaskFit(masks, responsibilities)
 
@@ -143,10 +147,9 @@ def _component_of_level(r: np.ndarray, descriptor: Tensor, scores: Tensor | None
     return component
 
 
-def _equal_sizes(log_r: np.ndarray) -> np.ndarray:
-    """Returns the best level of every dimension such that all levels have equally many."""
-    slots = _level_of_slot(log_r.shape[1], len(log_r))
-    _, slot = linear_sum_assignment(log_r[:, slots], maximize=True)
+def _given_sizes(scores: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    """Returns the level of every dimension with the highest sum of scores, such that every slot's level is taken."""
+    _, slot = linear_sum_assignment(scores[:, slots], maximize=True)
     return slots[slot]
 
 
@@ -165,49 +168,79 @@ def _free_sizes(log_r: np.ndarray) -> np.ndarray:
 # -- controls -------------------------------------------------------------------------------------------------------
 
 
-def random_masks(levels: int, d: int, seed: int | torch.Generator = 0) -> Float[Tensor, "levels d"]:
-    """Splits the dimensions at random into levels of equal size: the control for every mask that is found.
+def sorted_masks(scores: Float[Tensor, "d levels"], shares: Sequence[float] | None = None) -> Float[Tensor, "levels d"]:
+    r"""Gives every dimension to a level such that the sum of the scores is highest: what a mixture could find at best.
+
+    $$h = \arg\max_{h:\,\text{sizes}} \sum_j s_{j,h(j)}$$
+
+    With two levels this sorts the dimensions by $s_{j,0}-s_{j,1}$ and cuts.
+
+    Args:
+        scores: how much a dimension belongs to each level, such as ``fisher_ratios(v, ancestors).log()``.
+        shares: share of the dimensions of each level, coarse to fine; None: all levels have equally many.
+
+    Returns:
+        Masks of 0 and 1, disjoint, covering all dimensions; float32 on the device of the scores.
+
+    Raises:
+        ValueError: fewer dimensions than levels, shares that do not fit, or a score that is not finite.
+
+    Example:
+        >>> sorted_masks(torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 2.0], [1.0, 0.0]])).tolist()
+        [[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]]
+    """
+    check_finite(scores)
+    d, levels = scores.shape
+    level_of = _given_sizes(scores.detach().double().cpu().numpy(), _level_of_slot(levels, d, shares))
+    return _one_hot(torch.from_numpy(level_of), levels).to(scores.device)
+
+
+def random_masks(
+    levels: int, d: int, seed: int | torch.Generator = 0, shares: Sequence[float] | None = None
+) -> Float[Tensor, "levels d"]:
+    """Splits the dimensions at random: the control for every mask that is found.
 
     Args:
         levels: number of levels.
-        d: number of dimensions; if levels does not divide it, the first levels get one more.
+        d: number of dimensions.
         seed: a seed, or a generator on the CPU.
+        shares: share of the dimensions of each level, coarse to fine. None: all levels have equally many; if levels
+            does not divide d, the first levels get one more.
 
     Returns:
         Masks of 0 and 1, disjoint, covering all dimensions; float32 on the CPU.
 
     Raises:
-        ValueError: fewer dimensions than levels.
+        ValueError: fewer dimensions than levels, or shares that do not fit.
 
     Example:
-        >>> random_masks(2, 128).sum(dim=1).tolist()
-        [64.0, 64.0]
+        >>> random_masks(2, 128, shares=(0.25, 0.75)).sum(dim=1).tolist()
+        [32.0, 96.0]
     """
-    _check_levels(levels, d)
+    slots = torch.from_numpy(_level_of_slot(levels, d, shares))
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    slots = torch.from_numpy(_level_of_slot(levels, d))
     return _one_hot(slots[torch.randperm(d, generator=generator)], levels)
 
 
-def contiguous_masks(levels: int, d: int) -> Float[Tensor, "levels d"]:
+def contiguous_masks(levels: int, d: int, shares: Sequence[float] | None = None) -> Float[Tensor, "levels d"]:
     """Splits the dimensions in order: the first ones belong to the coarsest level, the last ones to the leaves.
 
     Args:
         levels: number of levels.
-        d: number of dimensions; if levels does not divide it, the first levels get one more.
+        d: number of dimensions.
+        shares: share of the dimensions of each level, coarse to fine; None: as for :func:`random_masks`.
 
     Returns:
         Masks of 0 and 1, disjoint, covering all dimensions; float32 on the CPU.
 
     Raises:
-        ValueError: fewer dimensions than levels.
+        ValueError: fewer dimensions than levels, or shares that do not fit.
 
     Example:
         >>> contiguous_masks(2, 4).tolist()
         [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]
     """
-    _check_levels(levels, d)
-    return _one_hot(torch.from_numpy(_level_of_slot(levels, d)), levels)
+    return _one_hot(torch.from_numpy(_level_of_slot(levels, d, shares)), levels)
 
 
 def mask_overlap(a: Float[Tensor, "levels d"], b: Float[Tensor, "levels d"]) -> float:
@@ -232,17 +265,19 @@ def mask_overlap(a: Float[Tensor, "levels d"], b: Float[Tensor, "levels d"]) -> 
     return float((a.argmax(dim=0) == b.argmax(dim=0)).float().mean())
 
 
-def _level_of_slot(levels: int, d: int) -> np.ndarray:
-    """Returns d levels in order, each equally often."""
-    return np.sort(np.arange(d) % levels)
+def _level_of_slot(levels: int, d: int, shares: Sequence[float] | None = None) -> np.ndarray:
+    """Returns d levels in order, each equally often or in these shares; every level at least once."""
+    if not 1 <= levels <= d:
+        raise ValueError(f"{levels} levels of {d} dimensions: every level needs at least one dimension of its own.")
+    if shares is None:
+        return np.sort(np.arange(d) % levels)
+    if len(shares) != levels or not min(shares) > 0:
+        raise ValueError(f"sizes={tuple(shares)}: give a share above 0 for each of the {levels} levels.")
+    ends, level = np.rint(np.cumsum(shares) / np.sum(shares) * d).astype(int), np.arange(levels)
+    ends = ends.clip(level + 1, d - levels + level + 1)  # no level is left without a dimension
+    return np.repeat(level, np.diff(ends, prepend=0))
 
 
 def _one_hot(level_of: Int[Tensor, " d"], levels: int) -> Float[Tensor, "levels d"]:
     """Returns hard masks from the level of every dimension."""
     return torch.nn.functional.one_hot(level_of, levels).T.float().contiguous()
-
-
-def _check_levels(levels: int, d: int) -> None:
-    """Raises ValueError unless every level can have a dimension."""
-    if not 1 <= levels <= d:
-        raise ValueError(f"{levels} levels of {d} dimensions: every level needs at least one dimension of its own.")
