@@ -26,7 +26,7 @@ from torch import Tensor
 from hiercl.runtime.errors import check_finite, unknown
 from hiercl.runtime.types import Float, Int
 
-Sizes = Literal["equal", "free"] | tuple[float, ...]
+Sizes = Literal["equal", "free"] | tuple[float | int, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fit_masks(
         ValueError: fewer dimensions than levels, shapes that do not fit, a number that is not finite, unknown sizes.
 
     Example:
-        >>> nodes = torch.from_numpy(test.hierarchy.ancestors[test.labels])
+        >>> nodes = torch.from_numpy(test.hierarchy.labels_at_all(test.labels))
         >>> scores = hiercl.descriptors.fisher_ratios(features, nodes).log()
         >>> fit = fit_masks(hiercl.descriptors.describe(features, nodes), scores, levels=3)
         >>> z = torch.nn.functional.normalize(features * fit.masks[0], dim=1)
@@ -168,7 +168,9 @@ def _free_sizes(log_r: np.ndarray) -> np.ndarray:
 # -- controls -------------------------------------------------------------------------------------------------------
 
 
-def sorted_masks(scores: Float[Tensor, "d levels"], shares: Sequence[float] | None = None) -> Float[Tensor, "levels d"]:
+def sorted_masks(
+    scores: Float[Tensor, "d levels"], shares: Sequence[float | int] | None = None
+) -> Float[Tensor, "levels d"]:
     r"""Gives every dimension to a level such that the sum of the scores is highest: what a mixture could find at best.
 
     $$h = \arg\max_{h:\,\text{sizes}} \sum_j s_{j,h(j)}$$
@@ -196,7 +198,7 @@ def sorted_masks(scores: Float[Tensor, "d levels"], shares: Sequence[float] | No
 
 
 def random_masks(
-    levels: int, d: int, seed: int | torch.Generator = 0, shares: Sequence[float] | None = None
+    levels: int, d: int, seed: int | torch.Generator = 0, shares: Sequence[float | int] | None = None
 ) -> Float[Tensor, "levels d"]:
     """Splits the dimensions at random: the control for every mask that is found.
 
@@ -222,7 +224,7 @@ def random_masks(
     return _one_hot(slots[torch.randperm(d, generator=generator)], levels)
 
 
-def contiguous_masks(levels: int, d: int, shares: Sequence[float] | None = None) -> Float[Tensor, "levels d"]:
+def contiguous_masks(levels: int, d: int, shares: Sequence[float | int] | None = None) -> Float[Tensor, "levels d"]:
     """Splits the dimensions in order: the first ones belong to the coarsest level, the last ones to the leaves.
 
     Args:
@@ -265,7 +267,7 @@ def mask_overlap(a: Float[Tensor, "levels d"], b: Float[Tensor, "levels d"]) -> 
     return float((a.argmax(dim=0) == b.argmax(dim=0)).float().mean())
 
 
-def _level_of_slot(levels: int, d: int, shares: Sequence[float] | None = None) -> np.ndarray:
+def _level_of_slot(levels: int, d: int, shares: Sequence[float | int] | None = None) -> np.ndarray:
     """Returns d levels in order, each equally often or in these shares; every level at least once."""
     if not 1 <= levels <= d:
         raise ValueError(f"{levels} levels of {d} dimensions: every level needs at least one dimension of its own.")
