@@ -7,10 +7,20 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from hiercl.datasets.items import ItemForm, channel_mean_std, form_of
+from hiercl.datasets.features import (
+    Pictured,
+    as_item_names,
+    as_leaves,
+    as_vectors,
+    check_source,
+    take_source,
+    to_numpy,
+)
+from hiercl.datasets.items import FORMS, ItemForm, channel_mean_std, form_of
 from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.store import altered, read_fields, write_store
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
 __all__ = ["SPLITS", "HierarchicalDataset", "Splits", "check_same_hierarchy", "read_splits", "read_store"]
@@ -20,19 +30,25 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class HierarchicalDataset:
-    """Images or point clouds, the leaf label of each item, and the hierarchy of the labels.
+    """Images, point clouds or vectors, the leaf label of each item, and the hierarchy of the labels.
 
     Attributes:
-        items: images, uint8 ``[n, h, w, c]``, or point clouds, float32 ``[n, p, 3]``, in memory or memory-mapped; or
-            picture files, which are decoded when they are indexed (`PictureFiles`).
+        items: images, uint8 ``[n, h, w, c]``, point clouds, float32 ``[n, p, 3]``, or vectors, float32
+            ``[n, views, features]``, in memory or memory-mapped; or picture files, which are decoded when they are
+            indexed (`PictureFiles`). View 0 of a vector is the item itself; the others are random views of it.
         labels: leaf ids, int64 ``[n]``.
         hierarchy: the classes at every level.
         name: name of the data set.
         note: what a reader of results must know, such as "partial: 50 of the 100 test pictures of each class".
         ids: names of the items, such as "chair_0890", unicode ``[n]``; None if they have no names.
+        source: what vectors were made of, in the same order, which plots show: a data set of pictures or clouds, one
+            text for each item, or an object that gives pictures when it is asked
+            (:class:`hiercl.datasets.features.Pictured`). None: plots name the classes instead.
+        modality: the kind of items, "images", "points" or "vectors"; by default images or points, as the items are.
 
     Raises:
-        ValueError: items or labels have another form. :meth:`from_arrays` converts more and checks more.
+        ValueError: items or labels have another form. :meth:`from_arrays` and :meth:`from_features` convert more and
+            check more.
 
     Example:
         >>> tree = hiercl.Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
@@ -41,15 +57,20 @@ class HierarchicalDataset:
         HierarchicalDataset('arrays': 6 images 32x32x3, 2 level 0 > 3 level 1)
     """
 
-    items: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n p 3"] | PictureFiles
+    items: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n p 3"] | Float[np.ndarray, "n views d"] | PictureFiles
     labels: Int[np.ndarray, "n"]
     hierarchy: Hierarchy
     name: str = "arrays"
     note: str = ""
     ids: np.ndarray | None = None
+    source: "HierarchicalDataset | tuple[str, ...] | Pictured | None" = None
+    modality: str = ""
 
     def __post_init__(self):
-        _check_items(self.items)
+        object.__setattr__(self, "modality", _checked_modality(self.items, self.modality))
+        object.__setattr__(self, "source", check_source(self.source, len(self.items)))
+        if self.source is not None and self.modality != "vectors":
+            raise ValueError(f"source says what vectors were made of, and the items are {self.modality}: leave it out")
         _check_labels(self.labels, len(self.items), self.hierarchy)
         _check_ids(self.ids, len(self.items))
 
@@ -85,18 +106,15 @@ class HierarchicalDataset:
             >>> HierarchicalDataset.from_arrays(points, [[0, 1], [1, 2]], tree).labels.tolist()
             [1, 2]
         """
-        items = items if isinstance(items, PictureFiles) else _to_numpy(items)
-        labels = _to_numpy(labels)
+        items = items if isinstance(items, PictureFiles) else to_numpy(items)
+        labels = to_numpy(labels)
         if items.ndim == 3 and items.dtype in (np.float16, np.float64):
             items = items.astype(np.float32)
         if labels.ndim == 2:
             labels = _leaf_labels(labels, hierarchy)
         if labels.dtype.kind in "iu":
             labels = labels.astype(np.int64, copy=False)
-        if ids is not None:
-            ids = np.asarray(ids)
-            ids = ids.astype(str) if ids.dtype.kind in "OSiu" else ids
-        made = cls(items, labels, hierarchy, name, note, ids)
+        made = cls(items, labels, hierarchy, name, note, as_item_names(ids))
         if items.dtype != np.uint8:
             finite = np.isfinite(items).all(axis=(1, 2))
             if not finite.all():
@@ -104,17 +122,61 @@ class HierarchicalDataset:
                 raise ValueError(f"item {wrong} has points that are not finite: repair it or leave it out")
         return made
 
+    @classmethod
+    def from_features(
+        cls,
+        features: Any,
+        labels: Any = None,
+        hierarchy: Hierarchy | None = None,
+        name: str = "features",
+        note: str = "",
+        ids: Any = None,
+        source: Any = None,
+    ) -> "HierarchicalDataset":
+        """Makes a data set of vectors: features of a model, embeddings of texts, sounds or cells, counts.
+
+        Features that are float32 already are not copied: memory-mapped ones stay on disk.
+
+        Args:
+            features: numbers ``[n, features]`` or ``[n, views, features]``: numpy, torch, a sparse matrix or lists.
+                With views, view 0 is the item itself, which features and tests are computed from; the others are
+                random views of it (of an augmented picture, for example), which training draws from.
+            labels: leaf ids ``[n]``, columns of ids ``[n, levels]`` from coarse to fine, names of leaves, or columns of
+                names. None: no labels.
+            hierarchy: the classes at every level; by default those that occur in the labels
+                (:meth:`hiercl.Hierarchy.from_labels`). Give the test set the hierarchy of the training set.
+            name: name of the data set.
+            note: what a reader of results must know.
+            ids: names of the items, strings or integers ``[n]``.
+            source: what the vectors were made of, see the attribute.
+
+        Returns:
+            The data set.
+
+        Raises:
+            ValueError: features of another shape or not finite, labels that do not fit the hierarchy, or a source of
+                another length. The message names the first wrong item and says what to do.
+
+        Example:
+            >>> texts = ["a cat sleeps", "a car stops", "a dog barks"]
+            >>> names = [["animal", "cat"], ["vehicle", "car"], ["animal", "dog"]]
+            >>> HierarchicalDataset.from_features(np.random.rand(3, 16), names, source=texts)
+            HierarchicalDataset('features': 3 vectors 1x16, 2 level 0 > 3 level 1)
+        """
+        items = as_vectors(features)
+        labels, hierarchy = as_leaves(labels, hierarchy, len(items))
+        if labels.ndim == 2:
+            labels = _leaf_labels(labels, hierarchy)
+        if labels.dtype.kind in "iu":
+            labels = labels.astype(np.int64, copy=False)
+        return cls(items, labels, hierarchy, name, note, as_item_names(ids), source, "vectors")
+
     # ---- what is in it ----
 
     @property
     def form(self) -> ItemForm:
-        """What one kind of item its items are: :data:`hiercl.datasets.items.IMAGES` or ``POINTS``."""
-        return form_of(self.items)
-
-    @property
-    def modality(self) -> str:
-        """Name of that kind: "images" or "points"."""
-        return self.form.name
+        """What one kind of item its items are, such as :data:`hiercl.datasets.items.IMAGES`."""
+        return FORMS[self.modality]
 
     @property
     def labelled(self) -> bool:
@@ -151,7 +213,7 @@ class HierarchicalDataset:
             Mean and standard deviation, float64 ``[c]`` each.
 
         Raises:
-            ValueError: the items are points.
+            ValueError: the items are no images.
 
         Example:
             >>> mean, std = train.channel_mean_std()
@@ -159,7 +221,7 @@ class HierarchicalDataset:
             (3,)
         """
         if self.modality != "images":
-            raise ValueError(f"{self.name!r} holds points: a channel mean is for images only")
+            raise ValueError(f"{self.name!r} holds {self.modality}: a channel mean is for images only")
         return channel_mean_std(self.items)
 
     def fingerprint(self) -> str:
@@ -211,7 +273,8 @@ class HierarchicalDataset:
             raise ValueError(f"there is no item {index[outside][0]}; the items are 0 to {len(self) - 1}")
         items = self.items.take(index) if isinstance(self.items, PictureFiles) else self.items[index]
         ids = None if self.ids is None else self.ids[index]
-        return replace(self, items=items, labels=self.labels[index], ids=ids)
+        source = take_source(self.source, index)
+        return replace(self, items=items, labels=self.labels[index], ids=ids, source=source)
 
     def under(self, *names: str) -> "HierarchicalDataset":
         """Keeps the items under the named nodes, of any level, and reduces the hierarchy to these nodes.
@@ -417,11 +480,16 @@ def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(order[rank < wanted[labels[order]]])
 
 
-def _to_numpy(array: Any) -> np.ndarray:
-    if hasattr(array, "detach"):
-        array = array.detach().cpu().numpy()
-    # np.asanyarray, not np.asarray: a memory-mapped array stays one.
-    return np.asanyarray(array)
+def _checked_modality(items: np.ndarray | PictureFiles, modality: str) -> str:
+    """Returns the kind of items: the given one if they are of it, else the one that they show."""
+    if not modality:
+        _check_items(items)
+        return form_of(items).name
+    if modality not in FORMS:
+        raise unknown("kind of items", modality, FORMS)
+    if not FORMS[modality].matches(items) or 0 in items.shape:
+        raise ValueError(f"these items are no {modality}, or there are none: {items.dtype} {list(items.shape)}")
+    return modality
 
 
 def _check_items(items: np.ndarray | PictureFiles) -> None:
@@ -501,8 +569,11 @@ def read_store(path: str | Path, mmap: bool = True, verify: bool = False) -> Hie
         >>> len(read_store("my_data/train", verify=True))
         120
     """
+    fields = read_fields(path, mmap, verify)
+    if isinstance(fields["source"], Path):
+        fields["source"] = read_store(fields["source"], mmap, verify)
     try:
-        return HierarchicalDataset(**read_fields(path, mmap, verify))
+        return HierarchicalDataset(**fields)
     except (ValueError, TypeError) as error:
         raise altered(Path(path), error) from error
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-MEASURED = 10_000  # pictures, at most, of which mean and standard deviation are measured
+MEASURED = 10_000  # pictures or vectors, at most, of which mean and standard deviation are measured
 SAMPLED = 1_000  # clouds, at most, whose size is looked at
 LEAST_REACH, MOST_REACH = 0.2, 2.0  # distance of the farthest point of a data set's clouds from the origin
 
@@ -19,7 +19,7 @@ class ItemForm:
     """The form of one kind of item.
 
     Attributes:
-        name: "images" or "points"; data sets, encoders, files and messages use it.
+        name: "images", "points" or "vectors"; data sets, encoders, files and messages use it.
         noun: what titles call the items.
         matches: whether an array ``[n, ...]`` holds such items.
         to_map: unaugmented items as the map that an encoder takes, ``[n, channels, height, width]``.
@@ -29,6 +29,8 @@ class ItemForm:
         size: pixels of the shorter side, or points, of items of this shape.
         mean_std: what an encoder subtracts from every channel and divides it by, from the items of a training set and
             the name of the set.
+        units: what random views of the items are measured in, besides: for vectors the standard deviation of every
+            feature of a training set; nothing for the others.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ItemForm:
     at_once: Callable[[tuple[int, ...]], int]
     size: Callable[[tuple[int, ...]], int]
     mean_std: Callable[[Any, str], tuple[list[float], list[float]]]
+    units: Callable[[Any], dict[str, list[float]]] = lambda items: {}
 
 
 def channel_mean_std(items: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +86,41 @@ def _mean_std_of_points(items: Any, name: str) -> tuple[list[float], list[float]
     return [0.0] * 3, [1.0] * 3
 
 
+def feature_mean_deviation(items: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Measures mean and standard deviation of every feature, of the unaugmented vectors.
+
+    At most 10,000 vectors are read, spread evenly over the data set.
+
+    Args:
+        items: float32 ``[n, views, features]``; view 0 is the unaugmented one.
+
+    Returns:
+        Mean and standard deviation, float64 ``[features]`` each.
+
+    Example:
+        >>> mean, deviation = feature_mean_deviation(np.array([[[0, 1]], [[4, 1]]], dtype=np.float32))
+        >>> mean.tolist(), deviation.tolist()
+        ([2.0, 1.0], [2.0, 0.0])
+    """
+    count = min(len(items), MEASURED)
+    vectors = items[np.arange(count) * len(items) // count, 0].astype(np.float64)
+    return vectors.mean(axis=0), vectors.std(axis=0)
+
+
+def _mean_std_of_vectors(items: Any, name: str) -> tuple[list[float], list[float]]:
+    """One standard deviation for all features, the root of their mean variance: it keeps angles and distances."""
+    mean, deviation = feature_mean_deviation(items)
+    overall = float(np.sqrt((deviation**2).mean()))
+    if not overall > 0:
+        raise ValueError(f"all vectors of {name} are equal: there is nothing to learn. Check where they come from.")
+    return _plain(mean), _plain(np.full(len(mean), overall))
+
+
+def _plain(numbers: np.ndarray) -> list[float]:
+    """Plain numbers with the digits that float32 has, so that files with them stay short."""
+    return [float(f"{number:.8g}") for number in numbers]
+
+
 IMAGES = ItemForm(
     name="images",
     noun="pictures",
@@ -105,12 +143,24 @@ POINTS = ItemForm(
     size=lambda shape: shape[1],
     mean_std=_mean_std_of_points,
 )
-FORMS = {form.name: form for form in (IMAGES, POINTS)}
+VECTORS = ItemForm(
+    name="vectors",
+    noun="vectors",
+    matches=lambda items: items.ndim == 3 and items.dtype == np.float32,
+    to_map=lambda items: items[:, 0, :, None, None],
+    is_map=lambda maps: maps.shape[2:] == (1, 1),
+    map_form="vectors, [batch, {}, 1, 1]",
+    at_once=lambda shape: max(1, 2**22 // (shape[1] * shape[2])),
+    size=lambda shape: shape[2],
+    mean_std=_mean_std_of_vectors,
+    units=lambda items: {"deviation": _plain(feature_mean_deviation(items)[1])},
+)
+FORMS = {form.name: form for form in (IMAGES, POINTS, VECTORS)}
 """Every kind of item by its name."""
 
 
 def form_of(items: Any) -> ItemForm:
-    """Returns the form of an array of items.
+    """Returns the form of an array of items. Vectors look like point clouds, so a data set of vectors says so itself.
 
     Args:
         items: uint8 ``[n, h, w, c]``, float32 ``[n, p, 3]``, or picture files.
@@ -122,9 +172,10 @@ def form_of(items: Any) -> ItemForm:
         >>> form_of(train.items).name
         'images'
     """
-    for form in FORMS.values():
+    for form in (IMAGES, POINTS):
         if form.matches(items):
             return form
     raise ValueError(
-        f"items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got {items.dtype} {list(items.shape)}"
+        f"items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got {items.dtype} "
+        f"{list(items.shape)}. For vectors use HierarchicalDataset.from_features(X, labels, hierarchy)."
     )

@@ -1,7 +1,8 @@
 """The array store: a data set as a folder of plain files, described in ``data/README.md``.
 
 ``items.npy`` and ``labels.npy`` are numpy arrays, ``hierarchy.json`` holds the hierarchy, and ``store.json`` says what
-the other files must be. If the items have names, these are in ``ids.npy``. No file of a store is ever unpickled.
+the other files must be. If the items have names, these are in ``ids.npy``. What vectors were made of is in
+``texts.json`` or in a store of its own below, ``source``. No file of a store is ever unpickled.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,10 @@ from hiercl.hierarchy import Hierarchy
 __all__ = ["FORMAT_VERSION", "is_store", "read_fields", "replacing", "write_missing_store", "write_store"]
 
 FORMAT_VERSION = 1
+VECTORS_VERSION = 2  # of stores of vectors, which version 0.1.0 would take for point clouds
 FILES = ("items.npy", "labels.npy", "hierarchy.json")
+OPTIONAL_FILES = ("ids.npy", "texts.json")
+SOURCE = "source"  # folder of the store of what vectors were made of
 BLOCK = 1024  # items that are written at a time
 REMEDY = "delete the folder and make the store again, or copy it again from where it came"
 
@@ -41,7 +46,7 @@ def write_store(dataset: Any, path: str | Path, overwrite: bool = False) -> None
     """Writes a data set as an array store, all of it or nothing.
 
     The files are written to a temporary folder beside `path`, which takes its place when they are complete. Picture
-    files (`PictureFiles`) are decoded.
+    files (`PictureFiles`) are decoded. A source of vectors that makes its pictures when it is asked is not stored.
 
     Args:
         dataset: the data set.
@@ -84,9 +89,10 @@ def write_missing_store(dataset: Any, path: str | Path) -> None:
 
 
 def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> dict[str, Any]:
-    """Reads the fields of the data set in a store: items, labels, hierarchy, name, note, ids.
+    """Reads the fields of the data set in a store: items, labels, hierarchy, name, note, ids, source, modality.
 
-    The arguments and errors are those of :func:`hiercl.datasets.read_store`.
+    A source that is a store itself is given as its path. The arguments and errors are those of
+    :func:`hiercl.datasets.read_store`.
 
     Example:
         >>> train.save("my_data/train")
@@ -95,15 +101,20 @@ def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> di
     """
     path = Path(path)
     about = _read_json(path / "store.json", ("version",))
-    if about["version"] != FORMAT_VERSION:
+    if about["version"] not in (FORMAT_VERSION, VECTORS_VERSION):
         raise RuntimeError(
-            f"{path / 'store.json'} has format version {about['version']!r}, this hiercl reads {FORMAT_VERSION}: "
-            f"use the hiercl that wrote the store, or {REMEDY}"
+            f"{path / 'store.json'} has format version {about['version']!r}, this hiercl reads {FORMAT_VERSION} and "
+            f"{VECTORS_VERSION}: use the hiercl that wrote the store, or {REMEDY}"
         )
     about = _read_json(path / "store.json", ("name", "note", "items", "labels", "files"))
-    with_ids = "ids.npy" in about["files"]  # stores of items without names, and older stores, have none
-    for file in (*FILES, *(["ids.npy"] if with_ids else [])):
+    optional = [file for file in OPTIONAL_FILES if file in about["files"]]
+    for file in (*FILES, *optional):
         _check_file(path / file, about["files"], verify)
+    source = None
+    if "texts.json" in optional:
+        source = tuple(_read_json(path / "texts.json", ("texts",))["texts"])
+    elif about.get("source") == SOURCE:
+        source = path / SOURCE
     try:
         hierarchy = Hierarchy.from_json(_read_json(path / "hierarchy.json", ("level_names", "names", "parents")))
     except (ValueError, TypeError) as error:
@@ -111,10 +122,12 @@ def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> di
     return {
         "items": _read_array(path / "items.npy", about["items"], mmap),
         "labels": _read_array(path / "labels.npy", about["labels"], mmap=False),
-        "ids": _read_array(path / "ids.npy", about.get("ids"), mmap=False) if with_ids else None,
+        "ids": _read_array(path / "ids.npy", about.get("ids"), mmap=False) if "ids.npy" in optional else None,
         "hierarchy": hierarchy,
         "name": about["name"],
         "note": about["note"],
+        "source": source,
+        "modality": "vectors" if about["version"] == VECTORS_VERSION else "",
     }
 
 
@@ -135,13 +148,28 @@ def _write_files(dataset: Any, folder: Path) -> None:
             np.save(file, array, allow_pickle=False)
     with _synced(folder / "hierarchy.json") as file:
         file.write(_json(dataset.hierarchy.to_json()))
-    names = [*FILES, *(["ids.npy"] if "ids" in arrays else [])]
+    texts = isinstance(dataset.source, tuple)
+    if texts:
+        with _synced(folder / "texts.json") as file:
+            file.write(_json({"texts": dataset.source}))
+    stored = hasattr(dataset.source, "items")
+    if stored:
+        (folder / SOURCE).mkdir()
+        _write_files(dataset.source, folder / SOURCE)
+    elif dataset.source is not None and not texts:
+        warnings.warn(
+            f"the source of {dataset.name!r} makes its pictures when it is asked, and is not stored: plots of the "
+            "stored data set name the classes.",
+            stacklevel=4,
+        )
+    names = [*FILES, *(file for file in OPTIONAL_FILES if (folder / file).exists())]
     about = {
         "format": "hiercl array store",
-        "version": FORMAT_VERSION,
+        "version": VECTORS_VERSION if dataset.modality == "vectors" else FORMAT_VERSION,
         "name": dataset.name,
         "note": dataset.note,
         "kind": dataset.modality,
+        **({"source": SOURCE} if stored else {}),
         "counts": {"items": len(dataset), "nodes": list(dataset.hierarchy.sizes)},
         "items": _form(dataset.items),
         **{name: _form(array) for name, array in arrays.items()},

@@ -6,7 +6,7 @@ items are, but for the table of drawings in ``hiercl/plot/_canvas.py``, which ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,24 @@ from hiercl.encoders.base import Encoder, Pooling
 from hiercl.encoders.images import IMAGE_ENCODERS, image_block
 from hiercl.encoders.norms import NORMS
 from hiercl.encoders.points import POINT_ENCODERS, point_block, warn_of_thin_views
+from hiercl.encoders.vectors import VECTOR_ENCODERS, vector_block
 from hiercl.runtime.config import Config
 from hiercl.runtime.errors import unknown
 from hiercl.views import (
     ImageViews,
     PointViewConfig,
     PointViews,
+    VectorViewConfig,
+    VectorViews,
     ViewConfig,
     Views,
     box_mix,
+    linear_mix,
     plain_image_views,
     plain_point_views,
+    plain_vector_views,
     plane_mix,
+    resolve_vector_views,
 )
 
 
@@ -39,7 +45,8 @@ class Modality:
     Attributes:
         form: what the items are.
         view_config: the settings of random views.
-        views: makes the views of these settings.
+        views: makes views from their settings and from what was measured of the training set (``Recipe.input``): for
+            vectors the mean and the deviation of every feature, for the others nothing.
         mix: a mixture of two items with the share of the first, as CsMl needs it.
         encoders: the encoders by name; each builds its stem, stages and widths, and says how it pools.
         default_encoder: the smallest of them.
@@ -49,11 +56,12 @@ class Modality:
             settings of views.
         fine_tuning_options: the options of a fine-tuning that these items have.
         head_lr: the default learning rate of the linear head in a fine-tuning.
+        resolve_views: fills in the defaults of the settings of views that depend on the shape of the items.
     """
 
     form: ItemForm
     view_config: type[Config]
-    views: Callable[[Any], Views]
+    views: Callable[[Any, Mapping[str, Any]], Views]
     mix: Callable[..., tuple[Tensor, Tensor]]
     encoders: dict[str, tuple[Callable, Pooling]]
     default_encoder: str
@@ -62,10 +70,11 @@ class Modality:
     fine_tuning_views: Callable[..., Config]
     fine_tuning_options: tuple[str, ...]
     head_lr: float
+    resolve_views: Callable[[Any, tuple[int, ...]], Config] = lambda config, shape: config
 
     @property
     def name(self) -> str:
-        """The name of the kind of item, "images" or "points"."""
+        """The name of the kind of item: "images", "points" or "vectors"."""
         return self.form.name
 
 
@@ -73,7 +82,7 @@ MODALITIES = {
     "images": Modality(
         form=FORMS["images"],
         view_config=ViewConfig,
-        views=ImageViews,
+        views=lambda config, input: ImageViews(config),
         mix=box_mix,
         encoders=IMAGE_ENCODERS,
         default_encoder="convnet",
@@ -86,7 +95,7 @@ MODALITIES = {
     "points": Modality(
         form=FORMS["points"],
         view_config=PointViewConfig,
-        views=PointViews,
+        views=lambda config, input: PointViews(config),
         mix=plane_mix,
         encoders=POINT_ENCODERS,
         default_encoder="pointnet_vanilla",
@@ -95,6 +104,20 @@ MODALITIES = {
         fine_tuning_views=plain_point_views,
         fine_tuning_options=("points", "rotation"),
         head_lr=0.002,
+    ),
+    "vectors": Modality(
+        form=FORMS["vectors"],
+        view_config=VectorViewConfig,
+        views=VectorViews,
+        mix=linear_mix,
+        encoders=VECTOR_ENCODERS,
+        default_encoder="mlp",
+        stage_block=vector_block,
+        check_views=lambda encoder, view, item: None,
+        fine_tuning_views=plain_vector_views,
+        fine_tuning_options=("noise", "drop"),
+        head_lr=0.2,
+        resolve_views=resolve_vector_views,
     ),
 }
 """Every kind of item by its name."""
@@ -114,7 +137,7 @@ def encoder_names(modality: str | None = None) -> tuple[str, ...]:
     """Returns the names that :func:`make_encoder` knows.
 
     Args:
-        modality: "images" or "points"; by default the names for all kinds of items.
+        modality: "images", "points" or "vectors"; by default the names for all kinds of items.
 
     Example:
         >>> encoder_names("images")
@@ -165,10 +188,16 @@ def make_encoder(
       (0.62 M parameters, width 2,048: maximum and mean, as in the official code). Train it on clouds as dense as those
       that it will see.
 
+    Encoders of vectors:
+
+    * ``mlp``: two stages of a linear layer, a norm and a ReLU (width 256; 0.39 M parameters for 512 features).
+    * ``linear``: one linear layer (width 256).
+    * ``identity``: the vectors themselves; only the heads of the method learn.
+
     Args:
         name: one of the names above.
         mean: mean of every channel of the training items, ``[channels]``: of pictures in [0, 1]; 0 for points.
-        std: standard deviation of every channel, ``[channels]``; 1 for points.
+        std: standard deviation of every channel, ``[channels]``; 1 for points; for vectors one number for all features.
         channels: channels of an item.
         norm: "batch"; "split", batch norm in 8 parts of a batch; or "group", where an item's feature does not depend
             on other items.
@@ -196,7 +225,7 @@ def stage_block(encoder: Encoder, stage: int) -> nn.Module:
     """Makes an untrained residual block from the map of an intermediate stage to the width of the next stage.
 
     Args:
-        encoder: the encoder; for pictures the block has 3×3 convolutions and stride 2, for clouds it is 1×1.
+        encoder: the encoder; for pictures the block has 3×3 convolutions and stride 2, for others it is 1×1.
         stage: number of the stage, from 0; not the last one.
 
     Example:

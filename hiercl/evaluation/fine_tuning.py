@@ -20,7 +20,6 @@ from hiercl.runtime.config import AtLeast, Between, Config
 from hiercl.runtime.seeds import generator, stream_seed
 from hiercl.runtime.types import Float
 from hiercl.training import TrainingDivergedError
-from hiercl.views import Views
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class FineTuneConfig(Config):
     trunk_lr: Annotated[float, AtLeast(0)] = 0.01
     """Highest learning rate of the encoder. With 0 its weights do not change."""
     head_lr: Annotated[float, AtLeast(0)] | None = None
-    """Highest learning rate of the linear head. None means 0.2 for pictures and 0.002 for clouds: the features of
-    clouds are maxima over points and so large that a higher rate diverges."""
+    """Highest learning rate of the linear head. None means 0.2 for pictures and vectors and 0.002 for clouds: the
+    features of clouds are maxima over points and so large that a higher rate diverges."""
     momentum: Annotated[float, AtLeast(0)] = 0.9
     """Momentum of SGD."""
     weight_decay: Annotated[float, AtLeast(0)] = 0.0
@@ -73,6 +72,11 @@ class FineTuneConfig(Config):
     rotation: Literal["up", "any", "none"] = "up"
     """Random rotation of a training view of a cloud: about the up axis (as in PointNet's training), about any axis, or
     none (as in DGCNN's, where the encoder can learn how the shapes are aligned). Test clouds are never rotated."""
+    noise: float = 0.0
+    """Standard deviation of the noise of vectors, in units of each feature's deviation over the labelled items. A
+    training view starts from one of the stored views, if there are several."""
+    drop: float = 0.0
+    """Probability that a feature of a vector is dropped, from 0 to below 1."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Precision of the encoder. "auto" means bf16 if the hardware computes in it natively, else float32. Head and loss
     are always in float32."""
@@ -83,12 +87,12 @@ class FineTuneConfig(Config):
             if self._changed(modality.fine_tuning_options):
                 self.views(modality, 32)  # raises if these options are out of range, or of two kinds of items
 
-    def views(self, modality: Modality, size: int) -> Views:
-        """Makes the random views of one kind of item.
+    def views(self, modality: Modality, size: int) -> Config:
+        """Returns the settings of the random views of one kind of item.
 
         Args:
             modality: the kind of item.
-            size: shorter side of the pictures in pixels, or points of a cloud.
+            size: shorter side of the pictures in pixels, points of a cloud, or features of a vector.
 
         Raises:
             ValueError: a setting of another kind of item was given.
@@ -97,7 +101,7 @@ class FineTuneConfig(Config):
         every = {name for other in MODALITIES.values() for name in other.fine_tuning_options}
         for name in self._changed(sorted(every - set(own))):
             raise ValueError(f"{name}={getattr(self, name)} is not for {modality.name}: leave it out.")
-        return modality.views(modality.fine_tuning_views(size, **{name: getattr(self, name) for name in own}))
+        return modality.fine_tuning_views(size, **{name: getattr(self, name) for name in own})
 
     def _changed(self, names: Iterable[str]) -> list[str]:
         """Those of these settings that do not have their default."""
@@ -184,10 +188,10 @@ def fine_tune(
     if len(dataset) < 2:
         raise ValueError(f"{dataset.name!r} holds one item; batch norm needs at least two: label more items.")
     config = FineTuneConfig() if config is None else config
-    device = next(encoder.parameters()).device if device is None else torch.device(device)
+    device = encoder.mean.device if device is None else torch.device(device)
     half = config.precision == "bf16" or (config.precision == "auto" and half_precision_is_native(device))
     modality, size = modality_of(dataset), dataset.form.size(dataset.items.shape)
-    views = config.views(modality, size)
+    views = modality.views(config.views(modality, size), {"mean": encoder.mean, **dataset.form.units(dataset.items)})
     modality.check_views(encoder, views.size, size)
 
     trunk = copy.deepcopy(encoder)

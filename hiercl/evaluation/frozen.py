@@ -163,8 +163,11 @@ def two_views(
         return None
     modality, first, second = modality_of(model.encoder), [], []
     known = cast(Run | Pretrained, model)
-    settings = known.recipe.views if isinstance(known, Run) else modality.view_config.from_json(known.card["views"])
-    views = modality.views(settings)
+    if isinstance(known, Run):
+        settings, input = known.recipe.views, known.recipe.input
+    else:
+        settings, input = modality.view_config.from_json(known.card["views"]), known.card["encoder"]
+    views = modality.views(settings, input)
     with ready(model.encoder) as (encoder, device):
         feed, random = Feed(dataset, device), generator(device, seed, 0, "views")
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision_is_native(device)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,11 +40,13 @@ class CsMlConfig(MomentumConfig):
     mask_neighbours: bool = True
     """Whether old keys of an item that is pulled are left alone; False pushes them, as the official code does."""
     mix: bool = True
-    """Whether a mixture of anchor and neighbour is a query: CutMix of pictures, two parts cut by a plane of clouds."""
+    """Whether a mixture of anchor and neighbour is a query: CutMix of pictures, two parts cut by a plane of clouds, the
+    weighted mean of vectors."""
     mix_alpha: Annotated[int, AtLeast(1)] = 2
     """α of λ ~ Beta(α, α), the anchor's share of the mixture; at least 1."""
-    stages: tuple[Annotated[int, AtLeast(0)], ...] = (2, 3)
-    """Stages of the encoder that have the loss, counted from 0, in growing order; the last stage must be one."""
+    stages: tuple[Annotated[int, AtLeast(0)], ...] | None = None
+    """Stages of the encoder that have the loss, counted from 0, in growing order; the last stage must be one. None: the
+    last two, or the only one."""
     stage_weights: tuple[Annotated[float, Above(0)], ...] | None = None
     """Weight of each of these stages, above 0. None: 1 for the last, half as much for each earlier stage."""
     scale: Literal["normalised", "official"] = "normalised"
@@ -51,14 +54,33 @@ class CsMlConfig(MomentumConfig):
     local_crops: LocalCrops = 0
     """Number of small crops of the anchor that are further queries (multi-crop), 0 to 4."""
 
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {"stages": (2, 3)}
+
     def __post_init__(self):
         super().__post_init__()
         if self.neighbours == 0 and self.neighbour_source != "mined":
             raise ValueError(f"neighbour_source={self.neighbour_source!r} has no effect with neighbours=0.")
-        if not self.stages or list(self.stages) != sorted(set(self.stages)):
+        if self.stages is not None and (not self.stages or list(self.stages) != sorted(set(self.stages))):
             raise ValueError(f"stages={self.stages}: give numbers of stages in growing order, as (2, 3).")
-        if self.stage_weights is not None and len(self.stage_weights) != len(self.stages):
-            raise ValueError(f"stage_weights={self.stage_weights} of stages={self.stages}: give each stage one weight.")
+        if self.stages is not None:
+            self.stages_of(self.stages[-1] + 1)
+
+    def stages_of(self, count: int) -> tuple[int, ...]:
+        """Returns the stages that have the loss, of an encoder with this many stages.
+
+        Raises:
+            ValueError: the encoder has other stages, or their number is not that of ``stage_weights``.
+
+        Example:
+            >>> CsMlConfig().stages_of(4), CsMlConfig().stages_of(1)
+            ((2, 3), (0,))
+        """
+        stages = tuple(range(max(0, count - 2), count)) if self.stages is None else self.stages
+        if stages[-1] != count - 1:
+            raise ValueError(f"stages={stages}: the last must be {count - 1}, the encoder's last stage.")
+        if self.stage_weights is not None and len(self.stage_weights) != len(stages):
+            raise ValueError(f"stage_weights={self.stage_weights} of stages={stages}: give each stage one weight.")
+        return stages
 
 
 class StageHead(nn.Module):
@@ -113,6 +135,9 @@ class CsMl(MoCo):
     A step passes the encoder three times with gradient and twice without; MoCo v2 passes it once each. Compare runs at
     equal compute as well as at equal epochs.
 
+    Attributes:
+        stages: the stages that have the loss, shallow to deep.
+
     Deviations
         *Paper*: its text was not at hand. Its abstract says that intermediate stages have the loss too. The form of
         the multi-level part (which stages, their heads, queues and weights, one list of neighbours for all stages) is
@@ -126,7 +151,8 @@ class CsMl(MoCo):
         (``mask_neighbours``, and :class:`MoCo` for the own ones; in a queue of a tenth of the data they are common).
         (3) $w_o$ = 0.5 from epoch 11 of 200 on; ours from a share of 0.05, epoch 10. (4) Always 3 queries. (5) The
         momentum update comes before the keys, and the keys are shuffled over GPUs; see :class:`MoCo`.
-        *Ours*: point clouds and their mixture (:func:`~hiercl.views.mixing.plane_mix`); sizes, queue, momentum and
+        *Ours*: point clouds and vectors with their mixtures (:func:`~hiercl.views.mixing.plane_mix`,
+        :func:`~hiercl.views.mixing.linear_mix`); sizes, queue, momentum and
         temperature for 32-pixel data; shares of training in place of epochs; ``neighbour_source="labels"``, an oracle
         that shows what correct neighbours would give. ``scale="official"`` does not scale the stage weights, so that
         the last stage alone has the loss of the official code.
@@ -144,12 +170,10 @@ class CsMl(MoCo):
 
     def __init__(self, encoder, config: CsMlConfig, info: TrainingInfo):
         super().__init__(encoder, config, info)
-        last = len(encoder.stage_widths) - 1
-        if config.stages[-1] != last:
-            raise ValueError(f"stages={config.stages}: the last must be {last}, the encoder's last stage.")
+        self.stages = config.stages_of(len(encoder.stage_widths))
         if config.neighbours >= info.items:
             raise ValueError(f"neighbours={config.neighbours}: there are {info.items - 1} other items, ask for fewer.")
-        intermediate = config.stages[:-1]
+        intermediate = self.stages[:-1]
         self.stage_heads = nn.ModuleList(StageHead(encoder, stage, config) for stage in intermediate)
         self.key_stage_heads = copy.deepcopy(self.stage_heads).requires_grad_(False)
         self.stage_queues = nn.ModuleList(Queue(len(self.queue), config.dim) for _ in intermediate)
@@ -217,7 +241,7 @@ class CsMl(MoCo):
         with full_precision(keys):
             # Terms of the last stage come first: everything else uses this stage.
             for i, (stage, weight) in reversed(list(enumerate(self.weights().items()))):
-                prefix = "" if stage == self.config.stages[-1] else f"stage {stage}: "
+                prefix = "" if stage == self.stages[-1] else f"stage {stage}: "
                 candidates = torch.cat([keys[:, i], self.queues[i].keys]).T
                 for name, query in queries.items():
                     logits = (query[:, i] / self.config.temperature) @ candidates
@@ -280,10 +304,9 @@ class CsMl(MoCo):
 
     def weights(self) -> dict[int, float]:
         """Returns the weight of every stage, shallow to deep."""
-        stages = self.config.stages
-        given = self.config.stage_weights or tuple(0.5 ** (stages[-1] - stage) for stage in stages)
+        given = self.config.stage_weights or tuple(0.5 ** (self.stages[-1] - stage) for stage in self.stages)
         total = sum(given) if self.config.scale == "normalised" else 1.0
-        return {stage: weight / total for stage, weight in zip(stages, given, strict=True)}
+        return {stage: weight / total for stage, weight in zip(self.stages, given, strict=True)}
 
     # -- embeddings ---------------------------------------------------------------------------------------------
 
@@ -303,7 +326,7 @@ class CsMl(MoCo):
     def through(self, encoder: Encoder, stage_heads: nn.ModuleList, head: nn.Module, view: Tensor) -> Tensor:
         """Passes a view through an encoder, and the map of every stage through its head."""
         maps = encoder.stages(view)
-        heads = zip(self.config.stages, stage_heads, strict=False)  # the last stage has the other head
+        heads = zip(self.stages, stage_heads, strict=False)  # the last stage has the other head
         embedded = [stage_head(maps[stage]).float() for stage, stage_head in heads]
         embedded.append(head(encoder.pool(maps[-1])).float())
         return F.normalize(torch.stack(embedded, dim=1), dim=2)

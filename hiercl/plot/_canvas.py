@@ -14,6 +14,7 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.plot._cloud_picture import cloud_picture
 from hiercl.plot._colours import GREY, TEXT
+from hiercl.plot._text_picture import text_picture
 from hiercl.runtime.types import UInt8
 
 Inches = float | int
@@ -157,6 +158,12 @@ def check_level(level: int, levels: int, what: str) -> int:
     return level % levels
 
 
+def class_name(dataset: HierarchicalDataset, item: int) -> str:
+    """Returns the name of the leaf class of an item, or "no label"."""
+    label = int(dataset.labels[item])
+    return dataset.hierarchy.leaf_names[label] if label >= 0 else "no label"
+
+
 def draw_pictures(
     axis: Axes,
     dataset: HierarchicalDataset,
@@ -177,21 +184,37 @@ def draw_pictures(
 
 
 def picture(dataset: HierarchicalDataset, item: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
-    """Returns a picture of any item, with 3 or 4 channels.
+    """Returns a picture of any item, with 3 or 4 channels. A vector is drawn as what it was made of.
 
     Raises:
         ValueError: the item does not exist.
     """
     check_item(int(item), len(dataset))
-    return DRAWINGS[dataset.modality](np.asarray(dataset.items[int(item)]))
+    return DRAWINGS[dataset.modality](dataset, int(item))
 
 
-def _of_picture(content: np.ndarray) -> np.ndarray:
+def _of_picture(dataset: HierarchicalDataset, item: int) -> np.ndarray:
+    return _coloured(np.asarray(dataset.items[item]))
+
+
+def _coloured(content: np.ndarray) -> np.ndarray:
     return np.repeat(content, 3, axis=2) if content.shape[2] == 1 else content
 
 
-def _of_cloud(content: np.ndarray) -> np.ndarray:
-    return _drawn(content.tobytes())
+def _of_cloud(dataset: HierarchicalDataset, item: int) -> np.ndarray:
+    return _drawn(np.asarray(dataset.items[item]).tobytes())
+
+
+def _of_vector(dataset: HierarchicalDataset, item: int) -> np.ndarray:
+    """Draws the picture, cloud or text that a vector was made of; without one, the name of its class."""
+    source, found = dataset.source, None
+    if isinstance(source, HierarchicalDataset):
+        return picture(source, item)
+    if source is not None:
+        found = source[item]
+    if isinstance(found, np.ndarray):
+        return _coloured(found)
+    return text_picture(found or class_name(dataset, item).replace("_", " "))
 
 
 @lru_cache(maxsize=512)
@@ -202,7 +225,7 @@ def _drawn(cloud: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return drawn
 
 
-DRAWINGS = {"images": _of_picture, "points": _of_cloud}
+DRAWINGS = {"images": _of_picture, "points": _of_cloud, "vectors": _of_vector}
 """How one item of each kind becomes a picture."""
 
 

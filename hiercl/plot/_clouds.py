@@ -8,7 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.plot._canvas import NORMAL, SMALL, TITLE, check_item, readable, sheet, shortened, text_width, title_width
+from hiercl.plot._canvas import (
+    NORMAL,
+    SMALL,
+    TITLE,
+    check_item,
+    items_name,
+    readable,
+    sheet,
+    shortened,
+    text_width,
+    title_width,
+)
 from hiercl.plot._cloud_picture import FRONT, Angles, as_array, checked, directions, far_to_near, point_colours
 from hiercl.plot._colours import GREY, TEXT
 from hiercl.runtime.types import Float
@@ -172,7 +183,8 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
     dataset = points if isinstance(points, HierarchicalDataset) else None
     if dataset is not None:
         if dataset.modality != "points":
-            raise ValueError(f"{dataset.name!r} holds pictures, and this figure shows point clouds: use plot.gallery.")
+            noun = items_name(dataset)
+            raise ValueError(f"{dataset.name!r} holds {noun}, and this figure shows point clouds: use plot.gallery.")
         several, item = dataset.items, 0 if item is None else item
     else:
         several = as_array(points)

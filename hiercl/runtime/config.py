@@ -79,6 +79,8 @@ class Config:
             the default still loads.
         added_settings: settings that came after version 0.1.0. Where one has its default, a study gives a run the same
             hash as before (:func:`without_added`).
+        earlier_defaults: what the default None of a setting stood for in version 0.1.0, where it was written out. Runs
+            and hashes with either are the same (:func:`with_defaults`, :func:`without_added`).
 
     Raises:
         ValueError: a value of another type, not among the names of a ``Literal``, or outside its :class:`Range`.
@@ -98,6 +100,7 @@ class Config:
 
     removed_settings: ClassVar[Mapping[str, Any]] = {}
     added_settings: ClassVar[tuple[str, ...]] = ()
+    earlier_defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self):
         for name, hint in _hints(type(self)).items():
@@ -152,13 +155,20 @@ def with_defaults(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
     fields = [field for field in dataclasses.fields(config) if field.default is not dataclasses.MISSING]
     known = {field.name: _plain(field.default) for field in fields}
     removed = getattr(config, "removed_settings", {})
-    return known | {name: value for name, value in values.items() if name not in removed}
+    return _written_out(config, known | {name: value for name, value in values.items() if name not in removed})
 
 
 def without_added(config: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns :func:`to_json`'s values without the added settings that have their default, as 0.1.0 would write them."""
     default = {field.name: _plain(field.default) for field in dataclasses.fields(config)}
-    return {name: v for name, v in values.items() if name not in config.added_settings or v != default[name]}
+    kept = {name: v for name, v in values.items() if name not in config.added_settings or v != default[name]}
+    return _written_out(config, kept)
+
+
+def _written_out(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns :func:`to_json`'s values with what None stood for in version 0.1.0."""
+    earlier = getattr(config, "earlier_defaults", {})
+    return {name: _plain(earlier[name]) if v is None and name in earlier else v for name, v in values.items()}
 
 
 def distribute(settings: Mapping[str, Any], *configs: type[Config]) -> tuple[Any, ...]:

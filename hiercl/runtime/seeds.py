@@ -72,6 +72,11 @@ class Draws:
         whole = torch.rand(rows * self.processes.count, *shape, generator=self.generator, device=self.device)
         return self.processes.own(whole)
 
+    def normal(self, rows: int, *shape: int) -> Tensor:
+        """Returns numbers from a standard normal distribution, float32 ``[rows, *shape]``."""
+        whole = torch.randn(rows * self.processes.count, *shape, generator=self.generator, device=self.device)
+        return self.processes.own(whole)
+
     def common(self, *shape: int) -> Tensor:
         """Returns numbers in [0, 1) that are the same for every process, float32 of this shape."""
         return torch.rand(*shape, generator=self.generator, device=self.device)

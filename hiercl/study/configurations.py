@@ -86,15 +86,15 @@ class DataFacts:
     """What a configuration knows about the data of its run (:class:`RunData`).
 
     Attributes:
-        modality: "images" or "points".
-        items: number of training items.
+        modality: the kind of items, such as "images".
+        shape: shape of the training items, their number first.
         train: fingerprint of the training items.
         bank: fingerprint of the labelled items for probe and neighbours; None where they are the training items.
         test: fingerprint of the items that judge.
     """
 
     modality: str
-    items: int
+    shape: tuple[int, ...]
     train: str
     bank: str | None
     test: str
@@ -193,7 +193,7 @@ class RunData:
     def facts(self) -> DataFacts:
         """What tells these data from others."""
         train, bank, test = map(_fingerprint, (self.train, self.bank, self.test))
-        return DataFacts(self.train.modality, len(self.train), train, bank if self.transfer else None, test)
+        return DataFacts(self.train.modality, self.train.items.shape, train, bank if self.transfer else None, test)
 
 
 def _limited(part: HierarchicalDataset, data: DataConfig) -> HierarchicalDataset:
@@ -249,7 +249,8 @@ def configuration(settings: Mapping[str, Any], seed: int, facts: Callable[[DataC
     found = facts(data)
     own = groups["fit"] | groups["views"] | groups["method"] | {"seed": seed}
     fit, views, own_settings = split_settings(method, own, found.modality)
-    fit = resolve_defaults(fit, found.modality, found.items)
+    fit = resolve_defaults(fit, found.modality, found.shape[0])
+    views = MODALITIES[found.modality].resolve_views(views, found.shape)
     parts = {"fit": fit, "views": views, "method_settings": own_settings, "data": data, "judged": evaluate}
     complete = {"method": method.name, **{name: to_json(part) for name, part in parts.items()}}
     for name in MACHINE_SETTINGS:

@@ -86,7 +86,7 @@ def estimate(
         left = max(0, epochs - len(history_of(Place.of(made, runs).folder)))
         alike = judging.get(_sorted_json(made.complete["judged"]), every)
         judged = float(np.median(alike)) if alike else 0.0
-        seconds.append(rate * made.facts.items * left + judged)
+        seconds.append(rate * made.facts.shape[0] * left + judged)
     return Estimate(tuple(seconds), tried, bool(every))
 
 

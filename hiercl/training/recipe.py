@@ -12,7 +12,7 @@ import torch
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset
-from hiercl.encoders import MODALITIES, encoder_modality, encoder_names, make_encoder
+from hiercl.encoders import MODALITIES, encoder_modality, encoder_names, make_encoder, modality_of
 from hiercl.hierarchy import Hierarchy
 from hiercl.methods import Method, Supervision, TrainingInfo
 from hiercl.runtime.config import Config, distribute, from_json, to_json
@@ -29,7 +29,7 @@ class Recipe:
         views: settings of the views.
         settings: settings of the method.
         info: what the method must know of its training, with the labels if it learns from them.
-        input: mean and std of every channel, and the number of channels.
+        input: mean and std of every channel, the number of channels, and for vectors the deviation of every feature.
         data: name, note and fingerprint of the training set.
 
     Example:
@@ -47,7 +47,8 @@ class Recipe:
 
     def make_method(self) -> Method:
         """Makes the untrained model. Its weights are drawn from torch's global generator."""
-        encoder = make_encoder(self.fit.encoder, norm=self.fit.norm, **self.input)
+        known = {name: self.input[name] for name in ("mean", "std", "channels")}
+        encoder = make_encoder(self.fit.encoder, norm=self.fit.norm, **known)
         return self.method(encoder, self.settings, self.info)
 
     def to_json(self) -> dict[str, Any]:
@@ -105,6 +106,7 @@ def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settin
     check_dataset(dataset)
     fit, views, method_settings = split_settings(method_class, settings, dataset.modality)
     fit = resolve_defaults(fit, dataset.modality, len(dataset))
+    views = modality_of(dataset).resolve_views(views, dataset.items.shape)
     check_encoder(fit.encoder, dataset)
     supervision = None
     if method_class.needs_labels(method_settings):
@@ -118,7 +120,7 @@ def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settin
         views,
         method_settings,
         TrainingInfo(len(dataset), fit.epochs, steps, fit.seed, supervision),
-        {"mean": mean, "std": std, "channels": len(mean)},
+        {"mean": mean, "std": std, "channels": len(mean), **dataset.form.units(dataset.items)},
         {"name": dataset.name, "note": dataset.note, "fingerprint": dataset.fingerprint()},
     )
 
@@ -131,7 +133,7 @@ def split_settings(
     Args:
         method: the class of the method.
         settings: values by name.
-        modality: the kind of items, "images" or "points".
+        modality: the kind of items, such as "images".
 
     Raises:
         ValueError: an unknown setting, a setting of another method or of other items, or a value that does not fit.

@@ -109,7 +109,7 @@ class Run:
         index = torch.as_tensor(index, dtype=torch.long)
         view_draws, selection_draws = (Draws(generator(self.device, seed, 0, stream)) for stream in ("views", "draws"))
         items = self.method.items(index, generator("cpu", seed, 0, "items"))
-        views = modality_of(self.encoder).views(self.recipe.views)
+        views = modality_of(self.encoder).views(self.recipe.views, self.recipe.input)
         was_training = self.method.training
         self.method.eval()
         try:

@@ -122,7 +122,7 @@ def start(recipe: Recipe, dataset: HierarchicalDataset, out: str | Path | None, 
 
     torch.manual_seed(stream_seed(fit.seed, 0, "weights"))
     model = recipe.make_method().to(device)
-    views = modality_of(dataset).views(recipe.views)
+    views = modality_of(dataset).views(recipe.views, recipe.input)
     model.to(memory_format=torch.channels_last)
     optimiser = make_optimiser(model, fit)
     if fit.compile:

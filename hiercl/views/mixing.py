@@ -1,4 +1,5 @@
-"""Mixtures of two items: a box of one picture pasted into another (CutMix); two clouds cut by a plane."""
+"""Mixtures of two items: a box of one picture pasted into another (CutMix); two clouds cut by a plane; the weighted
+mean of two vectors."""
 
 import math
 
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from hiercl.runtime.types import Float, Int
 
-__all__ = ["box_mix", "cut_box", "cutmix", "numbers_needed", "plane_mix"]
+__all__ = ["box_mix", "cut_box", "cutmix", "linear_mix", "numbers_needed", "plane_mix"]
 
 
 def numbers_needed(alpha: int) -> int:
@@ -158,6 +159,41 @@ def plane_mix(
     kept = (_share(uniforms, alpha) * points).floor()
     rank = torch.arange(points, device=first.device)[None, None, :, None]
     return torch.where(rank < kept, _sorted_along(normal, first), _sorted_along(normal, second)), kept / points
+
+
+def linear_mix(
+    first: Float[Tensor, "batch features 1 1"],
+    second: Float[Tensor, "batch features 1 1"],
+    uniforms: Float[Tensor, " numbers"],
+    alpha: int = 2,
+) -> tuple[Float[Tensor, "batch features 1 1"], Float[Tensor, ""]]:
+    r"""Mixes vectors: λ a + (1 − λ) b, with one λ ~ Beta(α, α) for a batch (mixup, Zhang et al., 2018, arXiv
+    1710.09412).
+
+    The returned λ is exactly that of the mixture: no rounding to pixels or points changes it.
+
+    Args:
+        first: vectors as an encoder takes them.
+        second: as many vectors with as many features.
+        uniforms: 2α + 1 numbers in [0, 1), float32; the last two are not used.
+        alpha: a whole number, at least 1.
+
+    Returns:
+        The mixtures; and λ in [0, 1), float32, on the device.
+
+    Raises:
+        ValueError: alpha below 1, another number of uniform numbers, or vectors of unequal numbers of features.
+
+    Example:
+        >>> low, high = torch.zeros(1, 2, 1, 1), torch.ones(1, 2, 1, 1)
+        >>> mixture, share = linear_mix(low, high, torch.tensor([0.1, 0.75, 0.9, 0.5, 0.5]))
+        >>> mixture.flatten().tolist(), float(share)
+        ([0.25, 0.25], 0.75)
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"{list(first.shape)} and {list(second.shape)} cannot be mixed: they need equal shapes.")
+    share = _share(uniforms, alpha)
+    return share * first + (1 - share) * second, share
 
 
 def _share(uniforms: Tensor, alpha: int) -> Tensor:

@@ -79,7 +79,7 @@ def with_numbers(batch: Batch, *numbers: float) -> Batch:
 
 def loop(method, batch, stage: int, query, pulls, itself: int) -> float:
     """Mean over the batch of Σ w ℓ, from the equation: ``pulls`` maps a column of keys to the weight of its key."""
-    tau, total, number = method.config.temperature, 0.0, method.config.stages.index(stage)
+    tau, total, number = method.config.temperature, 0.0, method.stages.index(stage)
     keys = [method.keys(batch, 2 * column + 1)[:, number].double() for column in range(batch.items.shape[1])]
     query, queue = query[:, number].detach().double(), method.queues[number]
     for i, items in enumerate(batch.items.tolist()):
@@ -113,7 +113,7 @@ def expected_terms(method, batch, numbers=None) -> dict[str, float]:
         queries[f"local {number}"] = (view, {0: 1.0}, 0)
     return {
         ("" if stage == 3 else f"stage {stage}: ") + name: loop(method, batch, stage, method.embed_stages(view), *rule)
-        for stage in config.stages
+        for stage in method.stages
         for name, (view, *rule) in queries.items()
     }
 

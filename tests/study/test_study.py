@@ -158,7 +158,7 @@ HASHES = [
 def test_folders_keep_their_names(study, variant, training, report):
     def facts(data):
         bank = None if data.judged_on in ("test", "held out") else "bank"
-        return DataFacts("points" if "modelnet" in data.name else "images", 1000, "train", bank, "test")
+        return DataFacts("points" if "modelnet" in data.name else "images", (1000, 32, 32, 3), "train", bank, "test")
 
     made = configuration(Study.ready(study).variants[variant], 3, facts)
     assert (made.training_hash, made.report_hash) == (training, report)

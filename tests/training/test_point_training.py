@@ -76,7 +76,7 @@ def test_settings_of_the_other_kind_are_no_settings_of_a_fine_tuning():
     encoder = hiercl.fit("moco", train, epochs=0, **CLOUD_SETTINGS).encoder
     with pytest.raises(ValueError, match="crop=16 is not for points"):
         hiercl.evaluation.fine_tuning.fine_tune(encoder, train, FineTuneConfig(crop=16))
-    assert FineTuneConfig(rotation="none").views(MODALITIES["points"], 64).config.rotation == "none"
+    assert FineTuneConfig(rotation="none").views(MODALITIES["points"], 64).rotation == "none"
     with pytest.raises(ValueError, match="rotation=none is not for images"):
         FineTuneConfig(rotation="none").views(MODALITIES["images"], 32)
     with pytest.raises(ValueError, match="points=16 is not for images"):

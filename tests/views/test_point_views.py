@@ -168,7 +168,7 @@ def test_what_a_view_cannot_be():
 
 def test_views_of_saved_settings():
     points = MODALITIES["points"]
-    views = points.views(points.view_config.from_json({"points": 7, "stretch": [0.9, 1.1]}))
+    views = points.views(points.view_config.from_json({"points": 7, "stretch": [0.9, 1.1]}), {})
     assert views.size == 7 and views.config.stretch == (0.9, 1.1)
     images = MODALITIES["images"]
-    assert images.views(images.view_config.from_json({"crop": 16})).size == 16
+    assert images.views(images.view_config.from_json({"crop": 16}), {}).size == 16

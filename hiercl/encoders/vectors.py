@@ -1,0 +1,67 @@
+"""Encoders of vectors. A vector is a map ``[batch, features, 1, 1]``, so everything that works on maps works here."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hiercl.encoders.base import Pooling
+from hiercl.encoders.norms import NORMS
+
+WIDTHS = (512, 256)  # of the stages of "mlp"; the last is also that of "linear"
+
+
+class _Linear(nn.Linear):
+    """A linear map of maps of one place. A convolution of size 1 would compute the same, twice as slowly on a CPU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input.flatten(1), self.weight, self.bias)[:, :, None, None]
+
+
+def _layer(channels_in: int, channels_out: int, norm) -> nn.Sequential:
+    return nn.Sequential(_Linear(channels_in, channels_out, bias=False), norm(channels_out), nn.ReLU(inplace=True))
+
+
+def _mlp(channels, norm):
+    first, last = WIDTHS
+    return nn.Identity(), [_layer(channels, first, norm), _layer(first, last, norm)], WIDTHS
+
+
+def _without_norm(name, norm):
+    if norm is not NORMS["batch"]:
+        raise ValueError(f"{name} has nothing that norm= could change: leave it out, or choose encoder='mlp'.")
+
+
+def _linear(channels, norm):
+    _without_norm("linear", norm)
+    return nn.Identity(), [_Linear(channels, WIDTHS[-1])], WIDTHS[-1:]
+
+
+def _identity(channels, norm):
+    _without_norm("identity", norm)
+    return nn.Identity(), [nn.Identity()], (channels,)
+
+
+class _VectorBlock(nn.Module):
+    """A residual block of linear layers."""
+
+    def __init__(self, width: int, wider: int, norm):
+        super().__init__()
+        self.main = nn.Sequential(_layer(width, width, norm), _Linear(width, wider, bias=False), norm(wider))
+        self.shortcut = nn.Sequential(_Linear(width, wider, bias=False), norm(wider))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.shortcut(x) + self.main(x), inplace=True)
+
+
+def vector_block(width: int, wider: int, norm) -> nn.Module:
+    """Makes a residual block for the map of a vector."""
+    return _VectorBlock(width, wider, norm)
+
+
+VECTOR_ENCODERS: dict[str, tuple[Callable, Pooling]] = {
+    "mlp": (_mlp, "mean"),
+    "linear": (_linear, "mean"),
+    "identity": (_identity, "mean"),
+}
+"""Each encoder's builder, and how it pools its last map."""
