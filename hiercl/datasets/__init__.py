@@ -1,6 +1,7 @@
 """Data sets with a class hierarchy: load one by its name, or from pictures and array stores of your own."""
 
 from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy, read_store
+from hiercl.datasets.feature_reading import read_features
 from hiercl.datasets.items import FORMS, ItemForm, form_of
 from hiercl.datasets.loader import Feed, embed_with, look_up
 from hiercl.datasets.pictures.files import PictureFiles, UnreadablePictures
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "look_up",
     "names",
+    "read_features",
     "read_store",
     "table",
     "write_store",

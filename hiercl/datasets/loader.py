@@ -29,6 +29,7 @@ class Feed:
         workers: processes that decode picture files; 0: this process does it; None: one less than there are cores, at
             most 8.
         processes: the processes that train together and share the cores.
+        hold: whether to hold the data set on the device where it fits; False looks up every batch.
 
     Example:
         >>> Feed(train, "cpu")[torch.tensor([0, 1])].shape
@@ -41,6 +42,7 @@ class Feed:
         device: torch.device | str,
         workers: int | None = None,
         processes: Processes = ALONE,
+        hold: bool = True,
     ):
         self.device = torch.device(device)
         self.items, self.form = dataset.items, dataset.form
@@ -49,7 +51,7 @@ class Feed:
         if not isinstance(dataset.items, np.ndarray):  # files that are decoded when they are asked for
             cores = (os.cpu_count() or 1) // processes.count
             self.workers = max(0, min(8, cores - 1)) if workers is None else workers
-        elif dataset.items.nbytes <= MOST_OF_MEMORY * free_memory(self.device):
+        elif hold and dataset.items.nbytes <= MOST_OF_MEMORY * free_memory(self.device):
             self.on_device = torch.from_numpy(np.array(dataset.items)).to(self.device)
 
     def __len__(self) -> int:

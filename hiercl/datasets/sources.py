@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hiercl.datasets.base import SPLITS, Splits, check_same_hierarchy, read_splits, read_store
+from hiercl.datasets.feature_reading import read_features
+from hiercl.datasets.feature_sources import ENDINGS as FEATURE_ENDINGS
+from hiercl.datasets.feature_sources import TABLE_ENDINGS
 from hiercl.datasets.pictures.folder import load as _load_folder
 from hiercl.datasets.pictures.sets import joined
 from hiercl.datasets.pictures.table import load as _load_table
@@ -33,11 +36,13 @@ def load(name: str | Path, root: str | Path | None = None, **options: Any) -> Sp
 
     Args:
         name: one of :func:`names`, or a path: of nested folders of pictures (:func:`hiercl.datasets.folder`), of a CSV
-            file of paths and labels (:func:`hiercl.datasets.table`), of an array store, or of a folder with the array
-            stores ``train`` and ``test``.
+            file of paths and labels (:func:`hiercl.datasets.table`), of a file of features (``.npy``, ``.npz``,
+            ``.parquet``, ``.h5ad``, or ``.csv`` with the option ``vectors``; :func:`hiercl.datasets.read_features`), of
+            an array store, or of a folder with the array stores ``train`` and ``test``.
         root: folder of all data sets, by default :func:`hiercl.datasets.data_root`.
-        options: options of the data set, of :func:`hiercl.datasets.folder`, :func:`hiercl.datasets.table` or
-            :func:`hiercl.datasets.read_store`, such as ``size``, ``label_columns`` or ``verify``.
+        options: options of the data set, of :func:`hiercl.datasets.folder`, :func:`hiercl.datasets.table`,
+            :func:`hiercl.datasets.read_features` or :func:`hiercl.datasets.read_store`, such as ``size``,
+            ``label_columns``, ``labels`` or ``verify``.
 
     Returns:
         The training set and the test set.
@@ -63,12 +68,18 @@ def load(name: str | Path, root: str | Path | None = None, **options: Any) -> Sp
             return _load_stores(path, options)
         return _call(_load_folder, "a folder of pictures", path, root, options=options)
     if path.is_file():
-        if path.suffix.lower() not in (".csv", ".tsv"):
-            raise ValueError(f"{path} is a file, but no .csv: give a CSV file, a folder of pictures or an array store")
+        ending = path.suffix.lower()
+        if ending in FEATURE_ENDINGS or (ending in TABLE_ENDINGS and "vectors" in options):
+            return _call(read_features, "a file of features", path, options=options)
+        if ending not in TABLE_ENDINGS:
+            raise ValueError(
+                f"{path} is neither a CSV file nor a file of features ({', '.join(FEATURE_ENDINGS)}): give one of "
+                "these, a folder of pictures or an array store"
+            )
         return _call(_load_table, "a CSV file", path, root, options=options)
     raise ValueError(
-        f"{unknown('data set', str(name), names())} Or give the path of a folder of pictures, of a CSV file or of "
-        f"array stores: there is no such folder or file."
+        f"{unknown('data set', str(name), names())} Or give the path of a folder of pictures, of a CSV file, of a file "
+        f"of features ({', '.join(FEATURE_ENDINGS)}) or of array stores: there is no such folder or file."
     )
 
 

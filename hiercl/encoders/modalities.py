@@ -57,6 +57,8 @@ class Modality:
         fine_tuning_options: the options of a fine-tuning that these items have.
         head_lr: the default learning rate of the linear head in a fine-tuning.
         resolve_views: fills in the defaults of the settings of views that depend on the shape of the items.
+        size_setting: the setting of views that says how large they are, in pixels or points; None if a view is always
+            a whole item.
     """
 
     form: ItemForm
@@ -71,6 +73,7 @@ class Modality:
     fine_tuning_options: tuple[str, ...]
     head_lr: float
     resolve_views: Callable[[Any, tuple[int, ...]], Config] = lambda config, shape: config
+    size_setting: str | None = None
 
     @property
     def name(self) -> str:
@@ -91,6 +94,7 @@ MODALITIES = {
         fine_tuning_views=plain_image_views,
         fine_tuning_options=("crop", "crop_scale", "flip"),
         head_lr=0.2,
+        size_setting="crop",
     ),
     "points": Modality(
         form=FORMS["points"],
@@ -104,6 +108,7 @@ MODALITIES = {
         fine_tuning_views=plain_point_views,
         fine_tuning_options=("points", "rotation"),
         head_lr=0.002,
+        size_setting="points",
     ),
     "vectors": Modality(
         form=FORMS["vectors"],

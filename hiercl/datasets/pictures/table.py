@@ -1,13 +1,13 @@
 """Tables of pictures: a CSV file with one row for each picture: its path, and its labels from coarse to fine."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hiercl.datasets.base import HierarchicalDataset, Splits
 from hiercl.datasets.pictures.files import ENDINGS
-from hiercl.datasets.pictures.sets import TEST, UNLABELLED, Listing, PictureOptions, data_sets, joined
+from hiercl.datasets.pictures.sets import UNLABELLED, Listing, PictureOptions, data_sets, joined
+from hiercl.datasets.splits import shared_names, split_column
 from hiercl.runtime.errors import unknown
 
 __all__ = ["listing", "load", "table"]
@@ -106,7 +106,7 @@ def listing(path: str | Path, path_column: str | None, label_columns: Sequence[s
     if labels:
         classes = list(frame[labels].itertuples(index=False, name=None))
     paths = [entry.replace("\\", "/") for entry in frame[path_column]]
-    return Listing(path.stem, path.parent, paths, classes, splits, tuple(labels), joined(note, _shared_names(classes)))
+    return Listing(path.stem, path.parent, paths, classes, splits, tuple(labels), joined(note, shared_names(classes)))
 
 
 def _read(path: Path) -> Any:
@@ -158,24 +158,5 @@ def _check_rows(path: Path, frame: Any, path_column: str, labels: list[str]) -> 
 
 
 def _split(path: Path, frame: Any) -> tuple[Any, list[str], str]:
-    splits = frame["split"].str.lower()
-    for row, value in splits.items():
-        if value not in ("train", *TEST):
-            given = frame["split"][row]
-            raise ValueError(f"row {row} of {path} has the split {given!r}: it must be train, {' or '.join(TEST)}")
-    tests = [name for name in TEST if (splits == name).any()]
-    note = ""
-    if len(tests) > 1:
-        note = f"the {(splits == tests[1]).sum()} {tests[1]} pictures are not used"
-    elif tests == ["val"]:
-        note = "test is the split 'val'"
-    kept = splits.isin(["train", *tests[:1]])
-    return frame[kept], ["train" if name == "train" else "test" for name in splits[kept]], note
-
-
-def _shared_names(classes: list[tuple[str, ...]]) -> str:
-    nodes = {names[:depth] for names in classes for depth in range(1, len(names) + 1)}
-    shared = [name for (_, name), count in Counter((len(n), n[-1]) for n in nodes).items() if count > 1]
-    if not shared:
-        return ""
-    return f"several parents share {len(shared)} of the names, such as {min(shared)!r}: each has a class of its own"
+    parts, note = split_column(frame["split"].tolist(), "pictures", lambda row: f"row {frame.index[row]} of {path}")
+    return frame[parts >= 0], [("train", "test")[part] for part in parts[parts >= 0]], note
