@@ -1,8 +1,24 @@
 """Pairs: which candidates an anchor pulls, pushes, removes or leaves alone; and the one loss that reads them."""
 
 from hiercl.pairs.audit import audit, shares, tally
+from hiercl.pairs.by_label import by_item, by_label, within_groups
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Kind, Members, Pairs
-from hiercl.pairs.terms import BlockTerm, Term, Terms
+from hiercl.pairs.terms import BlockTerm, Term, Terms, contrast
 
-__all__ = ["BlockTerm", "Kind", "Members", "Pairs", "Term", "Terms", "audit", "info_nce", "shares", "tally"]
+__all__ = [
+    "BlockTerm",
+    "Kind",
+    "Members",
+    "Pairs",
+    "Term",
+    "Terms",
+    "audit",
+    "by_item",
+    "by_label",
+    "contrast",
+    "info_nce",
+    "shares",
+    "tally",
+    "within_groups",
+]

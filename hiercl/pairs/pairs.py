@@ -4,7 +4,7 @@ Every contrastive method answers this one question. So every method of this pack
 (:func:`hiercl.info_nce`) reads it, and one :func:`audit` compares it with true labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import torch
@@ -45,6 +45,10 @@ class Members:
 
     def __len__(self) -> int:
         return len(self.item)
+
+    def to(self, device: torch.device | str) -> "Members":
+        """Returns the members on another device."""
+        return Members(self.kind.to(device), self.item.to(device))
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,13 @@ class Pairs:
         none = torch.zeros_like(positive, dtype=torch.bool)
         negative, removed = (none if matrix is None else matrix for matrix in (negative, removed))
         return cls(anchors, candidates, index, positive[index[:, 0], index[:, 1]], negative, removed, **more)
+
+    def to(self, device: torch.device | str) -> "Pairs":
+        """Returns the pairs on another device; where they are there already, the very same."""
+        if self.negative.device == torch.device(device):
+            return self
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Pairs(**{name: part.to(device) if hasattr(part, "to") else part for name, part in parts.items()})
 
     @property
     def positive(self) -> Float[Tensor, "anchors candidates"]:

@@ -10,10 +10,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Pairs
+from hiercl.runtime.arrays import Array, as_tensor
+from hiercl.runtime.types import Float
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,47 @@ class Term:
     def __post_init__(self):
         object.__setattr__(self, "loss", self.reduced("mean"))
 
+    @classmethod
+    def of(
+        cls,
+        z: Float[Array, "anchors dim"],
+        pairs: Pairs,
+        temperature: float = 0.1,
+        candidates: Float[Array, "candidates dim"] | None = None,
+        name: str = "pairs",
+        shared_denominator: bool = True,
+    ) -> Term:
+        """Makes the term of embeddings: their cosines, divided by the temperature, with the roles of these pairs.
+
+        Everything is computed in float32 (float64 stays), also within autocast, with gradient.
+
+        Args:
+            z: embeddings of the anchors, of any length above 0.
+            pairs: the role of every pair; they are moved to the device of the embeddings.
+            temperature: divides the cosines; above 0.
+            candidates: embeddings of the candidates; by default those of the anchors.
+            name: name of the term, for plots.
+            shared_denominator: whether positives compete with one another, as in SupCon.
+
+        Raises:
+            ValueError: embeddings that are not one row for each anchor (and candidate), or a temperature of 0 or less.
+
+        Example:
+            >>> term = Term.of(features, hiercl.pairs.by_label(test.labels))
+            >>> figure = hiercl.plot.pairs(term, test)
+        """
+        if not temperature > 0:
+            raise ValueError(f"temperature={temperature}: it must be above 0.")
+        both = [rows if isinstance(rows, Tensor) else as_tensor(rows) for rows in (z, candidates) if rows is not None]
+        for rows, members in ((both[0], pairs.anchors), (both[-1], pairs.candidates)):
+            if rows.ndim != 2 or len(rows) != len(members):
+                shape = f"embeddings are {list(rows.shape)}, and the pairs have {len(members)} of them"
+                raise ValueError(f"{shape}: pass [{len(members)}, dim], one row for each label or item of the pairs.")
+        with torch.autocast(both[0].device.type, enabled=False):
+            unit = [F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=1) for rows in both]
+            logits = unit[0] @ unit[-1].T / temperature
+            return cls(name, logits, pairs.to(logits.device), shared_denominator=shared_denominator)
+
     def reduced(self, reduction: Literal["mean", "none", "positives"]) -> Tensor:
         """Returns the loss of every anchor (``"none"``) or of every positive (``"positives"``)."""
         rules = {"shared_denominator": self.shared_denominator, "removed_logit": self.removed_logit}
@@ -52,6 +96,40 @@ class Term:
     def selective(self) -> bool:
         """Whether a random draw selected the negatives."""
         return self.pairs.keep_probability is not None
+
+
+def contrast(
+    z: Float[Tensor, "anchors dim"],
+    pairs: Pairs,
+    temperature: float = 0.1,
+    candidates: Float[Tensor, "candidates dim"] | None = None,
+    shared_denominator: bool = True,
+) -> Float[Tensor, ""]:
+    r"""Computes the contrastive loss of embeddings, for a training loop of one's own.
+
+    With $z$ scaled to unit length, $s_{ac} = \langle z_a, z_c\rangle/\tau$ and the sums of
+    :func:`~hiercl.pairs.info_nce`. With :func:`~hiercl.pairs.by_label` it is SupCon (Khosla et al. 2020, eq. 2), with
+    :func:`~hiercl.pairs.by_item` it is SimCLR (Chen et al. 2020, eq. 1). The same call of :meth:`Term.of` gives the
+    term, which plots and :func:`hiercl.audit` read.
+
+    Args:
+        z: embeddings of the anchors, of any length above 0, in any float type.
+        pairs: who is pulled and pushed.
+        temperature: τ, above 0.
+        candidates: embeddings of the candidates; by default those of the anchors.
+        shared_denominator: whether positives compete with one another. With one positive it makes no difference.
+
+    Returns:
+        The loss in nats, a scalar: the mean over the anchors that have a positive; 0 if there is none.
+
+    Raises:
+        ValueError: embeddings that do not fit the pairs, or a temperature of 0 or less.
+
+    Example:
+        >>> z, labels = torch.randn(8, 16, requires_grad=True), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+        >>> contrast(z, hiercl.pairs.by_label(labels)).backward()
+    """
+    return Term.of(z, pairs, temperature, candidates, shared_denominator=shared_denominator).loss
 
 
 @dataclass(frozen=True)
