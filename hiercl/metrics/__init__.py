@@ -2,7 +2,7 @@
 
 from hiercl.metrics.clusters import ClusterScores, cluster_scores, score_clusters
 from hiercl.metrics.definitions import definitions
-from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation
+from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation, nearest_siblings
 from hiercl.metrics.geometry import (
     alignment,
     class_alignment,
@@ -46,6 +46,7 @@ __all__ = [
     "knn_predict",
     "map_at_r",
     "mistake_height",
+    "nearest_siblings",
     "parent_agreement",
     "recalls",
     "respected_edges",

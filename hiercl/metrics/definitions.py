@@ -15,7 +15,12 @@ import pandas as pd
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.metrics.dendrograms import cophenetic_correlation, dendrogram_purity, distance_correlation
+from hiercl.metrics.dendrograms import (
+    cophenetic_correlation,
+    dendrogram_purity,
+    distance_correlation,
+    nearest_siblings,
+)
 from hiercl.metrics.geometry import (
     alignment,
     class_alignment,
@@ -123,6 +128,8 @@ PER_LEVEL = (
            lambda at: _of_tree(dendrogram_purity, at, at.level - 1) if at.level else math.nan,
            "purity, in true parents, of the smallest branches of that dendrogram that join two siblings; chance is "
            "well above 0"),
+    Metric("siblings", "%", "higher", lambda at: _of_tree(nearest_siblings, at) if at.level else math.nan,
+           "share of the classes whose nearest other class, by centroids, has the same parent"),
 )
 OVERALL = (
     Metric("alignment", "", "lower", lambda found: _of_directions(alignment, *found.views) if found.views else math.nan,

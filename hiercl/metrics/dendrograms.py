@@ -223,6 +223,45 @@ def dendrogram_purity(
     return purity_of(linkage, ancestor_paths(hierarchy, fine)[present, coarse])
 
 
+def nearest_siblings(
+    features: Float[Array, "items dim"], labels: Int[Array, " items"], hierarchy: Hierarchy, level: int
+) -> float:
+    r"""Returns for what share of the classes the nearest other class has the same parent.
+
+    $$\frac1{|C|}\sum_{c\in C}\big[\text{parent}(\arg\max_{c'\ne c}\langle\mu_c,\mu_{c'}\rangle)
+      = \text{parent}(c)\big]$$
+
+    with μ the unit centroids of the classes (:func:`centroids`), and C the classes that have a sibling among them.
+    Chance is the share of siblings among the other classes.
+
+    Args:
+        features: embeddings.
+        labels: leaf id of every item.
+        hierarchy: tree of the labels.
+        level: level of the classes, at least 1.
+
+    Returns:
+        A number in [0, 1]; NaN if no class has a sibling.
+
+    Raises:
+        ValueError: no such level, or an error of :func:`centroids`.
+
+    Example:
+        >>> 0 <= nearest_siblings(features, test.labels, test.hierarchy, level=1) <= 1
+        True
+    """
+    labels = check_labels(features, labels)
+    means, present = centroids(features, cast(np.ndarray, hierarchy.labels_at(labels, level)))
+    fine = level % hierarchy.levels
+    if fine == 0:
+        raise ValueError("level=0: the coarsest classes have no parent, give a finer level.")
+    parent = torch.as_tensor(ancestor_paths(hierarchy, fine)[present, fine - 1], device=means.device)
+    related = (parent[:, None] == parent).fill_diagonal_(False)
+    nearest = (means @ means.T).fill_diagonal_(-2).argmax(dim=1)
+    found = related[torch.arange(len(parent), device=means.device), nearest][related.any(dim=1)]
+    return float(found.double().mean())  # NaN of none
+
+
 def purity_of(linkage: Float[Array, "merges 4"], groups: Int[Array, " leaves"]) -> float:
     r"""Returns dendrogram purity: the share that a group has of the branch which joins two of its leaves.
 

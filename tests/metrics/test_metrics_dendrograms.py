@@ -17,6 +17,7 @@ from hiercl.metrics.dendrograms import (
     cophenetic_correlation,
     dendrogram_purity,
     distance_correlation,
+    nearest_siblings,
     purity_of,
 )
 
@@ -424,3 +425,15 @@ def test_wrong_settings(as_a_user):
         purity_of(merges, np.arange(4))
     with pytest.raises(ValueError):
         purity_of(merges[::-1].copy(), np.arange(3))
+
+
+def test_nearest_siblings_by_hand():
+    """Four classes of two parents on a circle: the nearest of the first three is a sibling only for the first two."""
+    angle = torch.tensor([0.0, 10.0, 25.0, 80.0]).deg2rad()
+    features = torch.stack([angle.cos(), angle.sin()], dim=1).repeat(3, 1)
+    labels = np.arange(4).repeat(3).reshape(4, 3).T.ravel()
+    assert nearest_siblings(features, labels, TWO_TWO, 1) == pytest.approx(3 / 4)  # the third is nearest to the second
+    alone = np.where(labels == 3, 2, labels)  # three classes: the third has no sibling, and does not count
+    assert nearest_siblings(features, alone, TWO_TWO, 1) == pytest.approx(1)
+    with pytest.raises(ValueError, match="have no parent"):
+        nearest_siblings(features, labels, TWO_TWO, 0)
