@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import functools
+import inspect
+import itertools
 import json
 import os
 import subprocess
@@ -12,15 +16,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+import torch
 import tyro
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, data_root, load, names
-from hiercl.encoders import MODALITIES
+from hiercl.encoders import MODALITIES, Modality
 from hiercl.evaluation import evaluate
-from hiercl.runtime.config import Config
 from hiercl.runtime.environment import keep_freed_memory
 from hiercl.runtime.processes import Processes
 from hiercl.study import Study
@@ -238,8 +242,8 @@ def train_command(method: type[methods.Method]) -> type:
             train, _ = self.load_options.load(self.data)
         if self.per_class is not None:
             train = train.per_class(self.per_class)
-        settings: dict[str, Any] = {}
-        for part in (self.fit, own_views(self, train), self.method):
+        settings = own_views(self, train)
+        for part in (self.fit, self.method):
             settings |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         trained = fit(method, train, out=self.out, resume=self.resume, **settings)
         if Processes.here().first:
@@ -254,26 +258,69 @@ def train_command(method: type[methods.Method]) -> type:
         ("load_options", Annotated[LoadOptions, flat], dataclasses.field(default_factory=LoadOptions)),
         ("fit", Annotated[FitConfig, flat], dataclasses.field(default_factory=FitConfig)),
     ]
-    for modality in MODALITIES.values():
-        config = modality.view_config
-        fields.append((f"views_of_{modality.name}", Annotated[config, flat], dataclasses.field(default_factory=config)))
+    for name, group in view_flags().items():
+        fields.append((f"views_of_{name}", Annotated[group, flat], dataclasses.field(default_factory=group)))
     fields.append(("method", Annotated[method.Config, flat], dataclasses.field(default_factory=method.Config)))
     command = dataclasses.make_dataclass(f"Train{method.__name__}", fields, frozen=True, namespace={"run": run})
     command.__doc__ = f"Train {method.__name__}: {(method.__doc__ or '').strip().splitlines()[0]}"
     return command
 
 
-def own_views(command: Any, train: HierarchicalDataset) -> Config:
-    """Returns the settings of the views of the data's kind of items; flags of other views must not have been used."""
+SEVERAL = "several_kinds"
+
+
+@functools.cache
+def view_flags() -> dict[str, type]:
+    """Returns the settings of views by the kind of items. Those that several kinds have are a group of their own, where
+    None stands for the default of the data's kind."""
+    owners: dict[str, list[Modality]] = {}
     for modality in MODALITIES.values():
-        views = getattr(command, f"views_of_{modality.name}")
-        for field in dataclasses.fields(views):
-            if modality.name != train.modality and getattr(views, field.name) != field.default:
+        for field in dataclasses.fields(modality.view_config):
+            owners.setdefault(field.name, []).append(modality)
+    groups: dict[str, list] = {name: [] for name in (*MODALITIES, SEVERAL)}
+    for name, kinds in owners.items():
+        hints = [get_type_hints(kind.view_config, include_extras=True)[name] for kind in kinds]
+        docs = [setting_doc(kind.view_config, name) for kind in kinds]
+        defaults = [kind.view_config.__dataclass_fields__[name].default for kind in kinds]
+        if len(kinds) == 1:
+            groups[kinds[0].name].append((name, Annotated[hints[0], tyro.conf.arg(help=docs[0])], defaults[0]))
+        else:
+            every = zip(kinds, docs, defaults, strict=True)
+            doc = " ".join(f"{kind.form.noun.capitalize()} (default {default}): {doc}" for kind, doc, default in every)
+            groups[SEVERAL].append((name, Annotated[Union[(*hints, None)], tyro.conf.arg(help=doc)], None))
+    made = {name: dataclasses.make_dataclass(f"ViewsOf{name}", fields, frozen=True) for name, fields in groups.items()}
+    for name, group in made.items():
+        noun = MODALITIES[name].form.noun if name in MODALITIES else "several kinds of items"
+        group.__doc__ = f"Settings of random views of {noun}."
+    return made
+
+
+def setting_doc(config: type, name: str) -> str:
+    """Returns the text below a setting of a config."""
+    for owner in config.__mro__:
+        if name in vars(owner).get("__annotations__", {}):
+            body = cast(ast.ClassDef, ast.parse(inspect.getsource(owner)).body[0]).body
+            for line, below in itertools.pairwise(body):
+                if isinstance(line, ast.AnnAssign) and cast(ast.Name, line.target).id == name:
+                    return " ".join(ast.literal_eval(cast(ast.Expr, below).value).split())
+    raise ValueError(f"{config.__name__} has no setting {name!r}.")
+
+
+def own_views(command: Any, train: HierarchicalDataset) -> dict[str, Any]:
+    """Returns the settings of the views of the data's kind of items; flags of other views must not have been used."""
+    known, settings = {field.name for field in dataclasses.fields(MODALITIES[train.modality].view_config)}, {}
+    for kind, group in view_flags().items():
+        views = getattr(command, f"views_of_{kind}")
+        for field in dataclasses.fields(group):
+            value = getattr(views, field.name)
+            if field.name not in known and value != field.default:
                 raise ValueError(
-                    f"--{field.name.replace('_', '-')} is a setting of views of {modality.name}, and {command.data} "
-                    f"holds {train.modality}: leave it out."
+                    f"--{field.name.replace('_', '-')} is a setting of views of {kind.replace('_', ' ')}, and "
+                    f"{command.data} holds {train.modality}: leave it out."
                 )
-    return getattr(command, f"views_of_{train.modality}")
+            if field.name in known and (kind != SEVERAL or value is not None):
+                settings[field.name] = value
+    return settings
 
 
 REGISTRY = tyro.constructors.ConstructorRegistry()
@@ -281,16 +328,17 @@ REGISTRY = tyro.constructors.ConstructorRegistry()
 
 @REGISTRY.primitive_rule
 def names_alone(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-    """Makes a setting that is a name or a function (``select``) a name on the command line."""
+    """Makes a setting that is a name or something of Python (``select``, ``device``) a name on the command line."""
     options = get_args(info.type)
-    if not any(get_origin(option) is Callable for option in options):
+    named = any(get_origin(option) is Callable or option is torch.device for option in options)
+    if info.type is not Any and not named:
         return None
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="NAME",
         instance_from_str=lambda words: words[0],
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda value: [value],
+        is_instance=lambda value: value is None or isinstance(value, str),
+        str_from_instance=lambda value: [str(value)],
     )
 
 

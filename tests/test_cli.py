@@ -48,6 +48,18 @@ def test_selection_has_a_flag(capsys, tmp_path, store, select):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["method_settings"]["select"] == select
 
 
+def test_views_that_several_kinds_of_items_have_share_a_flag(capsys, tmp_path):
+    from support.data import vectors
+
+    vectors().save(tmp_path / "planted")
+    flags = ["--data", str(tmp_path / "planted"), "--epochs", "0", "--out", str(tmp_path / "run")]
+    text = run(capsys, "train", "simclr", "--help")
+    assert text.count("--noise") == 1 and "Point clouds (default 0.01)" in text
+    run(capsys, "train", "simclr", *flags, "--noise", "0.25")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["views"] == {"noise": 0.25, "drop": 0.0}
+    assert "--crop is a setting of views of images" in run(capsys, "train", "simclr", *flags, "--crop", "8")
+
+
 def test_a_folder_of_pictures_with_one_that_cannot_be_read(capsys, tmp_path, monkeypatch):
     from PIL import Image
     from support.data import pictures

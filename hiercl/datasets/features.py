@@ -61,9 +61,9 @@ def check_source(source: Any, n: int) -> Any:
         for row, text in enumerate(source):
             if not isinstance(text, str):
                 raise ValueError(f"source {row} is a {type(text).__name__}: a tuple or list holds one text per item.")
-    elif not hasattr(source, "take"):
+    elif isinstance(source, np.ndarray) or not hasattr(source, "take"):
         raise ValueError(
-            f"source is a {type(source).__name__} without take(index): for an array of pictures give "
+            f"source is a {type(source).__name__}: for an array of pictures give "
             "HierarchicalDataset.from_arrays(pictures, labels, hierarchy)."
         )
     if len(source) != n:
@@ -154,10 +154,10 @@ def _leaves_named(columns: np.ndarray, hierarchy: Hierarchy) -> Int[np.ndarray, 
     for leaf, path in enumerate(paths):
         if path in paths[:leaf]:
             raise ValueError(f"several leaves are named {path[-1]!r}: give a column of names for every level.")
-    known = {path: leaf for leaf, path in enumerate(paths)}
-    leaves = [known.get(tuple(row), -1) for row in columns.tolist()]
-    if -1 in leaves:
-        row = leaves.index(-1)
+    known = {path: leaf for leaf, path in enumerate(paths)} | {("",) * columns.shape[1]: -1}  # an empty name: no label
+    leaves = [known.get(tuple(row), -2) for row in columns.tolist()]
+    if -2 in leaves:
+        row = leaves.index(-2)
         raise ValueError(f"item {row} is a {'/'.join(map(str, columns[row]))!r}, which the hierarchy does not have.")
     return np.array(leaves, dtype=np.int64)
 

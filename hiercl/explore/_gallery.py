@@ -12,7 +12,7 @@ from PIL import Image
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import own_widget
-from hiercl.plot._canvas import picture
+from hiercl.plot._canvas import picture, source_text
 
 SIDE = 48  # pixels on the screen
 
@@ -31,7 +31,8 @@ def row(
     colour: str = "#bbbbbb",
     bold: Sequence[bool] | None = None,
 ) -> dict[str, Any]:
-    """Returns a row of a gallery: pictures of items, each with lines of text below it.
+    """Returns a row of a gallery: pictures of items, each with lines of text below it. Where the mouse rests, it shows
+    these lines, and the text that a vector was made of.
 
     Args:
         dataset: Data set of the items.
@@ -47,7 +48,7 @@ def row(
             "item": int(item),
             "picture": data_uri(dataset, int(item)),
             "lines": [line for line in below if line],
-            "title": ", ".join(line for line in below if line),
+            "title": "\n".join(filter(None, [", ".join(filter(None, below)), source_text(dataset, item)])),
             "colour": colour,
             "bold": bool(strong),
         }

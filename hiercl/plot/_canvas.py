@@ -158,9 +158,9 @@ def check_level(level: int, levels: int, what: str) -> int:
     return level % levels
 
 
-def class_name(dataset: HierarchicalDataset, item: int) -> str:
+def class_name(dataset: HierarchicalDataset, item: SupportsIndex) -> str:
     """Returns the name of the leaf class of an item, or "no label"."""
-    label = int(dataset.labels[item])
+    label = int(dataset.labels[int(item)])
     return dataset.hierarchy.leaf_names[label] if label >= 0 else "no label"
 
 
@@ -215,6 +215,11 @@ def _of_vector(dataset: HierarchicalDataset, item: int) -> np.ndarray:
     if isinstance(found, np.ndarray):
         return _coloured(found)
     return text_picture(found or class_name(dataset, item).replace("_", " "))
+
+
+def source_text(dataset: HierarchicalDataset, item: SupportsIndex) -> str:
+    """Returns the first 500 letters of the text that a vector was made of; an empty string where there is none."""
+    return dataset.source[int(item)][:500] if isinstance(dataset.source, tuple) else ""
 
 
 @lru_cache(maxsize=512)

@@ -11,6 +11,7 @@ from hiercl.plot._colours import TEXT
 from hiercl.runtime.types import UInt8
 
 SIDE, MARGIN = 160, 8  # pixels
+ROOM = SIDE - 2 * MARGIN
 SIZES = (30, 26, 22)  # of letters in pixels: the largest at which the whole text fits, else the smallest
 PAPER = "#F4F1EA"
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -33,9 +34,8 @@ def text_picture(text: str) -> UInt8[np.ndarray, "h w 3"]:
     text = " ".join(text[:2000].split())  # more never fits
     for size in SIZES:
         font = ImageFont.truetype(str(FONT), size)
-        most = (SIDE - 2 * MARGIN) // round(1.15 * size)
-        lines, rest = wrapped(text, font, most)
-        if not rest:
+        lines, rest = wrapped(text, font, most=ROOM // round(1.15 * size))
+        if not rest and all(font.getlength(word) <= ROOM for word in text.split()):
             break
     image = Image.new("RGB", (SIDE, SIDE), PAPER)
     place = {"anchor": "mm", "align": "center"} if not rest else {"anchor": "lm", "align": "left"}
@@ -72,6 +72,6 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, most: int) -> tuple[list[st
 def _fitting(text: str, font: ImageFont.FreeTypeFont, end: str = "") -> int:
     """Number of the first letters that fit into a line, with an end after them; at least one."""
     count = 1
-    while count < len(text) and font.getlength(text[: count + 1] + end) <= SIDE - 2 * MARGIN:
+    while count < len(text) and font.getlength(text[: count + 1] + end) <= ROOM:
         count += 1
     return count

@@ -168,7 +168,7 @@ def open_folder(out: str | Path | None, recipe: Recipe, resume: bool) -> Checkpo
     here = json.loads(json.dumps(recipe.to_json()))
     there = json.loads((folder / CONFIG).read_text())
     for part, config in {"fit": recipe.fit, "views": recipe.views, "method_settings": recipe.settings}.items():
-        there[part] = with_defaults(type(config), there[part])
+        here[part], there[part] = (with_defaults(type(config), one[part]) for one in (here, there))
     fit = FitConfig.from_json(there["fit"])  # runs of an early version have no rates
     there["fit"] = resolve_defaults(fit, encoder_modality(fit.encoder).name, there["setting"]["items"]).to_json()
     differing = [

@@ -46,7 +46,7 @@ def resolve_vector_views(config: VectorViewConfig, shape: Sequence[int]) -> Vect
         shape: shape of the items, ``(n, views, features)``.
 
     Example:
-        >>> resolve_vector_views(VectorViewConfig(drop=0), (100, 5, 64))
+        >>> resolve_vector_views(VectorViewConfig(drop=0.0), (100, 5, 64))
         VectorViewConfig(noise=0.0, drop=0.0)
     """
     one = shape[1] == 1
@@ -86,7 +86,7 @@ class VectorViews:
         input: ``mean`` and ``deviation`` of every feature.
 
     Example:
-        >>> views = VectorViews(VectorViewConfig(noise=0.5, drop=0), {"mean": [0] * 8, "deviation": [1] * 8})
+        >>> views = VectorViews(VectorViewConfig(noise=0.5, drop=0.0), {"mean": [0] * 8, "deviation": [1] * 8})
         >>> views(torch.rand(4, 1, 8), torch.Generator().manual_seed(0)).shape
         torch.Size([4, 8, 1, 1])
     """

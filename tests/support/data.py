@@ -47,3 +47,17 @@ def clouds(n=48, seed=0):
     sides = np.array([[0.9, 0.9, 0.1], [0.3, 0.3, 0.05], [0.1, 0.1, 0.9], [0.05, 0.05, 0.3]])
     points = rng.uniform(-1, 1, (n, POINTS, 3)) * sides[labels][:, None]
     return HierarchicalDataset.from_arrays(points, labels, tree, "boxes")
+
+
+VECTOR_SETTINGS = {"batch": 16, "monitor_every": 0, "progress": False}
+
+
+def vectors(n=48, seed=0, views=3, source=None):
+    """Four planted classes in two superclasses, in 12 features of unequal size."""
+    means = np.random.default_rng(7).normal(size=(2, 12)), np.random.default_rng(8).normal(size=(4, 12))
+    labels = np.arange(n) % 4
+    item = 2 * means[0][labels // 2] + means[1][labels] + np.random.default_rng(seed).normal(size=(n, 12)) / 2
+    noise = np.random.default_rng(seed + 1).normal(size=(n, views, 12)) / 4
+    noise[:, 0] = 0  # view 0 is the item itself
+    features = (item[:, None] + noise) * np.linspace(0.1, 3, 12) + 1
+    return HierarchicalDataset.from_features(features, labels, HIERARCHY, "planted", source=source)
