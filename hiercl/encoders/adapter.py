@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hiercl.encoders.base import Encoder, Pooling
+from hiercl.encoders.base import Encoder, Pool, Pooling
 from hiercl.runtime.types import Float
 
 MOST_STAGES = 4  # of a transformer
@@ -84,6 +84,7 @@ class AdaptedEncoder(Encoder):
     Attributes:
         net: the module.
         taps: where the map of every stage comes from.
+        order: names of the layers, by the end of their last call.
         places: rows and columns of every stage's map in the dry pass.
 
     Raises:
@@ -115,6 +116,7 @@ class AdaptedEncoder(Encoder):
             nn.Identity(), [], [one.shape[1] for one in maps], mean, std, "batch", modality, pooling, resize
         )
         self.net, self.taps, self.layout, self.left_out = net, tuple(taps), seen.layout, left_out
+        self.order, self.side = seen.order, shape[1]
         self.places = tuple((one.shape[2], one.shape[3]) for one in maps)
         self.to(seen.item.device)
 
@@ -132,24 +134,31 @@ class AdaptedEncoder(Encoder):
         caught: dict[str, Tensor] = {}
         layers = {tap.layer for tap in self.taps} - {""}
         with _hooks(self.net, layers, lambda name, value: caught.__setitem__(name, value)):
-            with torch.compiler.set_stance("force_eager"):  # compiled code does not see hooks
-                caught[""] = self._output(x)
+            caught[""] = self._output(x)
         return tuple(tap.map_of(caught[tap.layer], *x.shape[2:]) for tap in self.taps)
+
+    def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
+        """Returns the layers that run before the last frozen stage ends, and parameters of the modules around them."""
+        if self.frozen is True or not self.frozen or not self.taps[self.frozen - 1].layer:
+            return list(self.children()) if self.frozen else []
+        layers = dict(self.net.named_modules())
+        before = self.order[: self.order.index(self.taps[self.frozen - 1].layer) + 1]
+        found: list[nn.Module | nn.Parameter] = [layers[name] for name in before]
+        for above in dict.fromkeys(name[:end] for name in before for end in _ends(name)):
+            found += layers[above].parameters(recurse=False)
+        return found
 
     def speed_up(self) -> None:
         self.net.compile()
 
-    def check_size(self, size: int, width: int | None = None) -> None:
-        """Raises ValueError if the module does not take items of another size, such as the views of a training.
+    def check_size(self, size: int) -> None:
+        if self.modality != "vectors" and not self.resize:
+            width = size if self.modality == "images" else 1
+            _dry_pass(self.net, (len(self.mean), size, width), self.modality, self.about, self.layout, self.side)
 
-        Args:
-            size: height in pixels, or number of points.
-            width: width; by default that of square pictures, and 1 for points.
-        """
-        if self.resize or self.modality == "vectors":
-            return
-        width = width or (size if self.modality == "images" else 1)
-        _dry_pass(self.net, (len(self.mean), size, width), self.modality, self.about, self.layout)
+    @property
+    def has_places(self) -> bool:
+        return self.taps[-1].form != "vector"
 
     @property
     def found(self) -> str:
@@ -186,7 +195,8 @@ class _Seen:
     item: Tensor
     layout: str
     output: Tensor
-    layers: dict[str, Tensor]  # in the order of their last call
+    layers: dict[str, Tensor]
+    order: tuple[str, ...]  # of all layers, by the end of their last call
 
 
 def name_of(net: nn.Module) -> str:
@@ -233,14 +243,18 @@ def _hooks(net: nn.Module, layers: set[str] | None, note) -> Iterator[None]:
 
     chosen = [(name, part) for name, part in net.named_modules() if name and (layers is None or name in layers)]
     handles = [part.register_forward_hook(hook(name)) for name, part in chosen]
+    compiled = net._compiled_call_impl is not None  # such code does not see hooks; its package is slow to import
     try:
-        yield
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _dry_pass(net: nn.Module, shape: tuple[int, ...], modality: str, about: str, layout: str | None = None) -> _Seen:
+def _dry_pass(
+    net: nn.Module, shape: tuple[int, ...], modality: str, about: str, layout: str | None = None, side: int = 224
+) -> _Seen:
     """Passes two random items in eval mode. The module, its mode and the random numbers stay as they are."""
     layouts = [layout] if layout else list(LAYOUTS[modality])
     error: Exception | None = None
@@ -254,7 +268,8 @@ def _dry_pass(net: nn.Module, shape: tuple[int, ...], modality: str, about: str,
     tried = [ITEMS, *shape] if modality == "images" else f"{[ITEMS, *shape]} and as {', '.join(layouts[1:])}"
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     raise ValueError(
-        f"{about} fails on a batch of {modality} of the shape {tried}: {first} {_advice(net, shape, modality, about)}"
+        f"{about} fails on a batch of {modality} of the shape {tried}: {first} "
+        f"{_advice(net, shape, modality, about, side)}"
     ) from error
 
 
@@ -265,17 +280,21 @@ class _Unusable(ValueError):
 def _pass(net: nn.Module, shape: tuple[int, ...], modality: str, layout: str, about: str) -> _Seen:
     held = next((value for value in (*net.parameters(), *net.buffers()) if value.is_floating_point()), torch.zeros(()))
     item = torch.randn(ITEMS, *shape, generator=torch.Generator().manual_seed(0)).to(held.device)
-    layers: dict[str, Tensor] = {}
+    called: dict[str, Any] = {}
 
     def note(name: str, output: Any) -> None:
-        layers.pop(name, None)  # the last call counts, and its place in the order
-        if isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == ITEMS:
-            layers[name] = output
+        called.pop(name, None)  # the last call counts
+        called[name] = output
 
     with evaluating(net), torch.no_grad(), torch.random.fork_rng([item.device] if item.is_cuda else []):
-        with _hooks(net, None, note), torch.compiler.set_stance("force_eager"):
+        with _hooks(net, None, note):
             output = _pick(net(LAYOUTS[modality][layout](item)), about)
-    return _Seen(item, layout, output, layers)
+    layers = {
+        name: value
+        for name, value in called.items()
+        if isinstance(value, Tensor) and value.ndim in (3, 4) and len(value) == ITEMS
+    }
+    return _Seen(item, layout, output, layers, tuple(called))
 
 
 def _pick(output: Any, about: str) -> Tensor:
@@ -310,7 +329,7 @@ def _checked(seen: _Seen, about: str) -> _Seen:
     return seen
 
 
-def _advice(net: nn.Module, shape: tuple[int, ...], modality: str, about: str) -> str:
+def _advice(net: nn.Module, shape: tuple[int, ...], modality: str, about: str, side: int) -> str:
     """Tries what might be wrong, and says what helps."""
 
     def works(*other: int) -> bool:
@@ -323,11 +342,11 @@ def _advice(net: nn.Module, shape: tuple[int, ...], modality: str, about: str) -
     channels, height, width = shape
     if modality == "images":
         known = getattr(net, "pretrained_cfg", None) or {}
-        sizes = dict.fromkeys([known.get("input_size", shape)[-1], getattr(net, "image_size", 224), 224, 32, 64, 28])
+        sizes = [known.get("input_size", shape)[-1], getattr(net, "image_size", side), side, 224, 32, 64, 28]
         for count in dict.fromkeys((channels, 3, 1)):
-            for side in (None, *sizes):
-                if isinstance(side, int | None) and works(count, side or height, side or width):
-                    ways = [] if side is None else [f"pictures of {side} pixels: give resize={side}"]
+            for size in (None, *dict.fromkeys(size for size in sizes if isinstance(size, int))):
+                if works(count, size or height, size or width):
+                    ways = [] if size is None else [f"pictures of {size} pixels: give resize={size}"]
                     if count != channels:
                         how = "np.repeat(items, 3, axis=3)" if count == 3 else "items.mean(axis=3, keepdims=True)"
                         ways.append(f"{count} channel{'s' if count > 1 else ''}: make the pictures so, as with {how}")
@@ -385,29 +404,30 @@ def _find_stages(net: nn.Module, seen: _Seen) -> tuple[list[Tap], Pooling, list[
     last, pooling = Tap("", _form(seen.output)), "mean"
     last_map = last.map_of(seen.output, *size)
     if last.form == "vector":
-        for how, reduced in {"mean": torch.mean, "max": torch.amax}.items():
-            same = [name for name, one in found.items() if _close(reduced(one.float(), dim=(2, 3)), seen.output)]
-            if same:  # the largest of them, and of these the last one
-                best = max(reversed(same), key=lambda name: found[name][0, 0].numel())
-                last, pooling, last_map = taps[best], how, found[best]
-                break
+        same = [
+            (one[0, 0].numel(), name, how)
+            for name, one in reversed(found.items())
+            for how in ("mean", "max")
+            if _close(Pool(how)(one), seen.output)
+        ]
+        if same:  # the largest of them, and of these the last one
+            _, best, pooling = max(same, key=lambda one: one[0])
+            last, last_map = taps[best], found[best]
 
-    sides: dict[tuple[int, int], str] = {}
+    sides, least = {}, math.inf
     for name, one in found.items():
-        if taps[name].form != "tokens":
-            side = (one.shape[2], one.shape[3])
-            if side not in sides or name.count(".") <= sides[side].count("."):  # whole blocks, not parts of them
-                sides.pop(side, None)
-                sides[side] = name
-    sides.pop((1, 1), None)  # of gates, or the output itself
+        places = one[0, 0].numel()
+        if taps[name].form == "tokens" or not 1 < places <= least:  # one place: a gate; more than before: the way up
+            continue
+        side, least = (one.shape[2], one.shape[3]), places
+        if side not in sides or name.count(".") <= sides[side].count("."):  # whole blocks, not parts of them
+            sides.pop(side, None)
+            sides[side] = name
     if len(sides) < 2 and chain:
         count = min(MOST_STAGES, len(chain))
         chosen = [chain[math.ceil((i + 1) * len(chain) / count) - 1] for i in range(count - 1)]
     else:
-        chosen, least = [], last_map.shape[2] * last_map.shape[3]
-        for (rows, columns), name in reversed(sides.items()):  # from deep to shallow, each larger than the one after
-            if rows * columns > least:
-                chosen, least = [name, *chosen], rows * columns
+        chosen = [name for name in sides.values() if found[name][0, 0].numel() > last_map[0, 0].numel()]
     return [*(taps[name] for name in chosen), last], pooling, [*(found[name] for name in chosen), last_map]
 
 
@@ -437,6 +457,11 @@ def _prefix(tokens: int, maps: Sequence[Tensor], height: int, width: int) -> int
     known = [prefix for prefix in left if 0 <= prefix <= MOST_PREFIX]
     possible = [prefix for prefix in range(min(tokens, MOST_PREFIX + 1)) if _grid(tokens - prefix, height, width)]
     return next(iter([*known, *possible]), None)
+
+
+def _ends(name: str) -> list[int]:
+    """Returns where the names of the modules around a layer end, from the whole module "" on."""
+    return [0, *(place for place, letter in enumerate(name) if letter == ".")]
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -7,11 +7,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hiercl.datasets import FORMS
 from hiercl.runtime.types import Float
 
 Pooling = Literal["mean", "max", "max and mean"]
+PLACES_AT_ONCE = 2**22  # pixels, or points, that pass an encoder together when there is no gradient
 
 
 class Pool(nn.Module):
@@ -60,6 +62,8 @@ class Encoder(nn.Module):
         norm: name of what normalises the maps, see :data:`hiercl.encoders.norms.NORMS`.
         modality: the kind of items that the encoder takes, "images" or "points".
         pooling: how the last map becomes one vector.
+        resize: side in pixels that every picture is brought to before it is normalised (bicubic, antialiased); None
+            leaves pictures as they are. Points have no such size.
 
     Attributes:
         width: size of the pooled feature.
@@ -69,9 +73,12 @@ class Encoder(nn.Module):
         pool: the module that makes one vector of a map.
         mean: buffer ``[channels]``, in units of pictures in [0, 1] or of coordinates.
         std: buffer ``[channels]``, in the same units.
+        resize: side of the pictures in pixels, or None.
+        origin: the name that makes such an encoder (:func:`~hiercl.encoders.as_encoder`); None for one without a name.
+        frozen: how many stages are frozen, or True for the whole encoder (:meth:`freeze`).
 
     Raises:
-        ValueError: mean and std differ in length, or a std is not above 0.
+        ValueError: mean and std differ in length, or a std is not above 0; or ``resize`` for other items than pictures.
 
     Example:
         >>> encoder = Encoder(torch.nn.Identity(), [torch.nn.Conv2d(3, 8, 3)], [8], mean=[0.5] * 3, std=[0.25] * 3)
@@ -92,14 +99,20 @@ class Encoder(nn.Module):
         norm: str = "batch",
         modality: str = "images",
         pooling: Pooling = "mean",
+        resize: int | None = None,
     ):
         super().__init__()
+        self.origin: str | None = None
+        self.frozen: bool | int = False
         self.norm, self.modality, self.pool = norm, modality, Pool(pooling)
         mean, std = (torch.as_tensor(values, dtype=torch.float32).flatten().clone() for values in (mean, std))
         if len(mean) != len(std) or not bool((std > 0).all()):
             raise ValueError(f"mean and std need one entry a channel and std > 0, got {mean.tolist()}, {std.tolist()}")
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
+        self.resize = resize
+        if resize is not None and modality != "images":
+            raise ValueError(f"resize={resize} is for pictures, and this encoder takes {modality}: leave it out.")
         self.stem = stem
         self.stage_modules = nn.ModuleList(stages)
         self.stage_widths = tuple(stage_widths)
@@ -107,8 +120,10 @@ class Encoder(nn.Module):
 
     def normalise(
         self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    ) -> Float[Tensor, "batch channels rows columns"]:
         """Returns (x - mean) / std, for every channel of pictures in [0, 1] or every coordinate of points.
+
+        Pictures are brought to the size ``resize`` first.
 
         Raises:
             ValueError: items that are not float, have another number of channels than ``mean``, or are of another
@@ -117,6 +132,8 @@ class Encoder(nn.Module):
         form, channels = FORMS[self.modality], len(self.mean)
         if not (x.is_floating_point() and x.ndim == 4 and x.shape[1] == channels and form.is_map(x)):
             raise ValueError(f"expected float {form.map_form.format(channels)}; got {x.dtype} {list(x.shape)}")
+        if self.resize and x.shape[2:] != (self.resize, self.resize):
+            x = F.interpolate(x, (self.resize, self.resize), mode="bicubic", antialias=True)
         return (x - self.mean[:, None, None]) / self.std[:, None, None]
 
     def stages(self, x: Float[Tensor, "batch channels height width"]) -> tuple[Tensor, ...]:
@@ -133,9 +150,88 @@ class Encoder(nn.Module):
             maps.append(x)
         return tuple(maps)
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
-        """Returns the last stage's map, pooled over all places: ``[batch, width]``, float32 even in half precision."""
+    def feature(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
+        """Returns what :meth:`forward` returns, of all items at once."""
         return self.pool(self.stages(x)[-1])
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
+        """Returns the last stage's map, pooled over all places: ``[batch, width]``, float32 even in half precision.
+
+        In eval mode and without a gradient, large pictures pass in parts, so that they fit into memory.
+        """
+        if self.training or torch.is_grad_enabled():
+            return self.feature(x)
+        side = self.resize or 0
+        places = max(1, side * side or x.shape[2] * x.shape[3])
+        return torch.cat([self.feature(part) for part in x.split(max(1, PLACES_AT_ONCE // places))])
+
+    def freeze(self, stages: bool | int = True) -> None:
+        """Freezes the front of the encoder: no gradient changes it, and it stays in eval mode (batch norm, dropout).
+
+        Args:
+            stages: how many stages, from the first one on and with all that comes before them; True: the whole encoder;
+                False or 0: nothing, which frees what was frozen.
+
+        Raises:
+            ValueError: more stages than the encoder has, or a negative number.
+
+        Example:
+            >>> from copy import deepcopy
+            >>> encoder = deepcopy(run.encoder)
+            >>> encoder.freeze(2)
+            >>> [parameter.requires_grad for parameter in encoder.parameters()].count(False)
+            6
+        """
+        if not 0 <= stages <= len(self.stage_widths):
+            raise ValueError(
+                f"freeze={stages}: this encoder has {len(self.stage_widths)} stages. Give a number up to that, or True "
+                "for the whole encoder."
+            )
+        for on, chosen in ((True, self.frozen), (False, stages)):
+            self.frozen = chosen
+            for part in self.frozen_parts():
+                part.requires_grad_(on)
+        self.train(self.training)
+
+    def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
+        """Returns the modules, and the parameters outside them, that :meth:`freeze` has frozen."""
+        if self.frozen is True:
+            return list(self.children())
+        return [self.stem, *self.stage_modules[: self.frozen]] if self.frozen else []
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Sets train or eval mode; what is frozen stays in eval mode."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
+
+    def check_size(self, size: int) -> None:
+        """Checks that items of another size can pass, such as the views of a training; encoders of hiercl take any.
+
+        Args:
+            size: pixels a side, or points.
+
+        Raises:
+            ValueError: they cannot.
+        """
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the last stage is a map of places, and not a vector."""
+        return self.modality != "vectors"
+
+    def speed_up(self) -> None:
+        """Compiles every stage with ``torch.compile``. The state dict stays as it is; a copy is not compiled."""
+        for part in (self.stem, *self.stage_modules):
+            part.compile()
+
+    @property
+    def found(self) -> str:
+        """One line about the encoder: its width and its stages."""
+        widths = ", ".join(map(str, self.stage_widths))
+        return f"{self.origin or type(self).__name__}: width {self.width}, stages of {widths} channels"
 
 
 def projection_head(kind: str, width: int, dim: int = 128, hidden: int | None = None) -> nn.Module:

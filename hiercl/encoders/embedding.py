@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
+from hiercl.encoders.adapter import evaluating
 from hiercl.encoders.base import Encoder, half_precision_is_native
+from hiercl.encoders.own import as_encoder
+from hiercl.runtime.arrays import as_tensor
 from hiercl.runtime.types import Float
 
 
@@ -22,18 +25,33 @@ class HasEncoder(Protocol):
     def encoder(self) -> Encoder: ...
 
 
-Model = HasEncoder | Encoder
-"""A run, a pretrained model or an encoder."""
+Model = HasEncoder | Encoder | nn.Module | Callable[[], Any] | str
+"""A run, a pretrained model, an encoder, or what :func:`as_encoder` makes one of: a module, a function, a name."""
 
 
-def encoder_of(model: Model) -> Encoder:
-    """Returns the encoder of a run or of a pretrained model; an encoder is given back.
+def encoder_of(model: Model, dataset: HierarchicalDataset | None = None) -> Encoder:
+    """Returns the encoder of a run or of a pretrained model, an encoder itself, or one made of a copy of a module.
+
+    Args:
+        model: any of these.
+        dataset: items that it will see. Only a module, a function or a name needs them.
+
+    Raises:
+        ValueError: it has no encoder, or cannot be one.
 
     Example:
         >>> encoder_of(run) is run.encoder
         True
     """
-    return model if isinstance(model, Encoder) else model.encoder
+    own = model if isinstance(model, Encoder) else getattr(model, "encoder", None)
+    if isinstance(own, Encoder):
+        return own
+    if dataset is None or not (isinstance(model, str) or callable(model)):
+        raise ValueError(
+            f"a {type(model).__name__} has no encoder: give a run (hiercl.fit, hiercl.load_run), a hiercl.pretrained "
+            "model, an encoder or a torch.nn.Module."
+        )
+    return as_encoder(model, dataset)
 
 
 @contextmanager
@@ -49,22 +67,24 @@ def ready(encoder: Encoder, device: torch.device | str | None = None) -> Iterato
         ...     encoder.training
         False
     """
-    home, was_training = encoder.mean.device, encoder.training
+    home = encoder.mean.device
     device = home if device is None else torch.device(device)
-    encoder.to(device).eval()
-    try:
-        yield encoder, device
-    finally:
-        encoder.to(home).train(was_training)
+    with evaluating(encoder):
+        try:
+            yield encoder.to(device), device
+        finally:
+            encoder.to(home)
 
 
 def embed(
-    model: Model, dataset: HierarchicalDataset, device: torch.device | str | None = None
+    model: Model | None, dataset: HierarchicalDataset, device: torch.device | str | None = None
 ) -> Float[Tensor, "items width"]:
     """Returns the backbone features (before the projection head) of every item, unaugmented and at full size.
 
     Args:
-        model: a run, a pretrained model, or an encoder.
+        model: a run, a pretrained model, an encoder, or a ``torch.nn.Module`` from items to features. For a module that
+            needs pictures of another size, or normalised ones, give the result of :func:`as_encoder`.
+            None for a data set of vectors: the vectors themselves.
         dataset: any data set with the model's kind of items and number of channels.
         device: where to compute; by default where the model is.
 
@@ -75,5 +95,10 @@ def embed(
         >>> hiercl.embed(run, test).shape
         torch.Size([60, 256])
     """
-    with ready(encoder_of(model), device) as (encoder, device):
+    if model is None:
+        if dataset.modality != "vectors":
+            nothing = f"there is no model, and {dataset.name!r} holds {dataset.form.noun}"
+            raise ValueError(f"{nothing}: pass a model, or features [{len(dataset)}, d] where these are taken.")
+        return as_tensor(dataset.items[:, 0])
+    with ready(encoder_of(model, dataset), device) as (encoder, device):
         return embed_with(encoder, Feed(dataset, device), half_precision_is_native(device)).cpu()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hiercl.encoders.base import Encoder
-from hiercl.runtime.config import code_hash
+from hiercl.runtime.identity import identity_hash
 
 
 @dataclass(frozen=True)
@@ -160,15 +160,12 @@ def _check_callable(thing: Any) -> None:
 
 def _code(function: Any) -> str | None:
     """Tells two functions, or classes, of one name apart; None where nothing tells."""
-    if isinstance(function, partial):
-        inner, arguments = _code(function.func), repr((function.args, sorted(function.keywords.items())))
-        return None if inner is None or " at 0x" in arguments else _hash(inner + arguments)
-    if inspect.isclass(function):
-        try:
-            return _hash(inspect.getsource(function))
-        except (OSError, TypeError):  # typed in, or not written in Python
-            return None
-    return code_hash(function)
+    if not inspect.isclass(function):
+        return identity_hash(function)
+    try:
+        return _hash(inspect.getsource(function))
+    except (OSError, TypeError):  # typed in, or not written in Python
+        return None
 
 
 def _weights_hash(module: nn.Module) -> str:

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hiercl.encoders.base import Pooling
+from hiercl.encoders.vit import vit_tiny
 
 WIDEST_BASIC_BLOCK = 512  # channels; wider encoders, as ResNet-50, are built of bottlenecks
 
@@ -70,5 +71,6 @@ IMAGE_ENCODERS: dict[str, tuple[Callable, Pooling]] = {
     "convnet": (_convnet, "mean"),
     "resnet18": (_resnet(18), "mean"),
     "resnet50": (_resnet(50), "mean"),
+    "vit_tiny": (vit_tiny, "mean"),
 }
 """Each encoder's builder, and how it pools its last map."""

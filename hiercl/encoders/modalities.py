@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hiercl.datasets import FORMS, HierarchicalDataset, ItemForm
 from hiercl.encoders.base import Encoder, Pooling
 from hiercl.encoders.images import IMAGE_ENCODERS, image_block
+from hiercl.encoders.named import is_library_name
 from hiercl.encoders.norms import NORMS
 from hiercl.encoders.points import POINT_ENCODERS, point_block, warn_of_thin_views
 from hiercl.encoders.vectors import VECTOR_ENCODERS, vector_block
@@ -146,14 +147,14 @@ def encoder_names(modality: str | None = None) -> tuple[str, ...]:
 
     Example:
         >>> encoder_names("images")
-        ('convnet', 'resnet18', 'resnet50')
+        ('convnet', 'resnet18', 'resnet50', 'vit_tiny')
     """
     chosen = MODALITIES.values() if modality is None else [MODALITIES[modality]]
     return tuple(name for one in chosen for name in one.encoders)
 
 
 def encoder_modality(name: str) -> Modality:
-    """Returns the record of the kind of item that an encoder takes.
+    """Returns the record of the kind of item that an encoder of this name takes; torchvision and timm take pictures.
 
     Raises:
         ValueError: an unknown name.
@@ -162,6 +163,8 @@ def encoder_modality(name: str) -> Modality:
         >>> encoder_modality("dgcnn").name
         'points'
     """
+    if is_library_name(name):
+        return MODALITIES["images"]
     for modality in MODALITIES.values():
         if name in modality.encoders:
             return modality
@@ -174,6 +177,7 @@ def make_encoder(
     std: Sequence[float] | Tensor,
     channels: int = 3,
     norm: str = "batch",
+    resize: int | None = None,
 ) -> Encoder:
     """Makes a new encoder, with weights from torch's global generator.
 
@@ -182,6 +186,9 @@ def make_encoder(
     * ``convnet``: a small network for CPUs (0.54 M parameters, width 256).
     * ``resnet18``, ``resnet50``: torchvision's networks with the 3×3 stem of stride 1 and without max-pooling, which
       32-pixel pictures need (11.2 M and 23.5 M parameters, width 512 and 2,048).
+    * ``vit_tiny``: a vision transformer with patches of 4 pixels, four stages of two blocks, and the mean over all
+      patches as its feature (1.6 M parameters, width 128). It takes pictures from 4 pixels on, of any size, and has
+      layer norms. From scratch and with little data it learns less than a convnet.
 
     Encoders of point clouds. Each is the part before the fully connected layers of its classifier:
 
@@ -206,6 +213,7 @@ def make_encoder(
         channels: channels of an item.
         norm: "batch"; "split", batch norm in 8 parts of a batch; or "group", where an item's feature does not depend
             on other items.
+        resize: side in pixels that pictures are brought to; None leaves them as they are.
 
     Raises:
         ValueError: an unknown name or norm, or a mean or std without one entry a channel.
@@ -219,11 +227,15 @@ def make_encoder(
         raise ValueError(f"mean and std need {channels} entries, one a channel; got {len(mean)} and {len(std)}")
     if norm not in NORMS:
         raise unknown("norm", norm, NORMS)
+    if norm != "batch" and name == "vit_tiny":
+        raise ValueError(f"norm={norm!r}: vit_tiny has layer norms, which depend on no other item: leave norm out.")
     if norm == "split" and name == "pointnet":
         raise ValueError("norm='split' leaves T-Nets too few values a part, one a cloud: choose pointnet_vanilla.")
     build, pooling = modality.encoders[name]
     stem, stages, widths = build(channels, NORMS[norm])
-    return Encoder(stem, stages, widths, mean, std, norm, modality.name, pooling)
+    encoder = Encoder(stem, stages, widths, mean, std, norm, modality.name, pooling, resize)
+    encoder.origin = name
+    return encoder
 
 
 def stage_block(encoder: Encoder, stage: int) -> nn.Module:

@@ -262,13 +262,13 @@ class StudyExplorer(Explorer):
 
 
 def _pairs(member: Any, *data: HierarchicalDataset) -> Any:
-    run, _ = member.place.load()
+    run, _ = member.load()
     train = member.train(data)
     return plot.pairs(run.step(train), train, tree=run.tree)
 
 
 def _tree(member: Any, *data: HierarchicalDataset) -> Any:
-    run, _ = member.place.load()
+    run, _ = member.load()
     if run.tree is None:
         raise ValueError(f"{run.name} has learned no tree.")
     return plot.tree(run.tree, member.train(data))

@@ -200,6 +200,7 @@ def _protocol(member: Member) -> dict[str, list[str]]:
     # A commit has 40 characters; " with changes" may follow it.
     commits = [commit[:10] + commit[40:] for own in trained_by for commit in [own["git_commit"] or "unknown"]]
     judge = own["environment"]["git_commit"] or "unknown"
+    named = isinstance(run["fit"]["encoder"], str)
     return {
         "items": [f"{run['setting']['items']:,} training items of {run['data']['name']}"],
         "judges": [judges],
@@ -212,5 +213,6 @@ def _protocol(member: Member) -> dict[str, list[str]]:
         "trained": commits,
         "judged": [judge[:10] + judge[40:]],
         **{name: [f"{run['fit'][name]:,}"] for name in ("epochs", "batch")},
-        **{name: [run["fit"][name]] for name in ("encoder", "optimiser")},
+        "optimiser": [run["fit"]["optimiser"]],
+        "encoder": [run["fit"]["encoder"] if named else run["fit"]["encoder"]["name"]],
     }

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.evaluation import Report
 from hiercl.runtime.errors import unknown
 from hiercl.study.configurations import Configuration, DataConfig, DataFacts, RunData, Splits, canonical, configuration
 from hiercl.study.running import DONE, FAILED, Place
 from hiercl.study.variants import as_text, at_grid_points, variants
+from hiercl.training import Run
 
 Own = TypeVar("Own", bound="Plan")  # the class of the object: a study returns studies
 DEFAULT_METRICS = ("linear", "knn", "ami", "hierarchical_f1", "mistake_height")
@@ -57,6 +59,16 @@ class Member:
     def test(self, given: Splits | None = None) -> HierarchicalDataset:
         """Returns the items that judge the run."""
         return RunData.of(self.configuration.data, given).test
+
+    def load(self) -> tuple[Run, Report]:
+        """Loads the run and its report, with the functions and the encoder of the study.
+
+        Example:
+            >>> trained, report = study.member("temperature=0.3", seed=1).load()
+        """
+        settings = self.configuration.settings.items()
+        given = {name: value for name, value in settings if callable(value) or isinstance(value, Run)}
+        return self.place.load(**given)
 
 
 class Plan:
@@ -218,7 +230,7 @@ class Plan:
             ValueError: there is no such run.
 
         Example:
-            >>> trained, report = study.member("temperature=0.3", seed=1).place.load()
+            >>> trained, report = study.member("temperature=0.3", seed=1).load()
         """
         for member in self.members():
             if (member.variant, member.seed) == (variant, seed):

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,9 +71,13 @@ class Place:
         lines = self.error.read_text().strip().splitlines() if self.error.exists() else []
         return lines[-1] if lines else ""
 
-    def load(self) -> tuple[Run, Report]:
-        """Loads the run and its report."""
-        return load_run(self.folder / "run"), Report.load(self.report)
+    def load(self, **functions: Any) -> tuple[Run, Report]:
+        """Loads the run and its report.
+
+        Args:
+            functions: settings that are no plain values, see :func:`~hiercl.load_run`; :meth:`Member.load` gives them.
+        """
+        return load_run(self.folder / "run", **functions), Report.load(self.report)
 
     def test_features(self) -> np.ndarray:
         """Loads the features of the test items, ``[n, d]``."""

@@ -78,14 +78,14 @@ def at_grid_points(
 
 
 def as_text(value: Any) -> Any:
-    """Returns a setting as a table or a file shows it: a function by its name, a tuple joined by hyphens.
+    """Returns a setting as a table or a file shows it: functions and modules by their names, a tuple with hyphens.
 
     Example:
         >>> as_text((4, 8)), as_text(len), as_text(0.1)
         ('4-8', 'len', 0.1)
     """
     if callable(value):
-        return getattr(value, "__name__", repr(value))
+        return getattr(value, "__name__", type(value).__name__)
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 

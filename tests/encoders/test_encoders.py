@@ -13,16 +13,19 @@ PARAMETERS = {
     # torchvision's count, less the fc of 1,000 classes, less a 7×7 stem, plus a 3×3 one
     "resnet18": 11_689_512 - (512 * 1000 + 1000) - 64 * 3 * 49 + 64 * 3 * 9,
     "resnet50": 25_557_032 - (2048 * 1000 + 1000) - 64 * 3 * 49 + 64 * 3 * 9,
+    # patches, 8 blocks of attention and MLP with their norms, the last norm
+    "vit_tiny": 49 * 128 + 8 * (12 * 128**2 + 13 * 128) + 2 * 128,
 }
 # Widths of the stages, and how often the side was halved when each ends.
 STAGES = {
     "convnet": [(32, 1), (64, 2), (128, 4), (256, 8)],
     "resnet18": [(64, 1), (128, 2), (256, 4), (512, 8)],
     "resnet50": [(256, 1), (512, 2), (1024, 4), (2048, 8)],
+    "vit_tiny": [(128, 4)] * 4,
 }
 
 
-@pytest.fixture(scope="module", params=["convnet", "resnet18", "resnet50"])
+@pytest.fixture(scope="module", params=list(PARAMETERS))
 def named(request):
     torch.manual_seed(0)
     return request.param, make_encoder(request.param, MEAN, STD).eval()

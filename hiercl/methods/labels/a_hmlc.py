@@ -55,6 +55,11 @@ class AHMLC(HMC):
 
     def __init__(self, encoder, config: AHMLCConfig, info: TrainingInfo):
         super().__init__(encoder, config, info)
+        if config.gate == "attention" and not encoder.has_places:
+            raise ValueError(
+                "gate='attention' looks at the places of the last map, and this encoder gives a vector: choose another "
+                "gate, or an encoder that gives a map."
+            )
         self.gate = gate(config.gate, self.levels, encoder.width, config.dim, encoder.stage_widths[-1])
 
     def represent(self, view: Tensor) -> Representation:
