@@ -36,7 +36,7 @@ class HierarchicalDataset:
         items: images, uint8 ``[n, h, w, c]``, point clouds, float32 ``[n, p, 3]``, or vectors, float32
             ``[n, views, features]``, in memory or memory-mapped; or picture files, which are decoded when they are
             indexed (`PictureFiles`). View 0 of a vector is the item itself; the others are random views of it.
-        labels: leaf ids, int64 ``[n]``.
+        labels: leaf ids, int64 ``[n]``; −1 for an item without a label.
         hierarchy: the classes at every level.
         name: name of the data set.
         note: what a reader of results must know, such as "partial: 50 of the 100 test pictures of each class".
@@ -86,7 +86,7 @@ class HierarchicalDataset:
         Args:
             items: images, uint8 ``[n, h, w, c]``, or points, floating ``[n, p, 3]``.
             labels: leaf ids ``[n]``, or label columns ``[n, levels]`` from coarse to fine, which must agree with the
-                hierarchy.
+                hierarchy. −1 (in all columns) is an item without a label.
             hierarchy: the classes at every level.
             name: name of the data set.
             note: what a reader of results must know.
@@ -180,14 +180,33 @@ class HierarchicalDataset:
 
     @property
     def labelled(self) -> bool:
-        """Whether there are classes: False when the hierarchy has a single leaf."""
-        return self.hierarchy.n_leaves > 1
+        """Whether there are classes: False when the hierarchy has a single leaf, or when no item has a label."""
+        return self.hierarchy.n_leaves > 1 and bool(self.has_label.any())
+
+    @property
+    def has_label(self) -> Bool[np.ndarray, "n"]:
+        """Which items have a label: False where it is −1."""
+        return self.labels >= 0
+
+    @property
+    def labelled_part(self) -> "HierarchicalDataset":
+        """The items that have a label; the data set itself if all of them have one.
+
+        Raises:
+            ValueError: no item has a label.
+
+        Example:
+            >>> mixed = replace(train, labels=np.where(np.arange(120) < 100, train.labels, -1))
+            >>> len(mixed.labelled_part)
+            100
+        """
+        return self if self.has_label.all() else self.take(self.has_label)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def labels_at(self, level: SupportsIndex) -> Int[np.ndarray, "n"]:
-        """Returns the label of every item at a level of the hierarchy, int64 ``[n]``.
+        """Returns the label of every item at a level of the hierarchy, int64 ``[n]``; −1 for an item without a label.
 
         Example:
             >>> train.labels_at(0).shape
@@ -196,7 +215,7 @@ class HierarchicalDataset:
         return np.asarray(self.hierarchy.labels_at(self.labels, level))
 
     def counts(self, level: SupportsIndex = -1) -> Int[np.ndarray, "nodes"]:
-        """Counts the items of every node of a level, by default of the leaves.
+        """Counts the items of every node of a level, by default of the leaves. Items without a label do not count.
 
         Example:
             >>> train.counts(0).tolist()
@@ -238,7 +257,8 @@ class HierarchicalDataset:
     def __repr__(self) -> str:
         size = "x".join(str(length) for length in self.items.shape[1:])
         tree = repr(self.hierarchy).removeprefix("Hierarchy(").removesuffix(")")
-        note = f"; {self.note}" if self.note else ""
+        missing = int((~self.has_label).sum())
+        note = f"; {missing:,} without a label" * bool(missing) + (f"; {self.note}" if self.note else "")
         return f"HierarchicalDataset({self.name!r}: {len(self):,} {self.modality} {size}, {tree}{note})"
 
     # ---- parts of it ----
@@ -279,6 +299,8 @@ class HierarchicalDataset:
     def under(self, *names: str) -> "HierarchicalDataset":
         """Keeps the items under the named nodes, of any level, and reduces the hierarchy to these nodes.
 
+        Items without a label are left out.
+
         Args:
             names: names of nodes, or paths from the top such as "animal/cat".
 
@@ -301,6 +323,8 @@ class HierarchicalDataset:
     def with_leaves(self, leaves: Int[np.ndarray, " leaves"]) -> "HierarchicalDataset":
         """Keeps the items of some leaves, and reduces the hierarchy to these leaves.
 
+        Items without a label are left out.
+
         Args:
             leaves: leaf ids.
 
@@ -315,12 +339,14 @@ class HierarchicalDataset:
             ('chair', 'bench')
         """
         hierarchy, old_to_new = self.hierarchy.subset(leaves)
-        labels = old_to_new[self.labels]
+        labels = np.where(self.has_label, old_to_new[self.labels], -1)
         kept = self.take(labels >= 0)
         return replace(kept, labels=labels[labels >= 0], hierarchy=hierarchy)
 
     def per_class(self, count: int, seed: int = 0, allow_fewer: bool = False) -> "HierarchicalDataset":
         """Keeps `count` items of every leaf, drawn at random, in their old order.
+
+        Items without a label are left out.
 
         Args:
             count: items of each leaf, at least 1.
@@ -346,7 +372,7 @@ class HierarchicalDataset:
                 f"{self.hierarchy.leaf_names[poor]!r} has {counts[poor]} items, fewer than {count}: "
                 f"ask for fewer, or give allow_fewer=True"
             )
-        return self.take(_draw(self.labels, np.minimum(counts, count), seed))
+        return self.take(_draw(self.labels, np.append(np.minimum(counts, count), 0), seed))
 
     def split(self, fraction: float, seed: int = 0) -> tuple["HierarchicalDataset", "HierarchicalDataset"]:
         r"""Splits off a part that has the same share of every leaf.
@@ -355,7 +381,7 @@ class HierarchicalDataset:
 
         $$n_\text{part} = \min(\max(\operatorname{round}(\text{fraction}\cdot n), 1), n - 1)$$
 
-        items. A leaf with one item stays in the rest.
+        items. A leaf with one item stays in the rest. Items without a label are split like those of a leaf.
 
         Args:
             fraction: share of the part, between 0 and 1.
@@ -384,7 +410,7 @@ class HierarchicalDataset:
         """
         if not 0 < fraction < 1:
             raise ValueError(f"the fraction must lie between 0 and 1, got {fraction}")
-        counts = self.counts()
+        counts = self._counts_and_unlabelled()
         if counts.max() < 2:
             raise ValueError(f"no class of {self.name!r} has two items: there is nothing to split")
         wanted = np.clip(np.rint(fraction * counts).astype(np.int64), 1, np.maximum(counts - 1, 1))
@@ -398,7 +424,7 @@ class HierarchicalDataset:
         $$n_i = n_\max\, \text{imbalance}^{-i / (\text{nodes} - 1)},\quad i = 0, \dots, \text{nodes} - 1$$
 
         The nodes come in a random order, and $n_\max$ is the number of items of the largest node. A node keeps at least
-        one item; it keeps all of its items if it has fewer than $n_i$.
+        one item; it keeps all of its items if it has fewer than $n_i$. Items without a label all stay.
 
         Args:
             imbalance: largest number of items divided by the smallest, at least 1.
@@ -421,7 +447,12 @@ class HierarchicalDataset:
         place = np.random.default_rng(seed).permutation(len(counts))
         wanted = counts.max() * imbalance ** (-place / max(len(counts) - 1, 1))
         wanted = np.minimum(np.maximum(np.rint(wanted).astype(np.int64), 1), counts)
-        return self.take(_draw(self.labels_at(level), wanted, seed))
+        unlabelled = self._counts_and_unlabelled(level)[-1]
+        return self.take(_draw(self.labels_at(level), np.append(wanted, unlabelled), seed))
+
+    def _counts_and_unlabelled(self, level: SupportsIndex = -1) -> np.ndarray:
+        """Counts the items of every node of a level, and as one more number those without a label."""
+        return np.append(self.counts(level), (~self.has_label).sum())
 
     # ---- on disk ----
 
@@ -470,8 +501,12 @@ def check_same_hierarchy(train: HierarchicalDataset, test: HierarchicalDataset) 
 
 
 def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
-    """Draws wanted[k] of the positions with label k at random; returns all drawn positions in ascending order."""
+    """Draws wanted[k] of the positions with label k at random; returns all drawn positions in ascending order.
+
+    The last number is how many of those without a label are drawn.
+    """
     generator = np.random.default_rng(seed)
+    labels = np.where(labels < 0, len(wanted) - 1, labels)
     order = generator.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     counts = np.bincount(labels, minlength=len(wanted))
@@ -515,10 +550,12 @@ def _check_labels(labels: np.ndarray, n: int, hierarchy: Hierarchy) -> None:
         raise ValueError(f"labels must be int64 leaf ids, got {labels.dtype}: convert them with labels.astype('int64')")
     if labels.shape != (n,):
         raise ValueError(f"{n} items need labels [{n}], got {list(labels.shape)}")
-    outside = (labels < 0) | (labels >= hierarchy.n_leaves)
+    outside = (labels < -1) | (labels >= hierarchy.n_leaves)
     if outside.any():
         row = int(np.argmax(outside))
-        raise ValueError(f"item {row} has label {labels[row]}, but the leaves are 0 to {hierarchy.n_leaves - 1}")
+        raise ValueError(
+            f"item {row} has label {labels[row]}, but the leaves are 0 to {hierarchy.n_leaves - 1}, and −1 is no label"
+        )
 
 
 def _check_ids(ids: np.ndarray | None, n: int) -> None:
@@ -538,12 +575,18 @@ def _leaf_labels(columns: np.ndarray, hierarchy: Hierarchy) -> np.ndarray:
     if leaf.dtype.kind in "iu":
         leaf = leaf.astype(np.int64)
     _check_labels(leaf, len(columns), hierarchy)
-    wrong = np.argwhere(columns != hierarchy.ancestors[leaf])
+    right = hierarchy.labels_at_all(leaf)
+    wrong = np.argwhere(columns != right)
     if len(wrong):
         row, level = wrong[0]
+        if leaf[row] < 0:
+            raise ValueError(
+                f"item {row} has no leaf, but its labels are {columns[row].tolist()}: an item without a label has −1 "
+                f"in all columns"
+            )
         raise ValueError(
             f"item {row} is a {hierarchy.leaf_names[leaf[row]]!r}, whose label at level {level} "
-            f"is {hierarchy.ancestors[leaf[row], level]}, but its labels are {columns[row].tolist()}"
+            f"is {right[row, level]}, but its labels are {columns[row].tolist()}"
         )
     return leaf
 

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
 from hiercl.encoders import half_precision_is_native
+from hiercl.encoders.features import features_of
 from hiercl.methods import AHMLC, GHMLC
-from hiercl.methods.labels.descriptors import standardised, sums
+from hiercl.methods.labels.descriptors import Descriptor, describe, fisher_ratios, standardised, sums
+from hiercl.methods.labels.masks import Sizes, fit_masks
 from hiercl.metrics import accuracy, knn_predict, variance_between
+from hiercl.runtime.arrays import Array, as_tensor
 from hiercl.runtime.types import Bool, Float, Int
-from hiercl.training import Run
 
 NEIGHBOURS = 20  # number of neighbours that vote, as in hiercl.evaluate
 
@@ -82,11 +84,12 @@ class FeatureMasks:
 
 
 @torch.no_grad()
-def feature_masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000, seed: int = 0) -> FeatureMasks:
-    """Returns the masks of a run and the features that they act on, for unaugmented items.
+def feature_masks(run: Any, dataset: HierarchicalDataset, max_items: int = 1000, seed: int = 0) -> FeatureMasks:
+    """Returns the masks of a run and the features that they act on, for unaugmented items that have a label.
 
     Args:
-        run: a run of G-HMLC or A-HMLC.
+        run: a run of G-HMLC or A-HMLC. Or features ``[items, d]``, or None for vectors themselves: their masks are
+            those that :func:`found_masks` finds. Or :class:`FeatureMasks`, of which a sample is drawn.
         dataset: any data set with as many levels as that of the training.
         max_items: largest number of items; from a larger data set a random sample is drawn.
         seed: seed of the sample.
@@ -99,12 +102,16 @@ def feature_masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000,
         >>> found.mean.shape
         torch.Size([3, 128])
     """
+    if run is None or isinstance(run, Array):
+        run = found_masks(run, dataset)
+    if isinstance(run, FeatureMasks):
+        chosen = _sample(run.dataset, max_items, seed)
+        masks = run.masks if len(run.masks) == 1 else run.masks[chosen]
+        return FeatureMasks(run.features[chosen], masks, run.dataset.take(chosen), run.place)
     method = _masked_method(run)
     _check_hierarchy(method, dataset)
-    if min(max_items, len(dataset)) < 2:
-        raise ValueError(f"max_items={max_items} of {len(dataset)}: at least 2 items are needed.")
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:max_items])
-    part = dataset.take(chosen)
+    dataset = dataset.labelled_part
+    part = dataset.take(_sample(dataset, max_items, seed))
     device, was_training = run.device, method.training
     method.eval()
     try:
@@ -120,15 +127,72 @@ def feature_masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000,
     return FeatureMasks(found, method.masks.cpu(), part, place)
 
 
-def mask_separation(
-    features: Float[Tensor, "items d"],
+@torch.no_grad()
+def found_masks(
+    features: Float[Array, "items d"] | Any,
     dataset: HierarchicalDataset,
-    keep: Bool[Tensor, " d"] | Bool[np.ndarray, " d"] | None = None,
+    masks: Float[Array, "levels d"] | None = None,
+    descriptor: Descriptor = "contrast",
+    sizes: Sizes = "equal",
+    soft: bool = False,
+    seed: int = 0,
+) -> FeatureMasks:
+    """Finds masks of features by their labels, without a run: :func:`hiercl.masks.fit_masks`.
+
+    Args:
+        features: features of the items, NumPy or torch; or a model that gives them; None for vectors themselves.
+        dataset: the items, for their labels. Those without a label are left out.
+        masks: masks of one's own, such as :func:`hiercl.masks.random_masks`; by default they are found.
+        descriptor: what describes a dimension, see :func:`hiercl.descriptors.describe`.
+        sizes: sizes of the masks, see :func:`hiercl.masks.fit_masks`.
+        soft: whether the masks are the probabilities of the mixture.
+        seed: seed of the mixture.
+
+    Returns:
+        The features and their masks, which :func:`hiercl.plot.masks` and :func:`hiercl.explore.masks` show.
+
+    Raises:
+        ValueError: features that do not fit the items, a hierarchy of one level, or masks of another shape.
+
+    Example:
+        >>> found = hiercl.feature_masks.found_masks(features, test)
+        >>> found.mean.sum(dim=1).tolist()
+        [86.0, 85.0, 85.0]
+        >>> control = hiercl.feature_masks.found_masks(features, test, hiercl.masks.random_masks(3, 256))
+    """
+    v, dataset = _labelled(features_of(features, dataset), dataset)
+    levels = dataset.hierarchy.levels
+    if levels == 1:
+        raise ValueError("a hierarchy of one level has one mask: there is nothing to compare.")
+    if masks is None:
+        nodes = torch.from_numpy(dataset.hierarchy.labels_at_all(dataset.labels))
+        scores = fisher_ratios(v, nodes).log()
+        given = fit_masks(describe(v, nodes, descriptor), scores, levels, sizes, soft, seed).masks
+    else:
+        given = as_tensor(masks, "masks").float().cpu()
+        if given.shape != (levels, v.shape[1]):
+            raise ValueError(f"masks are {list(given.shape)}: pass [{levels}, {v.shape[1]}], one for each level.")
+    return FeatureMasks(v.float(), given[None], dataset, "features")
+
+
+def _sample(dataset: HierarchicalDataset, max_items: int, seed: int) -> Int[np.ndarray, " chosen"]:
+    """Returns random items of a data set, in ascending order."""
+    if min(max_items, len(dataset)) < 2:
+        raise ValueError(f"max_items={max_items} of {len(dataset)}: at least 2 items are needed.")
+    return np.sort(np.random.default_rng(seed).permutation(len(dataset))[:max_items])
+
+
+def mask_separation(
+    features: Float[Array, "items d"],
+    dataset: HierarchicalDataset,
+    keep: Bool[Array, " d"] | None = None,
 ) -> pd.DataFrame:
     """Measures how well some of the dimensions separate the classes of each level, with features of unit length.
 
+    Items without a label are left out.
+
     Args:
-        features: features of the items of the data set.
+        features: features of the items of the data set, NumPy or torch.
         dataset: the items, for their labels.
         keep: mask of the dimensions to use; by default all.
 
@@ -147,8 +211,8 @@ def mask_separation(
         >>> table["level"].tolist()
         ['domain', 'group', 'class']
     """
-    _check_features(features, dataset)
-    z = features.detach().float().cpu()
+    features, dataset = _labelled(features, dataset)
+    z = features.float().cpu()
     if keep is not None:
         keep = torch.as_tensor(keep).cpu()
         if keep.dtype != torch.bool or keep.shape != z.shape[1:]:
@@ -172,7 +236,7 @@ def mask_separation(
 
 
 @torch.no_grad()
-def variance_shares(features: Float[Tensor, "items d"], dataset: HierarchicalDataset) -> Float[np.ndarray, "levels d"]:
+def variance_shares(features: Float[Array, "items d"], dataset: HierarchicalDataset) -> Float[np.ndarray, "levels d"]:
     r"""Returns what every level adds to the share of a dimension's variance that lies between classes.
 
     $$\eta^2_{h,j} = \frac{\sum_c n_c(\mu_{c,j}-\mu_j)^2}{\sum_i (v_{i,j}-\mu_j)^2}, \qquad
@@ -180,10 +244,10 @@ def variance_shares(features: Float[Tensor, "items d"], dataset: HierarchicalDat
 
     with c the classes of level h. So the row of a level measures its classes *within* their parent. All rows and the
     variance within the leaves sum to 1. A dimension that is independent of the labels has about
-    (classes − classes of the level above)/(items − 1).
+    (classes − classes of the level above)/(items − 1). Items without a label are left out.
 
     Args:
-        features: features of the items of the data set.
+        features: features of the items of the data set, NumPy or torch.
         dataset: the items, for their labels.
 
     Returns:
@@ -196,8 +260,8 @@ def variance_shares(features: Float[Tensor, "items d"], dataset: HierarchicalDat
         >>> hiercl.feature_masks.variance_shares(features, test).shape
         (3, 256)
     """
-    _check_features(features, dataset)
-    x = standardised(features.detach().cpu())
+    features, dataset = _labelled(features, dataset)
+    x = standardised(features.cpu())
     explained = [np.zeros(x.shape[1])]
     for level, size in enumerate(dataset.hierarchy.sizes):
         label = torch.from_numpy(dataset.labels_at(level))
@@ -206,9 +270,12 @@ def variance_shares(features: Float[Tensor, "items d"], dataset: HierarchicalDat
     return np.diff(np.stack(explained), axis=0).clip(0, 1)
 
 
-def _check_features(features: Tensor, dataset: HierarchicalDataset) -> None:
+def _labelled(features: Array, dataset: HierarchicalDataset) -> tuple[Tensor, HierarchicalDataset]:
+    """Returns the items that have a label, and their features; ValueError for features of another number of items."""
     if features.ndim != 2 or len(features) != len(dataset):
         raise ValueError(f"features are {list(features.shape)}: pass [{len(dataset)}, d], one row for each item.")
+    features = as_tensor(features)
+    return features[torch.as_tensor(dataset.has_label, device=features.device)], dataset.labelled_part
 
 
 def _reader(method: GHMLC | AHMLC) -> Callable[[Tensor], Tensor]:

@@ -11,9 +11,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset, check_same_hierarchy
-from hiercl.encoders import Encoder, embed
+from hiercl.encoders import Encoder, Model
+from hiercl.encoders.features import features_of
 from hiercl.evaluation.fine_tuning import FineTuneConfig, check_modality, fine_tune, probabilities_at
 from hiercl.metrics import LinearProbe
+from hiercl.runtime.arrays import Array, as_tensor
 from hiercl.runtime.seeds import stream_seed
 from hiercl.runtime.types import Float, Int
 
@@ -29,7 +31,7 @@ def draw_labelled(labels: Int[np.ndarray, " n"], fraction: float | int, seed: in
     larger fraction.
 
     Args:
-        labels: leaf class of every item.
+        labels: leaf class of every item. Items without a label (−1) are not drawn, and do not count for n.
         fraction: share of the items that are labelled, above 0 and at most 1.
         seed: seed of the draw.
 
@@ -49,13 +51,16 @@ def draw_labelled(labels: Int[np.ndarray, " n"], fraction: float | int, seed: in
         raise ValueError(f"labels are {form}: pass dataset.labels, one integer for each item, at least one.")
     _check_fraction(fraction)
     rng = np.random.default_rng(seed)
-    classes = np.unique(labels)
-    count = max(1, round(fraction * len(labels) / len(classes)))
+    known = labels[labels >= 0]
+    if known.size == 0:
+        raise ValueError(f"none of the {len(labels)} items has a label: there are none to draw from.")
+    classes = np.unique(known)
+    count = max(1, round(fraction * len(known) / len(classes)))
     return np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == value))[:count] for value in classes]))
 
 
 def few_labels(
-    encoder: Encoder,
+    encoder: Encoder | None,
     train: HierarchicalDataset,
     test: HierarchicalDataset,
     fractions: Sequence[float | int] = (0.01, 0.1),
@@ -63,7 +68,7 @@ def few_labels(
     seed: int = 0,
     config: FineTuneConfig | None = None,
     fine_tuning: bool = True,
-    features: tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]] | None = None,
+    features: Sequence[Array] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     r"""Measures the accuracy with few labels at every level: the protocol of the papers' 1 % and 10 % tables.
@@ -78,11 +83,13 @@ def few_labels(
     * ``fine-tuned``: all weights of a copy, and a linear head on the leaf classes, are trained
       (:func:`~hiercl.evaluation.fine_tune`). The probability of a coarser class is the sum over its leaves.
 
+    Items without a label are left out of both data sets.
+
     Source: the semi-supervised evaluation of SwAV and HCSC (methods A.8). They use one fixed list of images for each
     fraction. Here there are several draws, and the table gives their spread.
 
     Args:
-        encoder: the encoder; it does not change.
+        encoder: the encoder; it does not change. None: there are features alone, which cannot be fine-tuned.
         train: training items; most of their labels are hidden.
         test: items that are classified.
         fractions: shares of the training items that are labelled.
@@ -91,7 +98,8 @@ def few_labels(
             nested.
         config: settings of the fine-tuning.
         fine_tuning: whether to fine-tune; frozen probes alone take seconds.
-        features: pooled features of ``train`` and ``test`` from :func:`hiercl.embed`; by default they are computed.
+        features: features of ``train`` and ``test``, NumPy or torch; by default those of the encoder. Without an
+            encoder they are needed, unless the items are vectors.
         progress: whether to show a progress bar.
 
     Returns:
@@ -113,9 +121,12 @@ def few_labels(
     if not train.labelled:
         raise ValueError(f"{train.name!r} has no classes to tell apart, so there are no labels to hide.")
     check_fractions(fractions, draws)
-    if fine_tuning:
+    if encoder is None and fine_tuning:
+        raise ValueError("fine-tuning trains an encoder, and there is none: pass fine_tuning=False, or an encoder.")
+    if encoder is not None and fine_tuning:
         check_modality(encoder, train)
-    bank, queries = features_of(encoder, train, test, features)
+    bank, queries = features_of_both(encoder, train, test, features)
+    queries, test = queries[test.has_label], test.labelled_part
     seeds = [stream_seed(seed, draw, "items") for draw in range(draws)]
     rows = []
     every = [(fraction, draw_seed) for fraction in fractions for draw_seed in seeds]
@@ -124,7 +135,7 @@ def few_labels(
         known = {"fraction": fraction, "labels": len(index), "per_class": np.bincount(train.labels[index]).max()}
         labelled = train.take(index)
         predictions = {"linear": _frozen_predictions(bank[index], labelled, queries)}
-        if fine_tuning:
+        if encoder is not None and fine_tuning:
             leaf = fine_tune(encoder, labelled, config, draw_seed).predict_proba(test)
             levels = range(test.hierarchy.levels)
             predictions["fine-tuned"] = [probabilities_at(leaf, test.hierarchy, i).argmax(dim=1) for i in levels]
@@ -138,28 +149,34 @@ def few_labels(
     return over_draws.agg(accuracy="mean", deviation="std", draws="count").reset_index()
 
 
-def features_of(
-    encoder: Encoder, train: HierarchicalDataset, test: HierarchicalDataset, features: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, Tensor]:
-    """Returns the given features of both data sets, or computes them.
+def features_of_both(
+    model: Model | None,
+    train: HierarchicalDataset,
+    test: HierarchicalDataset,
+    features: Sequence[Array] | None,
+) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]]:
+    """Returns the given features of both data sets, or those of the model, in float32 on the CPU.
 
     Args:
-        encoder: the encoder.
+        model: a model; None for vectors, whose features are the vectors themselves.
         train: training items.
         test: test items.
-        features: features of both from :func:`hiercl.embed`, or None.
+        features: features of both, or None.
 
     Raises:
-        ValueError: features of another number of items.
+        ValueError: no pair of features, features of another number of items, of two widths or not finite.
 
     Example:
-        >>> [len(part) for part in features_of(run.encoder, train, test, None)]
+        >>> [len(part) for part in features_of_both(run.encoder, train, test, None)]
         [120, 60]
     """
-    bank, queries = (embed(encoder, train), embed(encoder, test)) if features is None else features
-    if (len(bank), len(queries)) != (len(train), len(test)):
-        given = f"features of {len(bank)} and {len(queries)} items"
-        raise ValueError(f"{given} do not fit train ({len(train)} items) and test ({len(test)}).")
+    if features is not None and not (isinstance(features, tuple | list) and len(features) == 2):
+        raise ValueError(f"features are a {type(features).__name__}: give both parts, features=(train_X, test_X).")
+    sources = (model, model) if features is None else tuple(map(as_tensor, features))
+    bank, queries = (features_of(one, data).float() for one, data in zip(sources, (train, test), strict=True))
+    if bank.shape[1] != queries.shape[1]:
+        widths = f"{bank.shape[1]} numbers for each training item and {queries.shape[1]} for each test item"
+        raise ValueError(f"features have {widths}: these must be features of one model.")
     return bank, queries
 
 

@@ -167,7 +167,7 @@ def fine_tune(
 
     Args:
         encoder: start of the training; it does not change.
-        dataset: labelled items.
+        dataset: labelled items; those without a label are left out.
         config: settings.
         seed: seed of the order of the items and of their views. On one CPU, the same seed gives the same result.
         device: device of the training; by default that of the encoder.
@@ -185,6 +185,7 @@ def fine_tune(
         torch.Size([60, 30])
     """
     check_modality(encoder, dataset)
+    dataset = dataset.labelled_part
     if len(dataset) < 2:
         raise ValueError(f"{dataset.name!r} holds one item; batch norm needs at least two: label more items.")
     config = FineTuneConfig() if config is None else config
@@ -196,6 +197,7 @@ def fine_tune(
 
     trunk = copy.deepcopy(encoder)
     _replace_split_batch_norm(trunk)
+    trunk.freeze(False)
     trunk.requires_grad_(True).to(device).to(memory_format=torch.channels_last).train()
     leaves = dataset.hierarchy.n_leaves
     head = cast(nn.Linear, nn.utils.skip_init(nn.Linear, trunk.width, leaves, device=device))  # draws nothing

@@ -36,6 +36,10 @@ class ViewSpec:
     shrink: float = 1.0
     scale: tuple[float, float] | None = None
 
+    def pixels(self, size: int) -> int:
+        """Returns the size of this view, if that of the training's views is ``size``: pixels a side, or points."""
+        return max(1, round(size * self.shrink))
+
 
 # Multi-crop, small views as further queries. HCSC's paper has 192, 160, 128 and 96 of 224 pixels; at 32 pixels these
 # are 28, 24, 20 and 16, with the same scales.
@@ -109,7 +113,7 @@ class Supervision:
 
     Attributes:
         hierarchy: the hierarchy of the classes.
-        labels: leaf class of every item, ``[items]``.
+        labels: leaf class of every item, ``[items]``; −1: no label.
     """
 
     hierarchy: Hierarchy
@@ -118,19 +122,20 @@ class Supervision:
     def __post_init__(self):
         labels, leaves = self.labels, self.hierarchy.n_leaves
         whole = labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool
-        if not whole or not ((labels >= 0) & (labels < leaves)).all():
+        if not whole or not ((labels >= -1) & (labels < leaves)).all():
             raise ValueError(
                 f"labels are {labels.dtype} {list(labels.shape)}: give the leaf class of every item, [items], whole "
-                f"numbers from 0 to {leaves - 1}; the hierarchy knows the classes above (Hierarchy.from_labels)."
+                f"numbers from 0 to {leaves - 1}, or −1 for an item without a label; the hierarchy knows the classes "
+                "above (Hierarchy.from_labels)."
             )
 
     @property
     def ancestors(self) -> Tensor:
-        """Class of every item at every level, coarse first, ``[items, levels]``.
+        """Class of every item at every level, coarse first, ``[items, levels]``; −1 for an item without a label.
 
         Items with equal numbers at a level also have equal numbers at all levels above it.
         """
-        return torch.from_numpy(self.hierarchy.ancestors.copy()).to(self.labels.device)[self.labels]
+        return torch.from_numpy(self.hierarchy.labels_at_all(self.labels.cpu().numpy())).to(self.labels.device)
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,7 @@ class Method(nn.Module):
     """Base of all methods. A subclass says which views it needs (:attr:`plan`) and what a step is (:meth:`forward`).
 
     Training calls :meth:`refresh` before every epoch, and in every step :meth:`items`, :meth:`forward` and, after the
-    optimiser, :meth:`after_step`.
+    optimiser, :meth:`after_step`. Where gradients are accumulated, it calls :meth:`remember` after the steps between.
 
     Attributes:
         name: name of the method.
@@ -249,7 +254,11 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(batch) -> Step.")
 
     def after_step(self, step: Step) -> None:
-        """Runs after the optimiser: momentum update, queue."""
+        """Runs after the optimiser has moved the weights: momentum update, then :meth:`remember`."""
+        self.remember(step)
+
+    def remember(self, step: Step) -> None:
+        """Keeps what later steps need of this one, such as keys for the queue. Runs after every step."""
 
     def refresh(self, epoch: int, embed: Embed) -> None:
         """Runs before every epoch: new prototypes, neighbours, masks."""

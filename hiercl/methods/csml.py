@@ -219,9 +219,13 @@ class CsMl(MoCo):
             self.neighbours.copy_(found)
 
     def random_neighbours(self, epoch: int) -> Tensor:
-        """Returns random other items of the same group."""
+        """Returns random other items of the same group. An item without a label is its own neighbour."""
         generator = torch.Generator().manual_seed(self.info.seed_of(epoch))
-        return random_neighbours(self.groups, self.config.neighbours, generator)
+        item = torch.arange(len(self.groups), device=self.groups.device)
+        neighbours, labelled = item[:, None].repeat(1, self.config.neighbours), self.groups >= 0
+        found = random_neighbours(self.groups[labelled], self.config.neighbours, generator)
+        neighbours[labelled] = item[labelled][found]
+        return neighbours
 
     def get_extra_state(self) -> dict:
         return {"epoch": self.epoch}

@@ -44,9 +44,12 @@ class BatchViews:
     ) -> Pairs:
         """Pulls candidates with the anchor's label and pushes the others; the anchor itself is left alone.
 
+        An item without a label is left alone as a candidate, and leaves all candidates alone as an anchor.
+
         Args:
             rows: numbers of the anchors, from 0 to 2B − 1.
-            label: label of every item of the whole batch, ``[n]``; None: every item has its own label (SimCLR).
+            label: label of every item of the whole batch, ``[n]``, −1: no label; None: every item has its own label
+                (SimCLR).
             kept: whether each item of the whole batch takes part, ``[n]``; None: all do. An item that does not is
                 removed as a candidate, and has no candidates as an anchor.
             level: the level that the labels belong to.
@@ -55,7 +58,8 @@ class BatchViews:
         views = self.items.repeat(2)
         label_of_view = (self.items if label is None else label).repeat(2)
         same = label_of_view[position, None] == label_of_view
-        candidate = torch.ones_like(same)
+        known = label_of_view >= 0
+        candidate = known[position, None] & known
         candidate[torch.arange(len(rows), device=position.device), position] = False  # itself
         removed = torch.zeros_like(same)
         if kept is not None:

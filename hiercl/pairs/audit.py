@@ -8,9 +8,10 @@ import torch
 
 from hiercl.hierarchy import Hierarchy
 from hiercl.pairs.pairs import Kind, Pairs
+from hiercl.runtime.arrays import Array, as_array
 
 
-def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = None) -> pd.DataFrame:
+def audit(pairs: Pairs, labels: Array, hierarchy: Hierarchy, tree: Any = None) -> pd.DataFrame:
     r"""Compares pairs with the true labels (which only supervised methods have seen).
 
     With $y_a$, $y_c$ the labels of anchor and candidate at a level:
@@ -22,13 +23,13 @@ def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = No
     * ``other_removed`` = P(removed | open to selection and $y_a ≠ y_c$): a good selection has ``same_removed`` well
       above it.
 
-    Random first entries of the queue (item −1) have no label and are not counted. Anchors without any candidate (those
-    that thinning took out) are not counted either. A mixed query has the label of its anchor, a prototype that of the
-    majority of its members.
+    Pairs with an item without a label are not counted, nor are random first entries of the queue (item −1). Anchors
+    without any candidate (those that thinning took out) are not counted either. A mixed query has the label of its
+    anchor, a prototype that of the majority of its members.
 
     Args:
         pairs: the pairs of a term.
-        labels: leaf label of every item of the data set, ``[items]``.
+        labels: leaf label of every item of the data set, ``[items]``; −1: no label.
         hierarchy: the true hierarchy.
         tree: the :class:`~hiercl.PrototypeTree` that prototypes among the candidates come from.
 
@@ -47,7 +48,7 @@ def audit(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = No
     return pd.DataFrame(tally(pairs, labels, hierarchy, tree)).pipe(shares, hierarchy)
 
 
-def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = None) -> dict[str, list[int]]:
+def tally(pairs: Pairs, labels: Array, hierarchy: Hierarchy, tree: Any = None) -> dict[str, list[int]]:
     """Returns the counts behind :func:`audit`, one entry per level; counts of several steps can be added.
 
     Args:
@@ -58,13 +59,12 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = No
         >>> counts["level"]
         [0, 1, 2]
     """
-    labels = np.asarray(labels)
+    labels = as_array(labels)
     is_prototype = (pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy()
     if is_prototype.any() and (tree is None or pairs.level is None):
         raise ValueError("Prototypes are among the candidates: pass the tree that they come from (run.tree).")
     anchor_item = pairs.anchors.item.cpu().numpy()
     item = pairs.candidates.item.cpu().numpy()
-    known = (item >= 0)[None, :]
     pulled = pairs.positive.cpu().numpy() > 0
     pushed = pairs.negative.cpu().numpy()
     removed = pairs.removed.cpu().numpy()
@@ -72,11 +72,12 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = No
 
     counts: dict[str, list[int]] = {}
     for level in range(hierarchy.levels):
-        at_level = hierarchy.ancestors[labels, level]
-        candidate = at_level[np.where(is_prototype, 0, item)]
+        at_level = np.asarray(hierarchy.labels_at(labels, level))
+        candidate = np.where(item >= 0, at_level[np.where(is_prototype, 0, item)], -1)
         if is_prototype.any():
-            majority = tree.majority(torch.as_tensor(at_level))[pairs.level].cpu().numpy()
+            majority = _majority(tree, at_level, pairs.level)
             candidate = np.where(is_prototype, majority[np.where(is_prototype, item, 0)], candidate)
+        known = (at_level[anchor_item] >= 0)[:, None] & (candidate >= 0)
         same = (at_level[anchor_item][:, None] == candidate[None, :]) & known
         row = {"level": level, "anchors": takes_part.sum(), "negatives": pushed.sum()}
         row["anchors_without_negative"] = (takes_part & ~pushed.any(axis=1)).sum()
@@ -85,6 +86,13 @@ def tally(pairs: Pairs, labels: np.ndarray, hierarchy: Hierarchy, tree: Any = No
         for name, value in row.items():
             counts.setdefault(name, []).append(int(value))
     return counts
+
+
+def _majority(tree: Any, labels: np.ndarray, level: int) -> np.ndarray:
+    """Returns the most frequent label of every prototype of a level; −1 where no member has a label."""
+    labels = torch.as_tensor(labels)
+    majority, purity = tree.majority(labels)[level], tree.purity(labels)[level]
+    return majority.masked_fill(purity.isnan() & (tree.counts(level) > 0), -1).cpu().numpy()
 
 
 def shares(counts: pd.DataFrame, hierarchy: Hierarchy) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from hiercl.plot._colours import from_oklab, to_oklab
+from hiercl.runtime.arrays import as_array
 from hiercl.runtime.types import Float, Int, UInt8
 
 Angles = tuple[float | int, float | int]  # elevation and azimuth of the eye in degrees
@@ -75,11 +76,6 @@ def far_to_near(
     colours = fade(point_colours(points, colour), nearness, colour is not None)
     places = fitted(seen)
     return places[order], colours[order], disc_radius(places)
-
-
-def as_array(values: Any) -> np.ndarray:
-    """Converts a tensor, an array or a list to an array."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
 def checked(points: Any) -> Float[np.ndarray, "p 3"]:

@@ -20,8 +20,9 @@ from hiercl.plot._canvas import (
     text_width,
     title_width,
 )
-from hiercl.plot._cloud_picture import FRONT, Angles, as_array, checked, directions, far_to_near, point_colours
+from hiercl.plot._cloud_picture import FRONT, Angles, checked, directions, far_to_near, point_colours
 from hiercl.plot._colours import GREY, TEXT
+from hiercl.runtime.arrays import as_array
 from hiercl.runtime.types import Float
 
 VIEWPOINTS: tuple[Angles, ...] = (FRONT, (20, 35), (80, -55))
@@ -201,7 +202,8 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
     clouds = [checked(several[one]) for one in items]
     if dataset is None:
         return clouds, [f"cloud {one}" if len(several) > 1 else "" for one in items.tolist()]
-    paths = [" › ".join(map(readable, dataset.hierarchy.path(int(dataset.labels[one])))) for one in items]
+    tree, labels = dataset.hierarchy, dataset.labels[items].tolist()
+    paths = [" › ".join(map(readable, tree.path(leaf))) if leaf >= 0 else "no label" for leaf in labels]
     return clouds, [f"{path} (item {one})" for path, one in zip(paths, items.tolist(), strict=True)]
 
 

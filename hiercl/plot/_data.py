@@ -35,7 +35,7 @@ LINE = 0.29  # height of a line of leaves
 def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, seed: int = 0) -> Figure:
     """Draws random pictures of every class of a level: one row per class, with its name and its colour.
 
-    More than 24 classes stand in two columns.
+    Items without a label have a row of their own, "no label", at the end. More than 24 rows stand in two columns.
 
     Args:
         dataset: data set of pictures, or of point clouds, which are drawn as pictures.
@@ -56,7 +56,8 @@ def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, se
     level = check_level(level, tree.levels, "the hierarchy")
     if per_node < 1:
         raise ValueError(f"per_node={per_node}: show at least one picture of each class.")
-    names = [readable(name) for name in tree.names[level]]
+    missing = not dataset.has_label.all()
+    names = [readable(name) for name in tree.names[level]] + ["no label"] * missing
     label = max(text_width(name) for name in names) + 0.35
     columns = 1 if len(names) <= 24 else 2
     fitting = (WIDTH / columns - label - 0.1) / per_node - 0.04
@@ -64,11 +65,14 @@ def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, se
     column = label + 0.15 + per_node * (size + 0.04)
     rows = -(-len(names) // columns)
     what = items_name(dataset)
-    title = f"{dataset.name}: {len(dataset):,} {what}, {len(names)} classes of the level “{tree.level_names[level]}”"
+    title = (
+        f"{dataset.name}: {len(dataset):,} {what}, {tree.sizes[level]} classes of the level “{tree.level_names[level]}”"
+    )
     width, height = max(columns * column, title_width(title)), HEADER - 0.05 + rows * (size + 0.06)
     figure, axis = sheet(width, height, title, note=f"{per_node} random {what} of each")
-    rng, labels, colours = np.random.default_rng(seed), dataset.labels_at(level), node_colours(tree, level)
-    for place, node in enumerate(siblings_together(tree, level)):
+    rng, labels = np.random.default_rng(seed), dataset.labels_at(level)
+    colours = np.vstack([node_colours(tree, level), np.full(3, 0.85)])  # grey: no label, −1
+    for place, node in enumerate([*siblings_together(tree, level), *[-1] * missing]):
         left, top = column * (place // rows), HEADER - 0.05 + (place % rows) * (size + 0.06)
         axis.add_patch(_box(left + 0.1, top + size / 2 - 0.07, 0.08, 0.14, colours[node]))
         axis.text(left + 0.25, top + size / 2, names[node], size=NORMAL, color=TEXT, va="center")

@@ -60,7 +60,8 @@ class EpochLog:
 
     def trained(self, images: int, rate: float, processes: Processes) -> None:
         """Fills the row after the last step of the epoch."""
-        sums = torch.stack(list(self.sums.values())).double()
+        sums = torch.stack(list(self.sums.values()))
+        sums = sums if sums.device.type == "mps" else sums.double()  # MPS has no float64
         cpu = sums.new_tensor([time.process_time() - self.cpu_start])
         *sums, cpu = processes.mean(torch.cat([sums, cpu])).tolist()  # waits for the device
         means = {name: total / self.counts[name] for name, total in zip(self.sums, sums, strict=True)}
@@ -103,14 +104,16 @@ def monitor(
 
     It measures the leave-one-out kNN accuracy (k = 20, T = 0.07, backbone features) on at most 5,000 training items, in
     per cent. For a method that mines neighbours it also measures the share of neighbours that have the item's class.
+    Items without a label are left out of both.
 
     Args:
-        dataset: the training set.
+        dataset: the training set; some of its items have labels.
         model: the method that is trained.
         embed: ``embed(function, index=index)`` runs a part of the model over these items of the training set.
         seed: seed of the choice of items.
     """
-    index = torch.randperm(len(dataset), generator=generator("cpu", seed, 0, "order"))[:MONITORED_ITEMS]
+    index = torch.randperm(len(dataset), generator=generator("cpu", seed, 0, "order"))
+    index = index[torch.as_tensor(dataset.has_label)[index]][:MONITORED_ITEMS]
     hierarchy = dataset.hierarchy
 
     def look() -> dict[str, float]:

@@ -75,7 +75,7 @@ BAD_POINTS[1, 5, 2] = np.nan
         (IMAGES[:0], np.zeros(0, dtype=np.int64), "at least one item"),
         (BAD_POINTS, [0, 1], "item 1 has points that are not finite"),
         (IMAGES, [0, 4], "item 1 has label 4, but the leaves are 0 to 3"),
-        (IMAGES, [-1, 0], "item 0 has label -1"),
+        (IMAGES, [-2, 0], "item 0 has label -2"),
         (IMAGES, [0, 1, 2], r"2 items need labels \[2\], got \[3\]"),
         (IMAGES, [0.0, 1.0], "labels must be int64 leaf ids, got float64"),
         (IMAGES, ["cat", "dog"], "Hierarchy.from_labels"),

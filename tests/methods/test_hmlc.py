@@ -2,8 +2,6 @@
 
 import copy
 import math
-import threading
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ from support.planted import (
     with_gradient,
 )
 from support.runs import same
+from support.threads import in_threads
 from torch.nn import functional as F
 
 from hiercl.datasets import HierarchicalDataset
@@ -32,7 +31,6 @@ from hiercl.methods.base import Batch
 from hiercl.methods.in_batch import BatchViews
 from hiercl.methods.labels.hmlc import schedule_weights
 from hiercl.pairs.audit import audit
-from hiercl.runtime.processes import Processes
 from hiercl.training.loop import fit
 from hiercl.training.runs import load_run
 
@@ -411,53 +409,6 @@ def test_the_maximum_is_not_detached():
 
 
 # -- several processes ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Threads(Processes):
-    """Processes that are threads of one: their tensors come together with their gradients."""
-
-    meeting: threading.Barrier | None = None
-    slots: tuple[list, ...] = ()
-
-    def gather(self, rows):
-        self.slots[0][self.rank] = rows
-        self.meeting.wait(timeout=60)
-        whole = torch.cat(self.slots[0])
-        self.meeting.wait(timeout=60)
-        return whole
-
-    def mean(self, value):
-        return self.gather(value[None]).mean(dim=0)
-
-
-def in_threads(method, batch: Batch, count: int = 2) -> tuple[float, torch.Tensor, list[float]]:
-    """The mean loss of several processes that share a batch, its gradient, and the numbers that each observes."""
-    views = torch.stack(batch.views).requires_grad_()
-    shared, results, errors = (threading.Barrier(count), ([None] * count,)), [None] * count, []
-
-    def work(rank):
-        try:
-            processes = Threads(rank, count, *shared)
-            own = batch_of(processes.own(batch.items[:, 0]), [processes.own(view) for view in views], processes)
-            step = method(own)
-            with torch.no_grad():
-                results[rank] = step.loss, [float(value) for value in step.observe().values()]
-        except BaseException as error:
-            shared[0].abort()
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for error in errors:
-        if not isinstance(error, threading.BrokenBarrierError):
-            raise error
-    loss = sum(loss for loss, _ in results) / count
-    loss.backward()
-    return loss.item(), views.grad, [value for _, observed in results for value in observed]
 
 
 @pytest.mark.parametrize("name, settings", VARIANTS, ids=names_of)

@@ -12,6 +12,8 @@ from hiercl.datasets.pictures.sets import TEST, UNLABELLED, Listing, PictureOpti
 
 __all__ = ["folder", "listing", "load"]
 
+NO_LABEL = (("unlabelled",), ("unlabeled",))  # folders of pictures without a class
+
 
 def folder(
     path: str | Path,
@@ -25,9 +27,9 @@ def folder(
     """Reads nested folders of pictures as one data set. :func:`hiercl.load` makes a training and a test set of them.
 
     ``path/animal/cat/1.jpg`` is a cat, which is an animal. If a class ends early, it is its own child down to the last
-    level. Pictures that lie in the folder itself, with no folder below it, are unlabelled. Hidden files and folders,
-    and files that do not end like pictures, are ignored. Folders without pictures become no class; a warning names
-    them.
+    level. Pictures below a folder ``unlabelled``, beside the folders of the coarsest classes, have no label (−1). Nor
+    have pictures that lie in the folder itself, with no folder below it. Hidden files and folders, and files that do
+    not end like pictures, are ignored. Folders without pictures become no class; a warning names them.
 
     Args:
         path: the folder.
@@ -108,7 +110,8 @@ def listing(path: str | Path, labelled: bool, level_names: Sequence[str] | None,
         found = _split(found)
     if labelled and any(found.classes):
         _check_depth(found)
-        return found
+        classes = [() if parts[:1] in NO_LABEL else parts for parts in found.classes]
+        return replace(found, classes=classes) if any(classes) else found
     return replace(found, classes=[UNLABELLED] * len(found.paths))
 
 
@@ -168,11 +171,13 @@ def _split(found: Listing) -> Listing:
 
 def _check_depth(found: Listing) -> None:
     """Refuses a folder that holds pictures and, at the same time, folders with pictures."""
-    own = dict(zip(found.classes, found.paths, strict=True))
+    files = zip(found.classes, found.paths, strict=True)
+    own = {parts: path for parts, path in files if parts[:1] not in NO_LABEL}
     for parts, path in own.items():
         for depth in range(len(parts)):
             if parts[:depth] in own:
                 raise ValueError(
                     f"{own[parts[:depth]]!r} lies where {path!r} has a further folder, so its class is not clear: move "
-                    f"it into a folder of its own, or give labelled=False to read no classes"
+                    f"it into a folder of its own, or into one named 'unlabelled' at the top if it has no class; or "
+                    f"give labelled=False to read no classes"
                 )

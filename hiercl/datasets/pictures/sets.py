@@ -32,7 +32,7 @@ class Listing:
         name: name of the data set.
         root: folder of the pictures.
         paths: path of each picture, relative to the root.
-        classes: names of the classes of each picture, from coarse to fine.
+        classes: names of the classes of each picture, from coarse to fine; none for a picture without a label.
         splits: "train" or "test" for each picture; empty if there is no split.
         level_names: names of the levels.
         note: what a reader of results must know.
@@ -150,14 +150,14 @@ def _in_order(listing: Listing, size: int, split: bool) -> tuple[HierarchicalDat
 
     In this order both parts are slices of one store, which can stay on disk.
     """
-    leaves = sorted(set(listing.classes))
+    leaves = sorted(set(listing.classes) - {()}) or [UNLABELLED]
     nested: dict = {}
     for leaf in leaves:
         inner = nested
         for name in leaf:
             inner = inner.setdefault(name, {})
     hierarchy = Hierarchy.from_dict(nested, ("all",) if leaves == [UNLABELLED] else listing.level_names or None)
-    leaf_ids = {leaf: i for i, leaf in enumerate(leaves)}
+    leaf_ids = {(): -1} | {leaf: i for i, leaf in enumerate(leaves)}
     labels = np.array([leaf_ids[leaf] for leaf in listing.classes], dtype=np.int64)
     files = PictureFiles(listing.root, np.array(listing.paths), size)
     whole = HierarchicalDataset(files, labels, hierarchy, listing.name, listing.note)

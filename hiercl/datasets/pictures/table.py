@@ -28,7 +28,8 @@ def table(
 
     The first row holds the names of the columns, which commas, semicolons or tabs separate. Paths are absolute, or
     relative to the folder of the CSV file. Labels are names. The same name under two parents ("other") means two
-    classes, and the note says so. Without label columns the pictures are unlabelled.
+    classes, and the note says so. A row whose label cells are all empty is a picture without a label (−1). Without
+    label columns no picture has one.
 
     Args:
         path: the CSV file.
@@ -104,7 +105,7 @@ def listing(path: str | Path, path_column: str | None, label_columns: Sequence[s
     _check_rows(path, frame, path_column, labels)
     classes: list[tuple[str, ...]] = [UNLABELLED] * len(frame)
     if labels:
-        classes = list(frame[labels].itertuples(index=False, name=None))
+        classes = [names if any(names) else () for names in frame[labels].itertuples(index=False, name=None)]
     paths = [entry.replace("\\", "/") for entry in frame[path_column]]
     return Listing(path.stem, path.parent, paths, classes, splits, tuple(labels), joined(note, shared_names(classes)))
 
@@ -141,9 +142,11 @@ def _read(path: Path) -> Any:
 
 
 def _check_rows(path: Path, frame: Any, path_column: str, labels: list[str]) -> None:
-    """Checks that every row has a path and labels, and that no picture is listed twice."""
+    """Checks that every row has a path and all labels or none, and that no picture is listed twice."""
+    has_label = (frame[labels] != "").any(axis=1)  # a row without any is a picture without a label
     for column in (path_column, *labels):
-        missing = frame.index[frame[column] == ""]
+        due = has_label if column in labels and has_label.any() else True
+        missing = frame.index[(frame[column] == "") & due]
         if len(missing):
             rows = ", ".join(str(row) for row in missing[:10]) + (", ..." if len(missing) > 10 else "")
             raise ValueError(

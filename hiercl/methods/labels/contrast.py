@@ -87,7 +87,8 @@ class LabelContrast(WithTree, Method):
 
     Labels come as leaf classes with a :class:`~hiercl.hierarchy.Hierarchy` of any depth, never as columns: no order of
     columns can be wrong, and no level is left out by mistake. A leaf above the deepest level is a class of its own at
-    every deeper level.
+    every deeper level. An item without a label (−1) is no anchor and no candidate, and a batch without labels has the
+    loss 0.
 
     With ``source="prototypes"`` no label is read. A :class:`~hiercl.PrototypeTree` of the projections replaces the
     hierarchy; it is fitted before every epoch after a warm-up.
@@ -96,7 +97,7 @@ class LabelContrast(WithTree, Method):
     """
 
     Config = LevelsConfig
-    ancestors: Tensor  # [items, levels], coarse to fine
+    ancestors: Tensor  # [items, levels], coarse to fine; −1: no label
     levels_used: ClassVar[slice] = slice(None)  # which levels of the hierarchy are contrasted
 
     def __init__(self, encoder, config: SupConConfig, info: TrainingInfo):
@@ -136,7 +137,7 @@ class LabelContrast(WithTree, Method):
     # -- once an epoch ------------------------------------------------------------------------------------------
 
     def refresh(self, epoch: int, embed: Embed) -> None:
-        if self.config.source == "prototypes" and epoch >= self.warm_up_epochs:
+        if self.config.source == "prototypes" and (epoch >= self.warm_up_epochs or self.tree is not None):
             seed = self.info.seed_of(epoch)
             self.place_tree(PrototypeTree.fit(embed(self.project), self.sizes, seed, self.config.temperature))
             self.ancestors.copy_(self.fitted_tree.assignment[:, self.levels_used])
@@ -179,12 +180,12 @@ class LabelContrast(WithTree, Method):
         if one_for_all and self.config.block is None:
             shared_logits = logits_at(0, torch.arange(len(anchors), device=anchors.device))
         terms = []
+        labelled = label[:, -1] >= 0
         for level, weight in enumerate(self.weights()):
             kept = self.kept(views.items, label, level)
-            more = {"weight": weight, "shared_denominator": True}
-            if kept is not None:
-                here = 2 * kept[views.own].sum()
-                more["count"] = batch.mean(here.float())  # one item always stays
+            anchors_here = 2 * (labelled if kept is None else kept).sum().clamp(min=1)
+            count = anchors_here / batch.draws.processes.count  # all processes know the items of the whole batch
+            more = {"weight": weight, "shared_denominator": True, "count": count}
 
             def rows(anchor: Tensor, level=level, kept=kept) -> tuple[Tensor, Pairs]:
                 logits = logits_at(level, anchor) if shared_logits is None else shared_logits
@@ -194,17 +195,17 @@ class LabelContrast(WithTree, Method):
         return tuple(terms)
 
     def kept(self, item: Tensor, label: Tensor, level: int) -> Tensor | None:
-        """Returns which items of the batch thinning keeps at a level, ``[n]``; None: all.
+        """Returns which items of the batch thinning keeps at a level, ``[n]``; None: all that have a label.
 
         At every level but the finest, it keeps one item of each class of the next finer level: the item with the
         lowest number. Two kept items of one class then have their lowest common ancestor at this very level.
         """
         if not self.config.thinning or level == self.levels - 1:
             return None
-        finer = label[:, level + 1]
+        finer = label[:, level + 1] + 1  # 0: no label
         lowest = torch.full((int(finer.max()) + 1,), torch.iinfo(item.dtype).max, device=item.device)
         lowest.scatter_reduce_(0, finer, item, "amin")
-        return lowest[finer] == item
+        return (lowest[finer] == item) & (finer > 0)
 
     def level_weights(self) -> tuple[float, ...]:
         """Returns λ of every level, coarse to fine."""

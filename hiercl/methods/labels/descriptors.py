@@ -1,7 +1,7 @@
 """What describes a feature dimension: Fisher ratios of the levels, or numbers that need no labels.
 
 The mixtures of :mod:`hiercl.masks` and :mod:`hiercl.level_count` are fitted to these points. Level 0 is the coarsest.
-Everything is computed in float64.
+Everything is computed in float64. Where the nodes of the items are given, items without a label (−1) are left out.
 """
 
 from typing import Literal
@@ -41,20 +41,20 @@ def fisher_ratios(
 
     Args:
         v: features, e.g. projections, not normalised. Each is standardised first: ratios do not depend on its scale.
-        ancestors: node of every item at every level, coarse first: ``hierarchy.ancestors[labels]`` as a tensor.
+        ancestors: node of every item at every level, coarse first: ``hierarchy.labels_at_all(labels)`` as a tensor.
         eps: the small number ε, in units of a feature's variance.
 
     Returns:
         Ratios, float64, at least 1e-6. A constant feature has this lowest ratio.
 
     Raises:
-        ValueError: shapes that do not fit, no item, a feature that is not finite, a node with two parents.
+        ValueError: shapes that do not fit, no item, no label, a feature that is not finite, a node with two parents.
 
     Example:
         >>> fisher_ratios(torch.tensor([[0.0], [1.0], [8.0], [9.0]]), torch.tensor([[0], [0], [1], [1]]))[0, 0] > 30
         tensor(True)
     """
-    check_features(v, ancestors)
+    v, ancestors = with_labels(v, ancestors)
     x = standardised(v)
     squares = x.square()
     parent = torch.zeros_like(ancestors[:, 0], dtype=torch.long)
@@ -117,13 +117,16 @@ def describe(
             raises.
 
     Example:
-        >>> nodes = torch.from_numpy(test.hierarchy.ancestors[test.labels])
+        >>> nodes = torch.from_numpy(test.hierarchy.labels_at_all(test.labels))
         >>> describe(features, nodes, "raw").shape == (features.shape[1], 3)
         True
     """
     if kind not in WITH_LABELS + WITHOUT_LABELS:
         raise unknown("descriptor", kind, WITH_LABELS + WITHOUT_LABELS)
-    check_features(v, ancestors)
+    if ancestors is None:
+        check_features(v, ancestors)
+    else:
+        v, ancestors = with_labels(v, ancestors)
     if kind in WITH_LABELS:
         if ancestors is None:
             raise ValueError(f"the descriptor {kind!r} is made from labels: pass ancestors, or take {WITHOUT_LABELS}.")
@@ -162,6 +165,19 @@ def _principal_components(products: Float[Tensor, "d d"]) -> Float[Tensor, "d co
 def sums(x: Float[Tensor, "rows d"], group: Int[Tensor, " rows"], groups: int) -> Float[Tensor, "groups d"]:
     """Returns the sum of the rows of each group."""
     return x.new_zeros(groups, x.shape[1]).index_add(0, group, x)
+
+
+def with_labels(v: Tensor, ancestors: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns features and nodes of the items that have a label.
+
+    Raises:
+        ValueError: no item has a label, and everything that :func:`check_features` raises.
+    """
+    check_features(v, ancestors)
+    known = ancestors[:, -1] >= 0
+    if not known.any():
+        raise ValueError(f"none of the {len(v)} items has a label: Fisher ratios compare classes.")
+    return v[known], ancestors[known]
 
 
 def check_features(v: Tensor, ancestors: Tensor | None) -> None:

@@ -190,7 +190,7 @@ class HCE(LabelContrast):
         item = batch.gather(batch.items[:, 0])
         label = self.ancestors[item]
         kept = [self.kept(item, label, level) for level in range(self.levels)]
-        items = torch.stack([torch.ones_like(item).sum() if keep is None else keep.sum() for keep in kept])
+        items = torch.stack([(label[:, -1] >= 0 if keep is None else keep).sum() for keep in kept])
         return (2 * items - 1).clamp(min=1).float().log()
 
 
@@ -211,14 +211,13 @@ def raised_pairs(terms: tuple[Term, ...], batch: Batch) -> tuple[list[Tensor], T
         if highest is not None:
             acts.append((of_pair < highest).sum() / max(1, len(of_pair)))
             of_pair = torch.maximum(of_pair, highest)
-        # With thinning, a process may have no pair at a level.
+        # With thinning, or among items without labels, a process may have no pair at a level.
         largest = of_pair.max() if len(of_pair) else of_pair.new_full((), -math.inf)
         highest = batch.gather(largest[None]).max()
         anchor = term.pairs.positive_index[:, 0]
         pairs = torch.bincount(anchor, minlength=len(term.pairs.anchors))
         share = 1 / pairs[anchor]
-        count = (pairs > 0).sum() if term.count is None else term.count
-        losses.append((share * of_pair).sum() / count)
+        losses.append((share * of_pair).sum() / cast(Tensor, term.count))
     return losses[::-1], torch.stack(acts).mean() if acts else losses[0].new_zeros(())
 
 

@@ -81,7 +81,7 @@ def propose_levels(
         ValueError: a number out of its range, and everything that `describe` raises.
 
     Example:
-        >>> v, nodes = features, torch.from_numpy(test.hierarchy.ancestors[test.labels])
+        >>> v, nodes = features, torch.from_numpy(test.hierarchy.labels_at_all(test.labels))
         >>> proposal = hiercl.level_count.propose_levels(v, nodes, descriptor="raw")
         >>> 1 <= proposal.levels <= 6 and len(proposal.assignment) == v.shape[1]
         True
