@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from hiercl.runtime.types import UInt64
 
 MEASURED = 10_000  # pictures or vectors, at most, of which mean and standard deviation are measured
 SAMPLED = 1_000  # clouds, at most, whose size is looked at
@@ -23,12 +26,14 @@ class ItemForm:
         noun: what titles call the items.
         matches: whether an array ``[n, ...]`` holds such items.
         to_map: unaugmented items as the map that an encoder takes, ``[n, channels, height, width]``.
+        from_map: items, as random views take them, of such maps; pictures are floats from 0 to 255.
         is_map: whether a map ``[n, channels, height, width]`` can be one of such items.
         map_form: what an encoder expects, for messages; ``{}`` stands for the number of channels.
         at_once: how many items of this shape ``[n, ...]`` are embedded at once.
         size: pixels of the shorter side, or points, of items of this shape.
         mean_std: what an encoder subtracts from every channel and divides it by, from the items of a training set and
             the name of the set.
+        flat: whether a map has a single place, so that an augmentation of one's own gets ``[n, channels]``.
         units: what random views of the items are measured in, besides: for vectors the standard deviation of every
             feature of a training set; nothing for the others.
     """
@@ -37,11 +42,13 @@ class ItemForm:
     noun: str
     matches: Callable[[Any], bool]
     to_map: Callable[[Tensor], Tensor]
+    from_map: Callable[[Tensor], Tensor]
     is_map: Callable[[Tensor], bool]
     map_form: str
     at_once: Callable[[tuple[int, ...]], int]
     size: Callable[[tuple[int, ...]], int]
     mean_std: Callable[[Any, str], tuple[list[float], list[float]]]
+    flat: bool = False
     units: Callable[[Any], dict[str, list[float]]] = lambda items: {}
 
 
@@ -126,6 +133,7 @@ IMAGES = ItemForm(
     noun="pictures",
     matches=lambda items: items.ndim == 4 and items.dtype == np.uint8 and items.shape[3] in (1, 3, 4),
     to_map=lambda items: items.permute(0, 3, 1, 2).float() / 255,
+    from_map=lambda maps: 255 * maps.permute(0, 2, 3, 1),
     is_map=lambda maps: maps.shape[3] > 1,
     map_form="pictures in [0, 1], [batch, {}, height, width]",
     at_once=lambda shape: 1000,
@@ -137,6 +145,7 @@ POINTS = ItemForm(
     noun="point clouds",
     matches=lambda items: items.ndim == 3 and items.dtype == np.float32 and items.shape[2] == 3,
     to_map=lambda items: items.mT[..., None],
+    from_map=lambda maps: maps[..., 0].mT,
     is_map=lambda maps: maps.shape[3] == 1,
     map_form="points, [batch, {}, p, 1]",
     at_once=lambda shape: max(1, 16_384 // shape[1]),
@@ -148,6 +157,8 @@ VECTORS = ItemForm(
     noun="vectors",
     matches=lambda items: items.ndim == 3 and items.dtype == np.float32,
     to_map=lambda items: items[:, 0, :, None, None],
+    from_map=lambda maps: maps[:, None, :, 0, 0],
+    flat=True,
     is_map=lambda maps: maps.shape[2:] == (1, 1),
     map_form="vectors, [batch, {}, 1, 1]",
     at_once=lambda shape: max(1, 2**22 // (shape[1] * shape[2])),
@@ -179,3 +190,14 @@ def form_of(items: Any) -> ItemForm:
         f"items must be images, uint8 [n, h, w, c], or points, float32 [n, p, 3]; got {items.dtype} "
         f"{list(items.shape)}. For vectors use HierarchicalDataset.from_features(X, labels, hierarchy)."
     )
+
+
+def item_hashes(items: Any) -> UInt64[np.ndarray, " items"]:
+    """Returns eight bytes of every item's SHA-256.
+
+    Example:
+        >>> item_hashes(train.items[:2]).shape
+        (2,)
+    """
+    digests = (hashlib.sha256(np.ascontiguousarray(item).tobytes()).digest()[:8] for item in items)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)

@@ -134,7 +134,7 @@ class ImageViews:
     @torch.no_grad()
     def __call__(
         self,
-        images: UInt8[Tensor, "batch height width channels"],
+        images: UInt8[Tensor, "batch height width channels"] | Float[Tensor, "batch height width channels"],
         generator: torch.Generator | Draws,
         size: int | None = None,
         scale: tuple[float, float] | None = None,
@@ -142,7 +142,7 @@ class ImageViews:
         """Draws one random view of every picture.
 
         Args:
-            images: uint8 ``[batch, height, width, channels]``, with 1 or 3 channels.
+            images: uint8 ``[batch, height, width, channels]``, or floats from 0 to 255, with 1 or 3 channels.
             generator: the only source of random numbers, on the device of the pictures. The same state gives the same
                 views.
             size: side of the views in pixels; by default the configured one. Multi-crop uses smaller ones.
@@ -284,7 +284,7 @@ def _central_box(height, width, ratio):
 
 
 def crop_resize(
-    images: UInt8[Tensor, "batch height width channels"],
+    images: UInt8[Tensor, "batch height width channels"] | Float[Tensor, "batch height width channels"],
     boxes: Int[Tensor, "batch 4"],
     size: int,
     flipped: Bool[Tensor, " batch"] | None = None,
