@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from hiercl.datasets import Feed, HierarchicalDataset, check_same_hierarchy
-from hiercl.encoders import Encoder, HasEncoder, Model, encoder_of, half_precision_is_native, modality_of, ready
+from hiercl.datasets.base import Splits
+from hiercl.encoders import Model, encoder_of, half_precision_is_native, modality_of, ready
 from hiercl.encoders.zoo import Pretrained
-from hiercl.evaluation.few_labels import check_fractions, features_of, few_labels
+from hiercl.evaluation.arrays import sets_of_arrays
+from hiercl.evaluation.few_labels import check_fractions, features_of_both, few_labels
 from hiercl.evaluation.fine_tuning import FineTuneConfig
 from hiercl.evaluation.report import Report
+from hiercl.hierarchy import Hierarchy
 from hiercl.metrics import respected_edges, tree_agreement
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL
 from hiercl.metrics.findings import Findings, LevelFindings
@@ -25,27 +28,37 @@ from hiercl.runtime.seeds import generator
 from hiercl.runtime.types import Float
 from hiercl.training import Run
 
+FEATURES = "pooled backbone features of the query encoder, unaugmented"
+NO_MODEL = "features as given, no model known: no random views, no fine-tuning"
+
 
 def evaluate(
-    model: Model,
-    train: HierarchicalDataset,
-    test: HierarchicalDataset,
+    model: Model | None = None,
+    train: HierarchicalDataset | None = None,
+    test: HierarchicalDataset | None = None,
     label_fractions: Sequence[float] = (),
     draws: int = 3,
     fine_tune: FineTuneConfig | None = None,
     knn_k: int = 20,
     knn_temperature: float = 0.07,
     seed: int = 0,
-    features: tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]] | None = None,
+    features: Sequence[Any] | None = None,
     progress: bool = True,
+    labels: Sequence[Any] | None = None,
+    hierarchy: Hierarchy | None = None,
 ) -> Report:
     """Measures, at every level of the hierarchy, what the pooled features of the frozen encoder know.
 
     ``hiercl.metrics.definitions()`` says what every number is. The data may have other classes than those of the
-    training: that is transfer. For data without labels, only the embedding as a whole is described.
+    training: that is transfer. Items without a label (−1) are left out. For data without any labels, only the embedding
+    as a whole is described.
+
+    A model is not needed: features and labels alone give the same report, without the numbers that need an encoder
+    (``alignment`` of random views, and fine-tuning with few labels).
 
     Args:
-        model: a run, a pretrained model, or an encoder.
+        model: a run, a pretrained model, an encoder, or a ``torch.nn.Module``. None: ``features`` are judged, or, if
+            the data sets hold vectors, the vectors themselves.
         train: labelled items that the probe and the neighbours learn from.
         test: items that are classified.
         label_fractions: shares of the training labels, such as ``(0.01, 0.1)``. For each, a frozen probe and a
@@ -55,61 +68,81 @@ def evaluate(
         knn_k: number of nearest neighbours, for the vote and for ``hierarchical_distance``.
         knn_temperature: temperature of the weights of their votes.
         seed: seed of the probe's split, of k-means, of the views and of the draws.
-        features: pooled features of ``train`` and ``test`` from :func:`hiercl.embed`; by default they are computed.
+        features: features of the training and of the test items, ``[n, d]`` each, NumPy or torch; by default those of
+            the model.
         progress: whether to show a progress bar for ``label_fractions``.
+        labels: labels of both parts, instead of data sets: leaf ids, label columns ``[n, levels]`` from coarse to fine,
+            or names, in one of the forms of :meth:`hiercl.HierarchicalDataset.from_features`.
+        hierarchy: tree of these labels; by default that of the classes that occur.
 
     Returns:
         The report. Print it, or call its ``table()``.
 
     Raises:
-        ValueError: data sets with different hierarchies, a label fraction outside (0, 1], or features of another number
-            of items.
+        ValueError: data sets with different hierarchies, a label fraction outside (0, 1], features that do not fit the
+            items or are not finite, labels that do not fit the hierarchy, or arguments that contradict each other.
 
     Example:
         >>> report = hiercl.evaluate(run, train, test)
         >>> report.table()["classes"].tolist()
         [5, 12, 30]
+        >>> X, y = np.random.rand(60, 8), np.arange(60) % 3  # no model, no data sets
+        >>> hiercl.evaluate(features=(X, X), labels=(y, y)).table()["classes"].tolist()
+        [3]
     """
+    if labels is not None or hierarchy is not None or (train is None and test is None and features is not None):
+        train, test = sets_of_arrays(model, train, test, features, labels, hierarchy)
+        features = None  # they are the items now
     check_same_hierarchy(train, test)
-    config = FineTuneConfig() if fine_tune is None else fine_tune
-    _check_arguments(model, test, label_fractions, draws, config, knn_k)
-    encoder, run = encoder_of(model), model if isinstance(model, Run) else None
-    bank, queries = features_of(encoder, train, test, features)
+    whole, whole_test = cast(Splits, (train, test))
+    labelled = whole.labelled and whole_test.labelled
+    train, test = (whole.labelled_part, whole_test.labelled_part) if labelled else (whole, whole_test)
+    _check_arguments(model, test, label_fractions, draws, fine_tune, knn_k)
+    encoder, run = None if model is None else encoder_of(model, train), model if isinstance(model, Run) else None
+    if features is None:
+        bank, queries = features_of_both(encoder, train, test, None)
+    else:  # they are those of all items
+        bank, queries = features_of_both(encoder, whole, whole_test, features)
+        bank, queries = (bank[whole.has_label], queries[whole_test.has_label]) if labelled else (bank, queries)
 
     views = two_views(model, test, seed)
     findings = Findings(bank, train.labels, queries, test.labels, test.hierarchy, views, knn_k, knn_temperature, seed)
-    levels = [findings.at(level) for level in range(test.hierarchy.levels)] if train.labelled else []
+    levels = [findings.at(level) for level in range(test.hierarchy.levels)] if labelled else []
     rows = tuple(_level_row(at) for at in levels)
     overall = {metric.name: metric.of(findings) for metric in OVERALL}
     classes = pd.concat([_class_table(at) for at in levels], ignore_index=True) if levels else None
 
     few = tree = edges = None
+    config = FineTuneConfig() if fine_tune is None else fine_tune
     if levels and label_fractions:
         shares, both = tuple(label_fractions), (bank, queries)
-        few = few_labels(encoder, train, test, shares, draws, seed, config, features=both, progress=progress)
-    if run and run.tree and levels and run.recipe.data["fingerprint"] == train.fingerprint():
+        tunes = {"config": config, "fine_tuning": encoder is not None}
+        few = few_labels(encoder, train, test, shares, draws, seed, **tunes, features=both, progress=progress)
+    if run and run.tree and levels and run.recipe.data["fingerprint"] == whole.fingerprint():
         # The learned tree knows only the items that it was fitted to.
-        tree = tree_agreement(run.tree, train.labels, train.hierarchy)
-        edges = respected_edges(run.tree, train.labels, train.hierarchy)
+        tree = tree_agreement(run.tree, whole.labels, whole.hierarchy)
+        edges = respected_edges(run.tree, whole.labels, whole.hierarchy)
 
-    device = encoder.mean.device
-    precision = "bf16" if half_precision_is_native(device) else "float32"
+    device = bank.device if encoder is None else encoder.mean.device
+    precision = "bf16" if encoder is not None and half_precision_is_native(device) else "float32"
     protocol = {
-        "features": "pooled backbone features of the query encoder, unaugmented",
+        "features": NO_MODEL if encoder is None else FEATURES,
         "precision": precision,
         "device": device.type,
         "linear_penalties": list(PENALTIES),
         "knn_k": knn_k,
         "knn_temperature": knn_temperature,
         "label_fractions": list(label_fractions),
-        "fine_tune": config.to_json() if label_fractions else None,
+        "fine_tune": config.to_json() if label_fractions and encoder is not None else None,
         "seed": seed,
         "train": train.name,
         "train_note": train.note,
         "train_items": len(train),
+        "train_without_label": len(whole) - len(train),
         "test": test.name,
         "test_note": test.note,
         "test_items": len(test),
+        "test_without_label": len(whole_test) - len(test),
         "environment": describe_environment(device, precision),
         "run": run.config if run else None,
         "run_environment": run.environment if run else None,
@@ -142,32 +175,30 @@ def _class_table(at: LevelFindings) -> pd.DataFrame:
 
 @torch.no_grad()
 def two_views(
-    model: Model, dataset: HierarchicalDataset, seed: int
+    model: Model | None, dataset: HierarchicalDataset, seed: int
 ) -> tuple[Float[Tensor, "items dim"], Float[Tensor, "items dim"]] | None:
     """Returns the features of two random views of every item, drawn as in the model's training.
 
     Args:
-        model: a run, a pretrained model, or an encoder.
+        model: a run, a pretrained model, or anything else.
         dataset: the items.
         seed: seed of the views.
 
     Returns:
-        Both features of every item, on the CPU; None for an encoder, which has no training that is known.
+        Both features of every item, on the CPU; None for a model without a training that is known.
 
     Example:
         >>> first, second = two_views(run, test, seed=0)
         >>> len(first) == len(second) == len(test)
         True
     """
-    if isinstance(model, Encoder):
+    if not isinstance(model, Run | Pretrained):
         return None
     modality, first, second = modality_of(model.encoder), [], []
-    known = cast(Run | Pretrained, model)
-    if isinstance(known, Run):
-        settings, input = known.recipe.views, known.recipe.input
+    if isinstance(model, Run):
+        views = model.recipe.make_views()
     else:
-        settings, input = modality.view_config.from_json(known.card["views"]), known.card["encoder"]
-    views = modality.views(settings, input)
+        views = modality.views(modality.view_config.from_json(model.card["views"]), model.card["encoder"])
     with ready(model.encoder) as (encoder, device):
         feed, random = Feed(dataset, device), generator(device, seed, 0, "views")
         with torch.autocast(device.type, torch.bfloat16, enabled=half_precision_is_native(device)):
@@ -179,13 +210,12 @@ def two_views(
 
 def _check_arguments(model, test, label_fractions, draws: int, fine_tune, knn_k: int) -> None:
     """Raises ValueError for wrong arguments of :func:`evaluate`, before anything long begins."""
-    if not isinstance(model, Encoder | HasEncoder):
-        found = f"a {type(model).__name__} has no encoder"
-        raise ValueError(f"{found}: give a run (hiercl.fit, hiercl.load_run), a hiercl.pretrained model or an encoder.")
-    if not isinstance(fine_tune, FineTuneConfig):
+    if fine_tune is not None and not isinstance(fine_tune, FineTuneConfig):
         raise ValueError(f"fine_tune={fine_tune!r}: give a hiercl.FineTuneConfig(...).")
+    if fine_tune is not None and model is None:
+        raise ValueError("fine_tune trains an encoder, and there is no model: leave it out.")
     if len(test) < 2:
-        raise ValueError(f"{test.name!r} has {len(test)} item: at least two are needed to evaluate.")
+        raise ValueError(f"{test.name!r} has {len(test)} item with a label: at least two are needed to evaluate.")
     if knn_k < 1:
         raise ValueError(f"knn_k={knn_k}: it must be at least 1.")
     if not isinstance(label_fractions, Sequence) or len(label_fractions):

@@ -94,6 +94,8 @@ class Report:
             f"kNN: k = {p['knn_k']}, T = {p['knn_temperature']}; "
         )
         items = f"{p['train_items']:,} training and {p['test_items']:,} test items"
+        if without := p.get("train_without_label", 0) + p.get("test_without_label", 0):
+            items += f"; {without:,} items without a label are left out"
         parts.append(f"({p['features']}, {p['precision']}; {probes if self.rows else ''}{items})")
         return "\n\n".join(parts)
 

@@ -23,6 +23,7 @@ from hiercl.runtime.types import Float
 SHOWN = 24  # pictures of the selected items
 COLUMNS, HEIGHT, ALONE = 3, 320, 440  # maps in a row; pixels of one of several maps, and of a single map
 MEASURED = 2000  # largest number of items between which distances are measured
+NO_LABEL, NO_COLOUR = "no label", np.full(3, 0.85)  # of the label −1, which reads the last of a list
 KEYS = {"merge": "shift", "remove": "alt"}  # keys to hold while selecting
 HELP = "Nothing is selected. Draw a loop around points, or click one. Shift adds to the selection, Alt removes from it."
 
@@ -43,7 +44,7 @@ def embedding(
 
     Args:
         runs: A run, an encoder or features ``[items, d]``, or several by name (methods, or one method after several
-            epochs). If coordinates are given, runs are not used and may be None.
+            epochs). None for vectors themselves. If coordinates are given, runs are not used and may be None.
         dataset: The items and their labels.
         coordinates: Coordinates ``[items, 2]`` of all items of the data set, by name. By default they are
             :func:`hiercl.plot.map_2d` (UMAP) of the features.
@@ -62,7 +63,7 @@ def embedding(
         >>> explorer.select([0, 1, 2])
         >>> chosen = test.take(explorer.selected)
     """
-    return EmbeddingExplorer(*_by_name(runs, coordinates), dataset, max_items, seed)
+    return EmbeddingExplorer(*_by_name(runs, coordinates, dataset), dataset, max_items, seed)
 
 
 class EmbeddingExplorer(Explorer):
@@ -134,7 +135,7 @@ class EmbeddingExplorer(Explorer):
     def _table(self) -> pd.DataFrame:
         """Returns what a map shows of the item under the mouse."""
         tree, drawn = self.dataset.hierarchy, tqdm(self.items, desc="pictures", leave=False, delay=1)
-        paths = [" › ".join(map(plain, tree.path(int(leaf)))) for leaf in range(tree.n_leaves)]
+        paths = [" › ".join(map(plain, tree.path(int(leaf)))) for leaf in range(tree.n_leaves)] + [NO_LABEL]
         return pd.DataFrame(
             {
                 "item": [f"{item:,}" for item in self.items],
@@ -172,9 +173,12 @@ class EmbeddingExplorer(Explorer):
 
     def _palette(self) -> list[tuple[float, ...]]:
         """Returns the colour of every leaf class that is shown, at the chosen level."""
-        tree, level = self.dataset.hierarchy, self.level.value
-        colours = node_colours(tree, level)[tree.ancestors[np.unique(self.part.labels), level]]
-        return [tuple(map(float, colour)) for colour in colours]
+        nodes = self.dataset.hierarchy.labels_at(np.unique(self.part.labels), self.level.value)
+        return [tuple(map(float, colour)) for colour in self._colours()[nodes]]
+
+    def _colours(self) -> np.ndarray:
+        """Returns the colour of every class of the chosen level, and that of no label."""
+        return np.vstack([node_colours(self.dataset.hierarchy, self.level.value), NO_COLOUR])
 
     def _colour(self) -> None:
         """Shows the chosen level: colours, titles, legend and the text about the selection."""
@@ -191,10 +195,10 @@ class EmbeddingExplorer(Explorer):
         if tree.sizes[level] > NAMED:
             shades = f", in shades of their “{plain(tree.level_names[0])}”" if level else ""
             return items + html.escape(f"{tree.sizes[level]} classes{shades}")
-        colours = node_colours(tree, level)
+        colours, names = self._colours(), (*tree.names[level], NO_LABEL)
         return items + " ".join(
             f'<span style="white-space: nowrap"><span style="color: {to_hex(tuple(colours[node]))}">⬤</span> '
-            f"{html.escape(plain(tree.names[level][node]))}</span>"
+            f"{html.escape(plain(names[node]))}</span>"
             for node in np.unique(self.part.labels_at(level))
         )
 
@@ -210,7 +214,7 @@ class EmbeddingExplorer(Explorer):
     def _describe(self, rows: np.ndarray) -> str:
         tree, level = self.dataset.hierarchy, self.level.value
         labels = self.part.labels_at(level)
-        counts = np.bincount(labels[rows], minlength=tree.sizes[level])
+        counts = np.bincount(labels[rows][labels[rows] >= 0], minlength=tree.sizes[level])
         most = int(counts.argmax())
         share, share_of_all = 100 * counts[most] / len(rows), 100 * (labels == most).mean()
         level_name, name = (html.escape(plain(text)) for text in (tree.level_names[level], tree.names[level][most]))
@@ -232,14 +236,15 @@ class EmbeddingExplorer(Explorer):
         shown = np.random.default_rng(self.seed).permutation(rows)[:SHOWN]
         shown = shown[np.lexsort((shown, self.part.labels[shown]))]
         nodes, leaves = self.part.labels_at(level)[shown], self.part.labels[shown]
+        names, leaf_names = (*tree.names[level], NO_LABEL), (*tree.leaf_names, "")
         lines = [
-            [plain(tree.names[level][node]), plain(tree.leaf_names[leaf]) if level < tree.levels - 1 else ""]
+            [plain(names[node]), plain(leaf_names[leaf]) if level < tree.levels - 1 else ""]
             for node, leaf in zip(nodes, leaves, strict=True)
         ]
         chosen = "" if len(shown) == len(rows) else f"{len(shown)} of {len(rows):,}, at random. "
         note = f"{chosen}Click a picture to see where it lies."
         made = row(self.dataset, self.items[shown], lines, "Selected", note, TEXT)
-        for entry, colour in zip(made["entries"], node_colours(tree, level)[nodes], strict=True):
+        for entry, colour in zip(made["entries"], self._colours()[nodes], strict=True):
             entry["colour"] = to_hex(colour)
         return made
 
@@ -250,9 +255,11 @@ class EmbeddingExplorer(Explorer):
             self.first.hovering = int(found[0])
 
 
-def _by_name(runs: Any, coordinates: Any) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
+def _by_name(
+    runs: Any, coordinates: Any, dataset: HierarchicalDataset
+) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     """Returns runs by name, and coordinates by the same names."""
-    if runs is None and coordinates is None:
+    if runs is None and coordinates is None and dataset.modality != "vectors":
         raise ValueError("there is nothing to map: give a run, an encoder, features or coordinates.")
     if not isinstance(runs, Mapping):
         if isinstance(coordinates, Mapping):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from hiercl.evaluation.feature_masks import feature_masks, mask_separation
 from hiercl.explore._widgets import Explorer, image, level_choice, load_package, own_widget, plain, png, sized, widgets
 from hiercl.plot._canvas import WIDTH, items_name, panels, percent, readable
 from hiercl.plot._masks import DRAWS, MEASURES, draw_separation, legend
-from hiercl.training import Run
+from hiercl.plot._neighbours import name_of
 
 BY_MASK, BY_SEPARATION = "its mask", "what they separate"
 ON, RANDOM, ALL = "those switched on", "as many random features", "all features"
 
 
-def masks(run: Run, dataset: HierarchicalDataset, max_items: int = 500, seed: int = 0) -> MasksExplorer:
+def masks(run: Any, dataset: HierarchicalDataset, max_items: int = 500, seed: int = 0) -> MasksExplorer:
     """Shows how well every level's classes are separated by the features that are switched on.
 
     A click on a feature switches it on or off, and a stroke over several switches them all. Below each feature stand
@@ -33,7 +34,8 @@ def masks(run: Run, dataset: HierarchicalDataset, max_items: int = 500, seed: in
     trained.
 
     Args:
-        run: A run of G-HMLC or A-HMLC.
+        run: A run of G-HMLC or A-HMLC. Without one: features ``[items, d]``, or None for vectors themselves, whose
+            masks are found; or what :func:`hiercl.feature_masks.found_masks` returns under other settings.
         dataset: A data set with the levels that the run was trained with.
         max_items: Largest number of items that are used. They are chosen at random.
         seed: Seed of the choice of items, and of the random features.
@@ -57,7 +59,7 @@ class MasksExplorer(Explorer):
         table: Separation of every level by all features, by those that are on, and by as many random ones.
     """
 
-    def __init__(self, run: Run, dataset: HierarchicalDataset, max_items: int, seed: int):
+    def __init__(self, run: Any, dataset: HierarchicalDataset, max_items: int, seed: int):
         w = widgets()
         self.seed, self.generator = seed, np.random.default_rng(seed)
         load_package("anywidget")
@@ -79,8 +81,9 @@ class MasksExplorer(Explorer):
         self.level = level_choice(dataset.hierarchy, "best for", **sized("14em"))
         self.ranked = w.Dropdown(description="by", options=[BY_MASK, BY_SEPARATION], **sized("14em"))
         self.counts, self.picture = w.HTML(), image()
+        name = html.escape(name_of(run, "the embedding"))
         items = f"{len(self.found.features):,} {items_name(dataset)} of {plain(dataset.name)}"
-        head = w.HTML(f"<b>Click the features of {run.name} on and off</b>, or stroke over several ({items})")
+        head = w.HTML(f"<b>Click the features of {name} on and off</b>, or stroke over several ({items})")
         buttons = w.HBox([w.HTML("features"), *self.groups, self.all, self.random_half])
         best = w.HBox([self.count, self.level, self.ranked])
         self.widget = w.VBox([head, self.strip, buttons, best, self.counts, self.picture])

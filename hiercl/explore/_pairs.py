@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.datasets.features import as_vectors
+from hiercl.encoders.features import features_of
 from hiercl.explore._gallery import gallery, row
 from hiercl.explore._widgets import Explorer, level_choice, plain, sized, widgets
 from hiercl.methods import Step
-from hiercl.pairs import BlockTerm, Term, audit
+from hiercl.pairs import BlockTerm, Term, audit, by_item, by_label
+from hiercl.plot._canvas import class_name
+from hiercl.plot._neighbours import name_of
 from hiercl.plot._pairs import ROLES, pick_term, role_groups
+from hiercl.runtime.arrays import as_ids, as_tensor
 from hiercl.training import Run
 
 ANCHORS, SHOWN = 20, 12  # pictures to choose an anchor from; candidates in a row
@@ -20,8 +28,51 @@ AS_TRAINED = "as trained"
 SELECTIONS = (AS_TRAINED, "none", "instances", "prototypes", "both")
 
 
+@dataclass(frozen=True)
+class FeaturePairs:
+    """Stands where a run does, for features without one: their pairs by label, and by item if there are several views.
+
+    Attributes:
+        features: the features, ``[items, views, d]``. The last two views of an item are used.
+        temperature: divides the similarities.
+    """
+
+    features: Tensor
+    temperature: float = 0.1
+    tree: ClassVar[None] = None
+
+    @classmethod
+    def of(cls, features: Any, dataset: HierarchicalDataset) -> FeaturePairs:
+        """Takes features ``[items, d]`` or ``[items, views, d]``, or None for the vectors of the data set."""
+        if features is None:
+            features_of(None, dataset)  # an error if these are no vectors
+            features = dataset.items
+        vectors = as_vectors(features)
+        if len(vectors) != len(dataset):
+            raise ValueError(f"features of {len(vectors)} items do not fit {dataset.name!r} ({len(dataset)} items).")
+        if vectors.shape[1] == 1 and not dataset.labelled:
+            raise ValueError(f"{dataset.name!r} has one view of each item and no labels, so there is nothing to pull.")
+        return cls(as_tensor(vectors))
+
+    def changed(self, temperature: float) -> FeaturePairs:
+        """Returns the same features with another temperature."""
+        return replace(self, temperature=temperature)
+
+    def step(self, dataset: HierarchicalDataset, batch: int, seed: int) -> Step:
+        """Returns the term of the items, if there are two views, and the term of every level of the hierarchy."""
+        item = torch.from_numpy(np.random.default_rng(seed).permutation(len(dataset))[:batch])
+        views = self.features[item, -2:]
+        z, item = views.transpose(0, 1).flatten(0, 1), item.repeat(views.shape[1])
+        named = {"instance": by_item(item)} if views.shape[1] > 1 else {}
+        if dataset.labelled:
+            labels = as_ids(dataset.labels)[item]
+            levels = by_label(labels, dataset.hierarchy, level=None, items=item)
+            named |= {f"level {level}": of_level for level, of_level in enumerate(levels)}
+        return Step(tuple(Term.of(z, own, self.temperature, name=name) for name, own in named.items()), item)
+
+
 def pairs(
-    runs: Run | Mapping[str, Run],
+    runs: Any,
     train: HierarchicalDataset,
     batch: int = 128,
     seed: int = 0,
@@ -35,8 +86,10 @@ def pairs(
     trained, and the runs do not change. The static twin is :func:`hiercl.plot.pairs`.
 
     Args:
-        runs: A run, or several runs by name.
-        train: The data set that they were trained on.
+        runs: A run, or several by name. Where there is none: features ``[items, d]`` or ``[items, views, d]``, NumPy or
+            torch, or None for vectors themselves. Their pairs are those of SupCon at every level, and, with several
+            views, those of SimCLR.
+        train: The data set that they were trained on, or the items of the features.
         batch: Number of anchors in the step.
         seed: Seed of the anchors, the views and all random choices of the step.
         rules: Selection rules of your own, by name: functions from posterior to keep probability.
@@ -49,10 +102,11 @@ def pairs(
         >>> explorer = hiercl.explore.pairs({"HCSC": run, "G-HMLC": masked_run}, train, batch=32)
         >>> explorer.temperature.value = 0.5
     """
-    named = {runs.name: runs} if isinstance(runs, Run) else dict(runs)
+    named = dict(runs) if isinstance(runs, Mapping) else {name_of(runs, "features"): runs}
     if not named:
         raise ValueError("there is no run: give one, or several by name.")
-    return PairsExplorer(named, train, batch, seed, dict(rules or {}))
+    made = {name: run if isinstance(run, Run) else FeaturePairs.of(run, train) for name, run in named.items()}
+    return PairsExplorer(made, train, batch, seed, dict(rules or {}))
 
 
 class PairsExplorer(Explorer):
@@ -63,7 +117,9 @@ class PairsExplorer(Explorer):
         anchor: Number of the anchor in the step.
     """
 
-    def __init__(self, runs: dict[str, Run], train: HierarchicalDataset, batch: int, seed: int, rules: dict):
+    def __init__(
+        self, runs: dict[str, Run | FeaturePairs], train: HierarchicalDataset, batch: int, seed: int, rules: dict
+    ):
         self.runs, self.train, self.batch, self.seed, self.rules = runs, train, batch, seed, rules
         self.step: Step
         self.anchor = 0
@@ -87,7 +143,7 @@ class PairsExplorer(Explorer):
         self._on_change(self._choose_anchor, self.anchors, trait="clicked")
 
     @property
-    def run(self) -> Run:
+    def run(self) -> Run | FeaturePairs:
         """The chosen run, with the settings of the controls."""
         settings: dict[str, Any] = {"temperature": self.temperature.value}
         if self.selection.value != AS_TRAINED:
@@ -101,7 +157,8 @@ class PairsExplorer(Explorer):
 
     def _show_run(self) -> None:
         """Sets the temperature and the selection to those of the chosen run."""
-        config = self.runs[self.method.value].method.config
+        run = self.runs[self.method.value]
+        config = run.method.config if isinstance(run, Run) else run
         with self._quietly():
             self.temperature.value = config.temperature
             self.selection.value = AS_TRAINED
@@ -128,7 +185,7 @@ class PairsExplorer(Explorer):
         pairs, train, level = self.chosen.pairs, self.train, self.level.value
         tree = self.runs[self.method.value].tree
         shown = pairs.anchors.item[:ANCHORS].cpu().numpy()
-        names = [[plain(train.hierarchy.leaf_names[train.labels[item]])] for item in shown]
+        names = [[plain(class_name(train, item))] for item in shown]
         if [entry["item"] for line in self.anchors.rows for entry in line["entries"]] != shown.tolist():
             self.anchors.rows = [row(train, shown, names)]
         self.anchor = min(self.anchor, len(pairs.anchors) - 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
-import torch
 from matplotlib.colors import to_hex
 
 from hiercl import plot
@@ -13,8 +12,10 @@ from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
 from hiercl.explore._widgets import Explorer, image, level_choice, load_package, plain, png, widgets
+from hiercl.plot._canvas import class_name
 from hiercl.plot._colours import tint
 from hiercl.plot._tree import check_tree, matching_level, node_labels
+from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Float
 from hiercl.training import Run
 
@@ -25,7 +26,7 @@ NAMED = 5  # classes of a node that are named
 def tree(
     run: Run | PrototypeTree,
     train: HierarchicalDataset,
-    coordinates: Float[np.ndarray, "items 2"] | None = None,
+    coordinates: Float[Array, "items d"] | None = None,
 ) -> TreeExplorer:
     """Shows the learned tree, and for a clicked node its pictures, its classes, its place on the map and its flow.
 
@@ -33,10 +34,11 @@ def tree(
     the true hierarchy. The static twins are :func:`hiercl.plot.tree` and :func:`hiercl.plot.flow`.
 
     Args:
-        run: A run with a tree, such as one of HCSC after its warm-up, or a tree.
+        run: A run with a tree, such as one of HCSC after its warm-up, or a tree, such as
+            ``PrototypeTree.fit(features, sizes)``.
         train: The items that the tree clusters.
-        coordinates: Place of every item on the map, such as :func:`hiercl.plot.map_2d` returns. By default there is no
-            map.
+        coordinates: Place of every item on the map, ``[items, 2]``, such as :func:`hiercl.plot.map_2d` returns; or
+            features ``[items, d]``, which are mapped so. NumPy or torch. By default there is no map.
 
     Raises:
         ImportError: ipywidgets, anywidget or plotly is not installed.
@@ -48,8 +50,12 @@ def tree(
     """
     found = run.tree if isinstance(run, Run) else run
     check_tree(found, train)
-    if coordinates is not None and coordinates.shape != (len(train), 2):
-        raise ValueError(f"coordinates {list(coordinates.shape)} are not those of {len(train)} items: [items, 2].")
+    if coordinates is not None:
+        coordinates = as_array(coordinates)
+        if coordinates.ndim != 2 or coordinates.shape[1] < 2 or len(coordinates) != len(train):
+            form = f"coordinates {list(coordinates.shape)} are not those of {len(train)} items"
+            raise ValueError(f"{form}: [items, 2], or features [items, d].")
+        coordinates = coordinates if coordinates.shape[1] == 2 else plot.map_2d(coordinates)
     return TreeExplorer(cast(PrototypeTree, found), train, coordinates)
 
 
@@ -100,7 +106,7 @@ class TreeExplorer(Explorer):
         tree, train, (level, node) = self.tree, self.train, self.node
         members = tree.members(level, node).cpu().numpy()
         items = tree.exemplars(level, node, PICTURES).cpu().numpy()
-        names = [[plain(train.hierarchy.leaf_names[train.labels[item]])] for item in items]
+        names = [[plain(class_name(train, item))] for item in items]
         self.pictures.rows = [row(train, items, names, "Nearest to the prototype")]
         self.summary.value = self._describe(members)
         self.flow.value = png(plot.flow(tree, train, level, self.level.value, node if len(members) else None))
@@ -115,9 +121,10 @@ class TreeExplorer(Explorer):
             return f"{name} is empty."
         lines = [f"{name}: {len(members):,} items"]
         for level, level_name in enumerate(hierarchy.level_names):
-            counts = np.bincount(self.train.labels_at(level)[members], minlength=hierarchy.sizes[level])
+            labels = self.train.labels_at(level)[members]
+            counts = np.bincount(labels[labels >= 0], minlength=hierarchy.sizes[level])
             largest = [k for k in np.argsort(-counts, kind="stable")[:NAMED] if counts[k]]
-            shares = [f"{plain(hierarchy.names[level][k])} {100 * counts[k] / len(members):.0f} %" for k in largest]
+            shares = [f"{plain(hierarchy.names[level][k])} {100 * counts[k] / counts.sum():.0f} %" for k in largest]
             lines.append(f"{level_name}: {', '.join(shares)}")
         return "<br>".join(lines)
 
@@ -130,7 +137,7 @@ class TreeExplorer(Explorer):
         names, colours = [], []
         for level, size in enumerate(tree.sizes):
             true = matching_level(size, self.train.hierarchy)
-            purity = tree.purity(torch.as_tensor(self.train.labels_at(true)))[level].nan_to_num().tolist()
+            purity = tree.purity(self.train.labels_at(true))[level].nan_to_num().tolist()
             for share, (name, colour) in zip(purity, node_labels(tree, self.train, level, true), strict=True):
                 names.append(name)
                 colours.append(to_hex(tuple(tint(colour, 0.25 + 0.75 * share))))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from hiercl.datasets import HierarchicalDataset, check_same_hierarchy
-from hiercl.encoders import Encoder, HasEncoder, embed
+from hiercl.evaluation.few_labels import features_of_both
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics import knn_predict
 from hiercl.metrics.mistakes import ancestor_paths, check_nodes
@@ -31,9 +30,9 @@ from hiercl.plot._canvas import (
     title_width,
     user_axis,
 )
-from hiercl.plot._cloud_picture import as_array
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
-from hiercl.plot._neighbours import name_of
+from hiercl.plot._neighbours import name_of, what_of
+from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Float, Int
 
 COLOURS = {"green": OKABE_ITO[2], "blue": OKABE_ITO[0], "orange": OKABE_ITO[4]}
@@ -67,11 +66,11 @@ def confusion(
       M=\{i:\hat y_i\ne y_i\}$$
 
     Args:
-        predicted: predicted class of every item of the test set, nodes of the level ``[n]``. Or a run, a pretrained
-            model or an encoder: then the nearest neighbours in ``train`` vote (:func:`hiercl.metrics.knn_predict` on
-            :func:`hiercl.embed`).
-        test: the items and their labels.
-        train: labelled items that vote. Only a run needs them.
+        predicted: predicted class of every item of the test set, nodes of the level ``[n]``. Or, with ``train``, a run,
+            a pretrained model or an encoder, a pair of features of both sets, or None for vectors themselves: then the
+            nearest neighbours in ``train`` vote (:func:`hiercl.metrics.knn_predict`).
+        test: the items and their labels. Items without a label are left out.
+        train: labelled items that vote. Predictions need none.
         level: level of the classes. −1 means the leaves.
         within: coarser level whose nodes are framed. By default the next coarser one. Level 0 has none.
         k: number of neighbours that vote.
@@ -98,6 +97,7 @@ def confusion(
     if within >= level:
         raise ValueError(f"within={within} and level={level}: frames need a coarser level than the classes.")
     nodes, how = _predictions(predicted, test, train, level, k, temperature)
+    nodes, test = nodes[test.has_label], test.labelled_part
     found = _Confusion.of(nodes, test.labels_at(level), tree, level, within)
     name = title or name_of(predicted, "Confusion")
     if ax is None or own is None:
@@ -172,14 +172,16 @@ def _predictions(
     temperature: float | int,
 ) -> tuple[np.ndarray, str]:
     """Returns the predicted node of every item of the test set, and a sentence on how it was found."""
-    if isinstance(predicted, Encoder | HasEncoder):
+    if not isinstance(predicted, list | Array) and (train is not None or not isinstance(predicted, tuple)):
         if train is None:
             raise ValueError("a run predicts by its neighbours in the training set: pass train=train.")
         check_same_hierarchy(train, test)
-        labels = torch.as_tensor(train.labels_at(level))
-        nodes = knn_predict(embed(predicted, train), labels, embed(predicted, test), k, temperature).numpy()
-        bank = f"{len(train):,} labelled items of {train.name}"
-        return nodes, f"Predicted by kNN on backbone features (k = {k}, T = {temperature:g}), {bank}. "
+        given = predicted if isinstance(predicted, tuple) else None
+        bank, queries = features_of_both(None if given else predicted, train, test, given)
+        labels, known = train.labels_at(level), train.has_label
+        nodes = knn_predict(bank[known], labels[known], queries, k, temperature).numpy()
+        voters = f"{known.sum():,} labelled items of {train.name}"
+        return nodes, f"Predicted by kNN on {what_of(predicted)} (k = {k}, T = {temperature:g}), {voters}. "
     if train is not None:
         raise ValueError("train is for a run, whose neighbours vote; predictions need the test set alone.")
     nodes = as_array(predicted)

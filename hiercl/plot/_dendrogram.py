@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders.features import features_of
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics import cophenetic_correlation
 from hiercl.metrics.dendrograms import class_linkage, purity_of
 from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.plot._canvas import SMALL, WIDTH, branch, check_level, readable, sheet, simple_axis, text_width, title_width
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
-from hiercl.plot._neighbours import features_of, name_of, what_of
+from hiercl.plot._neighbours import name_of, what_of
 from hiercl.runtime.types import Float, Int
 
 MOST = 200  # classes that can be read
@@ -32,8 +33,9 @@ def dendrogram(run: Any, dataset: HierarchicalDataset, level: int = -1, title: s
     :func:`hiercl.metrics.cophenetic_correlation`, which is 0 on average if the classes of the tree are shuffled.
 
     Args:
-        run: a run, a pretrained model, an encoder, or features ``[n, d]``.
-        dataset: the items and their labels. Classes without an item are left out.
+        run: a run, a pretrained model, an encoder, or features ``[n, d]``; None for vectors themselves.
+        dataset: the items and their labels. Items without a label, and classes without an
+            item, are left out.
         level: level of the classes. −1 means the leaves. At level 0 there is no coarser level to compare with.
         title: name of the embedding. By default the name of the run's method.
 
@@ -49,13 +51,13 @@ def dendrogram(run: Any, dataset: HierarchicalDataset, level: int = -1, title: s
     """
     tree = dataset.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
-    classes = len(np.unique(dataset.labels_at(level)))
+    classes = len(np.unique(dataset.labels_at(level)[dataset.has_label]))
     if not 2 <= classes <= MOST:
         raise ValueError(
             f"{classes} classes of the level {tree.level_names[level]!r} have items: a dendrogram needs from 2 to "
             f"{MOST}; take another level, or a part of the data with dataset.under(name)."
         )
-    features = features_of(run, dataset)
+    features, dataset = features_of(run, dataset)[dataset.has_label], dataset.labelled_part
     linkage, present = class_linkage(features, dataset.labels, tree, level)
     paths = ancestor_paths(tree, level)[present]
     numbers = f"dendrogram of {classes} × “{tree.level_names[level]}”"

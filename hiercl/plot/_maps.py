@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.encoders.features import features_of
 from hiercl.hierarchy import Hierarchy
 from hiercl.plot._canvas import (
     SMALL,
@@ -25,9 +26,9 @@ from hiercl.plot._canvas import (
     text_width,
     user_axis,
 )
-from hiercl.plot._cloud_picture import as_array
 from hiercl.plot._colours import GREY, TEXT, node_colours, node_markers
-from hiercl.plot._neighbours import features_of, name_of
+from hiercl.plot._neighbours import name_of
+from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Float, Int
 
 NEIGHBOURS = 10  # neighbours whose agreement the titles state
@@ -41,7 +42,7 @@ def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarr
     """Computes two coordinates for every item, by UMAP with cosine distances. The same seed gives the same map.
 
     Args:
-        features: features ``[items, d]``, such as ``hiercl.embed(run, dataset)``.
+        features: features ``[items, d]``, NumPy or torch, such as ``hiercl.embed(run, dataset)``.
         seed: seed of the layout.
         neighbours: neighbours that UMAP looks at. Fewer show finer structure, more show coarser structure.
 
@@ -97,7 +98,8 @@ def embedding(
     for random pairs.
 
     Args:
-        run: a run, an encoder, or features ``[items, d]``. It is ignored if coordinates are given.
+        run: a run, an encoder, or features ``[items, d]``; None for vectors themselves. It is ignored if coordinates
+            are given.
         dataset: the items and their labels.
         levels: levels of the hierarchy. By default all.
         seed: seed of UMAP, and of the choice of items.
@@ -159,7 +161,7 @@ def compare_embeddings(
     """Draws maps of several embeddings side by side, coloured by the labels of one level.
 
     Args:
-        runs: runs, encoders or features by name.
+        runs: runs, encoders or features by name; None for vectors themselves.
         dataset: the items and their labels. All maps show the same items.
         level: level of the hierarchy.
         seed: seed of UMAP, and of the choice of items.
@@ -217,7 +219,7 @@ def place(
                 f"{list(xy.shape)}."
             )
         return chosen, xy[chosen]
-    if isinstance(run, np.ndarray | torch.Tensor):
+    if isinstance(run, Array):
         return chosen, map_2d(features_of(run, dataset)[chosen], seed)
     return chosen, map_2d(features_of(run, dataset.take(chosen)), seed)
 
@@ -228,6 +230,8 @@ def _scatter(axis: Axes, xy: np.ndarray, dataset: HierarchicalDataset, level: in
     size = float(np.clip(9000 / len(xy), 4, 30))
     for node in np.unique(labels):
         style = {"color": colours[node], "marker": markers[node], "label": readable(names[node])}
+        if node < 0:
+            style = {"color": "#D8D8D8", "marker": ".", "label": "no label"}
         axis.scatter(*xy[labels == node].T, s=size, alpha=0.75, linewidths=0, **style)
     axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     axis.spines[:].set_color("#E0E0E0")
@@ -244,7 +248,9 @@ def agreement(xy: np.ndarray, dataset: HierarchicalDataset, level: int) -> str:
     """Says how often neighbours on the map share their label."""
     from sklearn.neighbors import NearestNeighbors
 
-    labels = dataset.labels_at(level)
+    xy, labels = xy[dataset.has_label], dataset.labels_at(level)[dataset.has_label]
+    if len(xy) < 2:
+        return "no labels"
     count = min(NEIGHBOURS, len(xy) - 1)
     neighbours = NearestNeighbors(n_neighbors=count).fit(xy).kneighbors(return_distance=False)
     share = (labels[neighbours] == labels[:, None]).mean()
@@ -260,7 +266,8 @@ def _write_names(figure: Figure, maps: list[tuple[Axes, np.ndarray, Hierarchical
     figure.draw_without_rendering()  # now every panel has its final size, which tells where names would overlap
     for axis, xy, part, level in maps:
         if LEGEND < part.hierarchy.sizes[level] <= NAMED:
-            write_names(axis, xy, part.labels_at(level), part.hierarchy.names[level])
+            known = part.has_label
+            write_names(axis, xy[known], part.labels_at(level)[known], part.hierarchy.names[level])
 
 
 def write_names(

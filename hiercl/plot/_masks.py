@@ -1,6 +1,7 @@
 """The picture of feature masks: which dimensions serve which level of the hierarchy, and whether they do."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,8 +29,8 @@ from hiercl.plot._canvas import (
     text_width,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
+from hiercl.plot._neighbours import name_of
 from hiercl.runtime.types import Float
-from hiercl.training import Run
 
 DRAWS = 5  # draws of random features
 MEASURES = {
@@ -39,8 +40,8 @@ MEASURES = {
 BARS = ("#9A9A9A", OKABE_ITO[0], OKABE_ITO[1])  # colours of the bars
 
 
-def masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000, seed: int = 0) -> Figure:
-    """Draws the masks of a run, features × levels, and whether the features serve the levels that the masks give them.
+def masks(run: Any, dataset: HierarchicalDataset, max_items: int = 1000, seed: int = 0) -> Figure:
+    """Draws masks, features × levels, and whether the features serve the levels that the masks give them.
 
     The upper matrix shows the masks (their mean over the items, if masks depend on the item). The dimensions are sorted
     by the level that they serve most: the one with the highest mask, each mask divided by its mean. The lower matrix
@@ -55,7 +56,8 @@ def masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000, seed: i
     the masks beat a random split from the start, train a run with ``masks="random"``.
 
     Args:
-        run: a run of G-HMLC or A-HMLC.
+        run: a run of G-HMLC or A-HMLC. Without one: features ``[items, d]``, or None for vectors themselves, whose
+            masks are found; or what :func:`hiercl.feature_masks.found_masks` returns under other settings.
         dataset: a data set with the levels that the run was trained with.
         max_items: largest number of items. If there are more, random ones are taken.
         seed: seed of the choice of items, and of the random features.
@@ -69,7 +71,7 @@ def masks(run: Run, dataset: HierarchicalDataset, max_items: int = 1000, seed: i
     Example:
         >>> figure = hiercl.plot.masks(masked_run, test)
     """
-    return draw(feature_masks(run, dataset, max_items, seed), run.name, seed)
+    return draw(feature_masks(run, dataset, max_items, seed), name_of(run, "the given features"), seed)
 
 
 def draw(found: FeatureMasks, name: str, seed: int = 0) -> Figure:

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.encoders import Encoder, HasEncoder, embed
+from hiercl.encoders.features import features_of
 from hiercl.metrics.geometry import unit
 from hiercl.plot._canvas import (
     SMALL,
@@ -27,6 +27,7 @@ from hiercl.plot._canvas import (
     title_width,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, shades
+from hiercl.runtime.arrays import Array
 from hiercl.runtime.types import Float, Int
 
 ROWS = 6  # items that are shown by default
@@ -52,8 +53,8 @@ def neighbours(
     among the neighbours of all items (of 2,000 random items if there are more) and, in brackets, among random pairs.
 
     Args:
-        run: a run, a pretrained model, an encoder, or features ``[n, d]``.
-        dataset: the items. Neighbours are searched among the other items of this data set.
+        run: a run, a pretrained model, an encoder, or features ``[n, d]``; None for vectors themselves.
+        dataset: the items. Neighbours are searched among the other items of this data set that have a label.
         items: numbers of the items to show. By default six random ones, of different coarsest classes if possible.
         count: neighbours per item.
         level: level at which classes are compared. −1 means the leaves.
@@ -72,14 +73,19 @@ def neighbours(
     """
     tree = dataset.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
-    if not 1 <= count < len(dataset):
-        raise ValueError(f"count={count} neighbours of {len(dataset)} items: it must be from 1 to {len(dataset) - 1}.")
+    n = int(dataset.has_label.sum())
+    if not 1 <= count < n:
+        raise ValueError(f"count={count} neighbours of {n} labelled items: it must be from 1 to {n - 1}.")
     shown = _some_items(dataset, seed) if items is None else np.asarray(items).reshape(-1)
     if not len(shown) or shown.dtype.kind not in "iu":
         raise ValueError("there is no item to show: give the number of at least one, as integers.")
     for item in shown:
         check_item(int(item), len(dataset))
     z = unit(features_of(run, dataset)).float()
+    numbers = np.flatnonzero(dataset.has_label)
+    if not np.isin(shown, numbers).all():
+        raise ValueError(f"item {shown[~np.isin(shown, numbers)][0]} has no label to compare with: show others.")
+    shown, z, dataset = np.searchsorted(numbers, shown), z[numbers], dataset.labelled_part
     judged = np.sort(np.random.default_rng(seed).permutation(len(dataset))[:JUDGED])
     found, similarity = nearest_of(z, shown, count)
     size = float(np.clip((WIDTH - LEFT - 0.1) / count - GAP, 0.45, 0.78))
@@ -94,27 +100,9 @@ def neighbours(
         axis.add_patch(Rectangle((x, y - 0.1), 0.2, 0.2, fill=False, linewidth=2.2, **frame))
         axis.text(x + 0.3, y, text, size=SMALL, color=TEXT, va="center")
     for row, item in enumerate(shown):
-        _draw_row(axis, dataset, int(item), found[row], similarity[row], level, top + row * line, size)
+        place = (int(item), int(numbers[item]))
+        _draw_row(axis, dataset, place, found[row], similarity[row], level, top + row * line, size)
     return figure
-
-
-def features_of(run: Any, dataset: HierarchicalDataset) -> Float[Tensor, "items dim"]:
-    """Returns the features of a run, a pretrained model or an encoder, or checks features that are given.
-
-    Raises:
-        ValueError: ``run`` is none of these, or features are not one row per item.
-    """
-    if isinstance(run, Encoder | HasEncoder):
-        return embed(run, dataset)
-    if not isinstance(run, np.ndarray | Tensor):
-        raise ValueError(f"{type(run).__name__} has no features: pass a run, a pretrained model, or features [n, d].")
-    features = torch.as_tensor(run).detach().cpu()
-    if features.ndim != 2 or len(features) != len(dataset):
-        raise ValueError(
-            f"features must be [{len(dataset)}, d], one row for each item of {dataset.name!r}, got "
-            f"{list(features.shape)}."
-        )
-    return features if features.is_floating_point() else features.float()
 
 
 def name_of(run: Any, otherwise: str = "Embedding") -> str:
@@ -124,7 +112,7 @@ def name_of(run: Any, otherwise: str = "Embedding") -> str:
 
 def what_of(run: Any) -> str:
     """Says which features these are."""
-    return "the given features" if isinstance(run, np.ndarray | Tensor) else "backbone features"
+    return "the given features" if run is None or isinstance(run, Array | tuple) else "backbone features"
 
 
 def nearest_of(
@@ -143,6 +131,7 @@ def nearest_of(
 def _some_items(dataset: HierarchicalDataset, seed: int) -> np.ndarray:
     """Returns random items, of different coarsest classes first."""
     order = np.random.default_rng(seed).permutation(len(dataset))
+    order = order[dataset.has_label[order]]
     _, first = np.unique(dataset.labels_at(0)[order], return_index=True)
     others = np.setdiff1d(np.arange(len(order)), first)
     return order[np.r_[np.sort(first), others][:ROWS]]
@@ -184,20 +173,21 @@ def _legend(
 def _draw_row(
     axis: Axes,
     dataset: HierarchicalDataset,
-    item: int,
+    place: tuple[int, int],
     found: np.ndarray,
     similarity: np.ndarray,
     level: int,
     top: float,
     size: float,
 ) -> None:
-    """Draws an item, and its neighbours with their frames."""
+    """Draws an item, and its neighbours with their frames. Its place is its number here and in the whole data set."""
+    item, number = place
     common = _common(dataset, np.array([item]), found[None], level)[0]
     names = [readable(dataset.hierarchy.names[level][label]) for label in dataset.labels_at(level)[np.r_[item, found]]]
     draw_pictures(axis, dataset, np.array([item]), 0.12, top, size)
     below = {"x": 0.12, "size": 7, "va": "center"}
     axis.text(y=top + size + 0.1, s=shortened(names[0], LEFT - 0.2), weight="bold", color=TEXT, **below)
-    axis.text(y=top + size + 0.22, s=f"item {item:,}", color=GREY, **below)
+    axis.text(y=top + size + 0.22, s=f"item {number:,}", color=GREY, **below)
     lefts = draw_pictures(axis, dataset, found, LEFT, top, size, GAP)
     for x, name, at, value in zip(lefts, names[1:], common, similarity, strict=True):
         axis.add_patch(Rectangle((x, top), size, size, fill=False, linewidth=2.2, **_frames(level)[at + 1]))

@@ -1,11 +1,11 @@
 """The pairs of a step: those of one anchor, all of them as a matrix, and their audit by the true labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
@@ -37,6 +37,7 @@ from hiercl.plot._canvas import (
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, categorical, tint
 from hiercl.runtime.errors import unknown
 
+NO_LABEL = "no label"  # the name of the label −1, which reads the last name of a list
 LEFT, HEADER, GAP = 2.35, 0.75, 0.08  # inches: left and upper edge of the candidates, gap between two
 # colour and symbol of every role
 ROLES = {
@@ -45,6 +46,9 @@ ROLES = {
     "removed": (OKABE_ITO[0], "×"),
     "left alone": ("#888888", "○"),
 }
+
+
+Shown = Step | Term | BlockTerm | Sequence[Term | BlockTerm]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Group:
 
 
 def pairs(
-    step: Step,
+    step: Shown,
     dataset: HierarchicalDataset,
     anchor: int | None = None,
     term: str | int | None = None,
@@ -90,8 +94,9 @@ def pairs(
     and pushed candidates stands the probability with which selection keeps them.
 
     Args:
-        step: result of ``run.step(dataset)``.
-        dataset: training set of that run.
+        step: result of ``run.step(dataset)``; or a term, or several, such as :meth:`hiercl.pairs.Term.of` makes of
+            embeddings.
+        dataset: training set of that run: the items of the pairs.
         anchor: number of the anchor in the step. By default the first with a pulled candidate (with thinning, some
             anchors have none).
         term: name or number of the term. By default the first that removes something, else the first.
@@ -128,11 +133,12 @@ def pairs(
     tops = [HEADER]
     for group in groups:
         tops.append(tops[-1] + size + (0.38 + 0.13 * (any(group.common) + any(group.notes))))
-    path = " › ".join(readable(name) for name in hierarchy.path(int(dataset.labels[item])))
-    own = readable(hierarchy.names[level][dataset.labels_at(level)[item]])
+    labelled = bool(dataset.has_label[item])
+    path = " › ".join(map(readable, hierarchy.path(int(dataset.labels[item])))) if labelled else NO_LABEL
+    own = readable((*hierarchy.names[level], NO_LABEL)[dataset.labels_at(level)[item]])
     note = f"Most similar first. Bold: of the anchor's class “{own}”; else the lowest class that both are in (–: none)."
     if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
-        note += " Prototypes: nearest picture, most frequent class."
+        note += " Prototypes: nearest item, most frequent class."
     figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)
     draw_pictures(axis, dataset, np.array([item]), 0.1, HEADER, 0.85)
     axis.text(0.525, HEADER + 0.92, "anchor", size=SMALL, color=GREY, ha="center", va="top")
@@ -141,16 +147,19 @@ def pairs(
     return figure
 
 
-def pick_term(step: Step, term: str | int | None) -> Term | BlockTerm:
+def pick_term(step: Shown, term: str | int | None) -> Term | BlockTerm:
     """Returns a term by name or number; by default the first that removes something, else the first."""
-    terms = {t.name: t for t in step.terms}
+    if isinstance(step, Term | BlockTerm):
+        step = [step]
+    terms = step.terms if isinstance(step, Step) else tuple(step)
     if term is None:
-        return next((t for t in step.terms if bool(t.pairs.removed.any())), step.terms[0])
-    if isinstance(term, int) and -len(step.terms) <= term < len(step.terms):
-        return step.terms[term]
-    if term not in terms:
-        raise unknown("term", term, terms)
-    return terms[term]
+        return next((t for t in terms if bool(t.pairs.removed.any())), terms[0])
+    if isinstance(term, int) and -len(terms) <= term < len(terms):
+        return terms[term]
+    by_name = {t.name: t for t in terms}
+    if term not in by_name:
+        raise unknown("term", term, by_name)
+    return by_name[term]
 
 
 def role_groups(
@@ -172,9 +181,11 @@ def role_groups(
     masks = {"pulled": pulled, "pushed": pushed, "removed": removed, "left alone": ~(pulled | pushed | removed)}
     keep = None if pairs.keep_probability is None else pairs.keep_probability[anchor].detach().cpu().numpy()
     is_view = (pairs.candidates.kind != Kind.PROTOTYPE).cpu().numpy()
-    own, of_leaf = int(dataset.labels[item]), hierarchy.ancestors[:, level]
+    own, of_leaf = int(dataset.labels[item]), np.append(hierarchy.ancestors[:, level], -1)  # the last: of no label
 
     def common(leaf: int) -> str:
+        if leaf < 0 or own < 0:
+            return ""
         at = int(hierarchy.lca_level(own, leaf))
         if of_leaf[leaf] == of_leaf[own]:
             return ""
@@ -186,13 +197,13 @@ def role_groups(
         if not len(known):
             continue
         known = known[np.argsort(-similarity[known], kind="stable")]
-        same, shown = of_leaf[labels[known]] == of_leaf[own], known[:count]
+        same, shown = (of_leaf[labels[known]] == of_leaf[own]) & (own >= 0), known[:count]
         notes = [""] * len(shown)
         if role in ("removed", "pushed") and keep is not None:
             notes = [f"keep {keep[c]:.2f}" for c in shown]
         if role == "pulled":
             notes = ["another view" if pictures[c] == item and is_view[c] else "" for c in shown]
-        names = [readable(hierarchy.leaf_names[leaf]) for leaf in labels[shown]]
+        names = [readable((*hierarchy.leaf_names, NO_LABEL)[leaf]) for leaf in labels[shown]]
         ancestors = [common(int(leaf)) for leaf in labels[shown]]
         result.append(Group(role, pictures[shown], names, same[:count], ancestors, notes, len(known), int(same.sum())))
     return result
@@ -210,7 +221,7 @@ def _candidates(
         return pictures, labels
     if tree is None or pairs.level is None:
         raise ValueError(f"the candidates of the term {term.name!r} are prototypes: pass tree=run.tree to show them.")
-    majority = tree.majority(torch.as_tensor(dataset.labels))[pairs.level].cpu().numpy()
+    majority = tree.majority(dataset.labels)[pairs.level].cpu().numpy()
     for place in prototypes:
         node = int(pairs.candidates.item[place])
         nearest = tree.exemplars(pairs.level, node, 1)
@@ -251,7 +262,7 @@ ORDER = tuple(CELLS)
 
 
 def pair_matrix(
-    step: Step,
+    step: Shown,
     dataset: HierarchicalDataset,
     term: str | int | None = None,
     level: int = 0,
@@ -266,8 +277,9 @@ def pair_matrix(
     random keys at the start of the queue).
 
     Args:
-        step: result of ``run.step(dataset)``.
-        dataset: training set of that run.
+        step: result of ``run.step(dataset)``; or a term, or several, such as :meth:`hiercl.pairs.Term.of` makes of
+            embeddings.
+        dataset: training set of that run: the items of the pairs.
         term: name or number of the term. By default the first that removes something, else the first.
         level: level at which classes are compared.
         anchors: largest number of anchors, evenly from all.
@@ -300,7 +312,7 @@ def pair_matrix(
     others = _some(others, column_item, dataset, candidates - len(pulled))
     columns = _in_order(np.concatenate([pulled, others]), column_item, dataset)
     row_label, column_label = (dataset.labels_at(level)[items] for items in (row_item[rows], column_item[columns]))
-    at, same = np.ix_(rows, columns), row_label[:, None] == column_label[None, :]
+    at, same = np.ix_(rows, columns), (row_label[:, None] == column_label[None, :]) & (row_label[:, None] >= 0)
     roles = np.zeros(same.shape, dtype=int)
     roles[negative[at]] = ORDER.index("pushed")
     roles[negative[at] & same] = ORDER.index("false negative")
@@ -313,7 +325,7 @@ def pair_matrix(
     figure, axes = panels(1, 1, height, title=title) if ax is None else user_axis(ax)
     axis = axes[0, 0]
     axis.imshow(roles, cmap=ListedColormap(list(CELLS.values())), vmin=0, vmax=4, interpolation="nearest")
-    _mark_classes(axis, row_label, column_label, dataset.hierarchy.names[level])
+    _mark_classes(axis, row_label, column_label, (*dataset.hierarchy.names[level], NO_LABEL))
     counts = np.bincount(roles.ravel(), minlength=len(ORDER))
     handles = [
         Patch(facecolor=CELLS[role], edgecolor=GREY, label=f"{role} ({count:,})")
@@ -338,7 +350,8 @@ def _some(places: np.ndarray, items: np.ndarray, dataset: HierarchicalDataset, m
 
 def _in_order(places: np.ndarray, items: np.ndarray, dataset: HierarchicalDataset) -> np.ndarray:
     """Returns the places, ordered by the path of their label."""
-    paths = dataset.hierarchy.ancestors[dataset.labels[items[places]]]
+    tree = dataset.hierarchy
+    paths = np.stack([tree.labels_at(dataset.labels[items[places]], level) for level in range(tree.levels)], axis=1)
     return places[np.lexsort((items[places], *paths.T[::-1]))]
 
 

@@ -20,6 +20,7 @@ from hiercl.plot._canvas import (
     check_level,
     colour_bar,
     draw_pictures,
+    items_name,
     middles,
     panel_title,
     panels,
@@ -54,8 +55,8 @@ def tree(
     at the right shows how the members mix the coarsest true classes.
 
     Args:
-        tree: the learned tree, ``run.tree``.
-        dataset: training set of that run.
+        tree: the learned tree: ``run.tree``, or ``PrototypeTree.fit(features, sizes)``.
+        dataset: the items that it clusters: the training set of that run.
         level: finest level that is shown. By default the last of the tree.
         exemplars: pictures per node.
         max_nodes: largest number of nodes at that level. If there are more, the largest nodes are shown.
@@ -95,7 +96,8 @@ def tree(
     title = f"Learned tree: {' > '.join(map(str, tree.sizes[: last + 1]))} prototypes"
     title += f"; the {len(paths)} largest of {tree.sizes[last]}" if len(paths) < tree.sizes[last] else ""
     levels = ", ".join(f"“{hierarchy.level_names[true]}”" for true in truth)
-    note = f"Pictures: nearest to each prototype. Labels: the most frequent {levels}, and the share that has it."
+    nearest = f"{items_name(dataset).capitalize()}: nearest to each prototype."
+    note = f"{nearest} Labels: the most frequent {levels}, and the share that has it."
     figure, axis = sheet(max(WIDTH, bar + MIX + 0.2), tops[-1] + size + 0.1, title, note)
 
     centre = [{path[-1]: top + size / 2 for path, top in zip(paths, tops, strict=True)}]
@@ -150,7 +152,7 @@ def node_labels(
     tree: PrototypeTree, dataset: HierarchicalDataset, level: int, truth: int
 ) -> list[tuple[str, np.ndarray]]:
     """Returns majority class with purity ("chair 62 %"), and colour, of every node of a level."""
-    labels = torch.as_tensor(dataset.labels_at(truth))
+    labels = dataset.labels_at(truth)
     majority, purity = tree.majority(labels)[level].cpu(), tree.purity(labels)[level].cpu()
     names, colours = dataset.hierarchy.names[truth], node_colours(dataset.hierarchy, truth)
     return [
@@ -165,7 +167,7 @@ def _paths(tree: PrototypeTree, dataset: HierarchicalDataset, level: int, max_no
     A path holds the ancestors of a node, coarse to fine, and the node itself.
     """
     counts = tree.counts(level).cpu().numpy()
-    majorities = [majority.tolist() for majority in tree.majority(torch.as_tensor(dataset.labels))]
+    majorities = [majority.tolist() for majority in tree.majority(dataset.labels)]
     paths = []
     for node in sorted(np.argsort(-counts, kind="stable")[:max_nodes].tolist()):
         path = [node]
@@ -178,7 +180,8 @@ def _paths(tree: PrototypeTree, dataset: HierarchicalDataset, level: int, max_no
 def _contingency(tree: PrototypeTree, depth: int, dataset: HierarchicalDataset, level: int) -> np.ndarray:
     """Returns the number of items of each prototype of a depth and true class of a level, ``[prototypes, classes]``."""
     nodes, classes = tree.assignment[:, depth].cpu().numpy(), dataset.hierarchy.sizes[level]
-    counts = np.bincount(nodes * classes + dataset.labels_at(level), minlength=tree.sizes[depth] * classes)
+    pair = (nodes * classes + dataset.labels_at(level))[dataset.has_label]
+    counts = np.bincount(pair, minlength=tree.sizes[depth] * classes)
     return counts.reshape(-1, classes)
 
 
@@ -186,7 +189,8 @@ def _agreement(tree: PrototypeTree, depth: int, dataset: HierarchicalDataset, le
     """Returns the adjusted mutual information of the prototypes of a depth and the classes of a true level."""
     from sklearn.metrics import adjusted_mutual_info_score
 
-    return adjusted_mutual_info_score(dataset.labels_at(level), tree.assignment[:, depth].cpu().numpy())
+    known = dataset.has_label
+    return adjusted_mutual_info_score(dataset.labels_at(level)[known], tree.assignment[:, depth].cpu().numpy()[known])
 
 
 def _draw_mix(axis: Axes, counts: np.ndarray, colours: np.ndarray, left: float, y: float) -> None:
@@ -209,8 +213,8 @@ def trees(
     mutual information (AMI) of prototypes and classes: 1 for equal partitions, about 0 for independent ones.
 
     Args:
-        tree: the learned tree, ``run.tree``.
-        dataset: training set of that run.
+        tree: the learned tree: ``run.tree``, or ``PrototypeTree.fit(features, sizes)``.
+        dataset: the items that it clusters: the training set of that run.
         levels: levels of the tree. By default all. Each is compared with the true level whose size is nearest.
         ax: axis of your own figure to draw a single level on.
 
@@ -295,8 +299,8 @@ def flow(
     of the prototypes.
 
     Args:
-        tree: the learned tree, ``run.tree``.
-        dataset: training set of that run.
+        tree: the learned tree: ``run.tree``, or ``PrototypeTree.fit(features, sizes)``.
+        dataset: the items that it clusters: the training set of that run.
         prototypes: level of the tree. By default the coarsest.
         level: level of the true hierarchy. By default the one whose size is nearest to that of the prototypes.
         node: prototype of that level whose ribbons are coloured. All others are grey.

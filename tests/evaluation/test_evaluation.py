@@ -109,13 +109,14 @@ def test_without_labels_the_embedding_is_described():
         ({"label_fractions": (0.1,), "draws": 0}, "draws=0"),
         ({"fine_tune": {"epochs": 1}}, "hiercl.FineTuneConfig"),
         ({"knn_k": 0}, "knn_k=0"),
-        ({"model": "hcsc"}, "a str has no encoder"),
+        ({"model": "hcsc"}, "nknown encoder 'hcsc'"),
+        ({"model": 3}, "an? int has no encoder"),
         ({"test": np.zeros((2, 8, 8, 3))}, "test is a ndarray, not a HierarchicalDataset"),
         ({"test": pictures(40).take([3])}, "at least two"),
     ],
 )
 def test_what_cannot_be_meant_is_said_at_once(run, arguments, words, monkeypatch, as_a_user):
-    monkeypatch.setattr("hiercl.evaluation.frozen.features_of", lambda *_: pytest.fail("the long work began"))
+    monkeypatch.setattr("hiercl.evaluation.frozen.features_of_both", lambda *_: pytest.fail("the long work began"))
     given = {"model": run, "train": pictures(40), "test": pictures(40)} | arguments
     with pytest.raises(ValueError, match=words):
         evaluate(**given)

@@ -223,7 +223,7 @@ def test_classes_that_make_no_dendrogram_are_an_error(dataset):
         dendrogram(torch.eye(201), many)
     with pytest.raises(ValueError, match=r"features must be \[30, d\]"):
         dendrogram(torch.eye(29), dataset)
-    with pytest.raises(ValueError, match="str has no features"):
+    with pytest.raises(ValueError, match="nknown encoder 'hcsc'"):
         dendrogram("hcsc", dataset)
 
 
