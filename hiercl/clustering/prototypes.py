@@ -120,16 +120,22 @@ class PrototypeTree:
         r"""Returns $\langle z, c_i\rangle / \phi_i$ for every prototype of a level; z must be unit vectors."""
         return z @ self.centroids[level].T / self.concentration[level]
 
-    def posterior(self, z: Float[Tensor, "points dim"], level: int) -> Float[Tensor, "points prototypes"]:
+    def posterior(
+        self, z: Float[Tensor, "points dim"], level: int, sharpness: float | int = 1.0
+    ) -> Float[Tensor, "points prototypes"]:
         r"""Returns the softmax of :meth:`logits` over the prototypes of the level, which HCSC's selection draws with.
 
-        $$\pi_i(z) = \frac{e^{\langle z, c_i\rangle/\phi_i}}{\sum_{i'} e^{\langle z, c_{i'}\rangle/\phi_{i'}}}$$
-        """
-        return self.logits(z, level).softmax(dim=1)
+        $$\pi_i(z) = \frac{e^{s\langle z, c_i\rangle/\phi_i}}{\sum_{i'} e^{s\langle z, c_{i'}\rangle/\phi_{i'}}}$$
 
-    def log_normaliser(self, z: Float[Tensor, "points dim"], level: int) -> Float[Tensor, " points"]:
+        with s the ``sharpness``.
+        """
+        return (sharpness * self.logits(z, level)).softmax(dim=1)
+
+    def log_normaliser(
+        self, z: Float[Tensor, "points dim"], level: int, sharpness: float | int = 1.0
+    ) -> Float[Tensor, " points"]:
         """Returns the logarithm of the posterior's denominator."""
-        return self.logits(z, level).logsumexp(dim=1)
+        return (sharpness * self.logits(z, level)).logsumexp(dim=1)
 
     def assign(self, z: Float[Array, "points dim"]) -> Int[Tensor, "points levels"]:
         """Returns the prototypes of new points: the nearest finest prototype and its ancestors.

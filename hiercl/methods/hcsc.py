@@ -26,7 +26,7 @@ from hiercl.methods.base import (
 from hiercl.methods.moco import MoCo, MomentumConfig
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
 from hiercl.pairs import Kind, Members, Pairs, Term
-from hiercl.runtime.config import AtLeast, Share
+from hiercl.runtime.config import Above, AtLeast, Share
 from hiercl.runtime.seeds import Draws
 
 HIGHEST_KEEP = 0.999  # largest keep probability, as in the official code: nothing is kept for certain
@@ -48,6 +48,9 @@ class HCSCConfig(MomentumConfig):
     """What the selection goes by. tree: the learned prototypes. Two controls: random shuffles the tree's keep
     probabilities among the candidates, so equally many are removed; labels removes candidates of the anchor's leaf
     class, so it reads labels."""
+    sharpness: Annotated[float, Above(0)] = 1.0
+    """Factor of the logits in the posterior of the selection, above 0. 1 is the official code. With 1 a cluster removes
+    about half of its own members; 4 removes nearly all of them, and fewer others."""
     warm_up: Share | None = None
     """Share of training before the first tree, 0 to 1. None: 0.1 if that is at least 5,000 steps, else 1/3."""
     reduce: Literal["mean", "sum"] = "mean"
@@ -61,7 +64,7 @@ class HCSCConfig(MomentumConfig):
     restarts: Annotated[int, AtLeast(1)] = 1
     """Number of starts of k-means, at least 1; the best one counts (official code: 5)."""
 
-    added_settings: ClassVar[tuple[str, ...]] = ("select_by",)
+    added_settings: ClassVar[tuple[str, ...]] = ("select_by", "sharpness")
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,12 +78,12 @@ class HCSCConfig(MomentumConfig):
 class HCSC(WithTree, MoCo):
     r"""Hierarchical Contrastive Selective Coding (Guo et al., CVPR 2022, arXiv 2202.00455).
 
-    The warm-up is plain MoCo v2. Before every epoch after it, the momentum encoder embeds the whole training set, and
-    the embeddings are clustered bottom-up into a :class:`~hiercl.PrototypeTree`. Let $c^l(x)$ be the prototype of the
-    anchor's item on level $l$, and $\phi$ the concentrations. A draw decides whether a queue item $n_j$ is *kept* as a
-    negative:
+    The warm-up is plain MoCo v2. Before every epoch after it, the momentum encoder embeds the whole training set,
+    and the embeddings are clustered bottom-up into a :class:`~hiercl.PrototypeTree`. Let $c^l(x)$ be the prototype
+    of the anchor's item on level $l$, $\phi$ the concentrations, and s the ``sharpness``. A draw decides whether a
+    queue item $n_j$ is *kept* as a negative:
 
-    $$\pi^l_j = \frac{e^{\langle n_j, c^l(x)\rangle/\phi^l_{c(x)}}}{\sum_i e^{\langle n_j, c^l_i\rangle/\phi^l_i}},
+    $$\pi^l_j = \frac{e^{s\langle n_j, c^l(x)\rangle/\phi^l_{c(x)}}}{\sum_i e^{s\langle n_j, c^l_i\rangle/\phi^l_i}},
       \qquad b^l_j \sim \text{Bernoulli}(1 - \pi^l_j)$$
 
     Instance terms, one per level, with the kept negatives $N^l = \{n_j : b^l_j = 1\}$:
@@ -112,8 +115,8 @@ class HCSC(WithTree, MoCo):
         ours raise. (6) k-means is that of faiss with 5 starts; ours has one k-means++ start (``restarts``). (7) Local
         crops use the instance selection only behind a flag that is off; ours always do. (8) Old keys of the own item
         are pushed; ours leaves them alone, as in :class:`MoCo`.
-        *Ours*: sizes, queue, momentum, temperature and warm-up for 32-pixel data (see :class:`HCSCConfig`); and the two
-        controls of the selection, ``select_by``.
+        *Ours*: sizes, queue, momentum, temperature and warm-up for 32-pixel data (see :class:`HCSCConfig`); the
+        ``sharpness`` (1 in the official code); and the two controls of the selection, ``select_by``.
 
     Example:
         >>> [term.name for term in run.step(train, batch=8).terms]
@@ -150,7 +153,7 @@ class HCSC(WithTree, MoCo):
     # -- once an epoch ------------------------------------------------------------------------------------------
 
     def refresh(self, epoch: int, embed: Embed) -> None:
-        if epoch >= self.warm_up_epochs:
+        if epoch >= self.warm_up_epochs or self.tree is not None:  # a run may go on as part of a longer training
             z, seed, config = embed(self.project_key), self.info.seed_of(epoch), self.config
             self.use(PrototypeTree.fit(z, self.sizes, seed, config.temperature, restarts=config.restarts))
 
@@ -161,12 +164,14 @@ class HCSC(WithTree, MoCo):
 
     def log_normalisers(self, keys: Tensor) -> Tensor:
         """Returns the logarithm of the posterior's denominator of every key, at every level, ``[levels, keys]``."""
-        return torch.stack([self.fitted_tree.log_normaliser(keys, level) for level in range(self.fitted_tree.levels)])
+        tree, sharpness = self.fitted_tree, self.config.sharpness
+        return torch.stack([tree.log_normaliser(keys, level, sharpness) for level in range(tree.levels)])
 
     def place_tree(self, tree: PrototypeTree) -> None:
         super().place_tree(tree)
         finer = enumerate(self.fitted_tree.centroids[1:])
-        self.parent_posterior = tuple(self.fitted_tree.posterior(z, above).T.contiguous() for above, z in finer)
+        sharp = (self.fitted_tree.posterior(z, above, self.config.sharpness) for above, z in finer)
+        self.parent_posterior = tuple(posterior.T.contiguous() for posterior in sharp)
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:
         positions = self.queue.enqueue(keys, items)
@@ -229,6 +234,7 @@ class HCSC(WithTree, MoCo):
         """
         own = self.fitted_tree.assignment[item, level]
         scaled = self.fitted_tree.centroids[level][own] / self.fitted_tree.concentration[level][own][:, None]
+        scaled = scaled * self.config.sharpness
         batch = self.queue.keys.new_zeros(keys, scaled.shape[1])
         denominator = F.pad(self.log_normaliser[level], (keys, 0), value=math.inf)
         return (scaled @ torch.cat([batch, self.queue.keys]).T).sub_(denominator).exp_().clamp_(max=1)

@@ -179,6 +179,18 @@ def test_a_rule_of_ones_own():
     assert rate < 0.02  # 1 − HIGHEST_KEEP, as the official code clips
 
 
+def test_sharpness_scales_the_logits_of_the_posterior():
+    """The keep probabilities are those of a tree whose concentrations are divided by the sharpness."""
+    sharp, plain = make("hcsc", sharpness=4.0), make("hcsc")
+    scaled = replace(plain.tree, concentration=tuple(phi / 4 for phi in plain.tree.concentration))
+    plain.queue.load_state_dict(sharp.queue.state_dict())
+    sharp.use(plain.tree)
+    plain.use(scaled)
+    for name, term in terms_of(sharp).items():
+        if term.selective:
+            assert torch.allclose(term.pairs.keep_probability, terms_of(plain)[name].pairs.keep_probability, atol=1e-5)
+
+
 def test_a_random_selection_removes_as_much_by_other_rules():
     """select_by="random" gives every anchor the keep probabilities of the tree, at other candidates."""
     of_tree, random = (terms_of(make("hcsc", select_by=by)) for by in ("tree", "random"))
