@@ -14,6 +14,12 @@ def data():
     return pictures(64), pictures(40, seed=1)
 
 
+@pytest.fixture(autouse=True)
+def no_trials(monkeypatch):
+    """Every run takes a millisecond for an item and an epoch. The tests of studies measure it by a short trial."""
+    monkeypatch.setattr("hiercl.study.estimate._trial", lambda made, given: 0.001)
+
+
 def make(tmp_path, data, **factors):
     return explore.study(BASE, factors or {"temperature": [0.1, 0.5], "queue": [20, 40]}, *data, out=tmp_path)
 

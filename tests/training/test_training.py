@@ -1,6 +1,7 @@
 """fit: the same twice, resumed as if never stopped, and plain words for everything that can go wrong."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -29,12 +30,10 @@ from hiercl.training.runs import load_run
 from hiercl.views import ViewConfig
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_same_seed_same_result_and_history(method):
+def test_same_seed_same_result_and_history():
     data = pictures()
-    one, two = (fit(method, data, seed=3, **SMALL, **METHODS[method]) for _ in range(2))
-    assert same(one, two)
-    assert not same(one, fit(method, data, seed=4, **SMALL, **METHODS[method]))
+    one, two, other = (fit("hcsc", data, seed=seed, **SMALL, **METHODS["hcsc"]) for seed in (3, 3, 4))
+    assert same(one, two) and not same(one, other)
     assert {"epoch", "loss", "seconds", "items_per_second", "cpu_seconds", "lr"} <= set(one.history.columns)
     assert one.history["epoch"].tolist() == [0, 1, 2] and np.isfinite(one.history["loss"]).all()
     assert one.history["loss"].tolist() == two.history["loss"].tolist()
@@ -50,29 +49,28 @@ def test_the_callers_random_numbers_go_on_undisturbed():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_is_as_never_stopped(method, tmp_path):
-    """Stop after every epoch in turn; the end is the same bit for bit, history and optimiser included."""
+    """Stopped after every epoch, the end is the same bit for bit, history and optimiser included."""
     data = pictures()
-    settings = SMALL | METHODS[method]
-    whole = fit(method, data, seed=1, out=tmp_path / "whole", **settings)
+    settings = SMALL | METHODS[method] | {"seed": 1}
+    whole = fit(method, data, out=tmp_path / "whole", **settings)
 
     class Stop(Exception):
         pass
 
+    def stop(run):
+        raise Stop
+
+    out = tmp_path / "stopped"
     for epoch in range(2):
-        out = tmp_path / f"stopped-{epoch}"
-
-        def stop(run, epoch=epoch):
-            if len(run.history) == epoch + 1:
-                raise Stop
-
         with pytest.raises(Stop):
-            fit(method, data, seed=1, out=out, callbacks=[stop], **settings)
-        resumed = fit(method, data, seed=1, out=out, resume=True, **settings)
-        assert same(whole, resumed)
-        a, b = (Checkpoint(folder).read()["optimiser"]["state"] for folder in (tmp_path / "whole", out))
-        assert all(torch.equal(a[p][name], b[p][name]) for p in a for name in a[p])
-        losses = [c for c in whole.history if c.startswith(("loss", "keep"))]
-        pd.testing.assert_frame_equal(whole.history[losses], resumed.history[losses], check_exact=True)
+            fit(method, data, out=out, resume=epoch > 0, callbacks=[stop], **settings)
+        assert len(load_run(out).history) == epoch + 1
+    resumed = fit(method, data, out=out, resume=True, **settings)
+    assert same(whole, resumed)
+    a, b = (Checkpoint(folder).read()["optimiser"]["state"] for folder in (tmp_path / "whole", out))
+    assert all(torch.equal(a[p][name], b[p][name]) for p in a for name in a[p])
+    losses = [c for c in whole.history if c.startswith(("loss", "keep"))]
+    pd.testing.assert_frame_equal(whole.history[losses], resumed.history[losses], check_exact=True)
 
 
 KILLED = """
@@ -80,27 +78,27 @@ import sys
 sys.path.insert(0, {tests!r})
 from support.data import METHODS, SMALL, pictures
 from hiercl.training import fit
-fit("hcsc", pictures(), seed=2, out={out!r}, **(SMALL | METHODS["hcsc"] | {{"epochs": 30}}))
+fit("hcsc", pictures(), seed=2, out={out!r}, **(SMALL | METHODS["hcsc"] | {{"epochs": 12}}))
 """
 
 
 def test_killed_at_any_moment(tmp_path):
     """kill -9 in the middle of training: what is on disk is whole, and the end is as if nothing had happened."""
-    data, settings = pictures(), SMALL | METHODS["hcsc"] | {"epochs": 30}
+    data, settings = pictures(), SMALL | METHODS["hcsc"] | {"epochs": 12}
     whole = fit("hcsc", data, seed=2, **settings)
     out = tmp_path / "killed"
     code = KILLED.format(tests=str(Path(__file__).parents[1]), out=str(out))
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
-    while not (out / "history.csv").exists() or len((out / "history.csv").read_text().splitlines()) < 4:
+    while not (out / "history.csv").exists() or len((out / "history.csv").read_text().splitlines()) < 3:
         assert process.poll() is None and time.monotonic() < deadline, "the training never got under way"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(load_run(out).history)
-    assert 3 <= done < 30
+    assert 2 <= done < 12
     resumed = fit("hcsc", data, seed=2, out=out, resume=True, **settings)
-    assert len(resumed.history) == 30 and same(whole, resumed)
+    assert len(resumed.history) == 12 and same(whole, resumed)
 
 
 def test_interrupting_keeps_the_last_epoch(tmp_path):
@@ -359,8 +357,9 @@ def test_a_run_from_before_a_setting_existed(tmp_path):
     assert same(fit("simclr", pictures(), out=tmp_path / "run", resume=True, workers=0, **settings), run)
 
 
-def test_compiled_encoders_do_the_same():
-    """For a method that calls the encoder, and for one that asks it for its stages."""
+def test_compiled_encoders_do_the_same(monkeypatch):
+    """For a method that calls the encoder, and for one that asks it for its stages. No C++ is made of the graphs."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     for method in ("moco", "a_hmlc"):
         settings = SMALL | METHODS[method] | {"epochs": 1}
         plain, compiled = (fit(method, pictures(64), compile=on, **settings).history["loss"] for on in (False, True))
