@@ -19,13 +19,15 @@ from PIL import Image
 import hiercl
 from hiercl.datasets import HierarchicalDataset, UnreadablePictures
 
+CLASSES = 30  # of the generated data set
+
 
 @dataclass(frozen=True)
 class OwnFolder:
     """What is written and trained."""
 
     pictures: int = 3000
-    """Pictures to write."""
+    """Pictures to write, as many of each class."""
     method: str = "hcsc"
     """Method to train."""
     epochs: int = 8
@@ -53,10 +55,10 @@ def damage(folder: Path) -> None:
 
 
 def main(settings: OwnFolder) -> hiercl.Report:
-    train, _ = hiercl.load("shapes")
+    train, _ = hiercl.load("shapes", root=None, per_class=settings.pictures // CLASSES, test_per_class=1)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pictures"
-        write_pictures(train.take(list(range(0, len(train), max(1, len(train) // settings.pictures)))), folder)
+        write_pictures(train, folder)
         damage(folder)
         options = {"size": settings.size, "store": "auto" if settings.store else False, "root": place}
         with warnings.catch_warnings(record=True) as caught:
