@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hiercl.methods.base import Batch
-from hiercl.pairs import BlockTerm, Kind, Members, Pairs, Term
+from hiercl.pairs import BlockTerm, Pairs, Term, within_groups
 from hiercl.runtime.config import AtLeast
 
 Block = Annotated[int, AtLeast(1)] | None  # a setting: how many anchors a block has
@@ -54,23 +54,9 @@ class BatchViews:
                 removed as a candidate, and has no candidates as an anchor.
             level: the level that the labels belong to.
         """
-        position = self.positions[rows]
-        views = self.items.repeat(2)
-        label_of_view = (self.items if label is None else label).repeat(2)
-        same = label_of_view[position, None] == label_of_view
-        known = label_of_view >= 0
-        candidate = known[position, None] & known
-        candidate[torch.arange(len(rows), device=position.device), position] = False  # itself
-        removed = torch.zeros_like(same)
-        if kept is not None:
-            takes_part = kept.repeat(2)
-            candidate &= takes_part[position, None]
-            removed = candidate & ~takes_part
-            candidate &= takes_part
-        anchors, candidates = Members.of(Kind.VIEW, views[position]), Members.of(Kind.VIEW, views)
-        index = (same & candidate).nonzero()
-        weight = torch.ones(len(index), device=position.device)
-        return Pairs(anchors, candidates, index, weight, ~same & candidate, removed, level=level)
+        group = self.items if label is None else label
+        takes_part = None if kept is None else kept.repeat(2)
+        return within_groups(group.repeat(2), self.items.repeat(2), self.positions[rows], takes_part, level)
 
 
 def view_term(name: str, rows, views: BatchViews, block: int | None, **more) -> Term | BlockTerm:

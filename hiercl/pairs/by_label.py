@@ -104,6 +104,8 @@ def within_groups(
 ) -> Pairs:
     """Pulls candidates of the anchor's group and pushes the others; the anchor itself is left alone.
 
+    The methods that contrast within a batch make their pairs so.
+
     Args:
         group: group of every candidate, such as its class; one without a group (−1) takes no part.
         item: item of every candidate.
