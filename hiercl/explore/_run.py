@@ -175,7 +175,8 @@ class RunExplorer(Explorer):
         if self.temporary:
             self.run.path = None
         stopped = self.run.interrupted
-        self._say(f"{len(self.run.history)} of {self.epochs} epochs: {'stopped' if stopped else 'done'}")
+        ending = "stopped" if stopped else "a callback ended it" if self.run.stopped else "done"
+        self._say(f"{len(self.run.history)} of {self.epochs} epochs: {ending}")
         self.progress.bar_style = "" if stopped else "success"
 
     def _after_epoch(self, run: Run) -> None:

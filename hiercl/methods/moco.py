@@ -174,6 +174,10 @@ class MoCo(Method):
         fast: list[Tensor] = [p for _, leader in self.followers for p in leader.parameters()]
         # Each encoder keeps its own batch-norm statistics.
         torch._foreach_lerp_(slow, fast, 1 - self.config.momentum)  # pyright: ignore[reportPrivateImportUsage]
+        super().after_step(step)
+
+    @torch.no_grad()
+    def remember(self, step: Step) -> None:
         self.enqueue(cast(Tensor, step.keys), step.items)
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:

@@ -73,6 +73,10 @@ class Processes:
 
         return cast(Tensor, reduce(value, "mean"))
 
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Returns whether a value is true in one of the processes, which exchange it on this device."""
+        return self.mean(torch.tensor(float(value), device=device)).item() > 0 if self.count > 1 else value
+
     def merge(self, parts: dict[Any, Any]) -> dict[Any, Any]:
         """Returns the dicts of all processes as one."""
         if self.count == 1:

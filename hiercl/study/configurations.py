@@ -7,18 +7,20 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import numpy as np
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset, load
-from hiercl.encoders import MODALITIES
+from hiercl.encoders import MODALITIES, Weights
 from hiercl.hierarchy import Hierarchy
+from hiercl.methods import Method
 from hiercl.runtime.config import Above, AtLeast, Between, Config, Share, distribute, to_json, without_added
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Int
-from hiercl.training import FitConfig, resolve_defaults, split_settings
+from hiercl.training import FitConfig, class_description, resolve_defaults, split_settings
 
 MACHINE_SETTINGS = ("device", "workers")  # they do not change what is learned
 SHORT_NAMES = {"data.name": "data", "method.name": "method"}
@@ -105,7 +107,7 @@ class Configuration:
     """Everything that the numbers of a run depend on, except the machine.
 
     Attributes:
-        method: name of the method.
+        method: name of the method, or a class of the user's own.
         settings: arguments of :func:`hiercl.fit`, with the seed.
         data: which data.
         evaluate: how the run is judged.
@@ -113,7 +115,7 @@ class Configuration:
         complete: all settings with their defaults, as JSON values.
     """
 
-    method: str
+    method: str | type[Method]
     settings: Mapping[str, Any]
     data: DataConfig
     evaluate: EvaluateConfig
@@ -128,7 +130,7 @@ class Configuration:
         configs = {"fit": FitConfig, "views": MODALITIES[self.facts.modality].view_config, "method_settings": own}
         parts = {name: without_added(config, self.complete[name]) for name, config in configs.items()}
         parts["method_settings"] = {**own.removed_settings, **parts["method_settings"]}
-        parts["method"] = self.complete["method"]
+        parts |= {name: self.complete[name] for name in ("method", "class") if name in self.complete}
         return _hash(parts | {"train": self.facts.train})
 
     @property
@@ -252,14 +254,17 @@ def configuration(settings: Mapping[str, Any], seed: int, facts: Callable[[DataC
     fit = resolve_defaults(fit, found.modality, found.shape[0])
     views = MODALITIES[found.modality].resolve_views(views, found.shape)
     parts = {"fit": fit, "views": views, "method_settings": own_settings, "data": data, "judged": evaluate}
+    own_class = class_description(method)
     complete = {"method": method.name, **{name: to_json(part) for name, part in parts.items()}}
+    complete |= {} if own_class is None else {"class": own_class}
     for name in MACHINE_SETTINGS:
         del complete["fit"][name]
-    for name, value in complete["method_settings"].items():
-        if isinstance(value, dict) and value.get("code", "") is None:
-            given = settings[f"method.{name}"]
-            raise ValueError(f"{name}={given!r} cannot be told from other functions: give a plain Python function.")
-    return Configuration(method.name, own, data, evaluate, found, complete)
+    for group, part in {"method": "method_settings", "fit": "fit"}.items():
+        for name, value in complete[part].items():
+            if isinstance(value, dict) and value.get("code", "") is None:
+                given = settings[f"{group}.{name}"]
+                raise ValueError(f"{name}={given!r} cannot be told from other functions: give a plain Python function.")
+    return Configuration(method if own_class else method.name, own, data, evaluate, found, complete)
 
 
 def canonical(settings: Mapping[str, Any], method: Any = None) -> dict[str, Any]:
@@ -279,9 +284,12 @@ def canonical(settings: Mapping[str, Any], method: Any = None) -> dict[str, Any]
         {'method.name': 'moco', 'data.name': 'cifar100', 'fit.lr': 0.01, 'method.queue': 64}
     """
     method = settings.get("method", settings.get("method.name", method))
-    if not isinstance(method, str):
+    if not isinstance(method, str) and not (isinstance(method, type) and issubclass(method, Method)):
         every = ", ".join(methods.names())
-        raise ValueError(f"method={method!r}: give the name of a method in base={{'method': ...}}, one of {every}.")
+        raise ValueError(
+            f"method={method!r}: give the name of a method in base={{'method': ...}}, one of {every}, or your own "
+            "class."
+        )
     known = {
         "data": field_names(DataConfig),
         "judged": field_names(EvaluateConfig),
@@ -302,6 +310,8 @@ def canonical(settings: Mapping[str, Any], method: Any = None) -> dict[str, Any]
         if full in found:
             raise ValueError(f"{full} is given twice, as {name!r} and under its other name.")
         found[full] = value.item() if isinstance(value, np.generic) else value
+    if (init := found.get("fit.init")) is not None and not isinstance(init, str):
+        found["fit.init"] = str(init) if isinstance(init, Path) else Weights.of(init)  # a model may change later
     return found
 
 

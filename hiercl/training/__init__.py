@@ -1,9 +1,11 @@
 """Training: what is trained, the loop, and the run that comes out."""
 
+from hiercl.training.callbacks import CSVLog, EarlyStopping, TensorBoard
 from hiercl.training.checkpoint import CHECKPOINT, HISTORY, write_atomically
 from hiercl.training.history import summary
 from hiercl.training.loop import TrainingDivergedError, fit
 from hiercl.training.optimisation import FitConfig, resolve_defaults
+from hiercl.training.own_class import description as class_description
 from hiercl.training.recipe import Recipe, check_dataset, make_recipe, split_settings
 from hiercl.training.runs import Run, load_run
 from hiercl.training.start import pick_device
@@ -11,11 +13,15 @@ from hiercl.training.start import pick_device
 __all__ = [
     "CHECKPOINT",
     "HISTORY",
+    "CSVLog",
+    "EarlyStopping",
     "FitConfig",
     "Recipe",
     "Run",
+    "TensorBoard",
     "TrainingDivergedError",
     "check_dataset",
+    "class_description",
     "fit",
     "load_run",
     "make_recipe",

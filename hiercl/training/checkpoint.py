@@ -29,10 +29,14 @@ class Checkpoint:
     def __bool__(self) -> bool:
         return self.bytes is not None if self.path is None else self.path.exists()
 
+    def is_at(self, path: Path | None) -> bool:
+        """Returns whether this is the file at a path."""
+        return self.path is not None and path is not None and self.path.resolve() == path.resolve()
+
     @property
     def place(self) -> str:
         """Where the last good state is, for error messages."""
-        return "none was written: give out= to have one" if self.path is None else str(self.path)
+        return "in memory: the attribute run of this error" if self.path is None else str(self.path)
 
     def write(self, state: dict) -> None:
         """Replaces the state. Whenever the process dies, either the old state or the new one is whole."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
-from hiercl.encoders import modality_of
+from hiercl.encoders import AdaptedEncoder, modality_of
 from hiercl.methods import Batch, Method, Step
 from hiercl.runtime.seeds import Draws, generator, stream_seed
 from hiercl.training.checkpoint import Checkpoint
 from hiercl.training.history import EpochLog, monitor, summary
 from hiercl.training.optimisation import learning_rate
-from hiercl.training.recipe import make_recipe, signature_with_settings
+from hiercl.training.recipe import make_recipe, signature_with_settings, with_one_spelling
 from hiercl.training.runs import Run, make_views
+from hiercl.training.sampling import epoch_order
 from hiercl.training.start import Training, start
 
 
@@ -31,21 +34,29 @@ def fit(
     dataset: HierarchicalDataset,
     *,
     out: str | Path | None = None,
-    resume: bool = False,
-    callbacks: Sequence[Callable[[Run], None]] = (),
+    resume: bool | Run = False,
+    callbacks: Sequence[Callable[[Run], bool | None]] = (),
     progress: bool = True,
     **settings: Any,
 ) -> Run:
     """Trains a method on a data set.
 
+    There are two ways to train further. ``init=run`` starts a new training from the weights of a run, with settings,
+    schedule and queue of its own. ``resume=run`` goes on with the same training: its optimiser, queue and prototypes
+    come along.
+
     Args:
         method: its name (``hiercl.methods.names()``), or a class of your own.
         dataset: the training set. Only supervised methods and the kNN accuracies of the history use its labels.
         out: folder for the run; by default the run stays in memory (``run.save(path)`` writes it).
-        resume: continue the run in ``out``. A finished run is given back as it is; where there is none, it starts.
-            A run that was stopped at any moment and resumed ends bit for bit like one that was not, on the CPU of one
-            machine.
-        callbacks: functions that are called after every epoch with the run so far.
+        resume: a run to continue, in memory or from :func:`~hiercl.load_run`: settings that are not given, and the
+            folder, are those of the run. Or True: continue the run in ``out``; one that has ended is given back as it
+            is, and where there is none, it starts. A run that was interrupted at any moment and resumed ends bit for
+            bit like one that was not, on the CPU of one machine. With other ``epochs``, more than are done, it goes on
+            as a training of that length and warns: from there on the learning rate and all shares of training
+            (warm-ups) are those of that length, so the result is not the same as one training of that length.
+        callbacks: functions that are called after every epoch with the run so far. One that returns True or raises
+            StopIteration ends the training after this epoch (``run.stopped``). ``hiercl.callbacks`` has ready ones.
         progress: whether to show a progress bar.
         settings: settings of the training (:class:`FitConfig`), of the views (:class:`~hiercl.views.ViewConfig` for
             pictures, :class:`~hiercl.views.PointViewConfig` for points) and of the method
@@ -58,25 +69,43 @@ def fit(
         ValueError: an unknown method or setting (the message lists the known ones), or a value that does not fit.
         FileExistsError: ``out`` holds a run, and ``resume`` is False.
         TrainingDivergedError: the loss is not finite. The message names the step, the terms and the last checkpoint.
+        Exception: an error of a callback or a method. Its attribute ``run`` is the run after the last whole epoch.
 
     Example:
-        >>> small = hiercl.fit("moco", train, epochs=1, batch=32, queue=64, progress=False)
+        >>> untrained = hiercl.fit("moco", train, epochs=0, batch=32, queue=64, progress=False)
+        >>> small = hiercl.fit("moco", train, resume=untrained, epochs=1, progress=False)
         >>> len(small.history)
         1
     """
+    check_callbacks(callbacks)
+    if isinstance(resume, Run):
+        settings = {**resume.recipe.given, **with_one_spelling(settings)}
+        out = resume.path if out is None else out
     recipe = make_recipe(method, dataset, settings)  # what is trained; what a user got wrong ends here
-    with torch.random.fork_rng():  # the caller's random numbers go on as if nothing had happened
-        training = start(recipe, dataset, out, resume)
+    # The caller's random numbers go on as if nothing had happened. Torch warns where several GPUs are not named.
+    with torch.random.fork_rng(range(torch.cuda.device_count()) or None):
+        training = start(recipe, dataset, None if out is None else Path(out), resume)
         warn_of_late_starts(training.model, recipe.fit.epochs)
         size = dataset.form.size(dataset.items.shape)
         modality_of(dataset).check_views(training.model.encoder, training.views.size, size)
+        for view in training.model.plan:
+            training.model.encoder.check_size(view.pixels(training.views.size))
+        if progress and training.processes.first:
+            if isinstance(training.model.encoder, AdaptedEncoder):
+                tqdm.write(training.model.encoder.found)
+            if (said := training.run.environment.get("init")) and not training.rows:
+                tqdm.write(said)
         try:
-            train(training, dataset, callbacks, progress)
+            if not training.ended:
+                train(training, dataset, callbacks, progress)
         except KeyboardInterrupt:
             training.restore()
-            training.run.interrupted = len(training.rows) < recipe.fit.epochs
+            training.run.interrupted = not training.ended
             note = f"Interrupted: the run is as it was after {len(training.rows)} of {recipe.fit.epochs} epochs."
             warnings.warn(note, stacklevel=2)
+        except Exception as error:
+            training.keep_for(error)
+            raise
     training.model.eval()
     return training.run
 
@@ -85,19 +114,21 @@ fit.__signature__ = signature_with_settings(fit)  # type: ignore[attr-defined]
 
 
 def train(
-    training: Training, dataset: HierarchicalDataset, callbacks: Sequence[Callable[[Run], None]], progress: bool
+    training: Training, dataset: HierarchicalDataset, callbacks: Sequence[Callable[[Run], bool | None]], progress: bool
 ) -> None:
     """The loop: epochs, and in each of them the steps."""
     model, optimiser, processes, feed = training.model, training.optimiser, training.processes, training.feed
     config, device, checkpoint = training.run.recipe.fit, training.accelerator.device, training.checkpoint
     batch, steps = min(config.batch, len(dataset)), model.info.steps_per_epoch
-    total = config.epochs * steps
+    groups = math.ceil(steps / config.accumulate)  # of steps, in an epoch; after each one the optimiser moves
     monitored = config.monitor_every and dataset.labelled
     measure_knn = monitor(dataset, model, training.embed, config.seed) if monitored else None
 
     done, rate = len(training.rows), 0.0
     shown = progress and processes.first
-    with tqdm(total=total, initial=done * steps, desc=model.name, unit="step", disable=not shown) as bar:
+    with tqdm(
+        total=config.epochs * steps, initial=done * steps, desc=model.name, unit="step", disable=not shown
+    ) as bar:
         for epoch in range(done, config.epochs):
             # Each purpose has random numbers of its own, which start anew in every epoch: a checkpoint saves none.
             torch.manual_seed(stream_seed(config.seed, epoch, "weights"))  # dropout, in an encoder that has it
@@ -113,21 +144,22 @@ def train(
             log.refreshed()
 
             model.train()
-            order = torch.randperm(len(dataset), generator=order_numbers)[: steps * batch]
+            order = epoch_order(dataset, config, batch, steps, order_numbers)
             # Every process draws the items of the whole batch and works on its own rows of them.
             batches = [processes.own(model.items(index, item_numbers)) for index in order.split(batch)]
             for number, (items, found) in enumerate(zip(batches, feed.batches(batches), strict=True)):
-                rate = learning_rate(epoch * steps + number, total, config)
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                views = make_views(model, training.views, found, view_draws)
-                with torch.autocast(device.type, torch.bfloat16, enabled=training.half):
-                    step = training.prepared(Batch(items.to(device), views, draws))
-                check_finite_loss(step, epoch, number, checkpoint)
-                training.accelerator.backward(step.loss)
-                optimiser.step()
-                optimiser.zero_grad()
-                model.after_step(step)  # momentum update, queue
+                with training.accumulating(number) as moves:
+                    rate = learning_rate(epoch * groups + number // config.accumulate, config.epochs * groups, config)
+                    for group in optimiser.param_groups:
+                        group["lr"] = rate
+                    views = make_views(model, training.views, found, view_draws)
+                    with torch.autocast(device.type, torch.bfloat16, enabled=training.half):
+                        step = training.prepared(Batch(items.to(device), views, draws))
+                    check_finite_loss(step, epoch, number, checkpoint)
+                    training.accelerator.backward(step.loss)
+                    optimiser.step()  # these two do nothing before the last step of a group
+                    optimiser.zero_grad()
+                model.after_step(step) if moves else model.remember(step)  # momentum update, queue
                 log.stepped(step, number)
                 bar.update()
             processes.average_statistics(model)
@@ -140,8 +172,31 @@ def train(
             training.rows.append(log.row)
             training.save()
             bar.set_postfix_str(summary(log.row))
-            for callback in callbacks if processes.first else ():
-                callback(training.run)
+            asked = processes.first and ask_to_stop(callbacks, training.run)
+            if processes.any(asked, device) and epoch + 1 < config.epochs:
+                training.stop()
+                break
+
+
+def check_callbacks(callbacks: Sequence[Callable[[Run], bool | None]]) -> None:
+    """Raises ValueError for anything but a list of functions, before an epoch is trained in vain."""
+    if callable(callbacks) or not all(callable(callback) and not isinstance(callback, type) for callback in callbacks):
+        raise ValueError(
+            f"callbacks={callbacks!r}: give a list of functions that take the run, such as "
+            "[hiercl.callbacks.EarlyStopping()]."
+        )
+
+
+def ask_to_stop(callbacks: Sequence[Callable[[Run], bool | None]], run: Run) -> bool:
+    """Calls every callback with the run. Returns whether one of them returned True or raised StopIteration."""
+    stop = False
+    for callback in callbacks:
+        try:
+            answer = callback(run)
+            stop |= isinstance(answer, bool | np.bool_) and bool(answer)
+        except StopIteration:
+            stop = True
+    return stop
 
 
 def warn_of_late_starts(model: Method, epochs: int) -> None:

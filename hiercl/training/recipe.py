@@ -12,11 +12,24 @@ import torch
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset
-from hiercl.encoders import MODALITIES, encoder_modality, encoder_names, make_encoder, modality_of
+from hiercl.encoders import (
+    MODALITIES,
+    Encoder,
+    Given,
+    Modality,
+    encoder_modality,
+    encoder_names,
+    is_library_name,
+    make_any_encoder,
+    map_shape,
+    modality_of,
+)
 from hiercl.hierarchy import Hierarchy
 from hiercl.methods import Method, Supervision, TrainingInfo
 from hiercl.runtime.config import Config, distribute, from_json, to_json
+from hiercl.training import own_class
 from hiercl.training.optimisation import FitConfig, resolve_defaults
+from hiercl.views import Augmentation, AugmentedViews, Views
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,8 @@ class Recipe:
         views: settings of the views.
         settings: settings of the method.
         info: what the method must know of its training, with the labels if it learns from them.
-        input: mean and std of every channel, the number of channels, and for vectors the deviation of every feature.
+        input: mean and std of every channel, the number of channels, for vectors the deviation of every feature, and
+            for an encoder that is not of hiercl the size of the items.
         data: name, note and fingerprint of the training set.
 
     Example:
@@ -45,18 +59,48 @@ class Recipe:
     input: Mapping[str, Any]
     data: Mapping[str, str]
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """All settings by name, as :func:`hiercl.fit` takes them."""
+        parts = (self.fit, self.views, self.settings)
+        return {field.name: getattr(part, field.name) for part in parts for field in fields(part)}
+
+    @property
+    def modality(self) -> Modality:
+        """The kind of items."""
+        return next(one for one in MODALITIES.values() if isinstance(self.views, one.view_config))
+
     def make_method(self) -> Method:
         """Makes the untrained model. Its weights are drawn from torch's global generator."""
-        known = {name: self.input[name] for name in ("mean", "std", "channels")}
-        encoder = make_encoder(self.fit.encoder, norm=self.fit.norm, **known)
+        encoder = make_any_encoder(
+            self.fit.encoder,
+            (self.input["channels"], *self.input.get("size", (1, 1))),
+            self.modality.name,
+            lambda: (self.input["mean"], self.input["std"]),
+            self.fit.resize,
+            self.fit.mean,
+            self.fit.std,
+            self.fit.norm,
+        )
+        encoder.freeze(self.fit.freeze)
         return self.method(encoder, self.settings, self.info)
+
+    def make_views(self) -> Views:
+        """Makes what draws the random views, with the augmentation of one's own if there is one."""
+        views = self.modality.views(self.views, self.input)
+        if self.fit.augment is None:
+            return views
+        return AugmentedViews(views, self.fit.augment, self.fit.augment_at, self.modality.form)
 
     def to_json(self) -> dict[str, Any]:
         """Returns everything as plain JSON values, but for the labels."""
         numbers = {field.name: getattr(self.info, field.name) for field in fields(self.info)}
         supervision = numbers.pop("supervision")
+        own = own_class.description(self.method)
         return {
             "method": self.method.name,
+            **({} if own is None else {"class": own}),
+            "modality": self.modality.name,
             "fit": self.fit.to_json(),
             "views": self.views.to_json(),
             "method_settings": to_json(self.settings),
@@ -77,14 +121,24 @@ class Recipe:
         Raises:
             ValueError: an unknown method or setting, or a setting that was a function and is missing.
         """
-        method = methods.get(functions.pop("method", content["method"]))
-        fit, info = FitConfig.from_json(content["fit"]), TrainingInfo(**content["setting"])
+        method = own_class.find(content["method"], content.get("class"), functions.pop("method", None))
+        own = {name: functions.pop(name) for name in _names(FitConfig) if name in functions}
+        if "encoder" in own and isinstance(described := content["fit"]["encoder"], Mapping):
+            own["encoder"] = replace(Given.of(described), thing=own["encoder"])
+        if content["fit"].get("augment") is not None:  # needed for views alone
+            own.setdefault("augment", Augmentation.of(content["fit"]["augment"]))
+        fit, info = FitConfig.from_json(content["fit"], **own), TrainingInfo(**content["setting"])
         if content.get("hierarchy") is not None:
             labels = torch.zeros(info.items, dtype=torch.long)
             info = replace(info, supervision=Supervision(Hierarchy.from_json(content["hierarchy"]), labels))
-        views = encoder_modality(fit.encoder).view_config.from_json(content["views"])
+        views = modality_in(content).view_config.from_json(content["views"])
         settings = from_json(method.Config, content["method_settings"], **functions)
         return cls(method, fit, views, settings, info, content["input"], content["data"])
+
+
+def modality_in(content: Mapping[str, Any]) -> Modality:
+    """Returns the kind of items of a run, from its ``config.json``; runs of 0.1.0 tell it by their encoder."""
+    return MODALITIES[content["modality"]] if "modality" in content else encoder_modality(content["fit"]["encoder"])
 
 
 def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settings: Mapping[str, Any]) -> Recipe:
@@ -108,11 +162,14 @@ def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settin
     fit = resolve_defaults(fit, dataset.modality, len(dataset))
     views = modality_of(dataset).resolve_views(views, dataset.items.shape)
     check_encoder(fit.encoder, dataset)
+    check_sampler(fit, dataset)
     supervision = None
     if method_class.needs_labels(method_settings):
         check_labels(method_class.name, settings, dataset)
         supervision = Supervision(dataset.hierarchy, torch.as_tensor(np.array(dataset.labels)).long())
     mean, std = dataset.form.mean_std(dataset.items, dataset.name)
+    named = isinstance(fit.encoder, str) and not is_library_name(fit.encoder)
+    size = {} if named else {"size": list(map_shape(dataset)[1:])}  # of the items, for the dry pass
     steps = len(dataset) // min(fit.batch, len(dataset))
     return Recipe(
         method_class,
@@ -120,7 +177,7 @@ def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settin
         views,
         method_settings,
         TrainingInfo(len(dataset), fit.epochs, steps, fit.seed, supervision),
-        {"mean": mean, "std": std, "channels": len(mean), **dataset.form.units(dataset.items)},
+        {"mean": mean, "std": std, "channels": len(mean), **size, **dataset.form.units(dataset.items)},
         {"name": dataset.name, "note": dataset.note, "fingerprint": dataset.fingerprint()},
     )
 
@@ -143,11 +200,7 @@ def split_settings(
         >>> fit.epochs, views.crop, settings.queue
         (20, 16, 64)
     """
-    settings = dict(settings)
-    if "optimizer" in settings:
-        if "optimiser" in settings:
-            raise ValueError("optimiser and optimizer are one setting: give one of them.")
-        settings["optimiser"] = settings.pop("optimizer")
+    settings = with_one_spelling(settings)
     view_config = MODALITIES[modality].view_config
     known = {name for part in (FitConfig, view_config, method.Config) for name in _names(part)}
     for name in settings.keys() - known:
@@ -162,6 +215,16 @@ def split_settings(
         if owners:
             raise ValueError(f"{name!r} is no setting of {method.name}. These methods have it: {', '.join(owners)}.")
     return distribute(settings, FitConfig, view_config, method.Config)
+
+
+def with_one_spelling(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings with the British spelling of ``optimizer``."""
+    settings = dict(settings)
+    if "optimizer" in settings:
+        if "optimiser" in settings:
+            raise ValueError("optimiser and optimizer are one setting: give one of them.")
+        settings["optimiser"] = settings.pop("optimizer")
+    return settings
 
 
 def _names(config: type[Config]) -> list[str]:
@@ -201,13 +264,26 @@ def check_dataset(dataset: HierarchicalDataset) -> None:
         raise ValueError(f"{dataset.name} holds {len(dataset)} item(s); contrast needs at least two.")
 
 
-def check_encoder(name: str, dataset: HierarchicalDataset) -> None:
+def check_encoder(encoder: Any, dataset: HierarchicalDataset) -> None:
     """Raises ValueError for an encoder that is unknown or takes another kind of item."""
-    if encoder_modality(name).name != dataset.modality:
+    given = encoder.thing if isinstance(encoder, Given) else None
+    known = encoder_modality(encoder).name if isinstance(encoder, str) else dataset.modality  # a module says nothing
+    if (given.modality if isinstance(given, Encoder) else known) != dataset.modality:
         known = ", ".join(encoder_names(dataset.modality))
         raise ValueError(
-            f"{dataset.name} holds {dataset.modality}, and {name} takes others: choose encoder= from {known}."
+            f"{dataset.name} holds {dataset.modality}, and {encoder} takes others: choose encoder= from {known}."
         )
+
+
+def check_sampler(fit: FitConfig, dataset: HierarchicalDataset) -> None:
+    """Raises ValueError for batches that cannot be balanced."""
+    if fit.sampler == "balanced":
+        dataset.counts(fit.sampler_level)  # an error if there is no such level
+        if not dataset.labelled:
+            raise ValueError(
+                f"sampler='balanced' balances classes, and {dataset.name} has no labels: give labelled data, or leave "
+                "it out."
+            )
 
 
 def check_labels(method: str, settings: Mapping[str, Any], dataset: HierarchicalDataset) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset, look_up
-from hiercl.encoders import Encoder, modality_of
+from hiercl.encoders import Encoder, export
 from hiercl.methods import Batch, Method, Step
 from hiercl.pairs import shares, tally
 from hiercl.runtime.config import distribute
@@ -37,7 +37,9 @@ class Run:
         history: one row an epoch: loss, terms, keep rates, seconds, items per second, kNN accuracies.
         environment: versions, device, threads, git commit.
         path: its folder, or None when it is in memory only.
-        interrupted: whether training was stopped before its last epoch.
+        interrupted: whether training was interrupted before its last epoch.
+        stopped: whether a callback ended the training before its last epoch. Such a run is complete.
+        checkpoint: the state that ``fit(..., resume=run)`` goes on from; None if it cannot go on.
 
     Example:
         >>> run.name, run.encoder.width
@@ -50,6 +52,8 @@ class Run:
     environment: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     interrupted: bool = False
+    stopped: bool = False
+    checkpoint: Checkpoint | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -109,7 +113,7 @@ class Run:
         index = torch.as_tensor(index, dtype=torch.long)
         view_draws, selection_draws = (Draws(generator(self.device, seed, 0, stream)) for stream in ("views", "draws"))
         items = self.method.items(index, generator("cpu", seed, 0, "items"))
-        views = modality_of(self.encoder).views(self.recipe.views, self.recipe.input)
+        views = self.recipe.make_views()
         was_training = self.method.training
         self.method.eval()
         try:
@@ -173,10 +177,10 @@ class Run:
                 f"{names}: the weights of this run do not fit such a model; train one with these settings."
             ) from error
         method.train(self.method.training)
-        return Run(method, recipe, self.history, self.environment, None, self.interrupted)
+        return Run(method, recipe, self.history, self.environment, None, self.interrupted, self.stopped)
 
     def save(self, path: str | Path) -> Path:
-        """Writes the run to a folder, so that :func:`load_run` gives it back. Training cannot go on from there.
+        """Writes the run to a folder, so that :func:`load_run` gives it back, and training can go on from there.
 
         Args:
             path: the folder; it is made if it does not exist.
@@ -193,15 +197,42 @@ class Run:
         if (path / CHECKPOINT).exists():
             raise FileExistsError(f"{path} already holds a run: choose another folder, or delete it.")
         path.mkdir(parents=True, exist_ok=True)
-        state = {"epoch": len(self.history), "model": self.method.state_dict(), "optimiser": None}
+        newest = self.checkpoint.read() if self.checkpoint else {}
+        own = newest.get("epoch") == len(self.history)  # another training may have gone on in this run's folder
+        state = {"epoch": len(self.history), "model": self.method.state_dict(), "stopped": self.stopped}
         state |= {"history": self.history.to_dict("records"), "environment": self.environment}
+        state["optimiser"] = newest["optimiser"] if own else None
         write_atomically(path / CONFIG, json.dumps(self.config, indent=2).encode())
         Checkpoint(path).write(state)
         return path
 
+    def export(
+        self, path: str | Path, layout: str | None = None, size: int | None = None, overwrite: bool = False
+    ) -> Path:
+        """Writes the encoder to a file that other programs read: weights, an ONNX program or a program of torch.
+
+        Args:
+            path: ``.safetensors`` for weights, ``.onnx`` or ``.pt2`` for a program; :func:`hiercl.encoders.export` says
+                what is in them.
+            layout: whose names the weights have: "hiercl" (the default) or, for ResNets, "torchvision".
+            size: side of the pictures or number of points that a program is made with; by default 32 or 1,024.
+            overwrite: whether a file that exists is replaced.
+
+        Raises:
+            ValueError: another ending, a layout that the encoder does not have, or an encoder that torch cannot trace.
+            FileExistsError: the file exists, and ``overwrite`` is False.
+            ImportError: a package for ONNX is missing.
+
+        Example:
+            >>> again = hiercl.fit("moco", train, init=run.export("encoder.safetensors"), epochs=0, progress=False)
+            >>> torch.equal(hiercl.embed(again, test), hiercl.embed(run, test))
+            True
+        """
+        return export(self, path, layout, size, overwrite)
+
     def __repr__(self) -> str:
         done, wanted = len(self.history), self.recipe.fit.epochs
-        state = f"{done} epochs" if done == wanted else f"{done} of {wanted} epochs"
+        state = f"{done} epochs" if done == wanted else f"{done} of {wanted} epochs" + ", stopped" * self.stopped
         where = f", {self.path}" if self.path else ""
         return f"Run({self.name}, {self.recipe.fit.encoder}, {state}, seed {self.recipe.fit.seed}{where})"
 
@@ -227,10 +258,12 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
     recipe = Recipe.from_json(json.loads((path / CONFIG).read_text()), **functions)
     # The memory format of the training, so that the run gives the same numbers as before it was saved.
     method = recipe.make_method().to(device).to(memory_format=torch.channels_last)
-    state = Checkpoint(path).read(device)
+    checkpoint = Checkpoint(path)
+    state = checkpoint.read(device)
     method.load_state_dict(state["model"])
-    history = pd.DataFrame(state["history"])
-    return Run(method.eval(), recipe, history, state["environment"], path, len(history) < recipe.fit.epochs)
+    history, stopped = pd.DataFrame(state["history"]), state.get("stopped", False)
+    interrupted = len(history) < recipe.fit.epochs and not stopped
+    return Run(method.eval(), recipe, history, state["environment"], path, interrupted, stopped, checkpoint)
 
 
 def make_views(method: Method, views: Views, items: Tensor, draws: Draws) -> tuple[Tensor, ...]:
@@ -245,6 +278,4 @@ def make_views(method: Method, views: Views, items: Tensor, draws: Draws) -> tup
     Returns:
         One tensor for each view of the plan.
     """
-    return tuple(
-        views(items[:, view.item], draws, max(1, round(views.size * view.shrink)), view.scale) for view in method.plan
-    )
+    return tuple(views(items[:, view.item], draws, view.pixels(views.size), view.scale) for view in method.plan)

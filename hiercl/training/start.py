@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,17 +16,19 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, patch_environment
 from torch import nn
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
-from hiercl.encoders import SPLITS, Encoder, encoder_modality, half_precision_is_native, modality_of
+from hiercl.encoders import SPLITS, Encoder, encoder_modality, half_precision_is_native
 from hiercl.methods import Method
 from hiercl.runtime.config import with_defaults
 from hiercl.runtime.environment import describe_environment
 from hiercl.runtime.processes import Processes
 from hiercl.runtime.seeds import stream_seed
+from hiercl.training import own_class
 from hiercl.training.checkpoint import Checkpoint, write_atomically
+from hiercl.training.initial import LOG, check_frozen, load_initial
 from hiercl.training.optimisation import FitConfig, make_optimiser, resolve_defaults
 from hiercl.training.recipe import Recipe
 from hiercl.training.runs import CONFIG, Run
@@ -69,6 +73,35 @@ class Training:
         """Runs a part of the model over the training set, see :func:`hiercl.datasets.embed_with`."""
         return partial(embed_with, feed=self.feed, half=self.half, processes=self.processes)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.run.stopped or len(self.rows) >= self.run.recipe.fit.epochs
+
+    @contextmanager
+    def accumulating(self, number: int) -> Iterator[bool]:
+        """Prepares a step of an epoch: the gradients of a group of ``accumulate`` steps are averaged.
+
+        Accelerate divides the loss by the size of the group, lets the optimiser move after the last step of a group,
+        and lets processes exchange gradients only then. It cannot see where an epoch ends, because the items do not
+        come through a loader of its own; the last group of an epoch is as large as what is left.
+
+        Args:
+            number: number of the step in its epoch.
+
+        Yields:
+            Whether the optimiser moves after this step.
+        """
+        accelerator, size = self.accelerator, self.run.recipe.fit.accumulate
+        place, left = number % size, self.model.info.steps_per_epoch - number
+        moves = place + 1 == size or left == 1
+        accelerator.gradient_accumulation_steps, accelerator.sync_gradients = min(size, place + left), moves
+        try:
+            with nullcontext() if moves else accelerator.no_sync(self.prepared):
+                yield moves
+        finally:  # Accelerate keeps this for the whole session
+            accelerator.gradient_accumulation_steps, accelerator.sync_gradients = 1, True
+
     def save(self) -> None:
         """Writes everything that the next epoch depends on. In a folder, only the first process writes.
 
@@ -79,114 +112,214 @@ class Training:
         if self.checkpoint.path and not self.processes.first:
             return
         state = {"epoch": len(self.rows), "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-        self.checkpoint.write(state | {"history": self.rows, "environment": self.run.environment})
+        state |= {"history": self.rows, "environment": self.run.environment, "stopped": self.run.stopped}
+        self.checkpoint.write(state)
 
-    def restore(self) -> dict[str, Any]:
-        """Goes back to the newest checkpoint. Returns the environment that it was made in."""
-        state = self.checkpoint.read()  # on the CPU: loading puts everything where it belongs
+    def stop(self) -> None:
+        """Ends the training here: the run is complete as it is."""
+        self.run.stopped = True
+        self.save()
+
+    def keep_for(self, error: Exception) -> None:
+        """Puts the run as it was after the last whole epoch at the error that ended the training."""
+        self.restore()
+        self.model.eval()
+        self.run.interrupted = not self.ended
+        error.run = self.run  # type: ignore[attr-defined]
+        if self.rows:
+            path = self.run.path
+            where = f"in {path}: resume=True" if path else "the attribute run of this error: resume=error.run"
+            error.add_note(f"The run as it was after {len(self.rows)} epochs is {where} goes on with it.")
+
+    def restore(self, state: Mapping[str, Any] | None = None) -> None:
+        """Goes back to a state, by default to that of the newest checkpoint."""
+        state = self.checkpoint.read() if state is None else state  # on the CPU: loading puts all where it belongs
         self.model.load_state_dict(state["model"])
-        if state["optimiser"] is not None:  # run.save writes none: such a run can be given back, but not continued
+        if state["optimiser"] is not None:
             self.optimiser.load_state_dict(state["optimiser"])
-        elif state["epoch"] < self.model.info.epochs:
-            raise ValueError(
-                f"{self.checkpoint.path} was written by run.save, without its optimiser: it cannot be continued."
-            )
         self.rows[:] = state["history"]
         self.run.history = pd.DataFrame(self.rows)
-        return state["environment"]
+        self.run.stopped = state.get("stopped", False)
 
 
-def start(recipe: Recipe, dataset: HierarchicalDataset, out: str | Path | None, resume: bool) -> Training:
-    """Makes model and optimiser on their device, and brings them to where an earlier run in ``out`` stopped.
+def start(recipe: Recipe, dataset: HierarchicalDataset, out: Path | None, resume: bool | Run) -> Training:
+    """Makes model and optimiser on their device, and brings them to where an earlier run stopped.
 
     Args:
         recipe: what is trained.
         dataset: the training set.
         out: folder of the run, or None.
-        resume: whether a run in ``out`` is continued.
+        resume: the run to continue; True: the one in ``out``, if there is one.
 
     Raises:
-        ValueError: a batch that the processes cannot share, or a run in ``out`` with other settings.
-        FileExistsError: ``out`` holds a run, and ``resume`` is False.
+        ValueError: a batch that the processes cannot share, or an earlier run that does not fit or cannot go on.
+        FileExistsError: ``out`` holds a run that is not continued.
     """
     fit = recipe.fit
     accelerator = make_accelerator(pick_device(fit.device))
     device, processes = accelerator.device, Processes.here()
     half = fit.precision == "bf16" or (fit.precision == "auto" and half_precision_is_native(device))
     check_batch(min(fit.batch, len(dataset)), fit, processes)
-    checkpoint = open_folder(out, recipe, resume)
+    checkpoint = Checkpoint(out)
+    earlier = find_earlier(checkpoint, resume)
+    changed = earlier is not None and (earlier.asked_for or earlier.epochs != fit.epochs)
+    if earlier is not None:
+        check_continues(earlier, recipe)
     accelerator.wait_for_everyone()  # all have looked at the folder before the first of them writes to it
+    torch.manual_seed(stream_seed(fit.seed, 0, "weights"))
+    model, said = recipe.make_method(), ""
+    if earlier is None and fit.init is not None:
+        said = load_initial(model, fit.init, normalisation=fit.mean is None and fit.std is None)
+        LOG.info("init: %s", said)
+    check_frozen(model, random=earlier is None and fit.init is None and isinstance(fit.encoder, str))
+    LOG.info("encoder: %s", model.encoder.found)
     if checkpoint.path and processes.first:
         checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(checkpoint.path.parent / CONFIG, json.dumps(recipe.to_json(), indent=2).encode())
-
-    torch.manual_seed(stream_seed(fit.seed, 0, "weights"))
-    model = recipe.make_method().to(device)
-    views = modality_of(dataset).views(recipe.views, recipe.input)
+    model = model.to(device)
+    views = recipe.make_views()
     model.to(memory_format=torch.channels_last)
     optimiser = make_optimiser(model, fit)
     if fit.compile:
         for part in model.children():
             if isinstance(part, Encoder):
-                part.stages = torch.compile(part.stages)  # what its forward calls, and some methods themselves
+                part.speed_up()
     with warnings.catch_warnings():  # torch has a new name for broadcast_buffers, Accelerate knows the old one
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         prepared, optimiser = accelerator.prepare(model, optimiser)
 
     environment = describe_environment(device, "bf16" if half else "float32") | {"processes": processes.count}
-    run = Run(model, recipe, pd.DataFrame(), environment, None if out is None else Path(out))
+    environment |= {"init": said} if said else {}
+    run = Run(model, recipe, pd.DataFrame(), environment, out, checkpoint=checkpoint)
     feed = Feed(dataset, device, fit.workers, processes)
     training = Training(run, prepared, optimiser, accelerator, checkpoint, processes, feed, views, half)
-    if checkpoint:
-        earlier = training.restore()
-        if len(training.rows) == fit.epochs:
-            run.environment = earlier  # of those who trained it, not of who asks for it again
+    if earlier is not None:
+        training.restore(earlier.state)
+        run.stopped = run.stopped and not changed
+        if training.ended:
+            run.environment = earlier.state["environment"]  # of those who trained it, not of who asks for it again
         else:
-            environment["continued"] = earlier
-        accelerator.wait_for_everyone()
-    else:
-        accelerator.wait_for_everyone()
+            environment["continued"] = earlier.state["environment"]
+        if earlier.epochs != fit.epochs and training.rows:
+            environment["schedule_changed"] = {"after": len(training.rows), "epochs": earlier.epochs}
+            warn_of_another_schedule(earlier, fit.epochs)
+    accelerator.wait_for_everyone()
+    if changed or not checkpoint:
         training.save()  # so that there is always something to go back to
     return training
 
 
-def open_folder(out: str | Path | None, recipe: Recipe, resume: bool) -> Checkpoint:
-    """Returns the checkpoint of the run in ``out``; it is empty for a new run."""
-    if out is None:
-        if resume:
-            raise ValueError("resume=True needs out=, the folder of the run to continue.")
-        return Checkpoint(None)
-    folder = Path(out)
-    checkpoint = Checkpoint(folder)
-    if not checkpoint:
-        return checkpoint
+@dataclass(frozen=True)
+class Earlier:
+    """A run that is continued.
+
+    Attributes:
+        config: its recipe in JSON.
+        state: its newest state.
+        words: what it is.
+        asked_for: whether the user gave this very run, so that it goes on even if a callback had stopped it.
+    """
+
+    config: Mapping[str, Any]
+    state: Mapping[str, Any]
+    words: str
+    asked_for: bool
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that it was to have."""
+        return self.config["fit"]["epochs"]
+
+    @property
+    def done(self) -> int:
+        """Epochs that it has."""
+        return self.state["epoch"]
+
+
+def find_earlier(checkpoint: Checkpoint, resume: bool | Run) -> Earlier | None:
+    """Returns the run that is continued; None for a new run.
+
+    Args:
+        checkpoint: that of the run to be trained.
+        resume: the run to continue, or whether to continue the one that the checkpoint belongs to.
+
+    Raises:
+        ValueError: no run is named, or this one cannot go on.
+        FileExistsError: the checkpoint is that of a run that is not continued.
+    """
+    if isinstance(resume, Run):
+        if not resume.checkpoint:
+            raise ValueError(
+                f"{resume} cannot go on: the state of its optimiser is not at hand (run.changed makes such a run, or "
+                "its folder is gone). init=run starts a new training from its weights."
+            )
+        if checkpoint and not checkpoint.is_at(resume.checkpoint.path):
+            raise FileExistsError(f"{checkpoint.path} is that of another run: choose another out=.")
+        state = resume.checkpoint.read()
+        if state["epoch"] != len(resume.history):
+            raise ValueError(
+                f"{resume} has gone on in the meantime: its folder has {state['epoch']} epochs. Read it again with "
+                "hiercl.load_run."
+            )
+        return Earlier(json.loads(json.dumps(resume.config)), state, str(resume), asked_for=True)
+    if not isinstance(resume, bool):
+        raise ValueError(
+            f"resume={resume!r}: give a run (hiercl.load_run reads one from its folder), or True with out=."
+        )
+    if resume and checkpoint.path is None:
+        raise ValueError(
+            "resume=True needs out=, the folder of the run to continue. A run in memory goes on with resume=run."
+        )
+    if checkpoint.path is None or not checkpoint:
+        return None
+    folder = checkpoint.path.parent
     if not resume:
         raise FileExistsError(
             f"{folder} already holds a run: pass resume=True to continue it (or to get it back, if it has ended), "
             "choose another out=, or delete the folder."
         )
-    here = json.loads(json.dumps(recipe.to_json()))
-    there = json.loads((folder / CONFIG).read_text())
+    config = json.loads((folder / CONFIG).read_text())
+    return Earlier(config, checkpoint.read(), f"The run in {folder}", asked_for=False)
+
+
+def check_continues(earlier: Earlier, recipe: Recipe) -> None:
+    """Raises ValueError for an earlier run with other settings, or without what is needed to go on."""
+    here, there = json.loads(json.dumps(recipe.to_json())), dict(earlier.config)
     for part, config in {"fit": recipe.fit, "views": recipe.views, "method_settings": recipe.settings}.items():
         here[part], there[part] = (with_defaults(type(config), one[part]) for one in (here, there))
-    fit = FitConfig.from_json(there["fit"])  # runs of an early version have no rates
-    there["fit"] = resolve_defaults(fit, encoder_modality(fit.encoder).name, there["setting"]["items"]).to_json()
+    if None in (there["fit"]["lr"], there["fit"]["weight_decay"]):  # runs of an early version have no rates
+        fit = FitConfig.from_json(there["fit"])
+        there["fit"] = resolve_defaults(fit, encoder_modality(fit.encoder).name, there["setting"]["items"]).to_json()
+    longer = recipe.fit.epochs > earlier.done
     differing = [
         f"{name}: there {there[part].get(name)!r}, here {value!r}"
         for part in ("fit", "views", "method_settings", "data")
         for name, value in here[part].items()
-        if there[part].get(name) != value and name not in ("device", "workers")
+        if there[part].get(name) != value and name not in ("device", "workers") and not (name == "epochs" and longer)
     ]
-    if there["method"] != here["method"]:
-        differing.insert(0, f"method: there {there['method']!r}, here {here['method']!r}")
+    differing[:0] = own_class.differences(there, here)
     if there.get("hierarchy") != here["hierarchy"]:
         differing.append("hierarchy: its classes, or their order, are other ones there")
     if differing:
         raise ValueError(
-            f"The run in {folder} has other settings ({'; '.join(differing)}): resume it with its own, or choose "
-            "another out= for these."
+            f"{earlier.words} has other settings ({'; '.join(differing)}): resume it with its own; more epochs are the "
+            "only change that a run can take. For other settings choose another out=; init=run starts from its weights."
         )
-    return checkpoint
+    if earlier.state["optimiser"] is None and longer:
+        raise ValueError(
+            f"{earlier.words} was written by run.save of an earlier hiercl, without its optimiser: it cannot be "
+            "continued. init=run starts a new training from its weights."
+        )
+
+
+def warn_of_another_schedule(earlier: Earlier, epochs: int) -> None:
+    """Warns that a run goes on as part of a training of another length."""
+    warnings.warn(
+        f"This run was to have {earlier.epochs} epochs. After {earlier.done} of them it goes on as a training of "
+        f"{epochs}: from here on the learning rate and all shares of training, such as warm-ups, are those of that "
+        f"length. The result is not the same as one training of {epochs} epochs.",
+        stacklevel=4,
+    )
 
 
 def check_batch(batch: int, fit: FitConfig, processes: Processes) -> None:
@@ -207,14 +340,26 @@ def make_accelerator(device: torch.device) -> Accelerator:
     # Buffers are the queue (alike everywhere) and batch statistics (averaged once an epoch): none needs to be sent
     # round at every forward.
     handler = DistributedDataParallelKwargs(broadcast_buffers=False)
-    return Accelerator(cpu=device.type == "cpu", kwargs_handlers=[handler])
+    # Accelerate itself knows only "the" GPU; this variable names another one. Of several processes each gets its own.
+    several = "LOCAL_RANK" in os.environ or torch.distributed.is_initialized()
+    with nullcontext() if several else patch_environment(ACCELERATE_TORCH_DEVICE=device):
+        accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[handler])
+    if accelerator.num_processes > 1 and device.index is not None:
+        raise ValueError(
+            f"device={str(device)!r} with {accelerator.num_processes} processes: each of them has a device of its own. "
+            f"Give device={device.type!r}."
+        )
+    return accelerator
 
 
-def pick_device(name: str) -> torch.device:
-    """Returns the device of this name; "auto" takes CUDA if there is one.
+def pick_device(name: str | torch.device) -> torch.device:
+    """Returns a device; "auto" takes CUDA if there is a GPU.
+
+    Args:
+        name: "auto", or what torch takes: "cpu", "cuda", "cuda:1", "mps", a ``torch.device``.
 
     Raises:
-        ValueError: "cuda", and torch sees no CUDA device.
+        ValueError: torch knows no such device, or sees none here. The message lists what it sees.
 
     Example:
         >>> pick_device("cpu")
@@ -222,6 +367,15 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device='cuda', but torch sees no CUDA device here: use device='auto' or 'cpu'.")
-    return torch.device(name)
+    seen = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    seen += ["mps"] if torch.backends.mps.is_available() else []
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # torch's own message lists every kind that it was written for
+        device = None
+    if device is None or not {device.type, f"{device.type}:{device.index or 0}"} & set(seen):
+        raise ValueError(
+            f"device={str(name)!r}: torch sees no such device here. It sees {', '.join(seen)}. device='auto' takes "
+            "CUDA where there is a GPU, and the CPU otherwise."
+        )
+    return device

@@ -115,9 +115,13 @@ def test_a_folder_that_holds_a_run(data, tmp_path):
     assert disabled(again) == [True, True, False] and "holds a run: Continue resumes it" in again.status.value
     again.start(wait=True)
     assert same(again.run, explorer.run) and disabled(again) == [True, True, True]
-    other = explore_run("simclr", data, out=tmp_path, **SETTINGS | {"epochs": 2})
+    other = explore_run("simclr", data, out=tmp_path, **SETTINGS | {"epochs": 1, "batch": 16})
     other.start(wait=True)
-    assert "has other settings (epochs: there 1, here 2)" in other.status.value and other.run is None
+    assert "has other settings (batch: there 32, here 16)" in other.status.value and other.run is None
+    with pytest.warns(UserWarning, match="goes on as a training of 2"):
+        longer = explore_run("simclr", data, out=tmp_path, **SETTINGS | {"epochs": 2})
+        longer.start(wait=True)
+    assert longer.error is None and len(longer.run.history) == 2
 
 
 def test_it_waits_for_another_training(data):

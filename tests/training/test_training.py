@@ -288,7 +288,7 @@ def test_wrong_calls(change, error, message):
 def test_no_cuda_is_said():
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
-    with pytest.raises(ValueError, match="no CUDA device"):
+    with pytest.raises(ValueError, match=r"'cuda': torch sees no such device here. It sees cpu"):
         fit("moco", pictures(8), device="cuda", **SMALL)
 
 
@@ -297,8 +297,8 @@ def test_a_folder_with_a_run_is_safe(tmp_path):
     run = fit("moco", data, out=out, **SMALL)
     with pytest.raises(FileExistsError, match="resume=True"):
         fit("moco", data, out=out, **SMALL)
-    with pytest.raises(ValueError, match="epochs: there 3, here 5"):
-        fit("moco", data, out=out, resume=True, **{**SMALL, "epochs": 5})
+    with pytest.raises(ValueError, match="epochs: there 3, here 2"):
+        fit("moco", data, out=out, resume=True, **{**SMALL, "epochs": 2})
     with pytest.raises(ValueError, match="fingerprint"):
         fit("moco", pictures(96, seed=9), out=out, resume=True, **SMALL)
     assert same(run, fit("moco", data, out=out, resume=True, **SMALL))
