@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from hiercl.clustering import kmeans
 from hiercl.metrics.geometry import check_features, check_labels
 from hiercl.metrics.mistakes import check_same_items
-from hiercl.runtime.arrays import Array
+from hiercl.runtime.arrays import Array, check_labelled
 from hiercl.runtime.types import Float, Int
 
 
@@ -56,6 +56,7 @@ def score_clusters(assignment: Int[Array, " n"], labels: Int[Array, " n"]) -> Cl
     from sklearn import metrics  # imported here, so that `import hiercl` stays fast
 
     assignment, labels = check_same_items(assignment, labels)
+    check_labelled(labels)
     return ClusterScores(
         ami=float(metrics.adjusted_mutual_info_score(labels, assignment)),
         nmi=float(metrics.normalized_mutual_info_score(labels, assignment)),

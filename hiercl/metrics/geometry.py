@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiercl.runtime.arrays import Array, as_array, as_tensor
+from hiercl.runtime.arrays import Array, as_array, as_tensor, check_labelled
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
@@ -34,6 +34,7 @@ def check_labels(features: Array, labels: Array) -> np.ndarray:
     if labels.shape != features.shape[:1] or labels.dtype.kind not in "iu":
         form = f"{labels.dtype} {list(labels.shape)}"
         raise ValueError(f"labels are {form} for {len(features)} items: pass one integer for each item.")
+    check_labelled(labels)
     return labels
 
 

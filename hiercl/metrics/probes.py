@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.runtime.arrays import Array, as_ids, as_tensor
+from hiercl.runtime.arrays import Array, as_ids, as_tensor, check_labelled
 from hiercl.runtime.types import Float, Int
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)  # penalties λ of the linear probe, from strong to weak
@@ -52,6 +52,7 @@ def knn_predict(
     bank, queries = (F.normalize(as_tensor(values).float(), dim=1) for values in (bank, queries))
     labels, own = as_ids(labels).to(bank.device), None if own is None else as_ids(own).to(bank.device)
     k = min(k, len(bank) - (own is not None))
+    check_labelled(labels)
     classes = int(labels.max()) + 1
     predictions = []
     for start in range(0, len(queries), BLOCK):
@@ -127,6 +128,7 @@ class LinearProbe:
         """
         features = as_tensor(features).float()
         labels = as_ids(labels).to(features.device)
+        check_labelled(labels)
         classes = int(labels.max()) + 1 if classes is None else classes
         if len(penalties) > 1:
             held_out = _stratified_fifth(labels, seed)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import lca_height
-from hiercl.runtime.arrays import Array, as_array, as_ids
+from hiercl.runtime.arrays import Array, as_array, as_ids, check_labelled
 from hiercl.runtime.types import Int
 
 BLOCK = 1024  # queries that are scored at once
@@ -109,6 +109,7 @@ def check_neighbours(neighbours: Array, labels: Array) -> tuple[Tensor, np.ndarr
     if neighbours.ndim != 2 or neighbours.numel() == 0 or labels.shape != (len(neighbours),):
         shapes = f"neighbours are {tuple(neighbours.shape)} and labels {labels.shape}"
         raise ValueError(f"{shapes}: they must be [n, k], not empty, and [n].")
+    check_labelled(labels)
     if neighbours.min() < 0 or neighbours.max() >= len(labels):
         found = f"neighbours are from {int(neighbours.min())} to {int(neighbours.max())}"
         raise ValueError(f"{found}, but the items are 0 to {len(labels) - 1}: neighbours must be labelled items.")

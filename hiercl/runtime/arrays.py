@@ -58,6 +58,19 @@ def as_ids(values: Any) -> Tensor:
     return values.long()
 
 
+def check_labelled(labels: Array) -> None:
+    """Raises ValueError for labels of −1, which mean that an item has no label.
+
+    Example:
+        >>> check_labelled(np.array([0, 2]))
+    """
+    missing = int((labels < 0).sum())
+    if missing:
+        raise ValueError(
+            f"{missing} of {len(labels)} items have no label (−1): leave them out, as in features[labels >= 0]."
+        )
+
+
 def as_array(values: Any) -> np.ndarray:
     """Returns an array of NumPy: of a tensor on any device, with or without gradient, or of what NumPy knows.
 

@@ -4,20 +4,23 @@ import dataclasses
 import math
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.data import METHODS, SMALL, pictures
+from support.data import METHODS, SMALL, clouds, pictures
 from support.planted import BATCH, DIM, HIERARCHIES, batch_of, long_tailed, planted, random_batch, with_gradient
 from support.runs import same
 from support.threads import in_threads
 
-from hiercl import descriptors
+from hiercl import descriptors, plot
 from hiercl.datasets import Feed, embed_with, folder, table
 from hiercl.evaluation.few_labels import draw_labelled
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.methods.base import Supervision
+from hiercl.metrics import LinearProbe, class_alignment, knn_predict, map_at_r, score_clusters
+from hiercl.metrics.dendrograms import class_linkage
 from hiercl.pairs.audit import audit
 from hiercl.training.history import monitor
 from hiercl.training.loop import fit
@@ -157,6 +160,32 @@ def test_labels_that_are_drawn():
     assert (labels[draw_labelled(labels, 0.5)] >= 0).all() and len(draw_labelled(labels, 1.0)) == 5
     with pytest.raises(ValueError, match="none of the 2 items has a label"):
         draw_labelled(np.array([-1, -1]), 0.5)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        lambda z, labels: class_alignment(z, labels),
+        lambda z, labels: score_clusters(labels, labels),
+        lambda z, labels: knn_predict(z, torch.as_tensor(labels), z),
+        lambda z, labels: LinearProbe.fit(z, torch.as_tensor(labels)),
+        lambda z, labels: map_at_r(torch.tensor([[1], [0], [0]]), labels),
+        lambda z, labels: class_linkage(z, labels, TWO, 1),
+    ],
+)
+def test_metrics_take_no_label_for_a_class(judge):
+    with pytest.raises(ValueError, match=r"1 of 3 items have no label \(−1\): leave them out"):
+        judge(torch.eye(3), np.array([0, 1, -1]))
+
+
+def test_plots_name_what_has_no_label():
+    figures = [plot.gallery(half_labelled(), level=0, per_node=2)]
+    boxes = clouds(8)
+    figures.append(plot.cloud(dataclasses.replace(boxes, labels=np.full(8, -1)), item=3))
+    for figure in figures:
+        texts = [text.get_text() for axis in figure.axes for text in axis.texts] + [a.get_title() for a in figure.axes]
+        assert any("no label" in text for text in [*texts, *(text.get_text() for text in figure.texts)])
+        plt.close(figure)
 
 
 # -- parts of a mixed data set ----------------------------------------------------------------------------------
