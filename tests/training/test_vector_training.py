@@ -107,6 +107,8 @@ def test_wrong_uses_say_what_to_do():
     for settings, message in cases:
         with pytest.raises(ValueError, match=message):
             hiercl.fit("simclr", train, epochs=1, **VECTOR_SETTINGS | settings)
+    with pytest.raises(ValueError, match="gate='attention' looks at the places of the last map"):
+        hiercl.fit("a_hmlc", train, epochs=1, gate="attention", **VECTOR_SETTINGS)
     same = HierarchicalDataset.from_features(np.ones((8, 4)), np.arange(8) % 4, HIERARCHY)
     with pytest.raises(ValueError, match="all vectors of features are equal"):
         hiercl.fit("simclr", same, epochs=1, **VECTOR_SETTINGS)
