@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export HIERCL_DATA ?= $(CURDIR)/data
+# Where this is set, every worker and kernel compiles torch again: twice the time of a short test.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo lab test test-notebooks test-browser lint notebooks docs bench clean
 .DEFAULT_GOAL := demo
@@ -23,7 +25,7 @@ lab: .venv/ready  ## Open the quickstart notebook in JupyterLab.
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_quickstart.ipynb
 
 test: .venv/ready  ## All tests but the notebooks, and the examples of docstrings.
-	$(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-notebooks: .venv/ready  ## Run every notebook with tiny settings.
 	OMP_NUM_THREADS=1 HIERCL_FAST=1 HIERCL_OUT=$(CURDIR)/runs/test-notebooks $(BIN)/python -m pytest -q -n 2 -p no:cacheprovider -o addopts= --nbmake --nbmake-timeout=400 notebooks

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 # Where each name lives: an attribute of a module ("room:name"), or a module ("room").
 _HOMES = {
+    "Encoder": "encoders:Encoder",
     "FineTuneConfig": "evaluation:FineTuneConfig",
     "FitConfig": "training:FitConfig",
     "HierarchicalDataset": "datasets:HierarchicalDataset",
@@ -26,7 +27,9 @@ _HOMES = {
     "Run": "training:Run",
     "Study": "study:Study",
     "audit": "pairs:audit",
+    "callbacks": "training.callbacks",
     "clustering": "clustering",
+    "contrast": "pairs:contrast",
     "datasets": "datasets",
     "descriptors": "methods.labels.descriptors",
     "embed": "encoders:embed",
@@ -36,6 +39,7 @@ _HOMES = {
     "exercises": "exercises",
     "explore": "explore",
     "feature_masks": "evaluation.feature_masks",
+    "featurise": "encoders.featurise:featurise",
     "fit": "training:fit",
     "gates": "methods.labels.gates",
     "info_nce": "pairs:info_nce",

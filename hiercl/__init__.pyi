@@ -7,7 +7,9 @@ from typing import Any, Literal
 from hiercl.clustering import PrototypeTree as PrototypeTree
 from hiercl.datasets import HierarchicalDataset as HierarchicalDataset
 from hiercl.datasets import load as load
+from hiercl.encoders import Encoder as Encoder
 from hiercl.encoders import embed as embed
+from hiercl.encoders.featurise import featurise as featurise
 from hiercl.encoders.zoo import pretrained as pretrained
 from hiercl.encoders.zoo import pretrained_names as pretrained_names
 from hiercl.evaluation import FineTuneConfig as FineTuneConfig
@@ -21,10 +23,12 @@ from hiercl.methods.labels import level_count as level_count
 from hiercl.methods.labels import masks as masks
 from hiercl.pairs import Pairs as Pairs
 from hiercl.pairs import audit as audit
+from hiercl.pairs import contrast as contrast
 from hiercl.pairs import info_nce as info_nce
 from hiercl.study import Study as Study
 from hiercl.training import FitConfig as FitConfig
 from hiercl.training import Run as Run
+from hiercl.training import callbacks as callbacks
 from hiercl.training import load_run as load_run
 
 from . import clustering as clustering
@@ -50,16 +54,27 @@ def fit(
     resume: bool = False,
     callbacks: Sequence[Callable[[Run], None]] = (),
     progress: bool = True,
-    encoder: str = ...,
+    encoder: Any | Callable[..., Any] | str = ...,
+    resize: int | None = ...,
+    mean: float | tuple[float, ...] | None = ...,
+    std: float | tuple[float, ...] | None = ...,
+    init: Any = ...,
+    freeze: bool | int = ...,
     epochs: int = ...,
     norm: Literal["batch", "split", "group"] = ...,
     batch: int = ...,
+    sampler: Literal["shuffled", "balanced"] = ...,
+    sampler_level: int = ...,
+    augment: Callable[..., Any] | None = ...,
+    augment_at: Literal["before", "after", "instead"] = ...,
     optimiser: Literal["adamw", "sgd"] = ...,
     lr: float | None = ...,
     weight_decay: float | None = ...,
     lr_warm_up: float = ...,
+    lr_schedule: Callable[..., Any] | Literal["cosine", "constant", "linear"] = ...,
+    accumulate: int = ...,
     precision: Literal["auto", "float32", "bf16"] = ...,
-    device: Literal["auto", "cpu", "cuda"] = ...,
+    device: device | str = ...,
     compile: bool = ...,
     monitor_every: int = ...,
     workers: int | None = ...,
@@ -78,8 +93,8 @@ def fit(
     tilt: float = ...,
     stretch: tuple[float, float] = ...,
     shift: float = ...,
-    noise: float = ...,
-    drop: float = ...,
+    noise: float | None = ...,
+    drop: float | None = ...,
     temperature: float = ...,
     head: Literal["mlp", "linear"] = ...,
     dim: int = ...,
@@ -89,6 +104,8 @@ def fit(
     symmetric: bool = ...,
     prototypes: tuple[int, ...] | None = ...,
     select: Callable[..., Any] | Literal["none", "instances", "prototypes", "both"] = ...,
+    select_by: Literal["tree", "random", "labels"] = ...,
+    sharpness: float = ...,
     warm_up: float | None = ...,
     reduce: Literal["mean", "sum"] = ...,
     scale: Literal["normalised", "official"] = ...,
@@ -103,16 +120,16 @@ def fit(
     mask_neighbours: bool = ...,
     mix: bool = ...,
     mix_alpha: int = ...,
-    stages: tuple[int, ...] = ...,
+    stages: tuple[int, ...] | None = ...,
     stage_weights: tuple[float, ...] | None = ...,
     source: Literal["labels", "prototypes"] = ...,
     thinning: bool = ...,
     heads: Literal["shared", "level"] = ...,
     level_weights: Literal["exp", "power", "uniform"] | tuple[float, ...] = ...,
     maximum: Literal["batch", "pair", "centred"] = ...,
-    masks: Literal["mixture", "random", "contiguous"] = ...,
+    masks: Literal["mixture", "labels", "random", "contiguous"] = ...,
     descriptor: Literal["contrast", "raw", "moments", "samples", "correlation"] = ...,
-    sizes: Literal["equal", "free"] = ...,
+    sizes: Literal["equal", "free"] | tuple[float, ...] = ...,
     soft: bool = ...,
     place: Literal["projection", "backbone"] = ...,
     gate: Literal["input", "softmax", "constant", "attention"] = ...,

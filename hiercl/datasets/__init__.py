@@ -2,7 +2,7 @@
 
 from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy, read_store
 from hiercl.datasets.feature_reading import read_features
-from hiercl.datasets.items import FORMS, ItemForm, form_of
+from hiercl.datasets.items import FORMS, ItemForm, form_of, item_hashes
 from hiercl.datasets.loader import Feed, embed_with, look_up
 from hiercl.datasets.pictures.files import PictureFiles, UnreadablePictures
 from hiercl.datasets.pictures.folder import folder
@@ -23,6 +23,7 @@ __all__ = [
     "embed_with",
     "folder",
     "form_of",
+    "item_hashes",
     "load",
     "look_up",
     "names",

@@ -22,6 +22,7 @@ from hiercl.runtime.errors import unknown
 # imported when its data set is loaded, so `import hiercl` stays fast.
 _NAMES = {
     "cifar100": ("cifar100",),
+    "cifar100-features": ("cifar100_features",),
     "modelnet10": ("modelnet", "modelnet10"),
     "modelnet40": ("modelnet", "modelnet40"),
     "omniglot": ("omniglot",),
@@ -88,7 +89,7 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()
-        ('cifar100', 'modelnet10', 'modelnet40', 'omniglot', 'shapes')
+        ('cifar100', 'cifar100-features', 'modelnet10', 'modelnet40', 'omniglot', 'shapes')
     """
     return tuple(sorted(_NAMES))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from hiercl.datasets import HierarchicalDataset
+from hiercl.datasets import HierarchicalDataset, item_hashes
 from hiercl.encoders.base import Encoder, projection_head
 from hiercl.encoders.modalities import make_encoder
 from hiercl.encoders.quantise import STORED_AS, dequantise, quantise
@@ -201,9 +201,3 @@ def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], fol
     name = card.get("name", card["method"])
     (folder / f"{name}.safetensors").write_bytes(content)
     (folder / f"{name}.json").write_text(text + "\n")
-
-
-def item_hashes(items: Any) -> UInt64[np.ndarray, " items"]:
-    """Returns eight bytes of every item's SHA-256."""
-    digests = (hashlib.sha256(np.ascontiguousarray(item).tobytes()).digest()[:8] for item in items)
-    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)

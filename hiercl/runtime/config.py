@@ -159,7 +159,7 @@ def with_defaults(config: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_added(config: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns :func:`to_json`'s values without the added settings that have their default, as 0.1.0 would write them."""
+    """Returns :func:`to_json`'s values without the added settings that have their default, as 0.1.0 wrote them."""
     default = {field.name: _plain(field.default) for field in dataclasses.fields(config)}
     kept = {name: v for name, v in values.items() if name not in config.added_settings or v != default[name]}
     return _written_out(config, kept)
@@ -258,6 +258,8 @@ def _in_words(hint: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
     if callable(value):
         return {"function": getattr(value, "__name__", repr(value)), "code": _code_hash(value)}
     if isinstance(value, (tuple, list)):
@@ -273,13 +275,16 @@ def _code_hash(function: Any) -> str | None:
     if code is None:
         return None
     closure = [repr(cell.cell_contents) for cell in function.__closure__ or ()]
-    content = repr((_instructions(code), closure, function.__defaults__, function.__kwdefaults__))
+    content = repr((instructions(code), closure, function.__defaults__, function.__kwdefaults__))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _instructions(code: Any) -> tuple:
+def instructions(code: Any) -> tuple:
     """Returns the bytecode of a function and of those inside it, without addresses and line numbers."""
-    constants = [_instructions(c) if hasattr(c, "co_code") else repr(c) for c in code.co_consts]
+    constants = [
+        instructions(c) if hasattr(c, "co_code") else repr(sorted(c, key=repr) if isinstance(c, frozenset) else c)
+        for c in code.co_consts
+    ]
     return code.co_code.hex(), code.co_names, constants
 
 

@@ -193,7 +193,8 @@ def test_node_finds_names_and_suggests_close_ones():
 
 
 def test_minus_one_is_no_label():
-    assert TREE.labels_at(np.array([[-1, 5], [0, -1]]), 0).tolist() == [[-1, 1], [0, -1]] and TREE.labels_at(-1, 2) == -1
+    assert TREE.labels_at(np.array([[-1, 5], [0, -1]]), 0).tolist() == [[-1, 1], [0, -1]]
+    assert TREE.labels_at(-1, 2) == -1
     assert TREE.labels_at_all(np.array([5, -1])).tolist() == [TREE.ancestors[5].tolist(), [-1, -1, -1]]
     assert TREE.counts(np.array([-1, 0, 0, -1]), 2).tolist() == [2, 0, 0, 0, 0, 0]
     for columns in ([["a", "b"], ["", ""], ["c", "d"]], np.array([[3, 7], [-1, -1], [4, 8]])):

