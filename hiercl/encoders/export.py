@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,7 @@ def _write_weights(encoder: Encoder, path: Path, layout: str, size: int) -> None
     state = in_layout(encoder, layout)
     about = {"format": "pt", "hiercl": metadata.version("hiercl"), "layout": layout, "modality": encoder.modality}
     about |= {name: json.dumps(getattr(encoder, name).tolist()) for name in NORMALISATION}
-    save_file({name: value.contiguous() for name, value in state.items()}, path, about)
+    save_file({name: value.contiguous().clone() for name, value in state.items()}, path, about)  # none share memory
 
 
 def in_layout(encoder: Encoder, layout: str) -> dict[str, Tensor]:
@@ -184,7 +185,7 @@ def _write_onnx(encoder: Encoder, path: Path, layout: str, size: int) -> None:
             raise ImportError(f"writing .onnx needs the package {package}: pip install onnx onnxscript")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # of torch's exporter, for developers
         warnings.simplefilter("ignore")
-        names = {"input_names": ["items"], "output_names": ["features"]}
+        names: dict[str, Any] = {"input_names": ["items"], "output_names": ["features"]}
         torch.onnx.export(_trace(encoder, size), (), path, dynamo=True, external_data=False, verbose=False, **names)
 
 

@@ -124,6 +124,8 @@ def nearest_points(features: Float[Tensor, "batch channels points"], k: int) -> 
         torch.Size([2, 100, 20])
     """
     points = features.shape[2]
+    if torch.compiler.is_exporting():  # in blocks, a program would be made for one number of clouds
+        return _nearest(features.float().mT, min(k, points), points)
     rows = max(1, min(points, DISTANCES_AT_ONCE // points))
     clouds = max(1, DISTANCES_AT_ONCE // (rows * points))
     with torch.autocast(features.device.type, enabled=False):
@@ -153,7 +155,7 @@ def warn_of_thin_views(encoder: nn.Module, points: int, of: int) -> None:
         )
 
 
-def _nearest(points: Tensor, k: int, rows: int) -> Tensor:
+def _nearest(points: Tensor, k, rows) -> Tensor:
     square = (points**2).sum(dim=2)[:, None]
     found = []
     for some in points.split(rows, dim=1):

@@ -6,6 +6,8 @@ import logging
 import warnings
 from dataclasses import replace
 
+from torch import Tensor
+
 from hiercl.encoders import NORMALISATION, Encoder, Weights, match
 from hiercl.methods import Method
 
@@ -38,22 +40,27 @@ def load_initial(model: Method, weights: Weights, normalisation: bool = True) ->
     state = weights.tensors()
     found = match(model.encoder, state, str(weights))
     kept = () if normalisation else NORMALISATION
-    own = {name: value for name, value in found.tensors.items() if name not in kept}
-    model.encoder.load_state_dict(own, strict=False)
-    own, also = model.state_dict(), {}
-    for part, names in learned_parts(model).items():
-        known = weights.kind == "run" and weights.name == model.name
-        known = known or (part == "head" and weights.kind in ("run", "pretrained"))
-        if known and all(name in state and state[name].shape == own[name].shape for name in names):
-            also[part] = {name: state[name] for name in names}
-    taken = {name: value for tensors in also.values() for name, value in tensors.items()}
-    model.load_state_dict(taken, strict=False)
+    model.encoder.load_state_dict(_without(found.tensors, kept), strict=False)
     names = {child: name for name, child in model.named_children()}
-    for follower, leader in getattr(model, "followers", ()):
-        if names[follower] not in also or model.encoder.frozen:  # what is frozen must not follow anything later
-            follower.load_state_dict(leader.state_dict())
+    leaders = {names[follower]: leader for follower, leader in getattr(model, "followers", ())}
+    own, also = model.state_dict(), {}
+    for part, tensors in learned_parts(model).items():
+        same_method = weights.kind == "run" and weights.name == model.name
+        known = same_method or (part == "head" and weights.kind in ("run", "pretrained"))
+        known &= not (part in leaders and bool(model.encoder.frozen))  # what is frozen must not follow anything later
+        if known and all(name in state and state[name].shape == own[name].shape for name in tensors):
+            also[part] = {name: state[name] for name in tensors}
+    taken = {name: value for tensors in also.values() for name, value in tensors.items()}
+    model.load_state_dict(_without(taken, kept), strict=False)
+    for part, leader in leaders.items():
+        if part not in also:
+            model.get_submodule(part).load_state_dict(leader.state_dict())
     found = replace(found, left=tuple(name for name in found.left if name not in taken))
     return f"{weights}: {found}" + (f"; also taken: {', '.join(also)}" if also else "")
+
+
+def _without(tensors: dict[str, Tensor], last_names: tuple[str, ...]) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in last_names}
 
 
 def learned_parts(model: Method) -> dict[str, list[str]]:

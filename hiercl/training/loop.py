@@ -94,7 +94,7 @@ def fit(
             if isinstance(training.model.encoder, AdaptedEncoder):
                 tqdm.write(training.model.encoder.found)
             if (said := training.run.environment.get("init")) and not training.rows:
-                tqdm.write(said)
+                tqdm.write(f"init: {said}")
         try:
             if not training.ended:
                 train(training, dataset, callbacks, progress)
