@@ -69,6 +69,7 @@ class BlockFile:
         Raises:
             OSError: the disk is full.
         """
+        assert self._file is not None, "a block is appended inside the with statement"
         with self._writing():
             self._file.write(np.ascontiguousarray(block, dtype=self.dtype).data)
             self._file.flush()

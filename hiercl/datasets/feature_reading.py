@@ -288,7 +288,7 @@ def _leaves(
         # A data set of nothing but labels checks them against the hierarchy, as it does for every data set.
         leaves[known] = HierarchicalDataset.from_features(np.zeros((len(labels), 1)), labels, hierarchy).labels
     ends = np.cumsum([len(columns[0][0]) for columns in parts])
-    return np.split(leaves, ends[:-1]), hierarchy, note
+    return [*np.split(leaves, ends[:-1])], hierarchy, note
 
 
 def _level(columns: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

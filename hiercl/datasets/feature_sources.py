@@ -262,7 +262,7 @@ def _stacked(values: Any, column: str) -> np.ndarray:
             f"the vectors of {column!r} differ in shape: {shapes[0]} in row 0, {shapes[odd[0]]} in row {odd[0]}: "
             "leave such rows out, or bring all vectors to one length"
         )
-    return np.stack(arrays)  # pyright: ignore[reportArgumentType]
+    return np.stack(arrays)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _of_anndata(data: Any, what: str, name: str) -> FeatureSource:

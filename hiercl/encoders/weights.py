@@ -231,7 +231,7 @@ def _checksum(state: State, name: str) -> str:
     for key in sorted(state):
         value = state[key].contiguous()
         digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -272,7 +272,7 @@ def _timm(network: str, name: str) -> tuple[str, Callable[[], State]]:
 
     def read() -> State:
         model = timm.create_model(full, pretrained=True)
-        shown = timm.data.resolve_model_data_config(model)
+        shown = timm.data.resolve_model_data_config(model)  # pyright: ignore[reportAttributeAccessIssue]
         normalisation = {part: torch.tensor(shown[part]) for part in ("mean", "std")}
         return normalisation | dict(flat(model.state_dict()))
 

@@ -93,8 +93,8 @@ def evaluate(
     if labels is not None or hierarchy is not None or (train is None and test is None and features is not None):
         train, test = sets_of_arrays(model, train, test, features, labels, hierarchy)
         features = None  # they are the items now
-    check_same_hierarchy(train, test)
     whole, whole_test = cast(Splits, (train, test))
+    check_same_hierarchy(whole, whole_test)
     labelled = whole.labelled and whole_test.labelled
     train, test = (whole.labelled_part, whole_test.labelled_part) if labelled else (whole, whole_test)
     _check_arguments(model, test, label_fractions, draws, fine_tune, knn_k)

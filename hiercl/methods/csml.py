@@ -77,7 +77,10 @@ class CsMlConfig(MomentumConfig):
         """
         stages = tuple(range(max(0, count - 2), count)) if self.stages is None else self.stages
         if stages[-1] != count - 1:
-            raise ValueError(f"stages={stages}: the last must be {count - 1}, the encoder's last stage.")
+            raise ValueError(
+                f"stages={stages}: the last must be {count - 1}, the encoder's last stage, counted from 0. Without "
+                "stages= the last two stages are taken, or the only one."
+            )
         if self.stage_weights is not None and len(self.stage_weights) != len(stages):
             raise ValueError(f"stage_weights={self.stage_weights} of stages={stages}: give each stage one weight.")
         return stages

@@ -1,6 +1,6 @@
 """audit: how correct the pairs of a step are, by true labels."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def tally(pairs: Pairs, labels: Array, hierarchy: Hierarchy, tree: Any = None) -
         at_level = np.asarray(hierarchy.labels_at(labels, level))
         candidate = np.where(item >= 0, at_level[np.where(is_prototype, 0, item)], -1)
         if is_prototype.any():
-            majority = _majority(tree, at_level, pairs.level)
+            majority = _majority(tree, at_level, cast(int, pairs.level))
             candidate = np.where(is_prototype, majority[np.where(is_prototype, item, 0)], candidate)
         known = (at_level[anchor_item] >= 0)[:, None] & (candidate >= 0)
         same = (at_level[anchor_item][:, None] == candidate[None, :]) & known
@@ -90,8 +90,8 @@ def tally(pairs: Pairs, labels: Array, hierarchy: Hierarchy, tree: Any = None) -
 
 def _majority(tree: Any, labels: np.ndarray, level: int) -> np.ndarray:
     """Returns the most frequent label of every prototype of a level; −1 where no member has a label."""
-    labels = torch.as_tensor(labels)
-    majority, purity = tree.majority(labels)[level], tree.purity(labels)[level]
+    known = torch.as_tensor(labels)
+    majority, purity = tree.majority(known)[level], tree.purity(known)[level]
     return majority.masked_fill(purity.isnan() & (tree.counts(level) > 0), -1).cpu().numpy()
 
 

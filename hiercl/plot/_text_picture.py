@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -38,7 +39,7 @@ def text_picture(text: str) -> UInt8[np.ndarray, "h w 3"]:
         if not rest and all(font.getlength(word) <= ROOM for word in text.split()):
             break
     image = Image.new("RGB", (SIDE, SIDE), PAPER)
-    place = {"anchor": "mm", "align": "center"} if not rest else {"anchor": "lm", "align": "left"}
+    place: dict[str, Any] = {"anchor": "mm", "align": "center"} if not rest else {"anchor": "lm", "align": "left"}
     x = SIDE / 2 if not rest else MARGIN
     ImageDraw.Draw(image).multiline_text((x, SIDE / 2), "\n".join(lines), TEXT, font, spacing=0.15 * size, **place)
     drawn = np.asarray(image)

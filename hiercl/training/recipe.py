@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class Recipe:
         views = self.modality.views(self.views, self.input)
         if self.fit.augment is None:
             return views
-        return AugmentedViews(views, self.fit.augment, self.fit.augment_at, self.modality.form)
+        return AugmentedViews(views, cast(Augmentation, self.fit.augment), self.fit.augment_at, self.modality.form)
 
     def to_json(self) -> dict[str, Any]:
         """Returns everything as plain JSON values, but for the labels."""

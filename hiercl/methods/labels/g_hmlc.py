@@ -123,7 +123,8 @@ class GHMLC(HMC):
         if config.masks == "labels":
             return sorted_masks(scores, shares)
         points = describe(features, ancestors, config.descriptor)
-        return fit_masks(points, scores, self.levels, config.sizes, config.soft, seed=self.info.seed_of(epoch)).masks
+        seed = self.info.seed_of(epoch)
+        return fit_masks(points, scores, self.levels, config.sizes, config.soft, seed).masks  # pyright: ignore[reportArgumentType]
 
     def features(self, view: Tensor) -> Tensor:
         """Returns the features that the masks act on, not normalised, ``[B, d]``."""
