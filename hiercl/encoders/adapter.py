@@ -108,7 +108,7 @@ class AdaptedEncoder(Encoder):
         left_out: str = "",
     ):
         self.about = name or name_of(net)
-        if resize:
+        if resize and modality == "images":
             shape = (shape[0], resize, resize)
         seen = _dry_pass(net, shape, modality, self.about)
         taps, pooling, maps = _find_stages(net, seen)
@@ -401,7 +401,8 @@ def _find_stages(net: nn.Module, seen: _Seen) -> tuple[list[Tap], Pooling, list[
     found = {name: tap.map_of(seen.layers[name], *size) for name, tap in taps.items()}
     found = {name: one for name, one in found.items() if one.shape[1] > seen.item.shape[1]}  # no copies of the items
 
-    last, pooling = Tap("", _form(seen.output)), "mean"
+    last = Tap("", _form(seen.output))
+    pooling: Pooling = "mean"
     last_map = last.map_of(seen.output, *size)
     if last.form == "vector":
         same = [

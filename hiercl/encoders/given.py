@@ -173,7 +173,7 @@ def _weights_hash(module: nn.Module) -> str:
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {getattr(value, 'dtype', value)} {list(getattr(value, 'shape', ()))}".encode())
         if isinstance(value, Tensor) and not value.is_meta:
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

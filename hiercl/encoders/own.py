@@ -133,7 +133,13 @@ def make_any_encoder(
             if value is not None:
                 buffer.copy_(torch.tensor(_each(value, channels)))
         thing.resize = thing.resize if resize is None else resize
-        return thing
+        if not isinstance(thing, AdaptedEncoder):
+            return thing
+        made = AdaptedEncoder(  # its stages depend on the size of the items
+            thing.net, shape, thing.mean, thing.std, modality, thing.resize, thing.about, thing.left_out
+        )
+        made.origin = thing.origin
+        return made
     if isinstance(thing, str):
         _check_kind(thing, "images", modality)
         net, left_out = library_network(thing, channels)

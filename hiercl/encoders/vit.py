@@ -29,7 +29,8 @@ def positions(rows: int, columns: int, width: int) -> Tensor:
     frequencies = LONGEST ** (-4 * torch.arange(width // 4) / width)
     codes = []
     for count in (rows, columns):
-        angles = (torch.arange(count) - (count - 1) / 2) * frequencies[:, None]
+        places = torch.arange(count, dtype=torch.float32)
+        angles = (places - places.mean()) * frequencies[:, None]
         codes.append(torch.cat([angles.sin(), angles.cos()]))  # [width / 2, count]
     return torch.cat([codes[0][:, :, None].expand(-1, -1, columns), codes[1][:, None].expand(-1, rows, -1)])
 

@@ -194,6 +194,7 @@ def fine_tune(
     modality, size = modality_of(dataset), dataset.form.size(dataset.items.shape)
     views = modality.views(config.views(modality, size), {"mean": encoder.mean, **dataset.form.units(dataset.items)})
     modality.check_views(encoder, views.size, size)
+    encoder.check_size(views.size)
 
     trunk = copy.deepcopy(encoder)
     _replace_split_batch_norm(trunk)

@@ -106,7 +106,8 @@ def duration(seconds: float) -> str:
 
 def _kind(complete: Mapping[str, Any]) -> str:
     """Runs of one kind take equally long for an item and an epoch."""
-    fit_settings = {name: complete["fit"][name] for name in ("encoder", "batch", "norm", "precision", "compile")}
+    names = ("encoder", "resize", "batch", "norm", "precision", "compile")
+    fit_settings = {name: complete["fit"].get(name) for name in names}
     size = {name: complete["views"].get(name) for name in ("crop", "points")}
     return _sorted_json([complete["method"], complete["method_settings"], fit_settings, size])
 

@@ -98,19 +98,19 @@ def test_width_and_stages_are_found_and_nothing_changes(module, widths, sides):
     assert tuple(one.shape[2] for one in maps) == sides and f"width {widths[-1]}" in encoder.found
     torch.testing.assert_close(encoder.pool(maps[-1]), feature)
     with torch.no_grad():
-        raw = module.eval()((x - 0.0) / 1.0)
-        torch.testing.assert_close(raw, feature) if isinstance(raw, torch.Tensor) and raw.ndim == 2 else None
+        raw = module.eval()(x)
+        if isinstance(raw, torch.Tensor) and raw.ndim == 2:
+            torch.testing.assert_close(raw, feature)
     assert not any(part._forward_hooks for part in encoder.modules())
-    if len(sides) > 1 and not isinstance(module[0] if isinstance(module, nn.Sequential) else None, nn.Flatten):
-        smaller = [one.shape[2] for one in encoder.stages(torch.rand(2, 3, 16, 16))]
-        assert tuple(smaller) == sides
 
 
 def test_networks_of_torchvision():
     encoder = adapted("torchvision:resnet18", size=64)
     assert encoder.stage_widths == (64, 64, 128, 256, 512) and encoder.places[-1] == (2, 2)
     assert encoder.found.endswith("channels at 32, 16, 8, 4, 2 places a side; classifier fc left out")
-    assert "resize= makes them larger" in adapted(encoder.net, size=32).found
+    smaller = adapted(encoder, size=32)
+    assert smaller.places[-1] == (1, 1) and "resize= makes them larger" in smaller.found
+    assert adapted(smaller, size=32, resize=64).places == encoder.places and smaller.origin == encoder.origin
     import torchvision
 
     swin = torchvision.models.SwinTransformer(
@@ -314,11 +314,11 @@ def test_resume_and_studies_tell_encoders_apart(tmp_path):
         hiercl.load_run(tmp_path / "run")
 
     settings = {name: value for name, value in FAST.items() if name not in ("progress", "monitor_every")}
-    vary = {"one": {"encoder": net()}, "two": {"encoder": net(seed=1)}, "name": {"encoder": "convnet"}}
+    vary = {"one": {"encoder": net()}, "two": {"encoder": net(seed=1)}}
     study = hiercl.Study({"method": "simclr", **settings}, vary, seeds=1, out=tmp_path).run(data, data, progress=False)
-    assert not study.missing() and len({member.place.folder for member in study.members()}) == 3
+    assert not study.missing() and len({member.place.folder for member in study.members()}) == 2
     run, _ = study.member("one").load()
-    assert run.encoder.width == 12 and study.report().exists()
+    assert run.encoder.width == 12 and "Sequential" in study.report(tmp_path / "page.md").read_text()
     again = hiercl.Study({"method": "simclr", **settings}, vary, seeds=1, out=tmp_path).of(data, data)
     assert not again.missing()
     with pytest.raises(ValueError, match="cannot be told from other functions"):
