@@ -116,8 +116,8 @@ def evaluate(
     config = FineTuneConfig() if fine_tune is None else fine_tune
     if levels and label_fractions:
         shares, both = tuple(label_fractions), (bank, queries)
-        tunes = {"config": config, "fine_tuning": encoder is not None}
-        few = few_labels(encoder, train, test, shares, draws, seed, **tunes, features=both, progress=progress)
+        tunes = encoder is not None
+        few = few_labels(encoder, train, test, shares, draws, seed, config, tunes, both, progress)
     if run and run.tree and levels and run.recipe.data["fingerprint"] == whole.fingerprint():
         # The learned tree knows only the items that it was fitted to.
         tree = tree_agreement(run.tree, whole.labels, whole.hierarchy)

@@ -19,7 +19,7 @@ def by_label(
 ) -> Pairs: ...
 @overload
 def by_label(
-    labels: Array, hierarchy: Hierarchy | None, level: None, items: Array | None = None
+    labels: Array, hierarchy: Hierarchy | None = None, *, level: None, items: Array | None = None
 ) -> tuple[Pairs, ...]: ...
 def by_label(
     labels: Array, hierarchy: Hierarchy | None = None, level: int | None = -1, items: Array | None = None
