@@ -717,7 +717,7 @@ def test_wrong_paths(top, tmp_path):
     for read in (load, folder):
         with pytest.raises(ValueError, match=r"no array store, and it has no pictures.*\.jpg"):
             read(top)
-    with pytest.raises(ValueError, match=r"is a file, but no \.csv"):
+    with pytest.raises(ValueError, match="is neither a CSV file nor a file of features"):
         load(top / "notes.txt")
     with pytest.raises(ValueError, match="is no folder"):
         folder(top / "notes.txt")

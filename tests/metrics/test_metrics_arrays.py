@@ -37,6 +37,7 @@ CASES = {
     "knn_predict": (Z, Y, Z[::-1], 5, 0.07, np.arange(40)[::-1]),
     "map_at_r": (NEAR, Y),
     "mistake_height": (Y, OTHER, TREE, 1),
+    "nearest_siblings": (Z, Y, TREE, 1),
     "parent_agreement": (PATHS[:, 0], OTHER, TREE, 1),
     "recalls": (Y, OTHER, 5),
     "respected_edges": (LEARNED, Y, TREE),

@@ -113,11 +113,11 @@ def test_interrupting_keeps_the_last_epoch(tmp_path):
                 raise KeyboardInterrupt
 
     for out in (None, tmp_path / "interrupted"):
-        step = itertools.count()
+        step = itertools.count()  # the third call resumes, and counts on: it is not interrupted again
         with pytest.warns(UserWarning, match="after 2 of 4 epochs"):
             run = fit(Impatient, data, out=out, **{**SMALL, "epochs": 4})
         assert run.interrupted and len(run.history) == 2
-    resumed = fit("moco", data, out=out, resume=True, **{**SMALL, "epochs": 4})
+    resumed = fit(Impatient, data, out=out, resume=True, **{**SMALL, "epochs": 4})
     assert not resumed.interrupted and same(resumed, reference)
 
 
