@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from hiercl.clustering import PrototypeTree as PrototypeTree
 from hiercl.datasets import HierarchicalDataset as HierarchicalDataset
 from hiercl.datasets import load as load
@@ -51,8 +53,8 @@ def fit(
     dataset: HierarchicalDataset,
     *,
     out: str | Path | None = None,
-    resume: bool = False,
-    callbacks: Sequence[Callable[[Run], None]] = (),
+    resume: bool | Run = False,
+    callbacks: Sequence[Callable[[Run], bool | None]] = (),
     progress: bool = True,
     encoder: Any | Callable[..., Any] | str = ...,
     resize: int | None = ...,
@@ -74,7 +76,7 @@ def fit(
     lr_schedule: Callable[..., Any] | Literal["cosine", "constant", "linear"] = ...,
     accumulate: int = ...,
     precision: Literal["auto", "float32", "bf16"] = ...,
-    device: device | str = ...,
+    device: str | torch.device = ...,
     compile: bool = ...,
     monitor_every: int = ...,
     workers: int | None = ...,

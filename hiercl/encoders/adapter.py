@@ -18,6 +18,7 @@ MOST_STAGES = 4  # of a transformer
 MOST_PREFIX = 16  # tokens before those of the patches: class token, registers
 CLOSE = 1e-4  # relative difference of a pooled map and a feature that are the same
 ITEMS = 2  # that the dry pass sees
+POOLED: tuple[Pooling, ...] = ("mean", "max")  # how a module may have made its vector of a map
 LAYOUTS = {
     "images": {"[batch, channels, height, width]": lambda x: x},
     "points": {
@@ -408,7 +409,7 @@ def _find_stages(net: nn.Module, seen: _Seen) -> tuple[list[Tap], Pooling, list[
         same = [
             (one[0, 0].numel(), name, how)
             for name, one in reversed(found.items())
-            for how in ("mean", "max")
+            for how in POOLED
             if _close(Pool(how)(one), seen.output)
         ]
         if same:  # the largest of them, and of these the last one

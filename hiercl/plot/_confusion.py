@@ -176,8 +176,8 @@ def _predictions(
         if train is None:
             raise ValueError("a run predicts by its neighbours in the training set: pass train=train.")
         check_same_hierarchy(train, test)
-        given = predicted if isinstance(predicted, tuple) else None
-        bank, queries = features_of_both(None if given else predicted, train, test, given)
+        pair = isinstance(predicted, tuple)  # features of both
+        bank, queries = features_of_both(*((None, train, test, predicted) if pair else (predicted, train, test, None)))
         labels, known = train.labels_at(level), train.has_label
         nodes = knn_predict(bank[known], labels[known], queries, k, temperature).numpy()
         voters = f"{known.sum():,} labelled items of {train.name}"

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import torch
+
 STUB = Path(__file__).parents[2] / "hiercl" / "__init__.pyi"
 HEADER = '''"""The public names of hiercl, for editors and type checkers. tests/support/stub.py writes this file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 '''
 
@@ -40,8 +44,8 @@ def stub() -> str:
         "    dataset: HierarchicalDataset,",
         "    *,",
         "    out: str | Path | None = None,",
-        "    resume: bool = False,",
-        "    callbacks: Sequence[Callable[[Run], None]] = (),",
+        "    resume: bool | Run = False,",
+        "    callbacks: Sequence[Callable[[Run], bool | None]] = (),",
         "    progress: bool = True,",
         *settings,
         "    **settings: Any,",
@@ -76,7 +80,8 @@ def in_words(hint: typing.Any) -> list[str]:
         return [f"tuple[{', '.join('...' if part is Ellipsis else in_words(part)[0] for part in inner)}]"]
     if origin is Callable:
         return ["Callable[..., Any]"]
-    return ["None" if hint is type(None) else hint.__name__]
+    names = {type(None): "None", torch.device: "torch.device"}
+    return [names.get(hint, hint.__name__)]
 
 
 if __name__ == "__main__":
