@@ -406,7 +406,7 @@ def _find_stages(net: nn.Module, seen: _Seen) -> tuple[list[Tap], Pooling, list[
     pooling: Pooling = "mean"
     last_map = last.map_of(seen.output, *size)
     if last.form == "vector":
-        same = [
+        same: list[tuple[int, str, Pooling]] = [
             (one[0, 0].numel(), name, how)
             for name, one in reversed(found.items())
             for how in POOLED

@@ -195,7 +195,7 @@ def test_half_precision_memory_format_and_compilation():
     [
         ("torchvision:resnet18", "simclr", {"resize": 32}),
         ("timm:test_vit", "simclr", {"resize": 160}),
-        (net(), "csml", {"queue": 8}),
+        (net(), "csml", {"queue": 8, "neighbour_start": 0.0}),
         ("vit_tiny", "a_hmlc", {"gate": "attention"}),
         (partial(hiercl.pretrained, "simclr"), "moco", {"queue": 8}),
     ],
