@@ -406,14 +406,14 @@ def _find_stages(net: nn.Module, seen: _Seen) -> tuple[list[Tap], Pooling, list[
     pooling: Pooling = "mean"
     last_map = last.map_of(seen.output, *size)
     if last.form == "vector":
-        same: list[tuple[int, str, Pooling]] = [
+        alike: list[tuple[int, str, Pooling]] = [
             (one[0, 0].numel(), name, how)
             for name, one in reversed(found.items())
             for how in POOLED
             if _close(Pool(how)(one), seen.output)
         ]
-        if same:  # the largest of them, and of these the last one
-            _, best, pooling = max(same, key=lambda one: one[0])
+        if alike:  # the largest of them, and of these the last one
+            _, best, pooling = max(alike, key=lambda one: one[0])
             last, last_map = taps[best], found[best]
 
     sides, least = {}, math.inf
