@@ -186,7 +186,7 @@ def _write_onnx(encoder: Encoder, path: Path, layout: str, size: int) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # of torch's exporter, for developers
         warnings.simplefilter("ignore")
         names: dict[str, Any] = {"input_names": ["items"], "output_names": ["features"]}
-        torch.onnx.export(_trace(encoder, size), (), path, dynamo=True, external_data=False, verbose=False, **names)
+        torch.onnx.export(_trace(encoder, size), (), path, dynamo=True, external_data=False, optimize=False, **names)
 
 
 def _installed(package: str) -> bool:

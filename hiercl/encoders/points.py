@@ -93,7 +93,7 @@ class _EdgeStage(nn.Module):
         newest = x[:, -self.channels_in :]
         index = nearest_points(newest[..., 0], NEIGHBOURS)
         u, v = self.edge.weight.split(self.channels_in, dim=1)
-        batch = torch.arange(len(x), device=x.device)[:, None, None]
+        batch = torch.arange(x.shape[0], device=x.device)[:, None, None]  # len(x) is no symbol in torch.export
         # In float32: the two parts nearly cancel where neighbours are close, and bf16 would leave little of that.
         with torch.autocast(x.device.type, enabled=False):
             of_other, of_itself = F.conv2d(newest.float(), u), F.conv2d(newest.float(), v - u)  # [batch, c, points, 1]

@@ -157,7 +157,7 @@ def test_what_is_refused(data, tmp_path, capsys):
     assert "module 'Sequential' does not fit this encoder: 0 of its 25 tensors are there" in text
     assert "The encoder has stage_modules.0.0.weight [32, 3, 3, 3]" in text and "0.weight [8, 3, 3, 3]" in text
     assert "no such file or folder, and no pretrained model of this name (a_hmlc, csml" in message("missing.pt")
-    assert "holds no run" in message(tmp_path)
+    assert "a folder must be that of a run" in message(tmp_path)
     assert "give a run, the folder of a run" in message(3)
     assert "hold no tensors" in message({})
     (tmp_path / "notes.txt").write_text("weights")

@@ -226,7 +226,7 @@ def test_label_columns_are_no_labels(name, labels, as_a_user):
 @pytest.mark.parametrize(
     "labels",
     [
-        pytest.param(LEAVES - 1, id="a negative one"),
+        pytest.param(LEAVES - 2, id="one below −1, which is no label"),
         pytest.param(LEAVES + 1, id="one that is no leaf"),
         pytest.param(LEAVES.astype(float), id="no whole numbers"),
     ],
