@@ -174,11 +174,10 @@ def read_file(path: Path) -> State:
     try:
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except pickle.UnpicklingError as error:
-        certain = "Unsupported global" in str(error)
+        unclear = "" if "Unsupported global" in str(error) else "cannot be read: it is damaged, or it "
         raise ValueError(
-            f"{path} {'' if certain else 'cannot be read: it is damaged, or it '}holds more than tensors, and reading that "
-            "could run foreign code. Where it was made, write the tensors alone: torch.save(model.state_dict(), path), or "
-            "safetensors.torch.save_file."
+            f"{path} {unclear}holds more than tensors, and reading that could run foreign code. Where it was made, write "
+            "the tensors alone: torch.save(model.state_dict(), path), or safetensors.torch.save_file."
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read: it is damaged, or no file of weights ({error}).") from error
