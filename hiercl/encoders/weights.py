@@ -176,8 +176,8 @@ def read_file(path: Path) -> State:
     except pickle.UnpicklingError as error:
         unclear = "" if "Unsupported global" in str(error) else "cannot be read: it is damaged, or it "
         raise ValueError(
-            f"{path} {unclear}holds more than tensors, and reading that could run foreign code. Where it was made, write "
-            "the tensors alone: torch.save(model.state_dict(), path), or safetensors.torch.save_file."
+            f"{path} {unclear}holds more than tensors, and reading that could run foreign code. Where it was made, "
+            "write the tensors alone: torch.save(model.state_dict(), path), or safetensors.torch.save_file."
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read: it is damaged, or no file of weights ({error}).") from error
