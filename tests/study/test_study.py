@@ -506,7 +506,7 @@ def test_every_ready_made_study_is_valid(tmp_path, data):
         study = Study.ready(name, tmp_path, seeds=1)
         shapes = "modelnet" in next(iter(study.variants.values()))["data.name"]
         for settings in study.variants.values():  # sizes that the small data have not
-            for size in ("data.name", "data.per_class", "data.imbalance", "data.least"):
+            for size in ("data.name", "data.per_class", "data.imbalance", "data.least", "data.under"):
                 settings.pop(size, None)
         for member in study.of(*((clouds(48), clouds(20, seed=1)) if shapes else data)).members():
             settings = {**member.configuration.settings, "epochs": 0, "batch": 32, "progress": False}
