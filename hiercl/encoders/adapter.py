@@ -28,7 +28,7 @@ LAYOUTS = {
     },
     "vectors": {"[batch, features]": lambda x: x.flatten(1), "[batch, features, 1, 1]": lambda x: x},
 }
-"""In which shapes a module is offered the items of each kind, the first one first."""
+"""The shapes in which a module may take the items of each kind. They are tried in this order."""
 
 
 @dataclass(frozen=True)

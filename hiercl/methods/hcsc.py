@@ -49,8 +49,8 @@ class HCSCConfig(MomentumConfig):
     probabilities among the candidates, so equally many are removed; labels removes candidates of the anchor's leaf
     class, so it reads labels."""
     sharpness: Annotated[float, Above(0)] = 1.0
-    """Factor of the logits in the posterior of the selection, above 0. 1 is the official code. With 1 a cluster removes
-    about half of its own members; 4 removes nearly all of them, and fewer others."""
+    """Factor of the logits in the posterior of the selection, above 0; 1 is the official code. A higher one makes the
+    posterior sharper: more members of the anchor's own cluster are removed, and fewer of the others."""
     warm_up: Share | None = None
     """Share of training before the first tree, 0 to 1. None: 0.1 if that is at least 5,000 steps, else 1/3."""
     reduce: Literal["mean", "sum"] = "mean"

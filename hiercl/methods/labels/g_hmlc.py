@@ -25,8 +25,8 @@ class GHMLCConfig(HMCConfig):
     ``source="prototypes"`` it is also the share before the first tree."""
 
     masks: Literal["mixture", "labels", "random", "contiguous"] = "mixture"
-    """How features are split into levels. mixture: by a Gaussian mixture; labels: by their Fisher ratios, sorted, which
-    is the best split that a mixture could find; random, contiguous: controls, at random or in order."""
+    """How features are split into levels. mixture: by a Gaussian mixture. Three controls: labels sorts them by their
+    Fisher ratios, without a mixture; random and contiguous split them at random and in order."""
     descriptor: Descriptor = "contrast"
     """What the mixture sees of a feature. contrast: differences of log Fisher ratios between levels; raw: the ratios;
     moments, samples, correlation: no labels. Labels always decide which mask belongs to which level."""

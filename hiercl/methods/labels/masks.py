@@ -171,7 +171,7 @@ def _free_sizes(log_r: np.ndarray) -> np.ndarray:
 def sorted_masks(
     scores: Float[Tensor, "d levels"], shares: Sequence[float | int] | None = None
 ) -> Float[Tensor, "levels d"]:
-    r"""Gives every dimension to a level such that the sum of the scores is highest: what a mixture could find at best.
+    r"""Gives every dimension to a level such that the sum of the scores is highest: a control for a mixture.
 
     $$h = \arg\max_{h:\,\text{sizes}} \sum_j s_{j,h(j)}$$
 
