@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.arrays import as_array
 from hiercl.runtime.types import Float, Int
 
 BLOCK = 4096  # vectors that are looked at together: those on disk may be larger than the memory
@@ -182,10 +184,8 @@ def to_numpy(array: Any) -> np.ndarray:
         >>> to_numpy(torch.ones(2, requires_grad=True))
         array([1., 1.], dtype=float32)
     """
-    if hasattr(array, "detach"):  # torch, which need not be imported here; numpy has no bfloat16
-        array = array.detach().cpu()
-        array = array.float() if array.is_floating_point() else array
-        return array.numpy()
+    if isinstance(array, Tensor):
+        return as_array(array)
     if isinstance(array, (list, tuple)) and len(array) and isinstance(array[0], str):
         return np.array(array, dtype=object)
     return np.asanyarray(array)
