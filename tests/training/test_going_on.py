@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -100,9 +101,10 @@ def test_a_run_goes_on_with_its_own_settings_only(change, message):
         fit(**{"method": "moco", "dataset": DATA, "resume": run, "progress": False} | change)
 
 
-def _two_epochs(made: list[Run] = []) -> Run:  # noqa: B006
+@cache
+def _two_epochs() -> Run:
     """A run of two epochs, made once."""
-    return (made or made.append(fit("moco", DATA, **TINY | {"epochs": 2})) or made)[0]
+    return fit("moco", DATA, **TINY | {"epochs": 2})
 
 
 def test_what_cannot_go_on_says_why(tmp_path, as_a_user):
