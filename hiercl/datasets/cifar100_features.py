@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hiercl.datasets import cifar100
-from hiercl.datasets.base import HierarchicalDataset, Splits
+from hiercl.datasets.base import SPLITS, HierarchicalDataset, Splits
 from hiercl.datasets.items import item_hashes
 from hiercl.runtime.types import Int, UInt64
 
@@ -57,7 +57,7 @@ def load(root: str | Path) -> Splits:
     """
     with np.load(FILE) as file:
         step = file["step"]
-        parts = {name: {key: file[f"{name}_{key}"] for key in ("codes", "labels", "hashes")} for name in _PARTS}
+        parts = {name: {key: file[f"{name}_{key}"] for key in ("codes", "labels", "hashes")} for name in SPLITS}
     return tuple(  # pyright: ignore[reportReturnType]
         HierarchicalDataset.from_features(
             np.ascontiguousarray(part["codes"].transpose(2, 1, 0), dtype=np.float32) * step,
@@ -65,16 +65,13 @@ def load(root: str | Path) -> Splits:
             cifar100.hierarchy(),
             "cifar100-features",
             NOTE,
-            source=Seen(part["hashes"], name, Path(root)),
+            source=Originals(part["hashes"], name, Path(root)),
         )
         for name, part in parts.items()
     )
 
 
-_PARTS = ("train", "test")
-
-
-class Seen:
+class Originals:
     """The pictures that the features were made of. They are looked up in CIFAR-100 when the first one is asked for.
 
     Args:
@@ -94,16 +91,16 @@ class Seen:
         place = places.get(int(self.hashes[index]))
         return None if place is None else pictures[place]
 
-    def take(self, index: Int[np.ndarray, "k"]) -> "Seen":
+    def take(self, index: Int[np.ndarray, "k"]) -> "Originals":
         """Returns the pictures of some of the items."""
-        return Seen(self.hashes[index], self.split, self.root)
+        return Originals(self.hashes[index], self.split, self.root)
 
 
 @cache
 def _pictures(root: Path, split: str) -> tuple[Any, dict[int, int]]:
     """The pictures of CIFAR-100, and the place of each by its hash; none where they cannot be had."""
     try:
-        items = cifar100.load(root)[_PARTS.index(split)].items
+        items = cifar100.load(root)[SPLITS.index(split)].items
     except (OSError, RuntimeError) as error:
         warnings.warn(f"Classes are named instead of pictures shown: CIFAR-100 is not at hand ({error})", stacklevel=4)
         return None, {}

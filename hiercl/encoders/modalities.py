@@ -188,7 +188,7 @@ def make_encoder(
       32-pixel pictures need (11.2 M and 23.5 M parameters, width 512 and 2,048).
     * ``vit_tiny``: a vision transformer with patches of 4 pixels, four stages of two blocks, and the mean over all
       patches as its feature (1.6 M parameters, width 128). It takes pictures from 4 pixels on, of any size, and has
-      layer norms. From scratch and with little data it learns less than a convnet.
+      layer norms.
 
     Encoders of point clouds. Each is the part before the fully connected layers of its classifier:
 
