@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,13 @@ import pandas as pd
 import torch
 import tyro
 from plain import plain_prototype_pairs, plain_removals
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import half_precision_is_native, make_encoder
+from hiercl.encoders.featurise import featurise
 from hiercl.hierarchy import Hierarchy
 from hiercl.methods import TrainingInfo
 from hiercl.methods.hcsc import HCSC, HCSCConfig
@@ -52,7 +55,7 @@ class BenchConfig:
     rounds: int = 5
     """Rounds; medians are reported."""
     data: int = 50_000
-    """Embeddings that the tree is built of."""
+    """Embeddings that the tree is built of, and pictures that are featurised."""
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path = Path("runs/bench.json")
@@ -66,9 +69,11 @@ def bench(config: BenchConfig, say: Callable[[str], None] = print) -> dict[str, 
     parts = {
         "(a) throughput: images a second, as a share of the bare step": throughput,
         "(a, clouds) throughput: clouds a second, as a share of the bare step": cloud_throughput,
+        "(a, vectors) throughput: vectors a second, as a share of a bare loop with the same views and loss": vectors,
         "(b) selection: loss and selection of HCSC, stored denominators against the plain form": selection,
         "(c) tree: bottom-up k-means against scikit-learn's KMeans": tree,
         "(d) growth": growth,
+        "(e) featurise: memory for noise pictures, five vectors each": featurising,
     }
     for title, part in parts.items():
         say(f"\n{title}")
@@ -137,7 +142,14 @@ def _throughput(
         if round_:  # the first round compiles and warms caches
             for name, value in measured.items():
                 rates[name].append(value)
-    shares = {name: np.array(values) / np.array(rates["bare step"]) for name, values in rates.items()}
+    table = _as_shares(rates, "bare step", what)
+    table["refresh / epoch of steps"] = [float(np.median(refresh)) if name == "HCSC" else None for name in rates]
+    return table
+
+
+def _as_shares(rates: dict[str, list[float]], bare: str, what: str) -> pd.DataFrame:
+    """A row for each arm: its rate, and its share of the bare rate of the same round."""
+    shares = {name: np.array(values) / np.array(rates[bare]) for name, values in rates.items()}
     rows = [
         {
             "arm": name,
@@ -145,7 +157,6 @@ def _throughput(
             "share of bare (median)": float(np.median(shares[name])),
             "lowest": float(shares[name].min()),
             "highest": float(shares[name].max()),
-            "refresh / epoch of steps": float(np.median(refresh)) if name == "HCSC" else None,
         }
         for name, values in rates.items()
     ]
@@ -175,6 +186,42 @@ def bare_step(config: BenchConfig, device: torch.device, name: str, view: Tensor
             torch._foreach_lerp_(slow, fast, 0.01)
 
     return step
+
+
+def vectors(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """Vectors a second of SimCLR's training steps, and of a bare loop with nothing around it: it draws two stored views
+    of every item, passes both, and has the loss, the optimiser and the network of the package."""
+    size, width, batch = 8192, 512, 2 * config.batch
+    stored = np.random.default_rng(0).normal(size=(size, 5, width)).astype(np.float32)
+    dataset = HierarchicalDataset.from_features(stored, np.arange(size) % 20)
+    items = torch.from_numpy(stored).to(device)
+    mean, scale = items[:, 0].mean(dim=0), float(items[:, 0].std())
+    network = nn.Sequential(
+        *(nn.Linear(width, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU(inplace=True)),
+        *(nn.Linear(512, 256, bias=False), nn.BatchNorm1d(256), nn.ReLU(inplace=True)),
+        *(nn.Linear(256, 256), nn.ReLU(inplace=True), nn.Linear(256, 128)),
+    ).to(device)
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
+    itself = torch.eye(2 * batch, dtype=torch.bool, device=device)
+    partner = torch.arange(2 * batch, device=device).roll(batch)
+
+    def bare():
+        for index in torch.randperm(size, device=device).split(batch):
+            views = [items[index, 1 + torch.randint(4, (batch,), device=device)] for _ in range(2)]
+            z = torch.cat([F.normalize(network((view - mean) / scale), dim=1) for view in views])
+            F.cross_entropy((z @ z.T / 0.1).masked_fill(itself, -torch.inf), partner).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+
+    rates: dict[str, list[float]] = {"bare loop": [], "SimCLR": []}
+    for round_ in range(config.rounds + 1):
+        bare_rate = size / seconds_of(bare, device)
+        settings = {"epochs": 2, "batch": batch, "monitor_every": 0, "device": device.type, "progress": False}
+        ours = fit("simclr", dataset, **settings).history["items_per_second"].iloc[-1]
+        if round_:  # the first round warms caches
+            rates["bare loop"].append(bare_rate)
+            rates["SimCLR"].append(ours)
+    return _as_shares(rates, "bare loop", "vectors")
 
 
 # -- (b) --------------------------------------------------------------------------------------------------------
@@ -365,6 +412,61 @@ def growth(config: BenchConfig, device: torch.device) -> pd.DataFrame:
             {"what": "tree", "grows with": "data", "size": f"{n:,}", "unit": "s", "median": float(np.median(measured))}
         )
     return pd.DataFrame(rows)
+
+
+# -- (e) --------------------------------------------------------------------------------------------------------
+
+
+def featurising(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """How much more memory a process needs while a small network reads pictures of a file, and vectors go to a file.
+
+    Only memory that no file backs is counted, which a system cannot free. A first call on few pictures comes before."""
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 512)),
+    )
+    rows = []
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "items.npy"
+        items = np.lib.format.open_memmap(path, "w+", np.uint8, (config.data, 32, 32, 3))
+        rng = np.random.default_rng(0)
+        for start in range(0, len(items), 5000):
+            block = items[start : start + 5000]
+            block[:] = rng.integers(0, 256, block.shape, dtype=np.uint8)
+        items.flush()
+        tree = Hierarchy.from_dict(["a", "b"])
+        data = HierarchicalDataset(np.load(path, mmap_mode="r"), np.arange(config.data) % 2, tree, "noise")
+        for number in (256, config.data // 2, config.data):
+            before, peak, stop = anonymous_memory(), [0.0], Event()
+
+            def watch(peak=peak, stop=stop):
+                while not stop.wait(0.02):
+                    peak[0] = max(peak[0], anonymous_memory())
+
+            watcher = Thread(target=watch)
+            watcher.start()
+            some = data.take(np.arange(number))
+            settings = {"out": Path(folder) / str(number), "device": device.type, "progress": False}
+            seconds = seconds_of(lambda some=some, settings=settings: featurise(some, network, **settings), device)
+            stop.set()
+            watcher.join()
+            rows.append(
+                {
+                    "pictures": number,
+                    "vectors MB": number * 5 * 512 * 4 / 1e6,
+                    "peak MB": peak[0] - before,
+                    "s": seconds,
+                }
+            )
+    return pd.DataFrame(rows[1:])
+
+
+def anonymous_memory() -> float:
+    """Megabytes of this process that no file backs; NaN where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssAnon"))
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def fit(
     prototypes: tuple[int, ...] | None = ...,
     select: Callable[..., Any] | Literal["none", "instances", "prototypes", "both"] = ...,
     select_by: Literal["tree", "random", "labels"] = ...,
+    terms: Literal["both", "instances", "prototypes"] = ...,
     sharpness: float = ...,
     warm_up: float | None = ...,
     reduce: Literal["mean", "sum"] = ...,

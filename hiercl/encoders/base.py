@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -14,6 +15,21 @@ from hiercl.runtime.types import Float
 
 Pooling = Literal["mean", "max", "max and mean"]
 PLACES_AT_ONCE = 2**22  # pixels, or points, that pass an encoder together when there is no gradient
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a named encoder is made.
+
+    Attributes:
+        build: takes the channels of an item and a maker of norms; returns the stem, the stages and their widths.
+        pooling: how the last map becomes one vector.
+        refused: norms that it cannot have, each with the reason and what to do.
+    """
+
+    build: Callable[..., tuple[nn.Module, Sequence[nn.Module], tuple[int, ...]]]
+    pooling: Pooling = "mean"
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Pool(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 import inspect
 import warnings
@@ -12,11 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hiercl.encoders.base import Encoder
-from hiercl.runtime.identity import identity_hash
+from hiercl.runtime.identity import identity_hash, tensors_hash, text_hash
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Given:
         if isinstance(thing, nn.Module):
             inner = getattr(thing, "net", thing) if isinstance(thing, Encoder) else thing
             origin = thing.origin if isinstance(thing, Encoder) else None
-            code, weights = _hash(repr(thing)), _weights_hash(thing)
+            code, weights = text_hash(repr(thing)), tensors_hash(thing.state_dict())
             return cls(type(inner).__module__, type(inner).__qualname__, code, weights, origin, thing)
         _check_callable(thing)
         function = thing.func if isinstance(thing, partial) else thing
@@ -163,19 +161,6 @@ def _code(function: Any) -> str | None:
     if not inspect.isclass(function):
         return identity_hash(function)
     try:
-        return _hash(inspect.getsource(function))
+        return text_hash(inspect.getsource(function))
     except (OSError, TypeError):  # typed in, or not written in Python
         return None
-
-
-def _weights_hash(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {getattr(value, 'dtype', value)} {list(getattr(value, 'shape', ()))}".encode())
-        if isinstance(value, Tensor) and not value.is_meta:
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,11 +1,9 @@
 """Encoders of pictures: each gives its stem, its stages and their widths."""
 
-from collections.abc import Callable
-
 from torch import nn
 from torch.nn import functional as F
 
-from hiercl.encoders.base import Pooling
+from hiercl.encoders.base import Architecture
 from hiercl.encoders.vit import vit_tiny
 
 WIDEST_BASIC_BLOCK = 512  # channels; wider encoders, as ResNet-50, are built of bottlenecks
@@ -67,10 +65,12 @@ def image_block(width: int, wider: int, norm) -> nn.Module:
     return block(width, wider // block.expansion, 2, shortcut, norm_layer=norm)
 
 
-IMAGE_ENCODERS: dict[str, tuple[Callable, Pooling]] = {
-    "convnet": (_convnet, "mean"),
-    "resnet18": (_resnet(18), "mean"),
-    "resnet50": (_resnet(50), "mean"),
-    "vit_tiny": (vit_tiny, "mean"),
+_LAYER_NORMS = "it has layer norms, which depend on no other item; leave norm out"
+
+IMAGE_ENCODERS = {
+    "convnet": Architecture(_convnet),
+    "resnet18": Architecture(_resnet(18)),
+    "resnet50": Architecture(_resnet(50)),
+    "vit_tiny": Architecture(vit_tiny, refused=dict.fromkeys(("split", "group"), _LAYER_NORMS)),
 }
-"""Each encoder's builder, and how it pools its last map."""
+"""The encoders of pictures."""

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hiercl.datasets import FORMS, HierarchicalDataset, ItemForm
-from hiercl.encoders.base import Encoder, Pooling
+from hiercl.encoders.base import Architecture, Encoder
 from hiercl.encoders.images import IMAGE_ENCODERS, image_block
 from hiercl.encoders.named import is_library_name
 from hiercl.encoders.norms import NORMS
@@ -66,7 +66,7 @@ class Modality:
     view_config: type[Config]
     views: Callable[[Any, Mapping[str, Any]], Views]
     mix: Callable[..., tuple[Tensor, Tensor]]
-    encoders: dict[str, tuple[Callable, Pooling]]
+    encoders: dict[str, Architecture]
     default_encoder: str
     stage_block: Callable[..., nn.Module]
     check_views: Callable[[nn.Module, int, int], None]
@@ -227,13 +227,11 @@ def make_encoder(
         raise ValueError(f"mean and std need {channels} entries, one a channel; got {len(mean)} and {len(std)}")
     if norm not in NORMS:
         raise unknown("norm", norm, NORMS)
-    if norm != "batch" and name == "vit_tiny":
-        raise ValueError(f"norm={norm!r}: vit_tiny has layer norms, which depend on no other item: leave norm out.")
-    if norm == "split" and name == "pointnet":
-        raise ValueError("norm='split' leaves T-Nets too few values a part, one a cloud: choose pointnet_vanilla.")
-    build, pooling = modality.encoders[name]
-    stem, stages, widths = build(channels, NORMS[norm])
-    encoder = Encoder(stem, stages, widths, mean, std, norm, modality.name, pooling, resize)
+    architecture = modality.encoders[name]
+    if norm in architecture.refused:
+        raise ValueError(f"norm={norm!r} of {name}: {architecture.refused[norm]}.")
+    stem, stages, widths = architecture.build(channels, NORMS[norm])
+    encoder = Encoder(stem, stages, widths, mean, std, norm, modality.name, architecture.pooling, resize)
     encoder.origin = name
     return encoder
 

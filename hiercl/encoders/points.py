@@ -7,13 +7,12 @@ the points does not matter.
 """
 
 import warnings
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiercl.encoders.base import Pooling
+from hiercl.encoders.base import Architecture
 from hiercl.runtime.types import Float, Int
 
 NEIGHBOURS = 20  # of DGCNN's graph, as in its paper at 1,024 points
@@ -191,9 +190,11 @@ def point_block(width: int, wider: int, norm) -> nn.Module:
     return _PointBlock(width, wider, norm)
 
 
-POINT_ENCODERS: dict[str, tuple[Callable, Pooling]] = {
-    "pointnet": (_pointnet(transforms=True), "max"),
-    "pointnet_vanilla": (_pointnet(transforms=False), "max"),
-    "dgcnn": (_dgcnn, "max and mean"),
+_TOO_FEW = "T-Nets would have too few values a part, one a cloud; choose pointnet_vanilla"
+
+POINT_ENCODERS = {
+    "pointnet": Architecture(_pointnet(transforms=True), "max", {"split": _TOO_FEW}),
+    "pointnet_vanilla": Architecture(_pointnet(transforms=False), "max"),
+    "dgcnn": Architecture(_dgcnn, "max and mean"),
 }
-"""Each encoder's builder, and how it pools its last map."""
+"""The encoders of point clouds."""

@@ -1,12 +1,9 @@
 """Encoders of vectors. A vector is a map ``[batch, features, 1, 1]``, so everything that works on maps works here."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hiercl.encoders.base import Pooling
-from hiercl.encoders.norms import NORMS
+from hiercl.encoders.base import Architecture
 
 WIDTHS = (512, 256)  # of the stages of "mlp"; the last is also that of "linear"
 
@@ -27,18 +24,11 @@ def _mlp(channels, norm):
     return nn.Identity(), [_layer(channels, first, norm), _layer(first, last, norm)], WIDTHS
 
 
-def _without_norm(name, norm):
-    if norm is not NORMS["batch"]:
-        raise ValueError(f"{name} has nothing that norm= could change: leave it out, or choose encoder='mlp'.")
-
-
 def _linear(channels, norm):
-    _without_norm("linear", norm)
     return nn.Identity(), [_Linear(channels, WIDTHS[-1])], WIDTHS[-1:]
 
 
 def _identity(channels, norm):
-    _without_norm("identity", norm)
     return nn.Identity(), [nn.Identity()], (channels,)
 
 
@@ -59,9 +49,12 @@ def vector_block(width: int, wider: int, norm) -> nn.Module:
     return _VectorBlock(width, wider, norm)
 
 
-VECTOR_ENCODERS: dict[str, tuple[Callable, Pooling]] = {
-    "mlp": (_mlp, "mean"),
-    "linear": (_linear, "mean"),
-    "identity": (_identity, "mean"),
+_NOTHING = "it has nothing that norm= could change; leave norm out, or choose mlp"
+_NO_NORM = {"split": _NOTHING, "group": _NOTHING}
+
+VECTOR_ENCODERS = {
+    "mlp": Architecture(_mlp),
+    "linear": Architecture(_linear, refused=_NO_NORM),
+    "identity": Architecture(_identity, refused=_NO_NORM),
 }
-"""Each encoder's builder, and how it pools its last map."""
+"""The encoders of vectors."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from hiercl.encoders.base import Encoder
 from hiercl.encoders.quantise import dequantise
 from hiercl.encoders.zoo import pretrained, pretrained_names
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.identity import tensors_hash
 
 CHECKPOINT, CONFIG = "checkpoint.pt", "config.json"  # of a run's folder
 TORCH_FILES = (".pt", ".pth", ".ckpt", ".bin", ".tar")
@@ -228,12 +228,7 @@ def flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Ten
 def _checksum(state: State, name: str) -> str:
     if not state:
         raise ValueError(f"the weights {name!r} hold no tensors: give model.state_dict(), or a file of it.")
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        value = state[key].contiguous()
-        digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return tensors_hash(state)
 
 
 @lru_cache(maxsize=256)

@@ -48,6 +48,9 @@ class HCSCConfig(MomentumConfig):
     """What the selection goes by. tree: the learned prototypes. Two controls: random shuffles the tree's keep
     probabilities among the candidates, so equally many are removed; labels removes candidates of the anchor's leaf
     class, so it reads labels."""
+    terms: Literal["both", "instances", "prototypes"] = "both"
+    """Which terms the loss has after the warm-up: instance terms, prototype terms or both. Both draw the items of a
+    cluster together; with instance terms alone one sees what their selection does."""
     sharpness: Annotated[float, Above(0)] = 1.0
     """Factor of the logits in the posterior of the selection, above 0; 1 is the official code. A higher one makes the
     posterior sharper: more members of the anchor's own cluster are removed, and fewer of the others."""
@@ -64,12 +67,14 @@ class HCSCConfig(MomentumConfig):
     restarts: Annotated[int, AtLeast(1)] = 1
     """Number of starts of k-means, at least 1; the best one counts (official code: 5)."""
 
-    added_settings: ClassVar[tuple[str, ...]] = ("select_by", "sharpness")
+    added_settings: ClassVar[tuple[str, ...]] = ("select_by", "sharpness", "terms")
 
     def __post_init__(self):
         super().__post_init__()
         if self.select == "none" and self.select_by != "tree":
             raise ValueError(f"select_by={self.select_by!r} has no effect with select='none'.")
+        if {self.select, self.terms} == {"instances", "prototypes"}:
+            raise ValueError(f"select={self.select!r} has no effect with terms={self.terms!r}.")
         if callable(self.select):
             check_keep(self.select, torch.full((2, 3), 0.5))  # now rather than after hours of warm-up
         check_sizes(self.prototypes)
@@ -116,7 +121,8 @@ class HCSC(WithTree, MoCo):
         crops use the instance selection only behind a flag that is off; ours always do. (8) Old keys of the own item
         are pushed; ours leaves them alone, as in :class:`MoCo`.
         *Ours*: sizes, queue, momentum, temperature and warm-up for 32-pixel data (see :class:`HCSCConfig`); the
-        ``sharpness`` (1 in the official code); and the two controls of the selection, ``select_by``.
+        ``sharpness`` (1 in the official code); the two controls of the selection, ``select_by``; and a loss of one
+        kind of terms, ``terms``.
 
     Example:
         >>> [term.name for term in run.step(train, batch=8).terms]
@@ -204,13 +210,14 @@ class HCSC(WithTree, MoCo):
         levels = range(self.fitted_tree.levels)
         instance_weight, prototype_weight = self.weights(len(queries))
         removed_logit = -math.inf if self.config.removed == "excluded" else 0.0
-        selected = [self.select_instances(base, level, draws) for level in levels]  # all queries share one draw
+        of_instances, of_prototypes = (levels if weight else () for weight in (instance_weight, prototype_weight))
+        selected = [self.select_instances(base, level, draws) for level in of_instances]  # all queries share one draw
         terms = []
         for crop, query in queries.items():
-            for level in levels:
+            for level in of_instances:
                 name = f"{crop}instance {level}"
                 terms.append(Term(name, logits[crop], selected[level], instance_weight, removed_logit=removed_logit))
-            for level in levels:
+            for level in of_prototypes:
                 name = f"{crop}prototype {level}"
                 pairs = self.select_prototypes(base.anchors.item, level, draws)  # one draw per query
                 similar = self.fitted_tree.logits(query, level)
@@ -218,10 +225,10 @@ class HCSC(WithTree, MoCo):
         return tuple(terms)
 
     def weights(self, queries: int) -> tuple[float, float]:
-        """Returns the weight of an instance term and that of a prototype term."""
+        """Returns the weight of an instance term and that of a prototype term; 0 for one that the loss has not."""
         levels = len(self.sizes)
-        instance = 1 / levels if self.config.reduce == "mean" else 1.0
-        prototype = 1 / levels
+        instance = 0.0 if self.config.terms == "prototypes" else 1 / levels if self.config.reduce == "mean" else 1.0
+        prototype = 0.0 if self.config.terms == "instances" else 1 / levels
         total = queries * levels * (instance + prototype) if self.config.scale == "normalised" else 1.0
         return instance / total, prototype / total
 

@@ -1,5 +1,6 @@
 """Two classifiers of frozen features: a weighted vote of nearest neighbours, and a linear probe."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,8 +108,9 @@ class LinearProbe:
 
         $$\frac1n\sum_i -\log \text{softmax}_{y_i}(W x_i + b) + \frac{\lambda}{2}\lVert W\rVert^2$$
 
-        Several penalties λ are first fitted to four fifths of the items of every class, and scored on the last fifth.
-        The best one (the strongest of equals) is then fitted to all items.
+        Several penalties λ are first fitted to four fifths of the items of every class, and scored on the last fifth,
+        from strong to weak until one scores lower than the one before it. The best one (the strongest of equals) is
+        then fitted to all items.
 
         Args:
             features: training features.
@@ -133,10 +135,14 @@ class LinearProbe:
         if len(penalties) > 1:
             held_out = _stratified_fifth(labels, seed)
             scored = held_out if held_out.any() else ~held_out  # classes of fewer than five items cannot spare any
-            probes = _fit_path(features[~held_out], labels[~held_out], classes, penalties, iterations)
-            scores = [(p.predict(features[scored]) == labels[scored]).float().mean().item() for p in probes]
+            scores: list[float] = []
+            for probe in _fit_path(features[~held_out], labels[~held_out], classes, penalties, iterations):
+                scores.append((probe.predict(features[scored]) == labels[scored]).float().mean().item())
+                if len(scores) > 1 and scores[-1] < scores[-2]:
+                    break
             penalties = penalties[: 1 + int(np.argmax(scores))]
-        return _fit_path(features, labels, classes, penalties, iterations)[-1]
+        *_, probe = _fit_path(features, labels, classes, penalties, iterations)
+        return probe
 
 
 def _stratified_fifth(labels: Int[Tensor, " n"], seed: int) -> Tensor:
@@ -150,13 +156,12 @@ def _stratified_fifth(labels: Int[Tensor, " n"], seed: int) -> Tensor:
     return torch.from_numpy(held_out).to(labels.device)
 
 
-def _fit_path(features, labels, classes: int, penalties: tuple[float, ...], iterations: int) -> list[LinearProbe]:
-    """One probe for each penalty, from strong to weak; each starts at the weights of the probe before."""
+def _fit_path(features, labels, classes: int, penalties: tuple[float, ...], iterations: int) -> Iterator[LinearProbe]:
+    """Yields one probe for each penalty, from strong to weak; each starts at the weights of the probe before."""
     mean, std = features.mean(dim=0), features.std(dim=0).clamp(min=1e-6)
     x = (features - mean) / std
     weight = torch.zeros(classes, x.shape[1], device=x.device, requires_grad=True)
     bias = torch.zeros(classes, device=x.device, requires_grad=True)
-    probes = []
     for penalty in penalties:
         optimiser = torch.optim.LBFGS(
             [weight, bias], max_iter=iterations, history_size=10, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
@@ -170,5 +175,4 @@ def _fit_path(features, labels, classes: int, penalties: tuple[float, ...], iter
 
         with torch.enable_grad():
             optimiser.step(closure)
-        probes.append(LinearProbe(weight.detach().clone(), bias.detach().clone(), mean, std, penalty))
-    return probes
+        yield LinearProbe(weight.detach().clone(), bias.detach().clone(), mean, std, penalty)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.identity import function_hash
 
 
 @dataclass(frozen=True)
@@ -261,31 +261,12 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "to_json"):
         return value.to_json()
     if callable(value):
-        return {"function": getattr(value, "__name__", repr(value)), "code": _code_hash(value)}
+        return {"function": getattr(value, "__name__", repr(value)), "code": function_hash(value)}
     if isinstance(value, (tuple, list)):
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
-
-
-def _code_hash(function: Any) -> str | None:
-    """Tells two functions of one name apart; None for what is not written in Python."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return None
-    closure = [repr(cell.cell_contents) for cell in function.__closure__ or ()]
-    content = repr((instructions(code), closure, function.__defaults__, function.__kwdefaults__))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def instructions(code: Any) -> tuple:
-    """Returns the bytecode of a function and of those inside it, without addresses and line numbers."""
-    constants = [
-        instructions(c) if hasattr(c, "co_code") else repr(sorted(c, key=repr) if isinstance(c, frozenset) else c)
-        for c in code.co_consts
-    ]
-    return code.co_code.hex(), code.co_names, constants
 
 
 def _frozen(value: Any) -> Any:

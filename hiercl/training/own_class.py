@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,9 +11,7 @@ from typing import Any
 
 from hiercl import methods
 from hiercl.methods import Method
-from hiercl.runtime.config import instructions
-
-OTHERS = ("hiercl", "torch", "builtins", "abc", "typing")  # packages whose classes are nobody's own
+from hiercl.runtime.identity import class_hash
 
 
 def description(method: type[Method]) -> dict[str, str] | None:
@@ -36,7 +32,7 @@ def description(method: type[Method]) -> dict[str, str] | None:
     """
     if methods.METHODS.get(getattr(method, "name", "")) is method:
         return None
-    return {"module": method.__module__, "name": method.__qualname__, "code": _code_hash(method)}
+    return {"module": method.__module__, "name": method.__qualname__, "code": class_hash(method)}
 
 
 def find(name: str, described: Mapping[str, str] | None, given: Any = None) -> type[Method]:
@@ -64,7 +60,7 @@ def find(name: str, described: Mapping[str, str] | None, given: Any = None) -> t
     found = _look_up(described) if given is None else methods.get(given)
     if found is None:
         raise _not_here(f"{described['name']} of the module {described['module']}")
-    if _code_hash(found) != described["code"]:
+    if class_hash(found) != described["code"]:
         warnings.warn(
             f"{found.__module__}.{found.__qualname__} is not the code that this run was trained with: it was changed "
             "since then, or Python was.",
@@ -116,31 +112,10 @@ def _look_up(described: Mapping[str, str]) -> type[Method] | None:
     if inspect.isclass(found) and issubclass(found, Method):
         return found
     alike = [kind for kind in _below(Method) if (kind.__module__, kind.__qualname__) == (module, name)]
-    return next((kind for kind in reversed(alike) if _code_hash(kind) == described["code"]), None)
+    return next((kind for kind in reversed(alike) if class_hash(kind) == described["code"]), None)
 
 
 def _below(kind: type) -> Iterator[type]:
     for child in kind.__subclasses__():
         yield child
         yield from _below(child)
-
-
-def _code_hash(kind: type) -> str:
-    owners = [owner for owner in kind.__mro__ if owner.__module__.partition(".")[0] not in OTHERS]
-    content = [(owner.__qualname__, sorted(_members(owner))) for owner in owners]
-    stable = re.sub(r" at 0x[0-9a-f]+", "", repr(content))  # addresses of objects among the defaults
-    return hashlib.sha256(stable.encode()).hexdigest()[:16]
-
-
-def _members(owner: type) -> Iterator[tuple[str, str]]:
-    """Names of a class's functions, properties and plain values, with what they are."""
-    for name, member in vars(owner).items():
-        if isinstance(member, property):
-            parts = (member.fget, member.fset)
-        else:
-            parts = (inspect.unwrap(getattr(member, "__func__", member)),)
-        for part in parts:
-            if inspect.isfunction(part):
-                yield name, repr((instructions(part.__code__), part.__defaults__, part.__kwdefaults__))
-            elif isinstance(part, str | int | float | tuple) and not name.startswith("__"):
-                yield name, repr(part)

@@ -38,5 +38,5 @@ def test_every_norm_trains_the_mlp_and_the_block_of_a_stage(norm):
     assert all(p.grad is not None for p in [*encoder.parameters(), *block.parameters()])
     for other in ("linear", "identity"):
         if norm != "batch":
-            with pytest.raises(ValueError, match=f"{other} has nothing that norm= could change"):
+            with pytest.raises(ValueError, match=f"{other}: it has nothing that norm= could change"):
                 make_encoder(other, MEAN, STD, 6, norm=norm)

@@ -191,6 +191,19 @@ def test_sharpness_scales_the_logits_of_the_posterior():
             assert torch.allclose(term.pairs.keep_probability, terms_of(plain)[name].pairs.keep_probability, atol=1e-5)
 
 
+@pytest.mark.parametrize(("terms", "other"), [("instances", "prototypes"), ("prototypes", "instances")])
+def test_a_loss_of_one_kind_of_terms(terms, other):
+    """The terms are those of the whole loss, and their weights sum to 1 again."""
+    whole = terms_of(make("hcsc", select=terms))
+    part = terms_of(make("hcsc", select=terms, terms=terms))
+    assert list(part) == [name for name in whole if name.startswith(terms[:-1])]
+    assert sum(term.weight for term in part.values()) == pytest.approx(1)
+    for name, term in part.items():
+        assert torch.allclose(term.logits, whole[name].logits) and term.weight == pytest.approx(2 * whole[name].weight)
+    with pytest.raises(ValueError, match=f"select='{other}' has no effect with terms='{terms}'"):
+        HCSC.Config(select=other, terms=terms)
+
+
 def test_a_random_selection_removes_as_much_by_other_rules():
     """select_by="random" gives every anchor the keep probabilities of the tree, at other candidates."""
     of_tree, random = (terms_of(make("hcsc", select_by=by)) for by in ("tree", "random"))

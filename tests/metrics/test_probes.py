@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from hiercl.metrics import probes
 from hiercl.metrics.probes import LinearProbe, _stratified_fifth, knn_predict
 
 
@@ -55,15 +56,23 @@ def test_linear_probe_against_scikit_learn(penalty):
     assert np.allclose(centred.numpy(), theirs.coef_ - theirs.coef_.mean(axis=0), atol=2e-3)
 
 
-def test_penalty_is_chosen_on_held_out_items():
-    """Many noise features, few items: only a strong penalty generalises."""
+def test_penalty_is_chosen_on_held_out_items(monkeypatch):
+    """Many noise features, few items: only a strong penalty generalises. The search ends where the score falls."""
+    fitted, path = [], probes._fit_path
+
+    def watched(*args):
+        for probe in path(*args):
+            fitted.append(probe.penalty)
+            yield probe
+
+    monkeypatch.setattr(probes, "_fit_path", watched)
     g = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 2
     features = torch.cat(
         [labels[:, None] + 0.7 * torch.randn(60, 1, generator=g), torch.randn(60, 200, generator=g)], dim=1
     )
-    probe = LinearProbe.fit(features, labels, penalties=(10.0, 1e-6))
-    assert probe.penalty == 10.0
+    assert LinearProbe.fit(features, labels, penalties=(10.0, 1e-6, 1e-7)).penalty == 10.0
+    assert fitted == [10.0, 1e-6, 10.0]
 
 
 def test_held_out_fifth_is_stratified():

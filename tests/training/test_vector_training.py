@@ -101,7 +101,7 @@ def test_wrong_uses_say_what_to_do():
     cases = [
         ({"crop": 16}, "'crop' is a setting of views of images, and the items are vectors"),
         ({"encoder": "convnet"}, "holds vectors, and convnet takes others: choose encoder= from mlp, linear, identity"),
-        ({"encoder": "identity", "norm": "group"}, "identity has nothing that norm= could change"),
+        ({"encoder": "identity", "norm": "group"}, "identity: it has nothing that norm= could change"),
         ({"noise": -1}, "noise=-1: it must be"),
     ]
     for settings, message in cases:
