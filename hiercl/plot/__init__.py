@@ -20,7 +20,7 @@ from hiercl.plot._maps import compare_embeddings, embedding, map_2d
 from hiercl.plot._masks import masks
 from hiercl.plot._neighbours import neighbours
 from hiercl.plot._pairs import audit, pair_matrix, pairs
-from hiercl.plot._study import study
+from hiercl.plot._study import front, study
 from hiercl.plot._tree import flow, tree, trees
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "dendrogram",
     "embedding",
     "flow",
+    "front",
     "gallery",
     "hierarchy",
     "history",

@@ -102,7 +102,7 @@ def legend_below(figure: Figure, handles: Sequence[Any], columns: int, side: str
     figure.legend(handles=handles, **options)
 
 
-def simple_axis(axis: Axes, grid: Literal["x", "y"] = "y") -> None:
+def simple_axis(axis: Axes, grid: Literal["x", "y", "both"] = "y") -> None:
     """Removes the frame and the tick marks of an axis, and adds a pale grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis=grid, color="#E8E8E8", linewidth=0.8)

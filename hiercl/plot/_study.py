@@ -1,7 +1,7 @@
-"""The answer of a study: effects with intervals, learning curves, accuracy against time."""
+"""The answer of a study: effects with intervals, learning curves, accuracy against time, one metric against another."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hiercl.metrics.definitions import decimals
-from hiercl.plot._canvas import SMALL, WIDTH, first_axes, new_figure, panel_title, readable, simple_axis
+from hiercl.plot._canvas import SMALL, WIDTH, first_axes, new_figure, panel_title, panels, readable, simple_axis
 from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
+from hiercl.runtime.errors import unknown
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
 PANELS = 3  # panels of effects in a row
@@ -78,6 +79,61 @@ def study(
     _draw_curves(left, histories, colours)
     _draw_times(right, done, _column(metric, levels[-1]), colours, names)
     return figure
+
+
+def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[str]], title: str = "") -> Figure:
+    """Draws one metric against another, with a line through the variants of each family.
+
+    A setting that trades one metric for another moves along its family's line. A family whose line lies above and to
+    the right of another one is better at every trade. Crosses are 95 % intervals of the means over the seeds (normal
+    approximation).
+
+    Args:
+        table: result of :meth:`hiercl.Study.table`, or a CSV file of a study that pandas has read.
+        x: column of the horizontal axis, as ``"knn class"``.
+        y: column of the vertical axis, as ``"ami superclass"``.
+        families: name of each family, and its variants in the order of the line.
+        title: title of the figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no such column, or a variant without a finished run.
+
+    Example:
+        >>> arms = {"HCSC": ["none", "both"]}
+        >>> table = pd.DataFrame({"variant": ["none", "both"], "linear": [31.0, 32.0], "ami": [11.0, 13.0]})
+        >>> figure = hiercl.plot.front(table, "linear", "ami", arms)
+    """
+    numbers = [name for name in table.select_dtypes("number").columns if name != "seed"]
+    if missing := [name for name in (x, y) if name not in numbers]:
+        raise unknown("column", missing[0], numbers)
+    done = table.dropna(subset=[x, y])
+    known = list(dict.fromkeys(done["variant"]))
+    if missing := [name for names in families.values() for name in names if name not in known]:
+        raise unknown("variant with a finished run", missing[0], known)
+    figure, axes = panels(1, 1, height=4.6, title=title)
+    axis = axes[0, 0]
+    for place, (family, names) in enumerate(families.items()):
+        colour, groups = categorical(len(families))[place], [done[done["variant"] == name] for name in names]
+        means = np.array([[own[x].mean(), own[y].mean()] for own in groups])
+        spread = np.array([[1.96 * own[name].sem() for name in (x, y)] for own in groups])  # NaN for a single seed
+        style = {"color": colour, "marker": MARKERS[place % len(MARKERS)], "markersize": 6, "label": readable(family)}
+        axis.errorbar(*means.T, xerr=spread[:, 0], yerr=spread[:, 1], elinewidth=0.8, linewidth=1.4, **style)
+        for point, name in zip(means, names, strict=True):
+            offset = {"xytext": (5, 5), "textcoords": "offset points"}
+            axis.annotate(readable(_without(name, family)), point, size=7, color=colour, **offset)
+    axis.set_xlabel(readable(x), size=SMALL)
+    axis.set_ylabel(readable(y), size=SMALL)
+    simple_axis(axis, grid="both")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL, frameon=False)
+    return figure
+
+
+def _without(name: str, family: str) -> str:
+    """Returns what the name of a variant says beside its family: the words after the last comma, or all of it."""
+    return name.rpartition(", ")[2] if name != family else ""
 
 
 def _draw_effects(

@@ -53,3 +53,29 @@ def test_an_effect_far_beyond_the_others_stands_at_the_border_with_its_numbers()
 def test_of_two_effects_both_are_on_the_scale():
     low, high = drawn([0.5, -12.0]).get_xlim()
     assert low < -12 and high > 0.7
+
+
+FAMILIES = pd.DataFrame(
+    {"variant": name, "seed": seed, "knn class": x + 0.1 * seed, "ami": y, "method": "hmc"}
+    for name, x, y in [("HMC, weight 1", 50.0, 80.0), ("HMC, weight 2", 48.0, 90.0), ("SupCon", 52.0, 60.0)]
+    for seed in range(3)
+)
+
+
+def test_a_front_has_a_line_through_the_means_of_each_family_in_its_order():
+    families = {"HMC": ["HMC, weight 2", "HMC, weight 1"], "SupCon": ["SupCon"]}
+    axis = plot.front(FAMILIES, "knn class", "ami", families).axes[0]
+    lines = [container[0].get_xydata() for container in axis.containers]
+    assert np.allclose(lines[0], [[48.1, 90.0], [50.1, 80.0]]) and np.allclose(lines[1], [[52.1, 60.0]])
+    assert [text.get_text() for text in axis.texts] == ["weight 2", "weight 1", ""]
+    half = axis.containers[0][2][0].get_segments()[0][:, 0]
+    assert np.ptp(half) == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(3))
+
+
+def test_a_front_of_unknown_columns_or_variants_is_an_error():
+    with pytest.raises(ValueError, match="ami, knn class"):
+        plot.front(FAMILIES, "knn", "ami", {"SupCon": ["SupCon"]})
+    with pytest.raises(ValueError, match="column 'method'"):
+        plot.front(FAMILIES, "method", "ami", {"SupCon": ["SupCon"]})
+    with pytest.raises(ValueError, match=r"variant with a finished run 'Supcon'.*SupCon"):
+        plot.front(FAMILIES, "knn class", "ami", {"SupCon": ["Supcon"]})
