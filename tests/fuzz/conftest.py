@@ -1,0 +1,11 @@
+"""Turns off the checks of annotations, which only tests have: wrong arguments shall reach the functions."""
+
+import jaxtyping
+import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_users():
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
