@@ -234,10 +234,16 @@ def one_after_the_other(device: str) -> AbstractContextManager:
     return PartialState(cpu=device == "cpu").local_main_process_first()
 
 
-def train_command(method: type[methods.Method]) -> type:
-    """Makes the command that trains one method. All its settings are flags under their own names."""
+def train_command(method: type[methods.Method], official: bool = False) -> type:
+    """Makes the command that trains one method. All its settings are flags under their own names.
+
+    Args:
+        method: the method.
+        official: whether the defaults are those of its official code.
+    """
 
     def run(self: Any) -> None:
+        methods.in_full(method, {"official": official})  # an error where no official code is known
         with one_after_the_other(self.fit.device):
             train, _ = self.load_options.load(self.data)
         if self.per_class is not None:
@@ -255,12 +261,14 @@ def train_command(method: type[methods.Method]) -> type:
         ("data", Annotated[str, tyro.conf.arg(help="Data set: a name or a folder.")], "shapes"),
         ("per_class", Annotated[int | None, tyro.conf.arg(help="Training items of a class; by default all.")], None),
         ("resume", Annotated[bool, tyro.conf.arg(help="Continue the run in --out.")], False),
+        ("official", Annotated[bool, tyro.conf.arg(help="Take the loss of the method's official code.")], False),
         ("load_options", Annotated[LoadOptions, flat], dataclasses.field(default_factory=LoadOptions)),
         ("fit", Annotated[FitConfig, flat], dataclasses.field(default_factory=FitConfig)),
     ]
     for name, group in view_flags().items():
         fields.append((f"views_of_{name}", Annotated[group, flat], dataclasses.field(default_factory=group)))
-    fields.append(("method", Annotated[method.Config, flat], dataclasses.field(default_factory=method.Config)))
+    default = functools.partial(method.Config, **(method.Config.official if official else {}))
+    fields.append(("method", Annotated[method.Config, flat], dataclasses.field(default_factory=default)))
     command = dataclasses.make_dataclass(f"Train{method.__name__}", fields, frozen=True, namespace={"run": run})
     command.__doc__ = f"Train {method.__name__}: {(method.__doc__ or '').strip().splitlines()[0]}"
     return command
@@ -348,7 +356,9 @@ def run(arguments: list[str]) -> None:
     def choice(name: str, command: type) -> Any:
         return Annotated[command, tyro.conf.subcommand(name)]
 
-    trainers = Union[tuple(choice(name, train_command(methods.get(name))) for name in methods.names())]  # noqa: UP007
+    official = "--official" in arguments  # it changes the defaults, so that flags that are given win
+    trained = {name: train_command(methods.get(name), official) for name in methods.names()}
+    trainers = Union[tuple(choice(name, command) for name, command in trained.items())]  # noqa: UP007
     train = dataclasses.make_dataclass("Train", [("what", trainers)], namespace={"run": lambda self: self.what.run()})
     train.__doc__ = "Train a method; hiercl train METHOD --help lists its settings."
     command = {"data": Data, "train": train, "evaluate": Evaluate, "study": RunStudy, "demo": Demo}[arguments[0]]

@@ -1,6 +1,8 @@
 """The methods, by name. Train a method of your own with ``hiercl.fit(MyMethod, ...)``."""
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from hiercl.methods.base import Batch, Method, MethodConfig, Step, Supervision, TrainingInfo, ViewSpec
 from hiercl.methods.csml import CsMl
@@ -37,6 +39,7 @@ __all__ = [
     "TrainingInfo",
     "ViewSpec",
     "get",
+    "in_full",
     "names",
 ]
 
@@ -80,3 +83,35 @@ def get(name: str | type[Method]) -> type[Method]:
     if not isinstance(name, str) or name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]
+
+
+def in_full(method: str | type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes out ``official=True``: returns settings with all those of the method's official code.
+
+    The official form is how the loss is computed: the class variable ``official`` of the method's settings lists it.
+    Temperature, sizes, lengths, encoder and views depend on the data and stay as they are.
+
+    Args:
+        method: name of a method, or a class of your own.
+        settings: settings by name, with or without ``official``; those that are given win.
+
+    Raises:
+        ValueError: no official code of the method is known, or ``official`` is neither True nor False.
+
+    Example:
+        >>> hiercl.methods.in_full("supcon", {"official": True, "temperature": 0.2})
+        {'scale': 'official', 'temperature': 0.2}
+    """
+    settings, found = dict(settings), get(method)
+    official = settings.pop("official", False)
+    if not isinstance(official, bool):
+        raise ValueError(f"official={official!r}: it must be True or False.")
+    if not official:
+        return settings
+    if not found.Config.official:
+        known = ", ".join(name for name, other in METHODS.items() if other.Config.official)
+        raise ValueError(
+            f"official=True: no official form of {found.name} is known here. These methods have one: {known}. Leave "
+            "out official=, and choose the settings one by one."
+        )
+    return {**found.Config.official, **settings}

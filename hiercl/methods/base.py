@@ -41,9 +41,13 @@ class ViewSpec:
         return max(1, round(size * self.shrink))
 
 
-# Multi-crop, small views as further queries. HCSC's paper has 192, 160, 128 and 96 of 224 pixels; at 32 pixels these
-# are 28, 24, 20 and 16, with the same scales.
+# Multi-crop, small views as further queries: 7/8 to 4/8 of the side, which at 32 pixels is 28, 24, 20 and 16 (ours).
 LOCAL_CROPS = tuple(ViewSpec(shrink=(k + 1) / 8, scale=(0.2 * k / 7, k / 7)) for k in (6, 5, 4, 3))
+# Those of HCSC's official code: 192, 160, 128 and 96 of 224 pixels, with scales that it rounds.
+OFFICIAL_CROPS = tuple(
+    ViewSpec(shrink=side / 224, scale=scale)
+    for side, scale in ((192, (0.172, 0.86)), (160, (0.143, 0.715)), (128, (0.114, 0.571)), (96, (0.086, 0.429)))
+)
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,14 @@ class TrainingInfo:
 
 @dataclass(frozen=True)
 class MethodConfig(Config):
-    """Settings that every method has."""
+    """Settings that every method has.
+
+    Attributes:
+        official: the settings with which the loss is that of the method's official code, for ``fit(official=True)``;
+            empty where no official code is known. Sizes, temperature, lengths, encoder and views are not among them.
+    """
+
+    official: ClassVar[Mapping[str, Any]] = {}
 
     temperature: Annotated[float, Above(0)] = 0.1
     """Divides the similarities (cosines); above 0. The default 0.1 and 0.2 are usual."""

@@ -38,15 +38,16 @@ class CsMlConfig(MomentumConfig):
     mine_every: Share = 0.025
     """Share of training between two searches for neighbours, 0 to 1; at least one epoch."""
     mask_neighbours: bool = True
-    """Whether old keys of an item that is pulled are left alone; False pushes them, as the official code does."""
+    """Whether old keys of the other item are left alone where its key is pulled; False pushes them, as the official
+    code does (which pushes those of the own item too: mask_own)."""
     mix: bool = True
     """Whether a mixture of anchor and neighbour is a query: CutMix of pictures, two parts cut by a plane of clouds, the
     weighted mean of vectors."""
     mix_alpha: Annotated[int, AtLeast(1)] = 2
     """α of λ ~ Beta(α, α), the anchor's share of the mixture; at least 1."""
-    stages: tuple[Annotated[int, AtLeast(0)], ...] | None = None
-    """Stages of the encoder that have the loss, counted from 0, in growing order; the last stage must be one. None: the
-    last two, or the only one."""
+    stages: tuple[Annotated[int, AtLeast(0)], ...] | Literal["last"] | None = None
+    """Stages of the encoder that have the loss, counted from 0, in growing order; the last stage must be one. last: the
+    last alone, as in the official code. None: the last two, or the only one."""
     stage_weights: tuple[Annotated[float, Above(0)], ...] | None = None
     """Weight of each of these stages, above 0. None: 1 for the last, half as much for each earlier stage."""
     scale: Literal["normalised", "official"] = "normalised"
@@ -55,14 +56,27 @@ class CsMlConfig(MomentumConfig):
     """Number of small crops of the anchor that are further queries (multi-crop), 0 to 4."""
 
     earlier_defaults: ClassVar[Mapping[str, Any]] = {"stages": (2, 3)}
+    official: ClassVar[Mapping[str, Any]] = {
+        "neighbours": 5,
+        "neighbour_source": "mined",
+        "neighbour_weight": 0.5,
+        "neighbour_start": 0.055,  # from epoch 11 of 200 on, counted from 0
+        "mine_every": 0.025,  # every 5 of 200 epochs
+        "mask_own": False,
+        "mask_neighbours": False,
+        "mix": True,
+        "mix_alpha": 2,
+        "stages": "last",
+        "scale": "official",
+    }
 
     def __post_init__(self):
         super().__post_init__()
         if self.neighbours == 0 and self.neighbour_source != "mined":
             raise ValueError(f"neighbour_source={self.neighbour_source!r} has no effect with neighbours=0.")
-        if self.stages is not None and (not self.stages or list(self.stages) != sorted(set(self.stages))):
-            raise ValueError(f"stages={self.stages}: give numbers of stages in growing order, as (2, 3).")
-        if self.stages is not None:
+        if isinstance(self.stages, tuple):
+            if not self.stages or list(self.stages) != sorted(set(self.stages)):
+                raise ValueError(f"stages={self.stages}: give numbers of stages in growing order, as (2, 3).")
             self.stages_of(self.stages[-1] + 1)
 
     def stages_of(self, count: int) -> tuple[int, ...]:
@@ -75,7 +89,8 @@ class CsMlConfig(MomentumConfig):
             >>> CsMlConfig().stages_of(4), CsMlConfig().stages_of(1)
             ((2, 3), (0,))
         """
-        stages = tuple(range(max(0, count - 2), count)) if self.stages is None else self.stages
+        last = 1 if self.stages == "last" else 2
+        stages = self.stages if isinstance(self.stages, tuple) else tuple(range(max(0, count - last), count))
         if stages[-1] != count - 1:
             raise ValueError(
                 f"stages={stages}: the last must be {count - 1}, the encoder's last stage, counted from 0. Without "
@@ -130,7 +145,7 @@ class CsMl(MoCo):
 
     Candidates: the keys of the batch, anchors' and neighbours', and the queue. Pulled: the own key and the other item's
     key. Pushed: the queue, which holds anchors' keys alone. Left alone: the other keys of the batch, old keys of the
-    own item, and old keys of the other item where its key is pulled.
+    own item, and old keys of the other item where its key is pulled (``mask_own``, ``mask_neighbours``).
 
     The loss is the mean over the queries: ``mix=False`` leaves two, ``neighbours=0`` leaves one. With one query and the
     last stage alone, the method is :class:`MoCo`. ``local_crops`` adds small crops of the anchor, which its key pulls.
@@ -150,10 +165,11 @@ class CsMl(MoCo):
         the initial encoder; one of them drawn per step; CutMix with one λ ~ Beta(2, 2) and one box per batch, λ
         corrected to the pasted area; the weights; anchors' keys alone in the queue. It differs in: (1) It removes the
         item itself from its neighbours by dropping the first one found, which can be a copy of it; ours compares
-        indices. (2) It pushes old keys of the neighbour and of the own item; ours leaves them alone
-        (``mask_neighbours``, and :class:`MoCo` for the own ones; in a queue of a tenth of the data they are common).
-        (3) $w_o$ = 0.5 from epoch 11 of 200 on; ours from a share of 0.05, epoch 10. (4) Always 3 queries. (5) The
-        momentum update comes before the keys, and the keys are shuffled over GPUs; see :class:`MoCo`.
+        indices. (2) It pushes old keys of the neighbour and of the own item; ours leaves them alone (in a queue of a
+        tenth of the data they are common). ``mask_neighbours=False`` and ``mask_own=False`` push them. (3) $w_o$ = 0.5
+        from epoch 11 of 200 on, counted from 0; ours from a share of 0.05, epoch 10. (4) Always 3 queries. (5) The keys
+        are shuffled over GPUs; see :class:`MoCo`. ``official=True`` sets the switches of (2) and (3), and the last
+        stage alone.
         *Ours*: point clouds and vectors with their mixtures (:func:`~hiercl.views.mixing.plane_mix`,
         :func:`~hiercl.views.mixing.linear_mix`); sizes, queue, momentum and
         temperature for 32-pixel data; shares of training in place of epochs; ``neighbour_source="labels"``, an oracle
@@ -295,7 +311,7 @@ class CsMl(MoCo):
         itself = NEIGHBOUR if query == "neighbour" else ANCHOR
         own, old = items[positions], self.queue.items
         row, size = torch.arange(len(positions), device=positions.device), len(items)
-        pushed = old != own[:, itself, None]
+        pushed = self.open_keys(own[:, itself])
         index, weight = [], []
         for column, share in enumerate(weights):
             index.append(torch.stack([row, column * size + positions], dim=1))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from hiercl.clustering import PrototypeTree
 from hiercl.methods.base import (
     LOCAL_CROPS,
+    OFFICIAL_CROPS,
     Batch,
     Embed,
     LocalCrops,
@@ -56,18 +57,45 @@ class HCSCConfig(MomentumConfig):
     posterior sharper: more members of the anchor's own cluster are removed, and fewer of the others."""
     warm_up: Share | None = None
     """Share of training before the first tree, 0 to 1. None: 0.1 if that is at least 5,000 steps, else 1/3."""
-    reduce: Literal["mean", "sum"] = "mean"
-    """How instance terms are joined over levels (official code: sum). Prototype terms are always averaged."""
+    reduce: Literal["mean", "sum", "official"] = "mean"
+    """How instance terms are joined over levels. official: their sum where a selection makes them differ, and one term
+    where none does, as with select="none". Prototype terms are always averaged."""
     scale: Literal["normalised", "official"] = "normalised"
     """normalised: the weights of all terms are scaled to sum to 1; official: they are not scaled."""
     removed: Literal["excluded", "zeroed"] = "excluded"
     """excluded: a removed negative has no part in the loss; zeroed: its logit is 0, as in the official code."""
+    prototype_negatives: Literal["others", "official"] = "others"
+    """Which prototypes of a level are open to be pushed. others: all but the anchor's own; official: without all that
+    are positive for any anchor of the batch, and without the one with the highest number. With few prototypes and a
+    large batch this leaves few or none (official code: 1,000 to 3,000 prototypes, 32 anchors a GPU)."""
     local_crops: LocalCrops = 0
     """Number of small crops that are further queries (multi-crop), 0 to 4."""
+    local_sizes: Literal["eighths", "official"] = "eighths"
+    """Sides of small crops, as parts of the large view's. eighths: 7/8, 6/8, 5/8 and 4/8, which are 28 to 16 of 32
+    pixels; official: 192, 160, 128 and 96 of 224, which are 27, 23, 18 and 14 of 32."""
+    select_local: bool = True
+    """Whether the selection of instances acts on small crops too (official code: only behind a flag that is off)."""
     restarts: Annotated[int, AtLeast(1)] = 1
     """Number of starts of k-means, at least 1; the best one counts (official code: 5)."""
 
-    added_settings: ClassVar[tuple[str, ...]] = ("select_by", "sharpness", "terms")
+    added_settings: ClassVar[tuple[str, ...]] = (
+        *MomentumConfig.added_settings,
+        *("select_by", "sharpness", "terms", "prototype_negatives", "local_sizes", "select_local"),
+    )
+    official: ClassVar[Mapping[str, Any]] = {
+        "mask_own": False,
+        "select": "both",
+        "select_by": "tree",
+        "terms": "both",
+        "sharpness": 1.0,
+        "removed": "zeroed",
+        "reduce": "official",
+        "scale": "official",
+        "prototype_negatives": "official",
+        "local_sizes": "official",
+        "select_local": False,
+        "restarts": 5,
+    }
 
     def __post_init__(self):
         super().__post_init__()
@@ -106,20 +134,24 @@ class HCSC(WithTree, MoCo):
     The denominator of a posterior does not depend on the anchor. Prototypes do not change during an epoch, so it is
     computed once per queue item and level, when the item enters the queue.
 
-    One level and ``select="none"`` is InfoNCE + ProtoNCE over all prototypes: PCL (Li et al., 2021) without its
-    sampling of negatives.
+    One level and ``select="none"`` is InfoNCE + ProtoNCE over all prototypes. PCL (Li et al., 2021) differs in two
+    things: it draws a part of the negative prototypes, and in its official code the positives of the batch are one
+    another's negatives, so that an anchor also pushes its own prototype where another anchor has the same.
 
     Deviations
-        *Paper*: its text was not at hand; the equations are read from the official code.
-        *Official code* (gyfastas/HCSC at cec852d): (1) A removed negative has the logit 0 and still adds $e^0$; ours
-        takes it out (``removed="zeroed"`` is the official form). (2) Instance terms are summed over levels, prototype
-        terms are averaged; ours averages both, and all weights sum to 1 (``reduce="sum"``, ``scale="official"``). (3)
-        The prototype with the highest number is never a negative; ours can be. (4) A prototype that is positive for
-        any anchor of the batch is a negative for none. With the 20 to 300 prototypes of small data this leaves few
-        negatives or none; ours leaves out only the anchor's own prototype. (5) Errors in the selection are ignored;
-        ours raise. (6) k-means is that of faiss with 5 starts; ours has one k-means++ start (``restarts``). (7) Local
-        crops use the instance selection only behind a flag that is off; ours always do. (8) Old keys of the own item
-        are pushed; ours leaves them alone, as in :class:`MoCo`.
+        *Paper*: its text was not at hand; the equations are read from the official code, and so are the differences.
+        *Official code* (gyfastas/HCSC at cec852d), with the setting that is its form: (1) A removed negative has the
+        logit 0 and still adds $e^0$; ours takes it out (``removed="zeroed"``). (2) Instance terms are summed over
+        levels where the selection acts on them, and are one InfoNCE where it does not; prototype terms are averaged;
+        ours averages both, and all weights sum to 1 (``reduce="official"``, ``scale="official"``). (3) The prototype
+        with the highest number (of those that have items) is never a negative, and one that is positive for any anchor
+        of the batch is a negative for none. With the 20 to 300 prototypes of small data this leaves few negatives or
+        none; ours leaves out only the anchor's own prototype (``prototype_negatives="official"``, with the batch of
+        one process, as there). (4) Local crops have one instance term without the selection, unless a flag is set, and
+        other sizes; ours share the selection (``select_local=False``, ``local_sizes="official"``). (5) Old keys of the
+        own item are pushed; ours leaves them alone (``mask_own=False``). (6) k-means is that of faiss with 5 starts of
+        random points, on at most 1,000 points per centre; ours has one k-means++ start on all points (``restarts``).
+        (7) Errors in the selection are ignored; ours raise. ``official=True`` sets the switches of (1) to (6).
         *Ours*: sizes, queue, momentum, temperature and warm-up for 32-pixel data (see :class:`HCSCConfig`); the
         ``sharpness`` (1 in the official code); the two controls of the selection, ``select_by``; and a loss of one
         kind of terms, ``terms``.
@@ -150,7 +182,8 @@ class HCSC(WithTree, MoCo):
 
     @property
     def plan(self) -> tuple[ViewSpec, ...]:
-        return (ViewSpec(), ViewSpec(), *LOCAL_CROPS[: self.config.local_crops])
+        crops = OFFICIAL_CROPS if self.config.local_sizes == "official" else LOCAL_CROPS
+        return (ViewSpec(), ViewSpec(), *crops[: self.config.local_crops])
 
     @property
     def starts(self) -> dict[str, int]:
@@ -214,9 +247,13 @@ class HCSC(WithTree, MoCo):
         selected = [self.select_instances(base, level, draws) for level in of_instances]  # all queries share one draw
         terms = []
         for crop, query in queries.items():
-            for level in of_instances:
-                name = f"{crop}instance {level}"
-                terms.append(Term(name, logits[crop], selected[level], instance_weight, removed_logit=removed_logit))
+            acts = self.acts_on_instances(bool(crop))
+            if of_instances and self.config.reduce == "official" and not acts:
+                terms.append(Term(f"{crop}instance", logits[crop], base, instance_weight))
+            else:
+                for level in of_instances:
+                    name, pairs = f"{crop}instance {level}", selected[level] if acts else base
+                    terms.append(Term(name, logits[crop], pairs, instance_weight, removed_logit=removed_logit))
             for level in of_prototypes:
                 name = f"{crop}prototype {level}"
                 pairs = self.select_prototypes(base.anchors.item, level, draws)  # one draw per query
@@ -229,7 +266,11 @@ class HCSC(WithTree, MoCo):
         levels = len(self.sizes)
         instance = 0.0 if self.config.terms == "prototypes" else 1 / levels if self.config.reduce == "mean" else 1.0
         prototype = 0.0 if self.config.terms == "instances" else 1 / levels
-        total = queries * levels * (instance + prototype) if self.config.scale == "normalised" else 1.0
+        if self.config.scale == "official":
+            return instance, prototype
+        alone = sum(not self.acts_on_instances(query > 0) for query in range(queries))  # have one term for all levels
+        missing = alone * (levels - 1) * instance if self.config.reduce == "official" else 0.0
+        total = queries * levels * (instance + prototype) - missing
         return instance / total, prototype / total
 
     # -- selection ----------------------------------------------------------------------------------------------
@@ -268,6 +309,9 @@ class HCSC(WithTree, MoCo):
         index = torch.stack([torch.arange(len(item), device=item.device), own], dim=1)
         negative = torch.ones(len(item), size, dtype=torch.bool, device=item.device)
         negative[index[:, 0], own] = False
+        if self.config.prototype_negatives == "official":
+            negative[:, own] = False  # positive for any anchor
+            negative &= torch.arange(size, device=item.device) < self.fitted_tree.assignment[:, level].max()
         removed, keep = torch.zeros_like(negative), None
         if level > 0 and self.selects("prototypes"):
             parent = self.fitted_tree.parent[level][own]
@@ -288,6 +332,10 @@ class HCSC(WithTree, MoCo):
             return posterior
         order = draws.permutation(posterior.shape[1] - first) + first
         return torch.cat([posterior[:, :first], posterior[:, order]], dim=1)
+
+    def acts_on_instances(self, small: bool) -> bool:
+        """Returns whether the selection acts on the instance terms of the large view, or of a small crop."""
+        return self.selects("instances") and (self.config.select_local or not small)
 
     def selects(self, what: Literal["instances", "prototypes"]) -> bool:
         """Returns whether the selection acts on instances, or on prototypes."""

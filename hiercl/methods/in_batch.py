@@ -40,7 +40,7 @@ class BatchViews:
         return torch.cat([self.own, self.own + len(self.items)])
 
     def pairs(
-        self, rows: Tensor, label: Tensor | None = None, kept: Tensor | None = None, level: int | None = None
+        self, rows: Tensor, label: Tensor | None = None, kept: Tensor | None = None, level: int | None = None, **more
     ) -> Pairs:
         """Pulls candidates with the anchor's label and pushes the others; the anchor itself is left alone.
 
@@ -53,10 +53,11 @@ class BatchViews:
             kept: whether each item of the whole batch takes part, ``[n]``; None: all do. An item that does not is
                 removed as a candidate, and has no candidates as an anchor.
             level: the level that the labels belong to.
+            more: other attributes of the pairs.
         """
         group = self.items if label is None else label
         takes_part = None if kept is None else kept.repeat(2)
-        return within_groups(group.repeat(2), self.items.repeat(2), self.positions[rows], takes_part, level)
+        return within_groups(group.repeat(2), self.items.repeat(2), self.positions[rows], takes_part, level, **more)
 
 
 def view_term(name: str, rows, views: BatchViews, block: int | None, **more) -> Term | BlockTerm:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,10 @@ class MomentumConfig(MethodConfig):
     """m of the key encoder, k ← m·k + (1 − m)·q; from 0 to below 1. MoCo v2: 0.999 on ImageNet, 0.99 in its demo."""
     queue: Annotated[int, AtLeast(1)] | None = None
     """Number of old keys, at least 1. None: 4,096, or half the data set if that is smaller."""
+    mask_own: bool = True
+    """Whether old keys of the anchor's own item are left alone; False pushes them, as the official codes do."""
+
+    added_settings: ClassVar[tuple[str, ...]] = ("mask_own",)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,12 @@ class MoCoConfig(MomentumConfig):
 
     symmetric: bool = False
     """Whether each view is a query once and a key once. A step then costs twice as much and queues twice the keys."""
+    scale: Literal["normalised", "official"] = "normalised"
+    """How symmetric=True joins its two losses. normalised: their mean; official: their sum, and the keys of the first
+    view enter the queue first, as in the official demo."""
+
+    added_settings: ClassVar[tuple[str, ...]] = (*MomentumConfig.added_settings, "scale")
+    official: ClassVar[Mapping[str, Any]] = {"mask_own": False, "scale": "official"}
 
 
 class Queue(nn.Module):
@@ -87,15 +98,19 @@ class MoCo(Method):
     Candidates: the keys of the batch and of the queue. Pulled: the own key. Pushed: the queue. Left alone: the other
     keys of the batch, and old keys of the own item.
 
-    ``symmetric=True`` takes the mean of this loss and of the loss with the two views swapped, as MoCo's CIFAR demo and
-    MoCo v3 do. A step then costs twice as much: compare runs with equally many passes, not with equally many epochs.
+    ``symmetric=True`` takes the mean of this loss and of the loss with the two views swapped. A step then costs twice
+    as much: compare runs with equally many passes, not with equally many epochs.
 
     Deviations
-        *Official code*: (1) K = 65,536 and m = 0.999 on ImageNet; ours has the sizes of the CIFAR demo. (2) It pushes
-        old keys of the own item; ours leaves them alone (in a queue of half the data set they are common). (3) It
-        updates the momentum encoder before the keys are made; ours does so after the optimiser, one step later. (4) It
+        *Official code* (facebookresearch/moco, and its CIFAR demo): (1) K = 65,536 and m = 0.999 on ImageNet; ours has
+        the sizes of the CIFAR demo. (2) It pushes old keys of the own item; ours leaves them alone (in a queue of half
+        the data set they are common); ``mask_own=False`` pushes them. (3) The symmetric loss of the demo is the sum of
+        the two losses; ours is their mean. ``scale="official"`` is the sum, with the keys in the demo's order. (4) It
         shuffles batch norm over several GPUs; ours does not. ``norm="split"`` is batch norm in groups, with the keys in
-        another order, as in the CIFAR demo.
+        another order, as in the CIFAR demo. (5) It updates the momentum encoder before the keys of a step are made,
+        ours after the optimiser's step before. The keys of every step are the same; only what is done between two
+        steps (clusters, neighbours, evaluation by the momentum encoder) sees one update more in ours.
+        ``official=True`` sets the switches of (2) and (3).
 
     Example:
         >>> untrained = hiercl.fit("moco", train, epochs=0, progress=False)
@@ -133,14 +148,16 @@ class MoCo(Method):
     def forward(self, batch: Batch) -> Step:
         items = batch.gather(batch.items[:, 0])
         ways = {"instance": (0, 1), "instance, swapped": (1, 0)} if self.config.symmetric else {"instance": (0, 1)}
+        official = self.config.scale == "official"
+        weight = 1.0 if official else 1 / len(ways)
         terms, all_keys = [], []
         for name, (first, second) in ways.items():
             query, keys = self.project(batch.views[first]), batch.gather(self.keys(batch, second))
             with full_precision(query):
                 logits = self.instance_logits(query, keys)
-                terms.append(Term(name, logits, self.instance_pairs(items, batch.positions), weight=1 / len(ways)))
+                terms.append(Term(name, logits, self.instance_pairs(items, batch.positions), weight=weight))
             all_keys.append(keys)
-        return Step(tuple(terms), items.repeat(len(ways)), torch.cat(all_keys))
+        return Step(tuple(terms), items.repeat(len(ways)), torch.cat(all_keys[::-1] if official else all_keys))
 
     def instance_logits(self, query: Tensor, keys: Tensor) -> Tensor:
         """Returns logits of the queries with the keys of the whole batch, then with the queue: ``[B, keys + K]``."""
@@ -156,12 +173,16 @@ class MoCo(Method):
         anchors = torch.arange(len(items), device=items.device) if anchors is None else anchors
         anchor_items = items[anchors]
         negative = torch.zeros(len(anchors), len(items) + len(self.queue), dtype=torch.bool, device=items.device)
-        negative[:, len(items) :] = self.queue.items != anchor_items[:, None]  # old keys of the own item: left alone
+        negative[:, len(items) :] = self.open_keys(anchor_items)
         index = torch.stack([torch.arange(len(anchors), device=items.device), anchors], dim=1)
         weight = torch.ones(len(anchors), device=items.device)
         who = Members.of(Kind.VIEW, anchor_items)
         candidates = Members.of(Kind.KEY, items) + self.queue.members()
         return Pairs(who, candidates, index, weight, negative, torch.zeros_like(negative))
+
+    def open_keys(self, own: Tensor) -> Tensor:
+        """Returns which keys of the queue may be pushed by anchors of these items, ``[anchors, K]``."""
+        return (self.queue.items != own[:, None]) | (not self.config.mask_own)
 
     @property
     def followers(self) -> tuple[tuple[nn.Module, nn.Module], ...]:

@@ -101,6 +101,7 @@ def within_groups(
     anchors: Int[Tensor, " anchors"] | None = None,
     kept: Bool[Tensor, " candidates"] | None = None,
     level: int | None = None,
+    **more,
 ) -> Pairs:
     """Pulls candidates of the anchor's group and pushes the others; the anchor itself is left alone.
 
@@ -113,6 +114,7 @@ def within_groups(
         kept: whether each candidate takes part; None: all do. One that does not is removed as a candidate, and has no
             candidates as an anchor.
         level: the level that the groups belong to.
+        more: other attributes of :class:`Pairs`.
 
     Example:
         >>> pairs = within_groups(torch.tensor([0, 0, 1, -1]), torch.arange(4))
@@ -132,4 +134,6 @@ def within_groups(
     index = (same & candidate).nonzero()
     weight = torch.ones(len(index), device=group.device)
     views = Members.of(Kind.VIEW, item)
-    return Pairs(Members.of(Kind.VIEW, item[position]), views, index, weight, ~same & candidate, removed, level=level)
+    return Pairs(
+        Members.of(Kind.VIEW, item[position]), views, index, weight, ~same & candidate, removed, level=level, **more
+    )

@@ -22,11 +22,12 @@ def info_nce(
 ) -> Float[Tensor, "..."]:
     r"""Computes InfoNCE with weighted positives and removed negatives.
 
-    For an anchor with logits $s_c$, positives $P$ with weights $w_p$, negatives $N$ and removed candidates $R$:
+    For an anchor with logits $s_c$, positives $P$ with weights $w_p$, negatives $N$, removed candidates $R$, and
+    weights $v_c$ in the denominators (1 without ``pairs.candidate_weight``):
 
     $$\ell = \sum_{p\in P} \frac{w_p}{\sum_{p'} w_{p'}} \Big(\log D_p - s_p\Big), \qquad
-      D_p = \underbrace{e^{s_p}}_{\text{or } \sum_{p'\in P} e^{s_{p'}}}
-            + \sum_{n\in N} e^{s_n} + |R|\, e^{\text{removed\_logit}}$$
+      D_p = \underbrace{e^{s_p}}_{\text{or } \sum_{p'\in P} v_{p'} e^{s_{p'}}}
+            + \sum_{n\in N} v_n e^{s_n} + |R|\, e^{\text{removed\_logit}}$$
 
     With ``shared_denominator=False`` each positive has its own denominator (MoCo, HCSC, CsMl). With ``True`` all
     positives of an anchor are in one denominator (SupCon's "out" form, eq. 2 of arXiv 2004.11362).
@@ -37,8 +38,9 @@ def info_nce(
         shared_denominator: whether positives compete with one another.
         removed_logit: logit of removed candidates. −inf takes them out; 0 is what the official HCSC code does (each
             still adds $e^0 = 1$).
-        reduction: ``"mean"``: the mean over the anchors that have a positive; ``"none"``: one loss per anchor, 0 for an
-            anchor without a positive; ``"positives"``: one loss per positive, in the order of ``pairs.positive_index``.
+        reduction: ``"mean"``: the mean over the anchors that have a positive, with the weights of
+            ``pairs.anchor_weight``; ``"none"``: one loss per anchor, without them, 0 for an anchor without a positive;
+            ``"positives"``: one loss per positive, in the order of ``pairs.positive_index``.
         count: what ``"mean"`` divides by; None: the number of anchors that have a positive. With several processes it
             is the mean of that number over processes, so that the mean of their losses is the loss of all anchors.
 
@@ -69,7 +71,12 @@ def info_nce(
     counted = pairs.negative
     if shared_denominator:
         counted = counted.index_put((row, column), counted.new_ones(()))
-    positive, log_others = PickAndLogSumExp.apply(logits, row, column, counted)  # s_p, log of the rest of D
+    if pairs.candidate_weight is None:
+        positive, log_others = PickAndLogSumExp.apply(logits, row, column, counted)  # s_p, log of the rest of D
+    else:
+        log_weight = pairs.candidate_weight.log()
+        positive, log_others = PickAndLogSumExp.apply(logits + log_weight, row, column, counted)
+        positive = positive - log_weight[row, column]
     if removed_logit > -math.inf:
         log_removed = removed_logit + pairs.removed.sum(dim=1).to(logits.dtype).log()  # log(|R| e^removed_logit)
         log_others = _log_add(log_others, log_removed)
@@ -86,6 +93,7 @@ def info_nce(
     loss = logits.new_zeros(len(logits)).index_add(0, row, share * loss_of_positive)
     if reduction == "none":
         return loss
+    loss = loss if pairs.anchor_weight is None else loss * pairs.anchor_weight
     return loss.sum() / ((total > 0).sum().clamp(min=1) if count is None else count)
 
 

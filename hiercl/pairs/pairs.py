@@ -70,6 +70,8 @@ class Pairs:
         keep_probability: probability with which the selection keeps each candidate; None without a selection.
         level: level that the pairs belong to: of the class hierarchy, or of the prototype tree that was used for the
             selection and that prototypes among the candidates come from.
+        anchor_weight: weight of every anchor in the mean, on average 1; None: 1.
+        candidate_weight: weight of every candidate in the denominators, above 0; None: 1.
 
     Raises:
         ValueError: shapes that do not fit, or a candidate with two roles.
@@ -89,6 +91,8 @@ class Pairs:
     removed: Bool[Tensor, "anchors candidates"]
     keep_probability: Float[Tensor, "anchors candidates"] | None = None
     level: int | None = None
+    anchor_weight: Float[Tensor, " anchors"] | None = None
+    candidate_weight: Float[Tensor, "anchors candidates"] | None = None
 
     def __post_init__(self):
         shape = (len(self.anchors), len(self.candidates))

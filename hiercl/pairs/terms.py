@@ -176,8 +176,8 @@ class BlockTerm:
     def _sum(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the summed loss of some anchors, and how many of them have a positive."""
         logits, pairs = self.rows(rows)
-        loss = info_nce(logits, pairs, self.shared_denominator, self.removed_logit, reduction="none")
-        return loss.sum(), len(rows) - pairs.without_positive
+        summed = info_nce(logits, pairs, self.shared_denominator, self.removed_logit, count=logits.new_ones(()))
+        return summed, len(rows) - pairs.without_positive
 
     @cached_property
     def _whole(self) -> tuple[Tensor, Pairs]:

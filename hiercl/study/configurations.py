@@ -295,7 +295,7 @@ def canonical(settings: Mapping[str, Any], method: Any = None) -> dict[str, Any]
         "judged": field_names(EvaluateConfig),
         "fit": field_names(FitConfig) - {"seed"},
         "views": set().union(*(field_names(modality.view_config) for modality in MODALITIES.values())),
-        "method": {"name", *field_names(methods.get(method).Config)},
+        "method": {"name", "official", *field_names(methods.get(method).Config)},
     }
     long_names = {short: full for full, short in SHORT_NAMES.items()}
     found: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import AdaptedEncoder, modality_of
-from hiercl.methods import Batch, Method, Step
+from hiercl.methods import Batch, Method, Step, in_full
 from hiercl.runtime.seeds import Draws, generator, stream_seed
 from hiercl.training.checkpoint import Checkpoint
 from hiercl.training.history import EpochLog, monitor, summary
@@ -33,6 +33,7 @@ def fit(
     method: str | type[Method],
     dataset: HierarchicalDataset,
     *,
+    official: bool = False,
     out: str | Path | None = None,
     resume: bool | Run = False,
     callbacks: Sequence[Callable[[Run], bool | None]] = (),
@@ -48,6 +49,9 @@ def fit(
     Args:
         method: its name (``hiercl.methods.names()``), or a class of your own.
         dataset: the training set. Only supervised methods and the kNN accuracies of the history use its labels.
+        official: whether the loss is that of the method's official code. It sets all switches of the method that this
+            needs (``hiercl.methods.get(name).Config.official`` lists them); settings that are given win. Temperature,
+            sizes, lengths, encoder and views stay as they are.
         out: folder for the run; by default the run stays in memory (``run.save(path)`` writes it).
         resume: a run to continue, in memory or from :func:`~hiercl.load_run`: settings that are not given, and the
             folder, are those of the run. Or True: continue the run in ``out``; one that has ended is given back as it
@@ -78,8 +82,9 @@ def fit(
         1
     """
     check_callbacks(callbacks)
+    settings = in_full(method, {"official": official, **with_one_spelling(settings)})
     if isinstance(resume, Run):
-        settings = {**resume.recipe.given, **with_one_spelling(settings)}
+        settings = {**resume.recipe.given, **settings}
         out = resume.path if out is None else out
     recipe = make_recipe(method, dataset, settings)  # what is trained; what a user got wrong ends here
     # The caller's random numbers go on as if nothing had happened. Torch warns where several GPUs are not named.

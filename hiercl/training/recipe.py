@@ -200,7 +200,7 @@ def split_settings(
         >>> fit.epochs, views.crop, settings.queue
         (20, 16, 64)
     """
-    settings = with_one_spelling(settings)
+    settings = methods.in_full(method, with_one_spelling(settings))
     view_config = MODALITIES[modality].view_config
     known = {name for part in (FitConfig, view_config, method.Config) for name in _names(part)}
     for name in settings.keys() - known:

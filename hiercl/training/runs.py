@@ -16,7 +16,7 @@ from torch import Tensor
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset, look_up
 from hiercl.encoders import Encoder, export
-from hiercl.methods import Batch, Method, Step
+from hiercl.methods import Batch, Method, Step, in_full
 from hiercl.pairs import shares, tally
 from hiercl.runtime.config import distribute
 from hiercl.runtime.seeds import Draws, generator
@@ -157,7 +157,8 @@ class Run:
         fitted during the training (concentrations, masks) stays as it is.
 
         Args:
-            settings: settings of the method; they may be functions (``select=my_rule``).
+            settings: settings of the method; they may be functions (``select=my_rule``). ``official=True`` stands for
+                all those of the method's official code.
 
         Raises:
             ValueError: an unknown setting, a value that does not fit, or a setting that the weights depend on.
@@ -167,6 +168,7 @@ class Run:
         """
         old = self.recipe.settings
         unchanged = {field.name: getattr(old, field.name) for field in fields(old)}
+        settings = in_full(self.recipe.method, settings)
         recipe = replace(self.recipe, settings=distribute(unchanged | settings, type(old))[0])
         try:
             method = recipe.method(copy.deepcopy(self.encoder), recipe.settings, self.method.info).to(self.device)

@@ -8,7 +8,7 @@ import torch
 
 from hiercl.methods.labels.gates import gate, gate_statistics
 
-KINDS = ("input", "softmax", "constant", "attention")
+KINDS = ("input", "softmax", "features", "constant", "attention")
 
 
 def made(kind, levels=3, width=16, dim=10, seed=0):
@@ -27,11 +27,13 @@ def test_masks(kind):
     if kind == "softmax":
         torch.testing.assert_close(masks.sum(dim=1), torch.ones(5, 10))
         assert masks.mean().item() == pytest.approx(1 / 3)
+    elif kind == "features":
+        torch.testing.assert_close(masks.sum(dim=2), torch.ones(5, 3))
     else:
         assert masks.mean().item() == pytest.approx(0.88, abs=0.05)
 
 
-@pytest.mark.parametrize("kind", ["input", "softmax"])
+@pytest.mark.parametrize("kind", ["input", "softmax", "features"])
 def test_gates_of_the_input_against_a_loop(kind):
     module, pooled, _ = made(kind)
     logits = np.zeros((5, 3, 10))
@@ -40,7 +42,9 @@ def test_gates_of_the_input_against_a_loop(kind):
         assert w1.shape == (4, 16)  # a quarter of the width
         for i, u in enumerate(pooled.double().numpy()):
             logits[i, h] = w2 @ np.maximum(w1 @ u + b1, 0) + b2
-    expected = 1 / (1 + np.exp(-logits)) if kind == "input" else np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    axis = {"softmax": 1, "features": 2}.get(kind)
+    scores = np.exp(logits)
+    expected = scores / (1 + scores if axis is None else scores.sum(axis, keepdims=True))
     np.testing.assert_allclose(module(pooled).detach().numpy(), expected, rtol=1e-5)
 
 

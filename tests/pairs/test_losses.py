@@ -1,11 +1,12 @@
 """info_nce against a slow loop written from the equation, closed forms, and finite differences."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from support.loops import by_loop
-from support.pairs import members, random_pairs
+from support.pairs import members, random_pairs, with_weights
 from torch.nn import functional as F
 
 from hiercl.pairs.losses import info_nce
@@ -22,6 +23,27 @@ def test_against_a_loop(seed, shared_denominator, removed_logit):
     assert float(loss) == pytest.approx(by_loop(logits, pairs, shared_denominator, removed_logit), abs=1e-5)
 
 
+@pytest.mark.parametrize("shared_denominator", [False, True])
+def test_weights_of_anchors_and_candidates_against_a_loop(shared_denominator):
+    pairs = with_weights(random_pairs(3))
+    logits = 3 * torch.randn(6, 11, generator=torch.Generator().manual_seed(3))
+    total, count = 0.0, 0
+    for a in range(6):
+        pulled = [c for c in range(11) if pairs.positive[a, c] > 0]
+        summed = lambda chosen, a=a: sum(float(pairs.candidate_weight[a, c]) * math.exp(logits[a, c]) for c in chosen)  # noqa: E731
+        rest = summed(c for c in range(11) if pairs.negative[a, c])
+        for p in pulled:
+            denominator = rest + (summed(pulled) if shared_denominator else math.exp(logits[a, p]))
+            share = float(pairs.positive[a, p] / pairs.positive[a].sum())
+            total += float(pairs.anchor_weight[a]) * share * (math.log(denominator) - float(logits[a, p]))
+        count += bool(pulled)
+    assert float(info_nce(logits, pairs, shared_denominator)) == pytest.approx(total / count, abs=1e-5)
+    equal = replace(pairs, anchor_weight=torch.ones(6), candidate_weight=torch.ones(6, 11))
+    assert info_nce(logits, equal, shared_denominator) == pytest.approx(
+        float(info_nce(logits, random_pairs(3), shared_denominator))
+    )
+
+
 def test_one_positive_is_cross_entropy():
     logits = torch.randn(5, 9)
     target = torch.arange(5)
@@ -35,7 +57,8 @@ def test_finite_differences(shared_denominator):
     pairs = random_pairs(1)
     pairs = Pairs.from_matrices(pairs.anchors, pairs.candidates, pairs.positive.double(), pairs.negative, pairs.removed)
     logits = torch.randn(6, 11, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: info_nce(x, pairs, shared_denominator), logits)
+    for some in (pairs, with_weights(pairs)):
+        assert torch.autograd.gradcheck(lambda x, some=some: info_nce(x, some, shared_denominator), logits)
 
 
 def test_anchors_without_partners_neither_break_nor_count():

@@ -1,5 +1,7 @@
 """Small and random pairs."""
 
+from dataclasses import replace
+
 import torch
 
 from hiercl.pairs.pairs import Kind, Members, Pairs
@@ -17,3 +19,11 @@ def random_pairs(seed: int = 0, anchors: int = 6, candidates: int = 11) -> Pairs
     return Pairs.from_matrices(
         members(anchors), Members.of(Kind.QUEUE, items), weight * (role == 0), role == 1, role == 2
     )
+
+
+def with_weights(pairs: Pairs, seed: int = 0) -> Pairs:
+    """The same pairs, with random weights of anchors and of candidates."""
+    g = torch.Generator().manual_seed(seed)
+    weights = {"anchor_weight": torch.rand(len(pairs.anchors), generator=g) + 0.5}
+    weights["candidate_weight"] = torch.rand(pairs.negative.shape, generator=g) + 0.2
+    return replace(pairs, **weights)

@@ -43,6 +43,7 @@ def stub() -> str:
         "    method: str | type[methods.Method],",
         "    dataset: HierarchicalDataset,",
         "    *,",
+        "    official: bool = False,",
         "    out: str | Path | None = None,",
         "    resume: bool | Run = False,",
         "    callbacks: Sequence[Callable[[Run], bool | None]] = (),",

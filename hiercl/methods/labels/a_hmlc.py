@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,8 +22,11 @@ class AHMLCConfig(HMCConfig):
 
     gate: GateKind = "input"
     """What makes the masks. input: a small network of the pooled feature for each level; softmax: the same, with levels
-    that compete for every dimension; constant: a learned vector for each level, whatever the input; attention: a
-    learned query for each level attends over the places of the last stage's map."""
+    that compete for every dimension; features: the same, with dimensions that compete at every level (attention over
+    features); constant: a learned vector for each level, whatever the input; attention: a learned query for each level
+    attends over the places of the last stage's map."""
+
+    official: ClassVar[Mapping[str, Any]] = {}  # no official code is known
 
 
 class AHMLC(HMC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +38,17 @@ class SupConConfig(MethodConfig):
     if that is at least 5,000 steps, else 1/3."""
     block: Block = None
     """Number of anchors whose similarities are in memory at once, at least 1; for batches of thousands. None: all."""
+    balance: Literal["none", "anchors", "classes"] = "none"
+    """Balance of the classes of a batch, at every level. none: every view counts alike, so frequent classes count more;
+    anchors: every class has the same weight in the mean over anchors; classes: in the denominators too."""
 
-    thinning: ClassVar[bool] = False  # LevelsConfig makes settings of these two
+    added_settings: ClassVar[tuple[str, ...]] = ("balance",)
+    negatives: ClassVar[str] = "equal"  # LevelsConfig makes settings of these four
+    thinning: ClassVar[bool] = False
+    thinning_keeps: ClassVar[str] = "lowest"
     heads: ClassVar[str] = "shared"
     needs_tree: ClassVar[tuple[str, ...]] = ("prototypes", "warm_up")  # have no effect with source="labels"
+    official: ClassVar[Mapping[str, Any]] = {"scale": "official"}
 
     def __post_init__(self):
         super().__post_init__()
@@ -56,9 +63,25 @@ class LevelsConfig(SupConConfig):
     """Settings of the methods that contrast at every level."""
 
     thinning: bool = False
-    """Whether a level keeps only one item, the lowest, of each class of the next finer level (official code: yes)."""
+    """Whether a level keeps only one item of each class of the next finer level (official code: yes)."""
+    thinning_keeps: Literal["lowest", "official"] = "lowest"
+    """Which item thinning keeps of a class. lowest: the one with the lowest number, so that the order of the batch
+    changes nothing; official: the first in the batch, and from the third level up the one of the lowest finer class
+    among those that the finer levels have kept."""
     heads: Literal["shared", "level"] = "shared"
     """shared: one projection head; level: one head for each level."""
+    negatives: Literal["equal", "far", "near"] = "equal"
+    """Weight of a negative by its distance in the tree of classes, which is 1 where only the classes of this level
+    differ, and one more for every level above. equal: 1; far: in proportion to the distance, so that siblings are
+    pushed less; near: in inverse proportion, so that siblings are pushed more."""
+
+    added_settings: ClassVar[tuple[str, ...]] = (*SupConConfig.added_settings, "thinning_keeps", "negatives")
+    official: ClassVar[Mapping[str, Any]] = {
+        **SupConConfig.official,
+        "thinning": True,
+        "thinning_keeps": "official",
+        "heads": "shared",
+    }
 
 
 Observed = Mapping[str, Tensor | float]
@@ -89,6 +112,13 @@ class LabelContrast(WithTree, Method):
     columns can be wrong, and no level is left out by mistake. A leaf above the deepest level is a class of its own at
     every deeper level. An item without a label (−1) is no anchor and no candidate, and a batch without labels has the
     loss 0.
+
+    Two switches change weights. Both are ours, for what the abstract of Ott et al. (arXiv 2510.00837) names: imbalanced
+    classes at higher levels, and relations between classes. ``balance``: with $n_c$ items of class c in a batch of n
+    items of C classes, an anchor has the weight $n/(C n_c)$ in the mean. With "classes", a candidate also has the
+    weight 1 over the number of candidates of its class in the denominator, so that every class is there once (an idea
+    of Balanced Contrastive Learning, Zhu et al., CVPR 2022). ``negatives``: at level h, a negative at the distance
+    $d\in\{1, \dots, h+1\}$ has the weight $d/(h+1)$ ("far") or $1/d$ ("near") in the denominator.
 
     With ``source="prototypes"`` no label is read. A :class:`~hiercl.PrototypeTree` of the projections replaces the
     hierarchy; it is fitted before every epoch after a warm-up.
@@ -189,23 +219,60 @@ class LabelContrast(WithTree, Method):
 
             def rows(anchor: Tensor, level=level, kept=kept) -> tuple[Tensor, Pairs]:
                 logits = logits_at(level, anchor) if shared_logits is None else shared_logits
-                return logits, views.pairs(anchor, label[:, level], kept, self.depths[level])
+                weights = self.pair_weights(label[:, : level + 1], kept, views.positions[anchor] % len(label))
+                return logits, views.pairs(anchor, label[:, level], kept, self.depths[level], **weights)
 
             terms.append(view_term(f"level {self.depths[level]}", rows, views, self.config.block, **more))
         return tuple(terms)
+
+    def pair_weights(self, label: Tensor, kept: Tensor | None, anchor: Tensor) -> dict[str, Tensor]:
+        """Returns the weights of anchors and candidates at a level; nothing where all are 1.
+
+        Args:
+            label: classes of the items of the whole batch down to this level, ``[n, level + 1]``.
+            kept: which items take part, ``[n]``; None: all that have a label.
+            anchor: the item of every anchor, as its place in the batch.
+        """
+        weights: dict[str, Tensor] = {}
+        own = label[:, -1]
+        takes_part = own >= 0 if kept is None else kept
+        if self.config.balance != "none":
+            count = torch.bincount((own + 1)[takes_part], minlength=int(own.max()) + 2)[own + 1].clamp(min=1).float()
+            classes = (takes_part / count).sum().clamp(min=1)
+            weights["anchor_weight"] = (takes_part.sum() / (classes * count))[anchor]
+        if self.config.balance == "classes":  # the anchor itself is no candidate
+            same = own[anchor, None] == own
+            weights["candidate_weight"] = 1 / (2 * count - same.float()).clamp(min=1)
+        if self.config.negatives != "equal":
+            levels = label.shape[1]
+            shared = sum((label[anchor, level, None] == label[:, level]).float() for level in range(levels))
+            distance = levels - cast(Tensor, shared)  # 0 for the anchor's own class, which is pulled
+            weight = distance / levels if self.config.negatives == "far" else 1 / distance.clamp(min=1)
+            weight = weight.masked_fill(distance == 0, 1.0)
+            weights["candidate_weight"] = weight * weights.get("candidate_weight", 1.0)
+        if "candidate_weight" in weights:
+            weights["candidate_weight"] = weights["candidate_weight"].repeat(1, 2)  # both views of every item
+        return weights
 
     def kept(self, item: Tensor, label: Tensor, level: int) -> Tensor | None:
         """Returns which items of the batch thinning keeps at a level, ``[n]``; None: all that have a label.
 
         At every level but the finest, it keeps one item of each class of the next finer level: the item with the
         lowest number. Two kept items of one class then have their lowest common ancestor at this very level.
+
+        The official code thins again what it has thinned, from the finest level up. It sorts what it keeps by class.
+        So the first thinning keeps the first item of the batch, and each later one that of the lowest finer class.
         """
         if not self.config.thinning or level == self.levels - 1:
             return None
-        finer = label[:, level + 1] + 1  # 0: no label
-        lowest = torch.full((int(finer.max()) + 1,), torch.iinfo(item.dtype).max, device=item.device)
-        lowest.scatter_reduce_(0, finer, item, "amin")
-        return (lowest[finer] == item) & (finer > 0)
+        labelled = label[:, -1] >= 0
+        if self.config.thinning_keeps == "lowest":
+            return first_of_each(label[:, level + 1], item, labelled)
+        kept, order = labelled, torch.arange(len(item), device=item.device)
+        for finer in reversed(range(level + 1, self.levels)):
+            kept = first_of_each(label[:, finer], order, kept)
+            order = label[:, finer]
+        return kept
 
     def level_weights(self) -> tuple[float, ...]:
         """Returns λ of every level, coarse to fine."""
@@ -231,3 +298,24 @@ class LabelContrast(WithTree, Method):
     def observe(self, terms: Terms, masks: Tensor | None, batch: Batch) -> Observed:
         """Returns further numbers for the history."""
         return {}
+
+
+def first_of_each(group: Tensor, order: Tensor, among: Tensor) -> Tensor:
+    """Returns which entries are the first of their group, by ``order``, among some of them.
+
+    Args:
+        group: group of every entry, whole numbers; −1 is allowed.
+        order: a whole number for every entry; those ``among`` of one group differ.
+        among: which entries count.
+
+    Example:
+        >>> from hiercl.methods.labels.contrast import first_of_each
+        >>> group, order = torch.tensor([0, 1, 0, 1]), torch.tensor([7, 3, 5, 4])
+        >>> first_of_each(group, order, torch.tensor([True, False, True, True])).tolist()
+        [False, False, True, True]
+    """
+    last = torch.iinfo(order.dtype).max
+    place = order.masked_fill(~among, last)
+    first = torch.full((int(group.max()) + 2,), last, dtype=order.dtype, device=order.device)
+    first.scatter_reduce_(0, group + 1, place, "amin")
+    return (first[group + 1] == place) & among

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Float
 
-GateKind = Literal["input", "softmax", "constant", "attention"]
+GateKind = Literal["input", "softmax", "features", "constant", "attention"]
 OPEN = 2.0  # the first logit of a gate: sigmoid(2) = 0.88, close to no mask
 CONSTANT_NOISE = 0.1  # standard deviation of the first logits of a constant gate
 HEADS = 4  # heads of the attention
@@ -93,6 +93,22 @@ class SoftmaxGate(InputGate):
         return self.logits(pooled).softmax(dim=1)
 
 
+class FeatureGate(InputGate):
+    r"""Attention over the features: at every level the features compete, $\sum_j M_{h,j}(x) = 1$.
+
+    $$M_{h,j}(x) = \frac{e^{a_{h,j}(x)}}{\sum_{j'} e^{a_{h,j'}(x)}}, \qquad
+      a_h(x) = W^{(2)}_h\,\mathrm{ReLU}(W^{(1)}_h u)$$
+
+    A level that looks at some features more than at others looks at those less. The scale of a mask cancels, since
+    masked features are normalised. The last bias starts at 0, where all features are about equal. Source: ours.
+    """
+
+    first_bias = 0.0
+
+    def masks(self, pooled: Tensor, tokens: Tensor | None) -> Tensor:
+        return self.logits(pooled).softmax(dim=2)
+
+
 class ConstantGate(Gate):
     r"""One learned vector for each level, the same for every input: $M_h = \sigma(a_h)$.
 
@@ -139,7 +155,8 @@ def gate(kind: GateKind, levels: int, width: int, dim: int, token_width: int | N
 
     Args:
         kind: "input" (default of A-HMLC, :class:`InputGate`), "softmax" (levels compete, :class:`SoftmaxGate`),
-            "constant" (without the input, :class:`ConstantGate`) or "attention" (over places, :class:`AttentionGate`).
+            "features" (features compete, :class:`FeatureGate`), "constant" (without the input, :class:`ConstantGate`)
+            or "attention" (over places, :class:`AttentionGate`).
         levels: number of levels, coarse first.
         width: width of the encoder's feature u.
         dim: number of dimensions of the projection v that is masked.
@@ -162,6 +179,8 @@ def gate(kind: GateKind, levels: int, width: int, dim: int, token_width: int | N
         return InputGate(levels, width, dim)
     if kind == "softmax":
         return SoftmaxGate(levels, width, dim)
+    if kind == "features":
+        return FeatureGate(levels, width, dim)
     if kind == "constant":
         return ConstantGate(levels, dim)
     if kind == "attention":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -28,8 +29,8 @@ class SupCon(LabelContrast):
 
     Deviations
         *Official code* (HobbitLong/SupContrast at 66a8fe5): it multiplies the loss by τ/0.07, so that the temperature
-        changes the learning rate too; ours does not (``scale="official"`` does). It has batch 1,024, SGD with rate 0.5,
-        1,000 epochs and ResNet-50. *Ours*: the package's encoders, head and optimisers.
+        changes the learning rate too; ours does not (``scale="official"`` does; ``official=True`` sets it). It has
+        batch 1,024, SGD with rate 0.5, 1,000 epochs and ResNet-50. *Ours*: the package's encoders, head and optimisers.
 
     Example:
         >>> untrained = hiercl.fit("supcon", train, epochs=0, progress=False)
@@ -54,6 +55,8 @@ class HMCConfig(LevelsConfig):
     """Weight λ of each level, where l = 1 is the finest. exp: e^(1/l); power: 2^(1/l); uniform: 1. Or your own
     numbers, coarse to fine, at least 0."""
 
+    official: ClassVar[Mapping[str, Any]] = {**LevelsConfig.official, "level_weights": "exp"}
+
     def __post_init__(self):
         super().__post_init__()
         if not isinstance(self.level_weights, str) and not any(self.level_weights):
@@ -74,14 +77,18 @@ class HMC(LabelContrast):
     Deviations
         *Paper*: its text was not at hand; the equations are those of the official code.
         *Official code* (salesforce/hierarchicalContrastiveLearning at f075235): (1) After every level, from the finest
-        up, it thins the batch to one item of every class, the first in the batch. Ours keeps all items;
-        ``thinning=True`` keeps the item with the lowest number, so that the order of the batch changes nothing. (2) It
-        multiplies by τ/0.07 and divides by the number of label columns, which is the number of levels and one more. In
-        ours the weights sum to 1 (``scale="official"`` does as the code). (3) It takes labels as columns, and the last
+        up, it thins the batch to one item of every class, the first in the batch, and sorts what it keeps by class. So
+        at three and more levels the next thinning keeps, of every class, the item of the lowest finer class. Ours keeps
+        all items; ``thinning=True`` keeps the item with the lowest number of each class of the next finer level, at
+        every depth, so that the order of the batch changes nothing. ``thinning_keeps="official"`` is the code's form at
+        any depth. (2) It multiplies by τ/0.07 and divides by the number of label columns, which is the number of levels
+        and one more. In ours the weights sum to 1 (``scale="official"`` does as the code). The weights $e^{1/l}$ are
+        those of its training script; its class has $2^{1/l}$ by default. (3) It takes labels as columns, and the last
         column must be an item number: with columns (coarse, fine) it trains the coarse level alone, without a warning.
         Ours takes a hierarchy. (4) It starts from a pretrained ResNet-50 and trains two of its stages, and it draws
         batches with relatives of every item. *Ours*: training from scratch with random batches (with 256 items of 100
         classes every level has positives); optionally one head per level (``heads="level"``).
+        ``official=True`` sets the switches of (1) and (2).
 
     Example:
         >>> untrained = hiercl.fit("hmc", train, epochs=0, progress=False)
@@ -127,10 +134,17 @@ class HCEConfig(LevelsConfig):
     """Which losses the maximum compares. batch: the levels' means over the batch (official code); pair: those of every
     pair (paper); centred: the means minus the loss of equal embeddings (ours; it differs only with thinning)."""
 
+    official: ClassVar[Mapping[str, Any]] = {**LevelsConfig.official, "maximum": "batch"}
+
     def __post_init__(self):
         super().__post_init__()
         if self.maximum == "pair" and self.block is not None:
             raise ValueError("maximum='pair' needs all pairs of a batch at once: leave out block.")
+        if self.maximum == "centred" and (self.balance == "classes" or self.negatives != "equal"):
+            raise ValueError(
+                "maximum='centred' compares with the number of candidates, which has no meaning where candidates have "
+                "weights: leave out negatives and balance='classes', or choose another maximum."
+            )
 
 
 class HCE(LabelContrast):
@@ -149,13 +163,17 @@ class HCE(LabelContrast):
     Candidates and roles are those of :class:`HMC`. The history has the share of coarser losses that the maximum
     replaces.
 
-    With two levels, *batch* seldom differs from other methods. Without thinning the coarse loss is the larger one and
-    nothing is raised: this is HMC. With thinning the coarse level has few candidates and is always raised: this is
-    SupCon. *pair* replaces nearly every coarser pair by the batch's worst finer pair.
+    With two levels and *batch*, a step is that of one of two other methods. Where the coarse loss is the larger one,
+    nothing is raised: this is HMC. Where the fine loss is the larger one, it replaces the coarse one: this is SupCon.
+    Without thinning the coarse loss mostly is the larger one. With thinning the coarse level has few candidates, and
+    its loss is the smaller one while the classes lie close together. Where they are well separated, the fine loss falls
+    below it, and the step is that of HMC with thinning. The history says how often each happens (``maximum acts``).
+    *pair* replaces nearly every coarser pair by the batch's worst finer pair.
 
     Deviations
         *Paper*: its text was not at hand. The official code's notes say that its constraint is per pair.
-        *Official code*: it is ``maximum="batch"``, ``thinning=True``, ``scale="official"``. *Ours*:
+        *Official code*: it is ``official=True``, that is ``maximum="batch"``, ``thinning=True``,
+        ``thinning_keeps="official"``, ``scale="official"``. *Ours*:
         ``maximum="centred"`` compares $\mathcal L_l - \log C_l$, with $C_l$ the number of candidates at a level, so
         that a level does not count as easier because thinning left it fewer candidates. All deviations of
         :class:`HMC` hold too.
@@ -217,6 +235,8 @@ def raised_pairs(terms: tuple[Term, ...], batch: Batch) -> tuple[list[Tensor], T
         anchor = term.pairs.positive_index[:, 0]
         pairs = torch.bincount(anchor, minlength=len(term.pairs.anchors))
         share = 1 / pairs[anchor]
+        if term.pairs.anchor_weight is not None:
+            share = share * term.pairs.anchor_weight[anchor]
         losses.append((share * of_pair).sum() / cast(Tensor, term.count))
     return losses[::-1], torch.stack(acts).mean() if acts else losses[0].new_zeros(())
 
@@ -224,6 +244,8 @@ def raised_pairs(terms: tuple[Term, ...], batch: Batch) -> tuple[list[Tensor], T
 @dataclass(frozen=True)
 class HMCEConfig(HCEConfig, HMCConfig):
     """Settings of HMCE: those of HMC and HCE."""
+
+    official: ClassVar[Mapping[str, Any]] = {**HMCConfig.official, **HCEConfig.official}
 
 
 class HMCE(HCE, HMC):
