@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-__all__ = ["Files", "Mirror", "UnreadableFiles", "fetch"]
+__all__ = ["Files", "Mirror", "UnreadableFiles", "fetch", "printable"]
 
 BLOCK = 1 << 20  # bytes
 SHOWN = 20  # files that an error lists
@@ -199,6 +199,16 @@ def _check_address(url: str, allow_http: bool) -> None:
 # ---- folders and archives ----
 
 
+def printable(name: str) -> str:
+    r"""Returns the name of a file as text that can be written: bytes that are no UTF-8 are shown as ``\xe9``.
+
+    Example:
+        >>> printable("caf\udce9")
+        'caf\\xe9'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if not name.isascii() else name
+
+
 class Files:
     """The files of a folder or of a zip archive, or a single file.
 
@@ -275,8 +285,8 @@ class UnreadableFiles(ValueError):
         self.root, self.problems = root, problems
 
     def __str__(self) -> str:
-        lines = [f"  {path}: {reason}" for path, reason in self.problems.items()]
+        lines = [f"  {printable(path)}: {printable(reason)}" for path, reason in self.problems.items()]
         if len(lines) > SHOWN:
             lines[SHOWN:] = [f"  ... and {len(lines) - SHOWN} more; the error's attribute problems has all of them"]
-        first = f"{len(self.problems)} of the {self.noun} in {self.root} cannot be read:"
+        first = f"{len(self.problems)} of the {self.noun} in {printable(str(self.root))} cannot be read:"
         return "\n".join([first, *lines, self.advice])

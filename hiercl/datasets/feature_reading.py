@@ -1,16 +1,16 @@
 """Makes a training and a test set of vectors from a file or an object: what in it are vectors, labels and texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hiercl.datasets.base import HierarchicalDataset, Splits
+from hiercl.datasets.base import HierarchicalDataset, Splits, check_shared_leaf
 from hiercl.datasets.feature_sources import Entry, FeatureSource, open_source
-from hiercl.datasets.pictures.sets import TEST, joined
-from hiercl.datasets.splits import shared_names, split_column
+from hiercl.datasets.features import to_numpy
+from hiercl.datasets.splits import SPLIT_COLUMNS, find_parts, joined, shared_names, split_column_of, split_values
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Int
@@ -82,10 +82,12 @@ def read_features(
     if len(sets) == 2:
         if (widths := [one.items.shape[2] for one in sets])[0] != widths[1]:
             raise ValueError(f"training vectors have {widths[0]} features and test vectors {widths[1]}")
-        return sets[0], sets[1]
-    if is_test is not None:
-        return _taken(sets[0], is_test == 0, "training"), _taken(sets[0], is_test == 1, "test")
-    train, held_out = sets[0].split(0.2)
+        train, held_out = sets
+    elif is_test is not None:
+        train, held_out = _taken(sets[0], is_test == 0, "training"), _taken(sets[0], is_test == 1, "test")
+    else:
+        return sets[0].split(0.2)
+    check_shared_leaf(train.labels, held_out.labels, train.hierarchy, name)
     return train, held_out
 
 
@@ -98,34 +100,41 @@ def _parts(source: Any, test: Any) -> tuple[list[FeatureSource], np.ndarray | No
     if len(found) > 1 or "" not in found:
         if test is not None:
             raise ValueError(f"the source has the parts {', '.join(found)} itself: leave test out")
-        second = next((part for part in (*TEST, "validation", "valid", "dev") if part in found), None)
-        if "train" not in found or second is None:
+        parts = find_parts(found, "the source")
+        if parts is None:
             raise ValueError(
-                f"the source has the parts {', '.join(found)}, and needs train and test: choose one of them"
+                f"the source has the parts {', '.join(map(repr, found))}, and needs train and test: choose one of them"
             )
-        rest = [part for part in found if part not in ("train", second)]
-        note = joined("" if second == "test" else f"test is the part {second!r}", *(f"{p!r} is not used" for p in rest))
-        return [found["train"], found[second]], None, note
+        rest = sorted(set(found) - {parts.train, parts.test, *parts.unused})
+        note = joined(parts.note("the part"), *(f"the part {name!r} is not used" for name in rest))
+        return [found[parts.train], found[parts.test]], None, note
     one = found[""]
     if test is None:
-        column = next((column for column in one.columns if column.lower() == "split"), None)
+        texts = {name: _texts(one.columns[name]) for name in one.columns if name.strip().lower() in SPLIT_COLUMNS}
+        column = split_column_of({name: set(values) for name, values in texts.items()})
         if column is None:
             return [one], None, "test is a stratified fifth of the items"
-        values = [str(value).strip() for value in np.asarray(one.columns[column].read()).tolist()]
-        values = [one.columns[column].names[int(v)] for v in values] if one.columns[column].names else values
-        part, note = split_column(values, "items", lambda row: f"item {row} of {one.what}")
+        part, note = split_values(texts[column], "items", lambda row: f"item {row} of {one.what}", column)
         return [one], part, note
-    mask = np.asarray(test) if not isinstance(test, str | Path) and not hasattr(test, "columns") else None
-    if mask is not None and mask.dtype == bool and mask.ndim == 1:
-        return [one], mask.astype(np.int64), "test is given by a mask"
+    if not isinstance(test, str | Path | Mapping) and not hasattr(test, "columns"):
+        mask = to_numpy(test, "the items of the test mask")
+        if mask.dtype == bool and mask.ndim == 1:
+            return [one], mask.astype(np.int64), "test is given by a mask"
     other = open_source(test)
     if "" not in other:
         raise ValueError(f"test has the parts {', '.join(other)} itself: give the source of the test items alone")
     return [one, other[""]], None, ""
 
 
+def _texts(entry: Entry) -> list[str]:
+    values = np.asarray(entry.read()).tolist()
+    return [entry.names[value] if value >= 0 else "" for value in values] if entry.names else list(map(str, values))
+
+
 def _taken(whole: HierarchicalDataset, mask: np.ndarray, which: str) -> HierarchicalDataset:
-    if mask.shape == (len(whole),) and not mask.any():
+    if mask.shape != (len(whole),):
+        raise ValueError(f"the test mask has {len(mask):,} entries, but there are {len(whole):,} items")
+    if not mask.any():
         raise ValueError(f"the split leaves no {which} item: both parts need some")
     return whole.take(mask)
 
@@ -187,7 +196,7 @@ def _vectors(source: FeatureSource, vectors: Any, taken: set) -> tuple[Any, str]
         raise ValueError(f"{source!r}: no array of floats [n, features], no column of vectors and no column of floats")
     columns = []
     for name in names:
-        values = np.asarray(_entry(source, name).read())
+        values = to_numpy(_entry(source, name).read(), "features")
         if values.ndim != 1 or values.dtype.kind not in "fiub":
             raise ValueError(f"column {name!r} holds no numbers, and vectors={list(names)[:3]}... need one number each")
         columns.append(values.astype(np.float32))
@@ -217,7 +226,7 @@ def _label_columns(
     elif isinstance(labels, list | tuple) and not labels:
         names = []
     else:
-        table = np.asarray(labels, dtype=None if hasattr(labels, "dtype") else object)
+        table = to_numpy(labels, "labels")
         table = table[:, None] if table.ndim == 1 else table
         if table.ndim != 2:
             raise ValueError(f"labels must be [n] or [n, levels], got {list(table.shape)}")
@@ -239,7 +248,7 @@ def _decoded(entry: Entry, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the values of a label column in order, and for every item the position of its value; −1 for none."""
     import pandas as pd
 
-    values = pd.Series(np.asarray(entry.read()))
+    values = pd.Series(np.asarray(to_numpy(entry.read(), f"the labels of {where}")))
     if entry.names:
         return values.fillna(-1).to_numpy().astype(np.int64), np.array(entry.names)
     missing = (values.isna() | (values == "") | (values == -1)).to_numpy()

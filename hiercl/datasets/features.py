@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.arrays import as_array
+from hiercl.runtime.given import given_array
 from hiercl.runtime.types import Float, Int
 
 BLOCK = 4096  # vectors that are looked at together: those on disk may be larger than the memory
@@ -86,7 +87,9 @@ def as_vectors(features: Any) -> Float[np.ndarray, "n views features"]:
         >>> as_vectors(np.ones((5, 3), dtype=np.float16)).shape
         (5, 1, 3)
     """
-    array = to_numpy(features.toarray() if hasattr(features, "toarray") else features)
+    array = to_numpy(features.toarray() if hasattr(features, "toarray") else features, "features")
+    if array.dtype == object:
+        array = _numbers(array)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"features must be numbers, got {array.dtype}: convert them with astype('float32').")
     if array.ndim not in (2, 3) or 0 in array.shape:
@@ -131,7 +134,14 @@ def as_leaves(labels: Any, hierarchy: Hierarchy | None, n: int) -> tuple[Any, Hi
     if labels is None:
         flat = Hierarchy.from_dict(["unlabelled"], ("all",)) if hierarchy is None else hierarchy
         return np.full(n, 0 if hierarchy is None else -1), flat
-    labels = to_numpy(labels)
+    labels = to_numpy(labels, "labels")
+    if labels.ndim not in (1, 2):
+        raise ValueError(f"labels must be [n] or [n, levels], got {list(labels.shape)}.")
+    check_hierarchy(hierarchy)
+    if labels.dtype == object and not any(isinstance(label, str) for label in labels.flat):
+        labels = _numbers(labels, missing=-1)
+    if labels.dtype.kind == "f" and (np.mod(labels, 1) == 0).all():  # 2.0, as tables write whole numbers
+        labels = labels.astype(np.int64)
     columns = labels if labels.ndim == 2 else labels[:, None]
     named = columns.dtype.kind in "UO" and columns.size > 0 and isinstance(columns.flat[0], str)
     if len(columns) != n:
@@ -173,12 +183,36 @@ def as_item_names(ids: Sequence | np.ndarray | None) -> np.ndarray | None:
     """
     if ids is None:
         return None
-    ids = np.asarray(ids)
+    ids = to_numpy(ids, "ids")
     return ids.astype(str) if ids.dtype.kind in "OSiu" else ids
 
 
-def to_numpy(array: Any) -> np.ndarray:
+def check_hierarchy(hierarchy: Any) -> None:
+    """Raises ValueError for what is neither None nor a hierarchy.
+
+    Example:
+        >>> check_hierarchy(train.hierarchy)
+    """
+    if not isinstance(hierarchy, Hierarchy | None):
+        kind = type(hierarchy).__name__
+        make = {"dict": "from_dict(...)", "list": "from_dict(...)", "ndarray": "from_ancestors(...)"}.get(kind, "...")
+        raise ValueError(f"the hierarchy is a {kind}: make one of it, with hiercl.Hierarchy.{make}.")
+
+
+def _numbers(array: np.ndarray, missing: float | None = None) -> np.ndarray:
+    """Returns an array of objects that are all numbers, or missing, as an array of numbers; others as they are."""
+    flat = [missing if value is None or type(value).__name__ == "NAType" else value for value in array.flat]
+    if not all(isinstance(value, int | float | np.number) for value in flat):
+        return array
+    numbers = np.array([missing if missing is not None and value != value else value for value in flat])
+    return numbers.reshape(array.shape) if numbers.dtype.kind in "fiu" else array
+
+
+def to_numpy(array: Any, what: str = "values") -> np.ndarray:
     """Returns a numpy array of a tensor, of lists or of an array; a memory-mapped array stays one.
+
+    Raises:
+        ValueError: no array can be made of it; the message names it by `what`.
 
     Example:
         >>> to_numpy(torch.ones(2, requires_grad=True))
@@ -186,6 +220,6 @@ def to_numpy(array: Any) -> np.ndarray:
     """
     if isinstance(array, Tensor):
         return as_array(array)
-    if isinstance(array, (list, tuple)) and len(array) and isinstance(array[0], str):
-        return np.array(array, dtype=object)
-    return np.asanyarray(array)
+    if isinstance(array, list | tuple) and any(isinstance(value, str) for value in array):
+        return np.array(array, dtype=object)  # NumPy would turn numbers beside names into names
+    return given_array(array, what)

@@ -12,9 +12,9 @@ from hiercl.datasets.feature_reading import read_features
 from hiercl.datasets.feature_sources import ENDINGS as FEATURE_ENDINGS
 from hiercl.datasets.feature_sources import TABLE_ENDINGS
 from hiercl.datasets.pictures.folder import load as _load_folder
-from hiercl.datasets.pictures.sets import joined
 from hiercl.datasets.pictures.table import load as _load_table
 from hiercl.datasets.root import data_root
+from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store
 from hiercl.runtime.errors import unknown
 

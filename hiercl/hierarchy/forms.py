@@ -1,7 +1,8 @@
 """Reads the forms in which a hierarchy is given, and checks them. Every error names the wrong node."""
 
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,45 @@ import numpy as np
 Names = Sequence[Sequence[str]]
 
 
+MOST_ENTRIES = 2**25  # leaves times levels, of which a table is kept: 256 MiB
+
 # ---- checks ----
+
+
+def check_size(leaves: int, levels: int) -> None:
+    """Checks that the table of ancestors fits into the memory."""
+    if leaves * levels > MOST_ENTRIES:
+        raise ValueError(
+            f"{leaves:,} leaves at {levels:,} levels are more than a hierarchy can hold, {MOST_ENTRIES:,} entries of "
+            "leaves times levels: leave out levels that do not branch"
+        )
+
+
+def as_names(names: Any, what: str) -> tuple[str, ...]:
+    """Returns a list of names as a tuple of text.
+
+    Raises:
+        ValueError: it is no list, or something in it is no name.
+    """
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        raise ValueError(f"{what} must be a list of names, got {names!r}")
+    names = tuple(names)
+    if not all(type(name) is str for name in names):
+        for name in names:
+            if not isinstance(name, str | int | np.integer) or isinstance(name, bool):
+                raise ValueError(f"{what} hold {name!r}: a name is a text")
+        names = tuple(map(str, names))
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError:
+        wrong = next(name for name in names if name.encode("utf-8", "replace").decode() != name)
+        raise ValueError(f"{what} hold {wrong!r}, which is no valid text: correct its encoding") from None
+    return names
+
+
+def as_level_names(level_names: Any) -> tuple[str, ...]:
+    """Returns names of levels as a tuple of text; empty where none are given."""
+    return () if level_names is None else as_names(level_names, "the names of the levels")
 
 
 def check_levels(names: Names, ancestors: np.ndarray, level_names: Sequence[str]) -> None:
@@ -26,11 +65,11 @@ def check_levels(names: Names, ancestors: np.ndarray, level_names: Sequence[str]
         wrong = column[(column < 0) | (column >= size)]
         if len(wrong):
             raise ValueError(f"node {wrong[0]} of {level_names[level]!r} has no name: {size} names are given")
-        empty = np.setdiff1d(np.arange(size), column)
-        if len(empty):
-            raise ValueError(
-                f"{names[level][empty[0]]!r} ({level_names[level]}) has no leaves: remove it, or give it a leaf"
-            )
+        used = np.zeros(size, dtype=bool)
+        used[column] = True
+        if not used.all():
+            empty = names[level][int(np.argmin(used))]
+            raise ValueError(f"{empty!r} ({level_names[level]}) has no leaves: remove it, or give it a leaf")
 
 
 def check_one_parent(table: np.ndarray, names: Names, level_names: Sequence[str]) -> None:
@@ -63,38 +102,83 @@ def check_siblings(paths: Sequence[tuple[str, ...]]) -> None:
 # ---- forms ----
 
 
-def leaf_paths(nested: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yields the path of every leaf of nested dicts and lists."""
-    place = repr("/".join(above)) if above else "the hierarchy"
-    if not isinstance(nested, Mapping | list | tuple):
-        raise ValueError(f"{place} must hold a dict or a list of names, got {nested!r}")
-    if len(nested) == 0:
-        raise ValueError(f"{place} has no leaves: remove it, or give it a leaf")
-    for name in nested:
-        if not isinstance(name, str):
-            raise ValueError(f"{place} holds the name {name!r}: names must be strings")
-        inner = nested[name] if isinstance(nested, Mapping) else None
-        if inner is None or inner == {}:
-            yield (*above, name)
+def leaf_paths(nested: Any) -> Iterator[tuple[str, ...]]:
+    """Yields the path of every leaf of nested dicts and lists, of any depth."""
+    path: list[str] = []
+    around = {id(nested): None}  # the dicts and lists that the next name lies in
+    waiting = [_children(nested, path)]
+    leaves = 0
+    while waiting:
+        name, inner = next(waiting[-1], (None, None))
+        if name is None:
+            waiting.pop()
+            around.popitem()
+            path[-1:] = []
+            continue
+        path.append(name)
+        if inner is None or (isinstance(inner, Mapping) and not inner):
+            leaves += 1
+            check_size(leaves, len(path))
+            yield tuple(path)
+            path.pop()
         else:
-            yield from leaf_paths(inner, (*above, name))
+            if id(inner) in around:
+                raise ValueError(f"{_place(path[:20])} holds itself: give it leaves")
+            waiting.append(_children(inner, path))
+            around[id(inner)] = None
 
 
-def path_from_top(node: str, parent: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Follows the parents of a node up to the top."""
-    path = [node]
-    while (above := parent[path[-1]]) is not None:
-        if above in path:
-            cycle = " -> ".join([*path[path.index(above) :], above])
-            raise ValueError(f"the parents form a cycle, {cycle}: give one of these nodes the parent None")
-        if above not in parent:
-            raise ValueError(f"{above!r}, the parent of {path[-1]!r}, is no node itself: add {above!r} with its parent")
-        path.append(above)
-    return tuple(reversed(path))
+def _children(inner: Any, path: list[str]) -> Iterator[tuple[str, Any]]:
+    if not isinstance(inner, Mapping | list | tuple):
+        raise ValueError(f"{_place(path)} must hold a dict or a list of names, got {inner!r}")
+    if len(inner) == 0:
+        raise ValueError(f"{_place(path)} has no leaves: remove it, or give it a leaf")
+    for name in inner:
+        if not isinstance(name, str):
+            raise ValueError(f"{_place(path)} holds the name {name!r}: names must be strings")
+    return iter(inner.items()) if isinstance(inner, Mapping) else ((name, None) for name in inner)
 
 
-def folders_of(path: str) -> tuple[str, ...]:
+def _place(path: Sequence[str]) -> str:
+    return repr("/".join(path)) if path else "the hierarchy"
+
+
+def paths_from_top(parent: Any) -> list[tuple[str, ...]]:
+    """Returns the path of every leaf, a node that is no parent, from the parent of each node."""
+    if not isinstance(parent, Mapping):
+        raise ValueError(f"the parents must be a dict from each node to its parent, got {parent!r}")
+    for node, above in parent.items():
+        if not isinstance(node, str) or not (above is None or isinstance(above, str)):
+            raise ValueError(f"the parent of {node!r} is {above!r}: nodes are strings, and a top node has None")
+        if above is not None and above not in parent:
+            raise ValueError(f"{above!r}, the parent of {node!r}, is no node itself: add {above!r} with its parent")
+    depth: dict[str | None, int] = {None: 0}
+    for node in parent:
+        chain: dict[str | None, None] = {}  # from the node to the first one of known depth
+        while node not in depth:
+            if node in chain:
+                names = list(map(str, chain))
+                cycle = " -> ".join([*names[names.index(str(node)) :], str(node)])
+                raise ValueError(f"the parents form a cycle, {cycle}: give one of these nodes the parent None")
+            chain[node], node = None, parent[node]
+        for steps, name in enumerate(reversed(chain), start=1):
+            depth[name] = depth[node] + steps
+    inner = set(parent.values())
+    leaves = [node for node in parent if node not in inner]
+    check_size(len(leaves), max(depth.values()))
+    paths = []
+    for node in leaves:
+        path = [node]
+        while (node := parent[node]) is not None:
+            path.append(node)
+        paths.append(tuple(reversed(path)))
+    return paths
+
+
+def folders_of(path: Any) -> tuple[str, ...]:
     """Returns the folders of a file's path."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(path := os.fspath(path), str):
+        raise ValueError(f"{path!r} is no path: give texts, or objects of pathlib")
     if re.match(r"[\\/]|[A-Za-z]:", path):
         raise ValueError(f"{path!r} is absolute: give paths that start at the data set's own folder")
     parts = [part for part in re.split(r"[\\/]", path) if part not in ("", ".")]
@@ -104,8 +188,11 @@ def folders_of(path: str) -> tuple[str, ...]:
 
 
 def rows_with_labels(table: np.ndarray) -> np.ndarray:
-    """Returns which rows of label columns have labels; a row without any has −1 or "" at all levels."""
-    missing = (table == -1) | (table == "")
+    """Returns which rows of label columns have labels; a row without any has −1, "", None or NaN at all levels."""
+    if table.dtype == object:
+        missing = np.array([[_is_missing(label) for label in row] for row in table])
+    else:
+        missing = (table == -1) | (table == "") | ((table != table) if table.dtype.kind in "fc" else False)
     some = missing.any(axis=1) & ~missing.all(axis=1)
     if some.any():
         row = int(np.argmax(some))
@@ -115,16 +202,30 @@ def rows_with_labels(table: np.ndarray) -> np.ndarray:
     return ~missing[:, 0]
 
 
-def label_ids(column: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the different labels of a column, sorted, and for every row the position of its label."""
-    if column.dtype == object:
+def _is_missing(label: Any) -> bool:
+    if isinstance(label, str):
+        return label == ""
+    if isinstance(label, int | float | np.number):
+        return bool(label == -1 or label != label)
+    return label is None or type(label).__name__ in ("NAType", "NaTType")  # of pandas
+
+
+def label_ids(column: np.ndarray, level: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the different labels of a column, sorted, and for every row the position of its label.
+
+    `rows` are the numbers of the rows, for messages.
+    """
+    if column.dtype == object:  # which may hold names and numbers at once
         kind = int | np.integer if isinstance(column[0], int | np.integer) else str
-        for row, label in enumerate(column):
+        for row, label in zip(rows.tolist(), column, strict=True):
             if not isinstance(label, kind) or isinstance(label, bool):
                 raise ValueError(f"label column {level}, row {row}: {label!r}; a column is all integers or all strings")
         column = np.array(column.tolist())
     if column.dtype.kind not in "iuU":
-        raise ValueError(f"label column {level} is {column.dtype}; labels must be integers or strings")
+        raise ValueError(
+            f"label column {level} is {column.dtype}, such as {column[0]!r}; labels must be integers of 64 bits, or "
+            "strings"
+        )
     return np.unique(column, return_inverse=True)
 
 
@@ -134,7 +235,8 @@ def label_names(labels: np.ndarray, names: Names | None, level: int) -> tuple[st
         return tuple(str(label) for label in labels)
     if labels.dtype.kind == "U":
         raise ValueError(f"label column {level} holds strings, which are its names: leave names out")
-    wrong = labels[(labels < 0) | (labels >= len(names[level]))]
+    known = as_names(names[level], f"the names of level {level}")
+    wrong = labels[(labels < 0) | (labels >= len(known))]
     if len(wrong):
-        raise ValueError(f"label {wrong[0]} of column {level} has no name: {len(names[level])} names are given")
-    return tuple(str(names[level][label]) for label in labels.tolist())
+        raise ValueError(f"label {wrong[0]} of column {level} has no name: {len(known)} names are given")
+    return tuple(known[label] for label in labels.tolist())

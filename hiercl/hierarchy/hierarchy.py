@@ -7,7 +7,7 @@ item without a label.
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -15,16 +15,20 @@ import numpy as np
 
 from hiercl.hierarchy.forms import (
     Names,
+    as_level_names,
+    as_names,
     check_levels,
     check_one_parent,
     check_siblings,
+    check_size,
     folders_of,
     label_ids,
     label_names,
     leaf_paths,
-    path_from_top,
+    paths_from_top,
     rows_with_labels,
 )
+from hiercl.runtime.given import given_array, whole_number
 from hiercl.runtime.types import Int
 
 __all__ = ["Hierarchy"]
@@ -60,16 +64,19 @@ class Hierarchy:
     level_names: tuple[str, ...] = ()
 
     def __post_init__(self):
-        ancestors = np.array(self.ancestors)
+        ancestors = given_array(self.ancestors, "ancestors")
         if ancestors.ndim != 2 or ancestors.size == 0 or ancestors.dtype.kind not in "iu":
             raise ValueError(
                 f"ancestors must be integers [leaves, levels] with at least one leaf and one level, "
                 f"got {ancestors.dtype} {list(ancestors.shape)}"
             )
-        ancestors = ancestors.astype(np.int64)
+        ancestors = np.array(ancestors, dtype=np.int64)
         ancestors.setflags(write=False)
-        level_names = tuple(self.level_names) or tuple(f"level {level}" for level in range(ancestors.shape[1]))
-        object.__setattr__(self, "names", tuple(tuple(str(name) for name in level) for level in self.names))
+        levels = range(ancestors.shape[1])
+        level_names = as_level_names(self.level_names) or tuple(f"level {level}" for level in levels)
+        names = self.names if isinstance(self.names, list | tuple) else (self.names,)
+        names = tuple(as_names(own, f"the names of level {level}") for level, own in enumerate(names))
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "ancestors", ancestors)
         object.__setattr__(self, "level_names", level_names)
         check_levels(self.names, ancestors, level_names)
@@ -123,9 +130,7 @@ class Hierarchy:
             >>> Hierarchy.from_parents({"animal": None, "cat": "animal", "dog": "animal"}).leaf_names
             ('cat', 'dog')
         """
-        paths = {node: path_from_top(node, parent) for node in parent}
-        inner = set(parent.values())
-        return cls._from_leaf_paths([path for node, path in paths.items() if node not in inner], level_names)
+        return cls._from_leaf_paths(paths_from_top(parent), level_names)
 
     @classmethod
     def from_labels(
@@ -134,7 +139,7 @@ class Hierarchy:
         """Builds a hierarchy from label columns.
 
         At each level, the labels that occur get their ids in sorted order. A label without a row is left out. A row
-        without labels, −1 or "" at all levels, has the leaf id −1.
+        without labels, −1, "", None or NaN at all levels, has the leaf id −1.
 
         Args:
             columns: labels ``[n, levels]`` from coarse to fine; each column is all integers or all strings.
@@ -153,22 +158,29 @@ class Hierarchy:
             >>> leaf_labels.tolist()
             [1, 0, 1]
         """
-        table = columns if hasattr(columns, "ndim") else np.array(columns, dtype=object)
-        table = np.asarray(table)
+        if isinstance(columns, list | tuple):  # NumPy would turn numbers beside names into names
+            rows = [row if isinstance(row, list | tuple) else given_array(row, "labels").tolist() for row in columns]
+            given_array([[0] * len(row) if isinstance(row, list | tuple) else 0 for row in rows], "label columns")
+            columns = np.array(rows, dtype=object)
+        table = np.asarray(given_array(columns, "label columns"))
         if table.ndim != 2 or table.size == 0:
             raise ValueError(f"label columns must be [n, levels] with n and levels at least 1, got {list(table.shape)}")
+        level_names = as_level_names(level_names)
+        if level_names and len(level_names) != table.shape[1]:
+            raise ValueError(f"{table.shape[1]} label columns need as many names of levels, got {level_names}")
         if names is not None and len(names) != table.shape[1]:
             raise ValueError(f"names are for {len(names)} levels, but there are {table.shape[1]} label columns")
         labelled = rows_with_labels(table)
         leaf_of = np.full(len(table), -1)
         table = table[labelled]
-        values, ids = zip(*(label_ids(table[:, level], level) for level in range(table.shape[1])), strict=True)
+        rows = np.flatnonzero(labelled)
+        values, ids = zip(*(label_ids(table[:, level], level, rows) for level in range(table.shape[1])), strict=True)
         node_names = tuple(label_names(v, names, level) for level, v in enumerate(values))
         table = np.stack(ids, axis=1)
-        check_one_parent(table, node_names, tuple(level_names or (f"level {i}" for i in range(len(ids)))))
+        check_one_parent(table, node_names, level_names or tuple(f"level {i}" for i in range(len(ids))))
         _, first = np.unique(table[:, -1], return_index=True)
         leaf_of[labelled] = table[:, -1]
-        return cls(node_names, table[first], tuple(level_names or ())), leaf_of
+        return cls(node_names, table[first], level_names), leaf_of
 
     @classmethod
     def from_paths(
@@ -193,7 +205,9 @@ class Hierarchy:
             >>> tree.leaf_names, leaf_labels.tolist()
             (('bus', 'car'), [1, 0])
         """
-        folders = [folders_of(os.fspath(path)) for path in paths]
+        if isinstance(paths, str | os.PathLike) or not isinstance(paths, Iterable):
+            raise ValueError(f"paths must be a list of paths, got {paths!r}")
+        folders = [folders_of(path) for path in paths]
         leaves = sorted(set(folders))
         inner = {leaf[:depth] for leaf in leaves for depth in range(1, len(leaf))}
         if mixed := sorted(inner & set(leaves)):
@@ -229,9 +243,18 @@ class Hierarchy:
             ('0.1', '1.2')
         """
         if names is None:
-            sizes = ancestors.max(axis=0, initial=0) + 1
-            names = [[f"{level}.{node}" for node in range(size)] for level, size in enumerate(sizes)]
-        return cls(tuple(tuple(level) for level in names), ancestors, tuple(level_names or ()))
+            ancestors = given_array(ancestors, "ancestors")
+            if ancestors.ndim == 2 and ancestors.dtype.kind in "iu":  # else the constructor says what is wrong
+                leaves, largest = len(ancestors), ancestors.max(axis=0, initial=0).tolist()
+                for level, node in enumerate(largest):
+                    if node >= leaves:
+                        raise ValueError(
+                            f"level {level} has the id {node}, but {leaves} leaves have at most {leaves} ancestors "
+                            f"there: count from 0, without gaps"
+                        )
+                names = [[f"{level}.{node}" for node in range(most + 1)] for level, most in enumerate(largest)]
+        names = tuple(as_names(own, f"the names of level {level}") for level, own in enumerate(names or ()))
+        return cls(names, ancestors, as_level_names(level_names))
 
     @classmethod
     def _from_leaf_paths(cls, paths: list[tuple[str, ...]], level_names: Sequence[str] | None) -> "Hierarchy":
@@ -239,11 +262,23 @@ class Hierarchy:
             raise ValueError("the hierarchy is empty: it needs at least one leaf")
         check_siblings(paths)
         depth = max(len(path) for path in paths)
-        paths = [path + path[-1:] * (depth - len(path)) for path in paths]
-        ids = [{} for _ in range(depth)]
-        ancestors = [[ids[i].setdefault(path[: i + 1], len(ids[i])) for i in range(depth)] for path in paths]
-        names = tuple(tuple(prefix[-1] for prefix in level) for level in ids)
-        return cls(names, np.array(ancestors), tuple(level_names or ()))
+        check_size(len(paths), depth)
+        ancestors = np.empty((len(paths), depth), dtype=np.int64)
+        names: list[list[str]] = [[] for _ in range(depth)]
+        known: list[dict[tuple[int, str], int]] = [{} for _ in range(depth)]  # nodes by the node above and their name
+        for leaf, path in enumerate(paths):
+            row = []
+            for name, own, nodes in zip(path, names, known, strict=False):
+                key = (row[-1] if row else 0, name)
+                if key not in nodes:
+                    nodes[key] = len(own)
+                    own.append(name)
+                row.append(nodes[key])
+            for own in names[len(path) :]:  # a leaf that ends early is its own child
+                row.append(len(own))
+                own.append(path[-1])
+            ancestors[leaf] = row
+        return cls(tuple(map(tuple, names)), ancestors, as_level_names(level_names))
 
     # ---- sizes and names ----
 
@@ -277,7 +312,7 @@ class Hierarchy:
             [0, 0, 1]
         """
         level = self._level(level)
-        parent = np.zeros(self.sizes[level], dtype=np.int64)
+        parent = np.zeros(len(self.names[level]), dtype=np.int64)
         if level > 0:
             parent[self.ancestors[:, level]] = self.ancestors[:, level - 1]
         return parent
@@ -323,6 +358,8 @@ class Hierarchy:
             >>> Hierarchy.from_dict({"animal": ["cat", "dog"]}).node("dog")
             (1, 1)
         """
+        if not isinstance(name, str):
+            raise ValueError(f"nodes are found by their name, got {name!r}: names[level][node] is the name of a node")
         levels = range(self.levels) if level is None else (self._level(level),)
         nodes = [(i, node) for i in levels for node in range(self.sizes[i])]
         found = [(i, node) for i, node in nodes if self.names[i][node] == name]
@@ -508,7 +545,7 @@ class Hierarchy:
             >>> tree.leaf_names, new.tolist()
             (('animal', 'vehicle'), [0, 0, 1])
         """
-        kept = sorted({self._level(level) for level in levels})
+        kept = sorted({self._level(level) for level in given_array(levels, "levels").ravel()})
         if not kept:
             raise ValueError("coarsen needs at least one level to keep")
         new_leaf = self.ancestors[:, kept[-1]]
@@ -536,7 +573,7 @@ class Hierarchy:
             >>> tree.leaf_names, tree.counts(np.arange(4), 0).tolist()
             (('cat', 'dog', 'car', 'bus'), [2, 2])
         """
-        order = np.random.default_rng(seed).permutation(self.n_leaves)
+        order = np.random.default_rng(whole_number(seed, "seed", least=0)).permutation(self.n_leaves)
         ancestors = np.column_stack([self.ancestors[order, :-1], np.arange(self.n_leaves)])
         return Hierarchy((*self.names[:-1], self._distinct_names(self.levels - 1)), ancestors, self.level_names)
 
@@ -568,15 +605,19 @@ class Hierarchy:
             True
         """
         for field in ("level_names", "names", "parents"):
-            if field not in data:
-                raise ValueError(f"the hierarchy has no field {field!r}: it needs level_names, names and parents")
-        names, parents = data["names"], data["parents"]
+            if not isinstance(data, Mapping) or not isinstance(data.get(field), list | tuple):
+                raise ValueError(f"the hierarchy has no field {field!r}: it needs lists level_names, names, parents")
+        names = [as_names(own, f"the names of level {level}") for level, own in enumerate(data["names"])]
+        parents = data["parents"]
+        if not names:
+            raise ValueError("the hierarchy has no levels: it needs at least one")
         if len(parents) != len(names) - 1:
             raise ValueError(f"{len(names)} levels of names need {len(names) - 1} lists of parents, got {len(parents)}")
         columns = [np.arange(len(names[-1]))]
         for level in range(len(names) - 1, 0, -1):
-            parent = np.array(parents[level - 1], dtype=np.int64)
-            if parent.shape != (len(names[level]),) or np.any((parent < 0) | (parent >= len(names[level - 1]))):
+            parent = given_array(parents[level - 1], f"the parents of level {level}")
+            fits = parent.dtype.kind in "iu" and parent.shape == (len(names[level]),)
+            if not fits or np.any((parent < 0) | (parent >= len(names[level - 1]))):
                 raise ValueError(f"the parents of level {level} must be one id of level {level - 1} for each node")
             columns.insert(0, parent[columns[0]])
         return cls.from_ancestors(np.stack(columns, axis=1), names, data["level_names"])
@@ -590,7 +631,13 @@ class Hierarchy:
               cat
               dog
         """
-        return "\n".join(line for node in range(self.sizes[0]) for line in self._lines(0, node))
+        lines, before = [], np.full(self.levels, -1)
+        for leaf in np.lexsort(self.ancestors.T[::-1]):
+            own = self.ancestors[leaf]
+            for level in range(int(np.argmax(own != before)), self.levels):
+                lines.append("  " * level + self.names[level][own[level]])
+            before = own
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         levels = zip(self.sizes, self.level_names, strict=True)
@@ -608,13 +655,13 @@ class Hierarchy:
     # ---- helpers ----
 
     def _level(self, level: SupportsIndex) -> int:
-        index = level.__index__()
+        index = whole_number(level, "level")
         if not -self.levels <= index < self.levels:
             raise ValueError(f"there is no level {index}; the levels are 0 to {self.levels - 1}: {self.level_names}")
         return index % self.levels
 
     def _node(self, level: SupportsIndex, node: SupportsIndex) -> tuple[int, int]:
-        level, node = self._level(level), node.__index__()
+        level, node = self._level(level), whole_number(node, "node")
         if not 0 <= node < self.sizes[level]:
             raise ValueError(
                 f"there is no node {node} at level {level} ({self.level_names[level]}); "
@@ -623,7 +670,7 @@ class Hierarchy:
         return level, node
 
     def _leaf_ids(self, leaves: Leaves, lowest: int = 0) -> np.ndarray:
-        ids = np.asarray(leaves)
+        ids = given_array(leaves, "leaf ids")
         if ids.size == 0:
             return ids.astype(np.int64)
         if ids.dtype.kind not in "iu":
@@ -642,8 +689,3 @@ class Hierarchy:
         values, counts = np.unique(names, return_counts=True)
         repeated = {str(name) for name in values[counts > 1]}
         return tuple("/".join(self._path(level, i)) if name in repeated else name for i, name in enumerate(names))
-
-    def _lines(self, level: int, node: int) -> Iterator[str]:
-        yield "  " * level + self.names[level][node]
-        for child in self.children(level, node):
-            yield from self._lines(level + 1, int(child))

@@ -147,7 +147,7 @@ def test_labels_in_many_forms():
         ({"x": X, "y": X[:, 0]}, {"labels": "y"}, "column 'y' holds 0.12.*names or whole numbers"),
         ({"x": X, "y": CLASS[:7]}, {}, "20 vectors and 7 labels"),
         ({"x": X, "y": CLASS}, {"test": {"x": X[:, :3], "y": CLASS}}, "6 features and test vectors 3"),
-        ({"train_x": X, "train_y": CLASS}, {}, "the parts train, and needs train and test"),
+        ({"train_x": X, "train_y": CLASS}, {}, "the parts 'train', and needs train and test"),
         ({"x": X, "split": ["exam"] * N}, {"labels": []}, "item 0 of the mapping has the split 'exam'"),
         (FRAME.assign(embedding=[X[0][:2], *X[1:]]), {"labels": "class"}, "differ in shape: .* in row 1"),
         (3, {}, "cannot be read from a int"),

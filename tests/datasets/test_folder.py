@@ -4,6 +4,9 @@ import copy
 import os
 import pickle
 import re
+import struct
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +96,9 @@ def test_a_class_that_ends_early_is_carried_down(top):
 
 
 def test_the_same_name_under_two_parents_is_two_classes(top):
-    data = folder(fill(top, ["animal/other", "vehicle/other"], count=2))
-    assert data.hierarchy.leaf_names == ("other", "other") and data.counts().tolist() == [2, 2]
+    data = folder(fill(top, ["animal/cat", "animal/other", "vehicle/other"], count=2))
+    assert data.hierarchy.leaf_names == ("cat", "other", "other") and data.counts().tolist() == [2, 2, 2]
+    assert "several parents share 1 of the names, such as 'other'" in data.note
 
 
 @pytest.mark.parametrize("stray", ["0.png", "animal/0.png", "animal/cat/0.png"])
@@ -151,6 +155,7 @@ def test_folders_train_and_test_are_the_split(top, second):
     assert train.hierarchy == test.hierarchy and train.hierarchy.leaf_names == ("cat", "dog", "car")
     assert train.counts().tolist() == [3, 3, 0] and test.counts().tolist() == [2, 0, 2]
     missing = "no training pictures of 1 of the classes: vehicle/car; no test pictures of 1 of the classes: animal/dog"
+    missing = "1 other file passed over: 1 .txt; " + missing
     assert train.note == test.note == ("test is the folder 'val'; " if second == "val" else "") + missing
     np.testing.assert_array_equal(test.items[2], decode(top / second / "vehicle/car/0.png", 8))
     np.testing.assert_array_equal(train.items[0], decode(top / "train/animal/cat/0.png", 8))
@@ -180,6 +185,77 @@ def test_only_one_part_is_an_error(top):
 def test_one_picture_of_every_class_cannot_be_split(top):
     with pytest.raises(ValueError, match=r"every class of 'lab' has a single picture.*hiercl.datasets.folder"):
         load(fill(top, ["cat", "dog"], count=1))
+
+
+@pytest.mark.parametrize(
+    ("train_folder", "test_folder"),
+    [
+        ("train", "valid"),
+        ("Train", "Test"),
+        ("seg_train", "seg_test"),
+        ("training", "validation"),
+        ("TRAIN", "val2017"),
+    ],
+)
+def test_the_split_in_other_spellings(top, train_folder, test_folder):
+    fill(top / train_folder, ["cat", "dog"], 2)
+    fill(top / test_folder, ["cat", "dog"], 1)
+    sets = load(top)
+    assert understood(*sets) == ({"level 0": 2}, [2, 2], [1, 1]) and f"the folder {test_folder!r}" in sets[1].note
+
+
+@pytest.mark.parametrize(
+    "place", ["set/{part}/{name}", "{name}/{part}", "{part}/{part}/{name}", "{part}/{name}/images"]
+)
+def test_the_split_at_other_places(top, place):
+    for part, count in {"train": 2, "test": 1}.items():
+        fill(top, [place.format(part=part, name=name) for name in ("cat", "dog")], count)
+    assert understood(*load(top)) == ({"level 0": 2}, [2, 2], [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"], r"'fold1' and 'fold2', which may be classes or parts"),
+        (["train_a/cat", "test_b/cat"], r"may be classes or parts of the data.*parts=\('test_b', 'train_a'\)"),
+        (["train/cat", "train/dog", "pred"], "'pred' and 'train', which may be classes or parts"),
+        (["train/cat", "Training/cat", "test/cat"], "'Training' and 'train', which may mean the same part"),
+        (["train/cat", "train/dog", "test/images"], "no class in common: the training items are cat, dog"),
+        (["valid/cat", "Test/cat"], "in 'Test' and 'valid' only, not in both"),
+    ],
+)
+def test_folders_that_are_not_clear_are_named(top, folders, message):
+    with pytest.raises(ValueError, match=message):
+        load(fill(top, folders, 2))
+
+
+def test_parts_can_be_said(top, as_a_user):
+    fill(top, ["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"], 2)
+    assert understood(*load(top, parts=("fold2", "fold1"))) == ({"level 0": 2}, [2, 2], [2, 2])
+    assert load(top, parts=())[0].hierarchy.sizes == (2, 4)
+    for wrong in ("fold1", ("fold1",), ("fold1", "fold3"), 3):
+        with pytest.raises(ValueError, match="parts="):
+            load(top, parts=wrong)
+
+
+def test_a_folder_in_every_class_is_no_level(top):
+    data = folder(fill(top, ["n01/images", "n02/images", "n03/images"], count=1))
+    assert data.hierarchy.leaf_names == ("n01", "n02", "n03") and data.hierarchy.levels == 1
+    assert "the folder 'images' in every class is no level" in data.note
+
+
+def test_names_that_are_no_text_are_shown(top):
+    fill(top, ["dog"], 1)
+    odd = Path(os.fsdecode(os.fsencode(top) + b"/c\xe9t"))
+    try:
+        odd.mkdir()
+    except OSError:
+        pytest.skip("this file system has text names only")
+    draw(odd / "1.png")
+    assert folder(top).hierarchy.leaf_names == (r"c\xe9t", "dog")
+    (odd / "1.png").write_bytes(b"")
+    with pytest.raises(UnreadablePictures, match=r"c\\xe9t/1.png: the file is empty"):
+        folder(top)
 
 
 # ---- no labels ----
@@ -231,6 +307,8 @@ def test_resizing_is_antialiased(tmp_path):
         ("1.bmp", "RGB", {}),
         ("1.tif", "CMYK", {}),
         ("1.jpg", "CMYK", {"quality": 95}),
+        ("1.jfif", "RGB", {"quality": 95, "format": "JPEG"}),
+        ("1.jpe", "RGB", {"quality": 95, "format": "JPEG"}),
         ("1.jpeg", "L", {"quality": 95}),
         ("1.jpg", "RGB", {"quality": 95, "progressive": True}),
         ("1.ppm", "RGB", {}),
@@ -266,6 +344,65 @@ def test_grey_pictures_of_16_bits_are_scaled(tmp_path):
     ramp = np.repeat(np.arange(256, dtype=np.uint16)[:, None] * 257, 256, axis=1)
     Image.fromarray(ramp).save(tmp_path / "1.png")
     assert decode(tmp_path / "1.png", 256)[:, 0, 0].tolist() == list(range(256))
+
+
+def test_grey_pictures_that_use_some_of_16_bits_are_scaled_by_the_range_of_all(top):
+    ramps = [np.repeat(np.arange(256, dtype=np.uint16)[:, None] * scale, 256, axis=1) for scale in (16, 8)]
+    for i, ramp in enumerate(ramps):
+        Image.fromarray(ramp).save(draw(top / f"{i}.png"))
+    once = [True]
+    for store in (False, False, True, True):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            data = folder(top, size=256, store=store)
+        assert data.items[0][:, 0, 0].tolist() == list(range(256)), "12 bits"
+        assert data.items[1][::2, 0, 0].tolist() == list(range(0, 128)), "half as bright"
+        assert ["hold values up to 4,095 only" in str(one.message) for one in said] == once
+        once = []
+    assert folder(top, size=256, bits=16).items[0].max() == 15
+    with pytest.raises(ValueError, match="bits=7: give how many of their 16 bits"):
+        folder(top, bits=7)
+
+
+def save_16_bits(path, pixels):
+    """Writes a PNG with 16 bits a channel, which Pillow cannot write."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[pixels.shape[2]]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    save_png(path, pixels.shape[1], pixels.shape[0], kind, rows, depth=16)
+
+
+def save_png(path, width, height, kind, rows, depth=8):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = [struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_16_bits_of_every_kind_of_png(tmp_path, channels, bits):
+    pixels = np.random.default_rng(bits).integers(0, 2**bits, (9, 9, channels))
+    pixels[0, 0] = 2**bits - 1
+    if channels in (2, 4):
+        pixels[..., -1] = 65535
+    save_16_bits(tmp_path / "1.png", pixels)
+    assert picture_files.bits_of(tmp_path / "1.png") == bits
+    colours = pixels[..., : channels - (channels in (2, 4))] >> (bits - 8)
+    assert (decode(tmp_path / "1.png", 9, bits) == colours).all()
+
+
+def test_pictures_of_too_many_pixels_are_reported(top):
+    fill(top, ["cat", "dog"], 1)
+    save_png(top / "cat" / "long.png", 100_000_000, 1, 0, b"")
+    save_png(top / "dog" / "large.png", 60_000, 60_000, 0, b"")
+    os.mkfifo(top / "dog" / "pipe.jpg")
+    with pytest.raises(UnreadablePictures) as raised:
+        folder(top)
+    assert set(raised.value.problems) == {"cat/long.png", "dog/large.png", "dog/pipe.jpg"}
+    assert "it has 100,000,000 x 1 pixels" in str(raised.value) and "no regular file" in str(raised.value)
+    with pytest.warns(UserWarning, match="3 pictures left out"):
+        assert len(folder(top, skip_unreadable=True)) == 2
 
 
 def test_pictures_are_turned_upright(tmp_path):
@@ -637,9 +774,106 @@ def test_columns_can_be_chosen(top):
 
 def test_names_under_several_parents_are_classes_of_their_own(top):
     rows = "\n".join(f"{name},{kind},other" for name, kind, _ in ROWS)
-    train, _ = load(write_table(top, f"path,kind,class\n{rows}"))
+    with pytest.raises(ValueError, match="'class' is coarser than 'kind'"):
+        load(write_table(top, f"path,kind,class\n{rows}"))
+    train, _ = load(top / "pictures.csv", label_columns=["kind", "class"])
     assert train.hierarchy.leaf_names == ("other", "other") and train.counts().tolist() == [8, 4]
     assert "several parents share 1 of the names, such as 'other'" in train.note
+
+
+def understood(train, test):
+    """What the data sets hold, in short: sizes and names of the levels, and the number of items of each class."""
+    assert train.hierarchy == test.hierarchy
+    return (
+        dict(zip(train.hierarchy.level_names, train.hierarchy.sizes, strict=True)),
+        train.counts().tolist(),
+        test.counts().tolist(),
+    )
+
+
+# Rows of a table: two classes of each of two kinds, two pictures of each.
+PLAIN = [
+    {"path": f"{i}.png", "kind": ("animal", "vehicle")[i // 4], "class": ("cat", "dog", "car", "bus")[i // 2]}
+    for i in range(8)
+]
+
+
+def with_columns(top, names, **more):
+    """Writes a table of PLAIN with some of its columns, and more that are functions of the number of the row."""
+    rows = [{**row, **{name: column(i) for name, column in more.items()}} for i, row in enumerate(PLAIN)]
+    for row in rows:
+        draw(top / row["path"], size=(8, 8))
+    lines = [",".join(name.replace("_", "") if name == "_" else name for name in names)]
+    lines += [",".join(str(row[name]) for name in names) for row in rows]
+    (top / "t.csv").write_text("\n".join(lines))
+    return top / "t.csv"
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "message"),
+    [
+        (["path", "class", "kind"], {}, "'kind' is coarser than 'class'.*label_columns"),
+        (["path", "kind", "class", "w"], {"w": lambda i: 32 + i % 2}, "column 'w' does not refine 'class': '32'"),
+        (["path", "w", "kind", "class"], {"w": lambda i: 32 + i % 2}, "column 'kind' does not refine 'w'"),
+        (["path", "kind", "class", "y"], {"y": lambda i: i // 2}, "'y' says the same as 'class'"),
+        (["path", "kind", "class", "k"], {"k": lambda i: PLAIN[i]["class"].upper()}, "'k' says the same as 'class'"),
+        (["path", "k", "class"], {"k": lambda i: "anmal" if i == 1 else PLAIN[i]["kind"]}, r"'cat' .* in row [23] "),
+        (["path", "kind", "c"], {"c": lambda i: "" if i == 1 else PLAIN[i]["class"]}, "row 3 .* has no 'c', but row"),
+        (["path", "k", "class"], {"k": lambda i: "" if i == 1 else PLAIN[i]["kind"]}, r"'k' .* no value .*\(3\)"),
+        (["p", "q", "kind"], dict.fromkeys("pq", lambda i: f"{i}.png"), "several columns hold paths of pictures"),
+        (["kind", "class"], {}, "no column holds paths of pictures.*path_column.*'kind' with 'animal'"),
+        (["path", "kind", "s", "t"], dict.fromkeys("st", lambda i: ("train", "test")[i % 2]), "'s' and 't' may both"),
+    ],
+)
+def test_columns_that_are_not_clear_are_named(top, names, more, message):
+    with pytest.raises(ValueError, match=message):
+        load(with_columns(top, names, **more))
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "note"),
+    [
+        (["_", "path", "kind", "class"], {"_": lambda i: i}, "fifth"),
+        (
+            ["id", "kind", "path", "class"],
+            {"id": lambda i: 100 + i},
+            "the column 'id' numbers the rows",
+        ),
+        (["ImageID", "path", "kind", "class"], {"ImageID": lambda i: f"x{i}"}, "the column 'ImageID' numbers"),
+        (["mask", "path", "kind", "class"], {"mask": lambda i: f"m{i}.png"}, "'mask' holds files and is passed over"),
+        (
+            ["path", "kind", "class", "is_train"],
+            {"is_train": lambda i: 1 - i % 2},
+            "the split is the column 'is_train'",
+        ),
+        (["path", "kind", "class", "Usage"], {"Usage": lambda i: ("Training", "Validation")[i % 2]}, "'validation'"),
+        (["file", "kind", "class"], {"file": lambda i: f"{i}.png"}, "fifth"),
+    ],
+)
+def test_columns_that_are_no_labels_are_told(top, names, more, note):
+    sets = load(with_columns(top, names, **more))
+    assert understood(*sets) == ({"kind": 2, "class": 4}, [1] * 4, [1] * 4) and note in sets[0].note
+
+
+def test_a_class_of_a_table_may_end_early(top):
+    path = with_columns(
+        top,
+        ["path", "k", "c"],
+        k=lambda i: PLAIN[i]["class"] if i > 5 else PLAIN[i]["kind"],
+        c=lambda i: "" if i > 5 else PLAIN[i]["class"],
+    )
+    assert table(path).hierarchy.path(2) == ("bus", "bus")
+    path.write_text("\n\n" + path.read_text())  # blank lines at the top
+    assert table(path).hierarchy.leaf_names == ("cat", "dog", "bus", "car")
+
+
+def test_a_table_of_many_columns_is_refused_at_once_and_some_can_be_chosen(top):
+    draw(top / "0.png")
+    columns = ["path", *(f"c{i}" for i in range(20_000))]
+    (top / "t.csv").write_text(",".join(columns) + "\n0.png" + ",a" * 20_000)
+    with pytest.raises(ValueError, match="20,001 columns: choose path_column and label_columns"):
+        table(top / "t.csv")
+    assert table(top / "t.csv", path_column="path", label_columns=["c7"]).hierarchy.leaf_names == ("a",)
 
 
 def test_names_keep_their_text(top):
@@ -683,7 +917,10 @@ def test_changed_labels_are_not_those_of_the_old_store(top, root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,kind,class\na.png,x,\nb.png,x,y\nc.png,x,", r"column 'class' of .* no value in 2 of the rows \(2, 4\)"),
+        (
+            "path,kind,class\na.png,x,\nb.png,x,y\nc.png,x,",
+            "row 2 of .* has no 'class', but row 3 has one for the same 'kind', 'x'",
+        ),
         ("path,class\na.png,x\n,y", r"column 'path' .* no value in 1 of the rows \(3\)"),
         ("path,class\na.png,x\nb.png,y\na.png,y", r"lists 'a.png' twice, in rows 2 and 4"),
         ("path,split\na.png,train\nb.png,exam", r"row 3 of .* has the split 'exam': it must be train, test or val"),

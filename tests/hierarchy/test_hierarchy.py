@@ -133,7 +133,8 @@ def test_the_same_name_may_stand_under_different_parents():
         ),
         (lambda: Hierarchy.from_labels(np.array([[0, 0], [1, 0]])), "'0' .level 1. has two parents"),
         (lambda: Hierarchy.from_labels(np.array([0, 1])), r"must be \[n, levels\]"),
-        (lambda: Hierarchy.from_labels([["a", float("nan")]]), "label column 1, row 0: nan"),
+        (lambda: Hierarchy.from_labels([["a", float("nan")]]), "row 0 has labels at some levels only, .'a', nan."),
+        (lambda: Hierarchy.from_labels([["a"], [None], [b"c"]]), "label column 0, row 2: b'c'"),
         (lambda: Hierarchy.from_labels([["a"], [3]]), "label column 0, row 1: 3"),
         (lambda: Hierarchy.from_labels(np.array([[0.5]])), "label column 0 is float64"),
         (lambda: Hierarchy.from_labels(np.array([[3]]), names=[["a"]]), "label 3 of column 0 has no name"),
@@ -142,7 +143,9 @@ def test_the_same_name_may_stand_under_different_parents():
         (lambda: Hierarchy.from_paths(["1.png"]), "'1.png' names no class"),
         (lambda: Hierarchy.from_paths(["/data/car/1.png"]), "'/data/car/1.png' is absolute"),
         (lambda: Hierarchy.from_paths(["a/1.png", "a/b/2.png"]), "'a' holds both files and folders"),
-        (lambda: Hierarchy.from_ancestors(np.array([[0, 0], [0, 2]])), "must be the leaf ids"),
+        (lambda: Hierarchy.from_ancestors(np.array([[0, 0], [0, 2]])), "level 1 has the id 2, but 2 leaves"),
+        (lambda: Hierarchy.from_ancestors(np.array([[0, 1], [0, 0]])), "must be the leaf ids"),
+        (lambda: Hierarchy.from_ancestors(np.array([[0, 0], [2 * 10**12, 1]])), "level 0 has the id 2000000000000"),
         (lambda: Hierarchy.from_ancestors(np.array([[0, 0]]), [["a", "b"], ["x"]]), "'b' .level 0. has no leaves"),
         (lambda: Hierarchy.from_ancestors(np.array([[1, 0]]), [["a"], ["x"]]), "node 1 of 'level 0' has no name"),
         (
@@ -162,6 +165,21 @@ def test_the_same_name_may_stand_under_different_parents():
 def test_a_broken_hierarchy_is_an_error_that_names_the_node(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_hierarchy_may_be_deep():
+    nested = {"leaf": None}
+    for depth in range(1999):
+        nested = {f"node {depth}": nested}
+    tree = Hierarchy.from_dict(nested)
+    assert tree.levels == 2000 and tree.describe().endswith("leaf") and tree.node("leaf") == (1999, 0)
+    assert Hierarchy.from_parents({f"{i}": f"{i - 1}" if i else None for i in range(2000)}).levels == 2000
+    comb = {f"{i}": f"{i - 1}" if i else None for i in range(20_000)} | {f"leaf {i}": f"{i}" for i in range(20_000)}
+    with pytest.raises(ValueError, match=r"20,000 leaves at .* levels are more than a hierarchy can hold"):
+        Hierarchy.from_parents(comb)
+    nested["again"] = nested
+    with pytest.raises(ValueError, match="'again' holds itself"):
+        Hierarchy.from_dict(nested)
 
 
 # ---- queries ----

@@ -18,7 +18,7 @@ from hiercl.datasets.clouds import Mesh, farthest_points, random_points, sample_
 from hiercl.datasets.download import Mirror, UnreadableFiles, fetch
 from hiercl.datasets.modelnet.forms import DAMAGE, KNOWN, Found, Shape, find_shapes
 from hiercl.datasets.modelnet.tree import OFFICIAL, hierarchy, note, with_tree
-from hiercl.datasets.pictures.sets import joined
+from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store, replacing, write_store
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.types import Float

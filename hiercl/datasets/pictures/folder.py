@@ -2,16 +2,22 @@
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from hiercl.datasets.base import HierarchicalDataset, Splits
-from hiercl.datasets.pictures.files import ENDINGS
-from hiercl.datasets.pictures.sets import TEST, UNLABELLED, Listing, PictureOptions, data_sets
+from hiercl.datasets.pictures.files import ENDINGS, printable
+from hiercl.datasets.pictures.layout import with_parts, without_constant_levels
+from hiercl.datasets.pictures.sets import UNLABELLED, Listing, PictureOptions, data_sets
+from hiercl.datasets.splits import joined, shared_names
 
 __all__ = ["folder", "listing", "load"]
 
+# What systems and programs leave in folders.
+CLUTTER = {"__macosx", "thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "@eadir", "icon\r"}
 NO_LABEL = (("unlabelled",), ("unlabeled",))  # folders of pictures without a class
 
 
@@ -23,13 +29,16 @@ def folder(
     labelled: bool = True,
     level_names: Sequence[str] | None = None,
     root: str | Path | None = None,
+    bits: int | None = None,
 ) -> HierarchicalDataset:
     """Reads nested folders of pictures as one data set. :func:`hiercl.load` makes a training and a test set of them.
 
     ``path/animal/cat/1.jpg`` is a cat, which is an animal. If a class ends early, it is its own child down to the last
-    level. Pictures below a folder ``unlabelled``, beside the folders of the coarsest classes, have no label (−1). Nor
-    have pictures that lie in the folder itself, with no folder below it. Hidden files and folders, and files that do
-    not end like pictures, are ignored. Folders without pictures become no class; a warning names them.
+    level. A folder that every class has, and nothing beside it, is no level: ``path/cat/images/1.jpg`` is a cat.
+    Pictures below a folder ``unlabelled``, beside the folders of the coarsest classes, have no label (−1). Nor have
+    pictures that lie in the folder itself, with no folder below it. Hidden files and folders are ignored. Other files
+    that do not end like pictures are passed over; the note counts them. Folders without pictures become no class; a
+    warning names them.
 
     Args:
         path: the folder.
@@ -43,6 +52,8 @@ def folder(
         labelled: False ignores the folders: every picture is unlabelled.
         level_names: names of the levels, from coarse to fine.
         root: folder of all data sets, by default :func:`hiercl.datasets.data_root`.
+        bits: bits of a channel that pictures of 16 bits use, from 8 to 16. By default as many as their largest value
+            needs, in all of the pictures; a warning says it if these are fewer than 16.
 
     Returns:
         The data set. Its items are uint8 ``[n, size, size, 3]``: RGB, upright, with white for transparent pixels.
@@ -59,7 +70,7 @@ def folder(
         >>> folder("lab", size=24)
         HierarchicalDataset('lab': 2 images 24x24x3, 1 level 0 > 2 level 1)
     """
-    options = PictureOptions(root, size, store, skip_unreadable)
+    options = PictureOptions(root, size, store, skip_unreadable, bits)
     return data_sets(listing(path, labelled, level_names, split=False), options, split=False)[0]
 
 
@@ -71,12 +82,22 @@ def load(
     skip_unreadable: bool = False,
     labelled: bool = True,
     level_names: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
+    bits: int | None = None,
 ) -> Splits:
     """Reads nested folders of pictures as a training and a test set, with one hierarchy.
 
-    If the folder holds the folders ``train`` and ``test`` (or ``val`` instead), these are the two parts, and the note
-    names the classes that a part lacks. Otherwise a stratified fifth becomes the test set, and the note says so.
-    Arguments and errors are those of :func:`folder`.
+    If the folder holds the folders ``train`` and ``test``, these are the two parts, and the note names the classes that
+    a part lacks. Other spellings are understood, such as ``Training`` and ``valid`` or ``seg_train`` and ``seg_test``,
+    and also folders ``train`` and ``test`` in every class. Otherwise a stratified fifth becomes the test set, and the
+    note says so. Arguments and errors are those of :func:`folder`, and:
+
+    Args:
+        parts: names of the folders of the training and of the test pictures, where their names do not say it; ``()`` if
+            all folders are classes.
+
+    Raises:
+        ValueError: folders may be parts or classes, or no class is in both parts.
 
     Example:
         >>> for i in range(5):
@@ -85,88 +106,91 @@ def load(
         >>> [len(part) for part in load("lab")]
         [4, 1]
     """
-    options = PictureOptions(root, size, store, skip_unreadable)
-    train, test = data_sets(listing(path, labelled, level_names, split=True), options, split=True)
+    options = PictureOptions(root, size, store, skip_unreadable, bits)
+    train, test = data_sets(listing(path, labelled, level_names, split=True, parts=parts), options, split=True)
     return train, test
 
 
-def listing(path: str | Path, labelled: bool, level_names: Sequence[str] | None, split: bool) -> Listing:
+def listing(
+    path: str | Path,
+    labelled: bool,
+    level_names: Sequence[str] | None,
+    split: bool,
+    parts: Sequence[str] | None = None,
+) -> Listing:
     """Lists the pictures of a folder with their classes; nothing is decoded. See :func:`folder` and :func:`load`."""
     path = Path(path).expanduser().resolve()
     if not path.is_dir():
         raise ValueError(f"{path} is no folder" if path.exists() else f"there is no folder {path}")
-    files, empty = _scan(path)
+    files, empty, others = _scan(path)
     if not files:
         raise ValueError(
             f"{path} is no array store, and it has no pictures: a folder needs a store.json (or stores in its "
-            f"folders train and test), or files with one of the endings {', '.join(ENDINGS)}"
+            f"folders train and test), or files with one of the endings {', '.join(ENDINGS)}. "
+            f"{_passed_over(others) or 'It has no files'}"
         )
     if empty:
-        names = ", ".join(empty[:20]) + (f", ... ({len(empty)} in all)" if len(empty) > 20 else "")
+        names = ", ".join(map(printable, empty[:20])) + (f", ... ({len(empty)} in all)" if len(empty) > 20 else "")
         warnings.warn(f"these folders of {path} have no pictures, they become no classes: {names}", stacklevel=4)
-    folders = [tuple(file.split("/")[:-1]) for file in files]
-    found = Listing(path.name, path, files, folders, [], tuple(level_names or ()))
+    folders = [tuple(printable(file).split("/")[:-1]) for file in files]
+    found = Listing(printable(path.name), path, files, folders, [], tuple(level_names or ()))
     if split:
-        found = _split(found)
+        found = with_parts(found, parts)
+    note = joined(found.note, _passed_over(others))
     if labelled and any(found.classes):
         _check_depth(found)
-        classes = [() if parts[:1] in NO_LABEL else parts for parts in found.classes]
-        return replace(found, classes=classes) if any(classes) else found
-    return replace(found, classes=[UNLABELLED] * len(found.paths))
+        found = without_constant_levels(found)
+        classes = [() if folders[:1] in NO_LABEL else folders for folders in found.classes]
+        note = joined(found.note, shared_names(classes), _passed_over(others))
+        return replace(found, classes=classes if any(classes) else found.classes, note=note)
+    return replace(found, classes=[UNLABELLED] * len(found.paths), note=note)
 
 
-def _scan(top: Path) -> tuple[list[str], list[str]]:
-    """The pictures below a folder and the folders without any, sorted, as paths with / that start at the folder."""
-    files: list[str] = []
-    empty: list[str] = []
+class _Scan(NamedTuple):
+    """What a folder holds, as paths with / that start at the folder, sorted.
+
+    Attributes:
+        files: the pictures.
+        empty: folders without pictures.
+        others: number of other files, by their ending.
+    """
+
+    files: list[str]
+    empty: list[str]
+    others: Counter[str]
+
+
+def _scan(top: Path) -> _Scan:
+    found = _Scan([], [], Counter())
 
     def visit(path: Path, above: str, around: tuple[str, ...]) -> None:
         real = os.path.realpath(path)
         if real in around:  # a link to a folder that holds it
             return
-        before, empty_before = len(files), len(empty)
+        before, empty_before = len(found.files), len(found.empty)
         for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-            if entry.name.startswith("."):
+            name = entry.name
+            if name.startswith(".") or name.lower() in CLUTTER:
                 continue
             if entry.is_dir():
-                visit(path / entry.name, f"{above}{entry.name}/", (*around, real))
-            elif entry.name.lower().endswith(ENDINGS):
-                files.append(above + entry.name)
-        if len(files) == before and above:
-            empty[empty_before:] = [above[:-1]]  # instead of the folders in it
+                visit(path / name, f"{above}{name}/", (*around, real))
+            elif name.lower().endswith(ENDINGS):
+                found.files.append(above + name)
+            else:
+                found.others[os.path.splitext(name)[1].lower() or "without an ending"] += 1
+        if len(found.files) == before and above:
+            found.empty[empty_before:] = [above[:-1]]  # instead of the folders in it
 
     visit(top, "", ())
-    return files, empty
+    return found
 
 
-def _split(found: Listing) -> Listing:
-    """Takes the top folders train and test as the split, if they exist."""
-    tops = {parts[0] if parts else "" for parts in found.classes}
-    tests = [name for name in TEST if name in tops]
-    if "train" not in tops or not tests:
-        if tops <= {"train", *TEST}:
-            raise ValueError(
-                f"{found.root} has pictures in {' and '.join(map(repr, sorted(tops)))} only, not in both 'train' and "
-                f"'test': add what is missing, or give the path of one folder, {found.root / min(tops)}"
-            )
-        return found
-    if others := sorted(tops - {"train", *TEST}):
-        what = f"the folder {others[-1]!r}" if others[-1] else "pictures outside of them"
-        raise ValueError(
-            f"{found.root} holds the folders 'train' and {tests[0]!r}, but also {what}: move it away, or if these are "
-            f"classes, read them with hiercl.datasets.folder"
-        )
-    note = f"test is the folder {tests[0]!r}" if tests[0] != "test" else ""
-    if len(tests) > 1:
-        note = f"the folder {tests[1]!r} is not used"
-    kept = [row for row, parts in enumerate(found.classes) if parts[0] in ("train", tests[0])]
-    return replace(
-        found,
-        paths=[found.paths[row] for row in kept],
-        classes=[found.classes[row][1:] for row in kept],
-        splits=["train" if found.classes[row][0] == "train" else "test" for row in kept],
-        note=note,
-    )
+def _passed_over(others: Counter[str]) -> str:
+    if not others:
+        return ""
+    count, kinds = others.total(), others.most_common(3)
+    shown = ", ".join(f"{number:,} {ending}" for ending, number in kinds) + ", ..." * (len(others) > 3)
+    return f"{count:,} other file{'s' * (count > 1)} passed over: {shown}"
 
 
 def _check_depth(found: Listing) -> None:

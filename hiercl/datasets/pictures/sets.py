@@ -10,18 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from hiercl.datasets.base import HierarchicalDataset, read_store
-from hiercl.datasets.pictures.files import PictureFiles, UnreadablePictures
+from hiercl.datasets.base import HierarchicalDataset, check_shared_leaf, read_store
+from hiercl.datasets.pictures.files import LONGEST, PictureFiles, UnreadablePictures
 from hiercl.datasets.root import data_root
+from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.given import whole_number
 
-__all__ = ["TEST", "UNLABELLED", "Listing", "PictureOptions", "data_sets", "joined"]
+__all__ = ["UNLABELLED", "Listing", "PictureOptions", "data_sets"]
 
-VERSION = 1  # of the decoding: raise it with every change that changes pixels, or old stores stay in use
+VERSION = 2  # of the decoding: raise it with every change that changes pixels, or old stores stay in use
 MARGIN = 1 << 30  # bytes of the disk that a store leaves free
 UNLABELLED = ("unlabelled",)  # class of pictures without labels
-TEST = ("test", "val")  # names of the test part; "test" is preferred
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,16 @@ class PictureOptions:
     size: int = 32
     store: bool | str = "auto"
     skip_unreadable: bool = False
+    bits: int | None = None
 
     def __post_init__(self):
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"size={self.size!r}: give the side of the pictures in pixels, an integer of at least 1")
-        if self.store not in ("auto", True, False):
+        side = whole_number(self.size, "size", "the side of the pictures in pixels", 1, LONGEST)
+        object.__setattr__(self, "size", side)
+        if not isinstance(self.store, str | bool) or self.store not in ("auto", True, False):
             raise ValueError(f"store={self.store!r}: it is 'auto', True or False")
+        if self.bits is not None:
+            bits = whole_number(self.bits, "bits", "how many of their 16 bits a channel pictures use", 8, 16)
+            object.__setattr__(self, "bits", bits)
 
     @property
     def cache(self) -> Path:
@@ -114,7 +119,7 @@ def data_sets(
             left out, and a warning and the note count them.
     """
     whole, train = _in_order(listing, options.size, split)
-    place = options.cache / f"{listing.name}-{_fingerprint(whole)}"
+    place = options.cache / f"{listing.name}-{_fingerprint(whole, options.bits)}"
     items, problems = _items(whole, place, options, tried)
     if problems:
         error = UnreadablePictures(listing.root, problems)
@@ -125,6 +130,7 @@ def data_sets(
         return data_sets(rest, options, split, tried=True)
     if not split:
         return (replace(whole, items=items),)
+    check_shared_leaf(whole.labels[:train], whole.labels[train:], whole.hierarchy, listing.name)
     note = joined(whole.note, _missing_classes(whole, train))
     return tuple(
         replace(
@@ -135,11 +141,6 @@ def data_sets(
         )
         for part in (slice(0, train), slice(train, len(whole)))
     )
-
-
-def joined(*notes: str) -> str:
-    """Joins the notes that are not empty."""
-    return "; ".join(note for note in notes if note)
 
 
 # ---- labels and split ----
@@ -195,59 +196,83 @@ def _items(
     whole: HierarchicalDataset, place: Path, options: PictureOptions, tried: bool
 ) -> tuple[np.ndarray | PictureFiles, dict[str, str]]:
     """The decoded pictures, or the files if they are decoded at every use, and the pictures that cannot be read."""
-    files, known = whole.items, {} if tried else _read_problems(place)
+    files, known = whole.items, _read_known(place)
     assert isinstance(files, PictureFiles)
-    if known:
-        return files, known
+    if known and known["unreadable"] and not tried:
+        return files, known["unreadable"]
+    bits = 16
     try:
+        if options.store is not False and is_store(place):
+            return read_store(place).items, {}
+        bits = known["bits"] if known else _bits(files, options.bits)
+        files = replace(files, bits=bits)
         if options.store is not False:
-            if not is_store(place) and options.has_room(files.nbytes):
+            if options.has_room(files.nbytes):
                 try:
-                    write_store(whole, place)
+                    write_store(replace(whole, items=files), place)
                 except OSError:  # the disk is read-only or full, or another process was faster
                     if options.store is True and not is_store(place):
                         raise
             if is_store(place):
                 return read_store(place).items, {}
         if known is None:
-            for _ in files.blocks():
-                pass
-            _write_problems(place, {})
+            if not tried:
+                for _ in files.blocks():
+                    pass
+            _write_known(place, {}, bits)
     except UnreadablePictures as error:
         if error.lasting:
-            _write_problems(place, error.problems)
+            _write_known(place, error.problems, bits)
         return files, error.problems
     return files, {}
 
 
-def _read_problems(place: Path) -> dict[str, str] | None:
-    """The pictures that could not be read the last time; None if they have not been tried."""
+def _bits(files: PictureFiles, asked: int | None) -> int:
+    """How many bits of a channel pictures of 16 bits use: one number for all pictures keeps their brightness apart."""
+    if asked is not None:
+        return asked
+    found = files.used_bits()
+    if 0 < found < 16:
+        warnings.warn(
+            f"{files.root.name}: pictures of 16 bits a channel hold values up to {2**found - 1:,} only, so they are "
+            f"taken as pictures of {found} bits. Give bits=16 if they use all 16.",
+            stacklevel=6,
+        )
+    return found or 16
+
+
+def _read_known(place: Path) -> dict | None:
+    """The pictures that could not be read the last time, and the bits of the others; None if they were not tried."""
     try:
-        return json.loads(_problems_file(place).read_text(encoding="utf-8"))["unreadable"]
-    except (OSError, ValueError, KeyError):  # the file is missing or cut
-        return None
+        known = json.loads(_known_file(place).read_text(encoding="utf-8"))
+        if all(isinstance(reason, str) for reason in known["unreadable"].values()) and 8 <= int(known["bits"]) <= 16:
+            return known
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the file is missing, cut or altered
+        pass
+    return None
 
 
-def _write_problems(place: Path, problems: dict[str, str]) -> None:
+def _write_known(place: Path, problems: dict[str, str], bits: int) -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _problems_file(place).write_text(json.dumps({"unreadable": problems}, indent=1), encoding="utf-8")
+        known = json.dumps({"unreadable": problems, "bits": bits}, indent=1)
+        _known_file(place).write_text(known, encoding="utf-8")
     except OSError:  # the disk is read-only or full: the next start takes longer
         pass
 
 
-def _problems_file(place: Path) -> Path:
+def _known_file(place: Path) -> Path:
     import PIL
 
     return place.with_name(f"{place.name}-pillow-{PIL.__version__}.json")  # a newer version may read more pictures
 
 
-def _fingerprint(whole: HierarchicalDataset) -> str:
+def _fingerprint(whole: HierarchicalDataset, bits: int | None) -> str:
     """A hash of paths, sizes and times of change of the files, of the labels and of the size in pixels."""
     files = whole.items
     assert isinstance(files, PictureFiles)
     digest = hashlib.sha256(json.dumps([VERSION, files.size, whole.hierarchy.to_json()]).encode())
-    digest.update(whole.labels.tobytes())
+    digest.update(whole.labels.tobytes() + (b"" if bits is None else b"%d bits" % bits))
     for path in files.paths.tolist():
         try:
             state = os.stat(files.root / path)

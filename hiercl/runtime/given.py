@@ -1,0 +1,97 @@
+"""What users hand over: arrays, lists and whole numbers, with errors of our own where NumPy would guess or be unclear.
+
+This file does not import torch.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["given_array", "whole_number"]
+
+
+def given_array(values: Any, what: str) -> np.ndarray:
+    """Returns an array of NumPy; a memory-mapped one stays on disk, and what is an array already is not copied.
+
+    Args:
+        values: an array, a tensor on the CPU, a table or lists.
+        what: name of the values in the plural, for messages.
+
+    Raises:
+        ValueError: some values are masked, the lists are ragged, or they hold records.
+
+    Example:
+        >>> given_array([[0, 1], [2, 3]], "labels").shape
+        (2, 2)
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        if masked := int(np.ma.getmaskarray(values).sum()):
+            raise ValueError(
+                f"{masked:,} of the {what} are masked: fill them, for example with values.filled(-1), or leave these "
+                "rows out"
+            )
+        values = values.data
+    if hasattr(values, "detach"):  # a tensor of torch
+        values = values.detach()
+    try:
+        array = np.asanyarray(values)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{what} are no array: {_difference(values) or error}") from error
+    if array.dtype.names is not None:
+        raise ValueError(f"{what} are records with the fields {', '.join(array.dtype.names)}: choose one of them")
+    if array.dtype == object and array.ndim == 1 and (difference := _difference(array)):
+        raise ValueError(f"{what} are no array: {difference}")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def whole_number(
+    value: Any, name: str, what: str = "a whole number", least: int | None = None, most: int | None = None
+) -> int:
+    """Returns a whole number, of any type of whole numbers.
+
+    Args:
+        value: the number.
+        name: its name, for the message.
+        what: what it is.
+        least: the smallest number that is allowed.
+        most: the largest one.
+
+    Raises:
+        ValueError: it is no whole number, or outside of the range.
+
+    Example:
+        >>> whole_number(np.int64(3), "seed", least=0)
+        3
+    """
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    wrong = number is None or (least is not None and number < least) or (most is not None and number > most)
+    if wrong:
+        bounds = f" from {least}" * (least is not None) + f" to {most}" * (most is not None)
+        which = f"{what}, an integer" if what != "a whole number" else what
+        raise ValueError(f"{name}={value!r}: give {which}{bounds}")
+    return number
+
+
+def _difference(values: Any) -> str:
+    """Says which two of several arrays or lists differ in shape; "" if none do."""
+    try:
+        shapes = [() if isinstance(value, str | bytes) else _shape(value) for value in values]
+    except TypeError:  # one value alone
+        return ""
+    if odd := [place for place, shape in enumerate(shapes) if shape != shapes[0]]:
+        first, other = list(shapes[0]), list(shapes[odd[0]])
+        return f"number 0 has the shape {first} and number {odd[0]} the shape {other}; bring all to one shape"
+    return ""
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    try:
+        return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+    except ValueError:  # ragged itself
+        return (len(value),)
