@@ -1,7 +1,7 @@
 """Clusters and neighbours of embeddings: k-means, prototype trees, nearest neighbours."""
 
 from hiercl.clustering.kmeans import KMeans, kmeans, nearest
-from hiercl.clustering.neighbours import nearest_neighbours, neighbour_agreement, random_neighbours
+from hiercl.clustering.neighbours import nearest_neighbours, neighbour_agreement, neighbour_blocks, random_neighbours
 from hiercl.clustering.prototypes import PrototypeTree
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "nearest",
     "nearest_neighbours",
     "neighbour_agreement",
+    "neighbour_blocks",
     "random_neighbours",
 ]

@@ -1,20 +1,27 @@
 """Neighbours of every item of a data set: the most similar items, or random items of its class."""
 
 import math
+from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor, blocks
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
 MANY = 1000  # from this number of neighbours on, a matmul is faster than faiss
 
 
-def nearest_neighbours(features: Float[Array, "n dim"], k: int, block: int = 4096) -> Int[Tensor, "n k"]:
+@checked
+def nearest_neighbours(
+    features: Float[Array, "n dim"], k: int, block: Annotated[int, AtLeast(1)] = 4096
+) -> Int[Tensor, "n k"]:
     r"""Returns the indices of the k other items with the highest cosine similarity, most similar first.
 
     $$\text{NN}(i) = \operatorname{argsort}_{j\ne i}\big(-\cos(z_i, z_j)\big)_{1..k}$$
@@ -27,10 +34,11 @@ def nearest_neighbours(features: Float[Array, "n dim"], k: int, block: int = 409
     Args:
         features: an array, or a tensor on any device, of any length. Similarities are computed in float32.
         k: number of neighbours, from 1 to n − 1.
-        block: number of items whose neighbours are searched at once; it limits the memory (n · block similarities).
+        block: largest number of items whose neighbours are searched at once. With many items it is smaller, so that
+            there are about 2^25 similarities at a time.
 
     Returns:
-        Indices, int64, on the device of the features.
+        Indices, int64, on the device of the features. Where k is large, :func:`neighbour_blocks` needs less memory.
 
     Raises:
         ValueError: k < 1 or k ≥ n, block < 1, features that are no numbers or not finite.
@@ -39,25 +47,59 @@ def nearest_neighbours(features: Float[Array, "n dim"], k: int, block: int = 409
         >>> nearest_neighbours(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), k=2).tolist()
         [[1, 2], [0, 2], [1, 0]]
     """
+    features = as_tensor(features)
+    near = torch.empty(len(features), k, dtype=torch.long, device=features.device) if k > 0 else None
+    for items, found in neighbour_blocks(features, k, block=block):
+        near[items] = found
+    return near
+
+
+def neighbour_blocks(
+    features: Float[Array, "n dim"], k: int, items: Int[Array, " chosen"] | None = None, block: int = 4096
+) -> Iterator[tuple[Int[Tensor, " block"], Int[Tensor, "block k"]]]:
+    """Yields the nearest neighbours of some items after those of others, as :func:`nearest_neighbours` finds them.
+
+    So n items with k neighbours each can be looked at without a table of n · k numbers.
+
+    Args:
+        features: as there.
+        k: number of neighbours, from 1 to n − 1.
+        items: whose neighbours are searched, among all items; by default all.
+        block: as there.
+
+    Yields:
+        The numbers of the items of a block, and their neighbours.
+
+    Raises:
+        ValueError: as there.
+
+    Example:
+        >>> features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+        >>> [near.tolist() for _, near in neighbour_blocks(features, k=1, block=2)]
+        [[[1], [0]], [[1]]]
+    """
+    features = as_tensor(features).float()
+    if features.ndim != 2 or features.shape[1] == 0:
+        raise ValueError(f"features are {list(features.shape)}: pass [items, dim].")
     if not 1 <= k < len(features):
         raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
-    if block < 1:
-        raise ValueError(f"block={block}: at least one item at a time.")
-    features = as_tensor(features).float()
     check_finite(features)
     z = F.normalize(features, dim=1)
     search = _flat_index(z) if z.device.type == "cpu" and k < MANY else _matmul(z)
-    parts = []
-    for item in torch.arange(len(z), device=z.device).split(block):
+    items = torch.arange(len(z), device=z.device) if items is None else as_ids(items).to(z.device)
+    for rows in blocks(len(items), len(z), block):
+        item = items[rows]
         # Of k + 1 found, k are others. If copies of the item displace the item itself, the last one is left out.
         found = search(z[item], k + 1)
         itself = found == item[:, None]
         itself[:, -1] |= ~itself.any(dim=1)
-        parts.append(found[~itself].view(len(item), k))
-    return torch.cat(parts)
+        yield item, found[~itself].view(len(item), k)
 
 
-def random_neighbours(labels: Int[Array, " n"], k: int, generator: torch.Generator) -> Int[Tensor, "n k"]:
+@checked
+def random_neighbours(
+    labels: Int[Array, " n"], k: Annotated[int, AtLeast(1)], generator: torch.Generator
+) -> Int[Tensor, "n k"]:
     """Returns for every item k random others with its label, drawn uniformly and with replacement.
 
     If all labels are equal, these are random items of the whole data set.
@@ -77,8 +119,6 @@ def random_neighbours(labels: Int[Array, " n"], k: int, generator: torch.Generat
         >>> random_neighbours(torch.tensor([0, 1, 1, 0]), k=2, generator=torch.Generator()).tolist()
         [[3, 3], [2, 2], [1, 1], [0, 0]]
     """
-    if k < 1:
-        raise ValueError(f"k={k}: at least one neighbour.")
     labels = as_ids(labels)
     label = labels.cpu()
     if (label < 0).any():
@@ -118,11 +158,10 @@ def neighbour_agreement(neighbours: Int[Array, "n k"], labels: Int[Array, " n"])
         >>> neighbour_agreement(torch.tensor([[1, 2], [0, 2], [1, 0]]), np.array([0, 0, 1]))
         0.3333333333333333
     """
-    if len(labels) != len(neighbours):
-        raise ValueError(
-            f"{len(neighbours)} items have neighbours and {len(labels)} labels: these must be the same items."
-        )
     others, labels = as_array(neighbours), as_array(labels)
+    if others.ndim != 2 or others.size == 0 or others.dtype.kind not in "iu" or labels.shape != others.shape[:1]:
+        shapes = f"neighbours are {others.dtype} {list(others.shape)} and labels {list(labels.shape)}"
+        raise ValueError(f"{shapes}: pass indices [n, k] and labels [n] of the same items.")
     if others.min() < 0 or others.max() >= len(labels):
         raise ValueError(f"neighbours are from {others.min()} to {others.max()}, but items are 0 to {len(labels) - 1}.")
     known = (labels[:, None] >= 0) & (labels[others] >= 0)

@@ -12,27 +12,20 @@ from hiercl.datasets.features import (
     as_item_names,
     as_leaves,
     as_vectors,
-    check_hierarchy,
     check_source,
     take_source,
     to_numpy,
 )
 from hiercl.datasets.items import FORMS, ItemForm, channel_mean_std, form_of
 from hiercl.datasets.pictures.files import PictureFiles
+from hiercl.datasets.rows import Rows, take_items
 from hiercl.datasets.store import altered, read_fields, write_store
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.arrays import blocks
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
-__all__ = [
-    "SPLITS",
-    "HierarchicalDataset",
-    "Splits",
-    "check_same_hierarchy",
-    "check_shared_leaf",
-    "read_splits",
-    "read_store",
-]
+__all__ = ["SPLITS", "HierarchicalDataset", "Splits", "check_same_hierarchy", "read_splits", "read_store"]
 
 SPLITS = ("train", "test")
 
@@ -44,7 +37,8 @@ class HierarchicalDataset:
     Attributes:
         items: images, uint8 ``[n, h, w, c]``, point clouds, float32 ``[n, p, 3]``, or vectors, float32
             ``[n, views, features]``, in memory or memory-mapped; or picture files, which are decoded when they are
-            indexed (`PictureFiles`). View 0 of a vector is the item itself; the others are random views of it.
+            indexed (`PictureFiles`); or rows of a memory-mapped array that is too large to copy (`Rows`). View 0 of a
+            vector is the item itself; the others are random views of it.
         labels: leaf ids, int64 ``[n]``; −1 for an item without a label.
         hierarchy: the classes at every level.
         name: name of the data set.
@@ -66,7 +60,9 @@ class HierarchicalDataset:
         HierarchicalDataset('arrays': 6 images 32x32x3, 2 level 0 > 3 level 1)
     """
 
-    items: UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n p 3"] | Float[np.ndarray, "n views d"] | PictureFiles
+    items: (
+        UInt8[np.ndarray, "n h w c"] | Float[np.ndarray, "n p 3"] | Float[np.ndarray, "n views d"] | PictureFiles | Rows
+    )
     labels: Int[np.ndarray, "n"]
     hierarchy: Hierarchy
     name: str = "arrays"
@@ -76,11 +72,6 @@ class HierarchicalDataset:
     modality: str = ""
 
     def __post_init__(self):
-        if not isinstance(self.items, np.ndarray | PictureFiles) or not isinstance(self.labels, np.ndarray):
-            raise ValueError("items and labels must be arrays: HierarchicalDataset.from_arrays makes them of lists")
-        if self.hierarchy is None:
-            raise ValueError("a data set needs a hierarchy: make one with hiercl.Hierarchy.from_labels(...)")
-        check_hierarchy(self.hierarchy)
         object.__setattr__(self, "modality", _checked_modality(self.items, self.modality))
         object.__setattr__(self, "source", check_source(self.source, len(self.items)))
         if self.source is not None and self.modality != "vectors":
@@ -120,9 +111,8 @@ class HierarchicalDataset:
             >>> HierarchicalDataset.from_arrays(points, [[0, 1], [1, 2]], tree).labels.tolist()
             [1, 2]
         """
-        items = items if isinstance(items, PictureFiles) else to_numpy(items, "items")
-        labels = to_numpy(labels, "labels")
-        check_hierarchy(hierarchy)
+        items = items if isinstance(items, PictureFiles) else to_numpy(items)
+        labels = to_numpy(labels)
         if items.ndim == 3 and items.dtype in (np.float16, np.float64):
             items = items.astype(np.float32)
         if labels.ndim == 2:
@@ -131,7 +121,9 @@ class HierarchicalDataset:
             labels = labels.astype(np.int64, copy=False)
         made = cls(items, labels, hierarchy, name, note, as_item_names(ids))
         if items.dtype != np.uint8:
-            finite = np.isfinite(items).all(axis=(1, 2))
+            finite = np.ones(len(items), dtype=bool)
+            for rows in blocks(len(items), items[0].size):
+                finite[rows] = np.isfinite(items[rows]).all(axis=(1, 2))
             if not finite.all():
                 wrong = int(np.argmin(finite))
                 raise ValueError(f"item {wrong} has points that are not finite: repair it or leave it out")
@@ -306,7 +298,7 @@ class HierarchicalDataset:
         outside = (index < 0) | (index >= len(self))
         if outside.any():
             raise ValueError(f"there is no item {index[outside][0]}; the items are 0 to {len(self) - 1}")
-        items = self.items.take(index) if isinstance(self.items, PictureFiles) else self.items[index]
+        items = take_items(self.items, index)
         ids = None if self.ids is None else self.ids[index]
         source = take_source(self.source, index)
         return replace(self, items=items, labels=self.labels[index], ids=ids, source=source)
@@ -515,30 +507,6 @@ def check_same_hierarchy(train: HierarchicalDataset, test: HierarchicalDataset) 
         )
 
 
-def check_shared_leaf(train: np.ndarray, test: np.ndarray, hierarchy: Hierarchy, name: str) -> None:
-    """Checks that some class has both training and test items, where both have labels.
-
-    Args:
-        train: leaf ids of the training items; −1: no label.
-        test: leaf ids of the test items.
-        hierarchy: the classes.
-        name: name of the data set, for the message.
-
-    Raises:
-        ValueError: no class has items of both; the message names some of each.
-
-    Example:
-        >>> check_shared_leaf(train.labels, test.labels, train.hierarchy, "shapes")
-    """
-    parts = [np.unique(labels[labels >= 0]) for labels in (train, test)]
-    if all(map(len, parts)) and not len(np.intersect1d(*parts)):
-        names = [", ".join("/".join(hierarchy.path(leaf)) for leaf in part[:3]) for part in parts]
-        raise ValueError(
-            f"training and test set of {name!r} have no class in common: the training items are {names[0]}, ..., the "
-            f"test items {names[1]}, ...: give the classes of both the same names, or read each part alone"
-        )
-
-
 def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
     """Draws wanted[k] of the positions with label k at random; returns all drawn positions in ascending order.
 
@@ -554,7 +522,7 @@ def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(order[rank < wanted[labels[order]]])
 
 
-def _checked_modality(items: np.ndarray | PictureFiles, modality: str) -> str:
+def _checked_modality(items: np.ndarray | PictureFiles | Rows, modality: str) -> str:
     """Returns the kind of items: the given one if they are of it, else the one that they show."""
     if not modality:
         _check_items(items)
@@ -566,13 +534,8 @@ def _checked_modality(items: np.ndarray | PictureFiles, modality: str) -> str:
     return modality
 
 
-def _check_items(items: np.ndarray | PictureFiles) -> None:
+def _check_items(items: np.ndarray | PictureFiles | Rows) -> None:
     form = f"{items.dtype} {list(items.shape)}"
-    if items.dtype == object:
-        raise ValueError(
-            f"items must be numbers, got {form}: pictures and clouds of different sizes cannot be in one array; resize "
-            "the pictures, or draw the same number of points of every cloud"
-        )
     if items.ndim == 4 and items.dtype.kind == "f":
         raise ValueError(
             f"images must be uint8 from 0 to 255, got {form}: "

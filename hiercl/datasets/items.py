@@ -13,6 +13,8 @@ from torch import Tensor
 from hiercl.runtime.types import UInt64
 
 MEASURED = 10_000  # pictures or vectors, at most, of which mean and standard deviation are measured
+MOST_NUMBERS = 2**26  # of pictures whose mean is measured together: half a gigabyte
+MOST_PIXELS = 2**21  # of pictures that are embedded together: a thousand of 45 pixels a side
 SAMPLED = 1_000  # clouds, at most, whose size is looked at
 LEAST_REACH, MOST_REACH = 0.2, 2.0  # distance of the farthest point of a data set's clouds from the origin
 
@@ -69,9 +71,11 @@ def channel_mean_std(items: Any) -> tuple[np.ndarray, np.ndarray]:
     count = min(len(items), MEASURED)
     chosen = np.arange(count) * len(items) // count
     total = np.zeros((2, items.shape[-1]))
-    for start in range(0, count, 256):
-        pixels = items[chosen[start : start + 256]].reshape(-1, items.shape[-1]) / 255.0
-        total += pixels.sum(axis=0), (pixels**2).sum(axis=0)
+    together = max(1, min(256, MOST_NUMBERS // items[0].size))  # 256, but for large pictures
+    for start in range(0, count, together):
+        pixels = items[chosen[start : start + together]].reshape(-1, items.shape[-1]) / 255.0
+        total[0] += pixels.sum(axis=0)
+        total[1] += np.square(pixels, out=pixels).sum(axis=0)
     mean, square = total / (count * np.prod(items.shape[1:3]))
     return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
@@ -136,7 +140,7 @@ IMAGES = ItemForm(
     from_map=lambda maps: 255 * maps.permute(0, 2, 3, 1),
     is_map=lambda maps: maps.shape[3] > 1,
     map_form="pictures in [0, 1], [batch, {}, height, width]",
-    at_once=lambda shape: 1000,
+    at_once=lambda shape: max(1, min(1000, MOST_PIXELS // (shape[1] * shape[2]))),
     size=lambda shape: min(shape[1:3]),
     mean_std=_mean_std_of_images,
 )

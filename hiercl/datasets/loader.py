@@ -6,22 +6,23 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hiercl.datasets.base import HierarchicalDataset
+from hiercl.datasets.rows import MOST_OF_MEMORY, Rows
+from hiercl.runtime.arrays import blocks
+from hiercl.runtime.cores import free_memory as free_memory_here
 from hiercl.runtime.processes import ALONE, Processes
-
-MOST_OF_MEMORY = 0.5  # share of the free memory: data that need more stay on disk and are read batch by batch
 
 
 class Feed:
     """Items of a data set on a device: pictures as uint8, points as float32.
 
     A data set that takes at most half of the free memory is held on the device as a whole: no loader processes, no
-    waiting. A larger memory-mapped one is read from disk batch by batch. Worker processes decode picture files.
+    waiting. A larger memory-mapped one is read from disk batch by batch. Worker processes decode picture files. They
+    start when the first batches are asked for, and work for all later ones, until the feed is gone.
 
     Args:
         dataset: any data set.
@@ -47,12 +48,12 @@ class Feed:
         self.device = torch.device(device)
         self.items, self.form = dataset.items, dataset.form
         self.on_device: Tensor | None = None
-        self.workers = 0
-        if not isinstance(dataset.items, np.ndarray):  # files that are decoded when they are asked for
+        self.workers, self.loader = 0, None
+        if not isinstance(dataset.items, np.ndarray | Rows):  # files that are decoded when they are asked for
             cores = (os.cpu_count() or 1) // processes.count
             self.workers = max(0, min(8, cores - 1)) if workers is None else workers
         elif hold and dataset.items.nbytes <= MOST_OF_MEMORY * free_memory(self.device):
-            self.on_device = torch.from_numpy(np.array(dataset.items)).to(self.device)
+            self.on_device = _held(dataset.items, self.device)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -74,27 +75,45 @@ class Feed:
         if self.workers == 0:
             yield from (self[index] for index in indices)
             return
-        lookup = Lookup(self.items, [index.cpu() for index in indices])
-        # A generator of its own: a loader draws a seed for its workers, by default from the user's random numbers.
-        loader = DataLoader(lookup, batch_size=None, num_workers=self.workers, generator=torch.Generator())
+        order = [index.cpu() for index in indices]
+        # Workers that are in the middle of other batches are left alone; these get workers of their own.
+        loader, self.loader = self.loader or self._make_loader(), None
+        loader.sampler.order = order
         for batch in loader:
             if isinstance(batch, Exception):
                 raise batch
             yield batch.to(self.device)
+        self.loader = loader
+
+    def _make_loader(self) -> DataLoader:
+        """Makes a loader whose workers stay. They get what to look up with every batch, not when they start."""
+        # A generator of its own: a loader draws a seed for its workers, by default from the user's random numbers.
+        own = {"generator": torch.Generator(), "persistent_workers": True}
+        return DataLoader(Lookup(self.items), batch_size=None, sampler=Order(), num_workers=self.workers, **own)
+
+
+class Order(Sampler):
+    """The batches that a loader is to look up next."""
+
+    def __init__(self):
+        self.order: list[Tensor] = []
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.order)
+
+    def __len__(self) -> int:
+        return len(self.order)
 
 
 class Lookup(Dataset):
-    """Batches of items, as a DataLoader wants them."""
+    """Items by their index, as a DataLoader wants them."""
 
-    def __init__(self, items, indices: list[Tensor]):
-        self.items, self.indices = items, indices
+    def __init__(self, items):
+        self.items = items
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, number: int) -> Tensor | Exception:
+    def __getitem__(self, index: Tensor) -> Tensor | Exception:
         try:
-            return look_up(self.items, self.indices[number])
+            return look_up(self.items, index)
         except (ValueError, OSError) as error:  # the loader would turn it into a RuntimeError
             return error
 
@@ -138,18 +157,34 @@ def embed_with(
         >>> embed_with(run.encoder, Feed(test, "cpu")).shape
         torch.Size([60, 256])
     """
-    mine = processes.share(feed.chunks(index))
-    to_map = feed.form.to_map
+    chunks, to_map = feed.chunks(index), feed.form.to_map
+    mine = processes.share(chunks)
     with torch.autocast(feed.device.type, torch.bfloat16, enabled=half):
         items = feed.batches([part for _, part in mine])
-        found = {number: function(to_map(part)).float() for (number, _), part in zip(mine, items, strict=True)}
-    if processes.count > 1:
-        found = processes.merge({number: features.cpu() for number, features in found.items()})
-    return torch.cat([found[number] for number in sorted(found)]).to(feed.device)
+        found = ((number, function(to_map(part)).float()) for (number, _), part in zip(mine, items, strict=True))
+        if processes.count > 1:
+            found = processes.merge({number: features.cpu() for number, features in found}).items()
+        starts = np.cumsum([0, *map(len, chunks)])
+        whole = torch.empty(0, device=feed.device)
+        for number, features in found:  # into their place, so that they are in memory once
+            if not len(whole):
+                whole = torch.empty(int(starts[-1]), *features.shape[1:], device=feed.device)
+            whole[starts[number] : starts[number + 1]] = features
+    return whole
 
 
 def free_memory(device: torch.device) -> int:
     """Returns the free memory of a device, in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    return free_memory_here()
+
+
+def _held(items: np.ndarray, device: torch.device) -> Tensor:
+    """Returns items as a tensor on a device. What the device has already is in memory once."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.array(items))
+    held = torch.empty(items.shape, dtype=torch.from_numpy(np.empty(0, items.dtype)).dtype, device=device)
+    for rows in blocks(len(items), items[0].size):
+        held[rows] = torch.from_numpy(np.ascontiguousarray(items[rows]))
+    return held

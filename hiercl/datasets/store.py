@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hiercl.datasets.pictures.files import PictureFiles
+from hiercl.datasets.rows import Rows
 from hiercl.hierarchy import Hierarchy
 
 __all__ = ["FORMAT_VERSION", "is_store", "read_fields", "replacing", "write_missing_store", "write_store"]
@@ -179,7 +180,7 @@ def _write_files(dataset: Any, folder: Path) -> None:
         file.write(_json(about))
 
 
-def _write_items(file: BinaryIO, items: np.ndarray | PictureFiles) -> None:
+def _write_items(file: BinaryIO, items: np.ndarray | PictureFiles | Rows) -> None:
     """Writes what np.save would write, block by block: decoded picture files may be larger than the memory."""
     form = {"descr": np.lib.format.dtype_to_descr(items.dtype), "fortran_order": False, "shape": items.shape}
     np.lib.format.write_array_header_1_0(file, form)
@@ -241,7 +242,7 @@ def _json(content: dict) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _form(array: np.ndarray | PictureFiles) -> dict:
+def _form(array: np.ndarray | PictureFiles | Rows) -> dict:
     return {"dtype": array.dtype.name, "shape": list(array.shape)}
 
 

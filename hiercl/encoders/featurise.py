@@ -181,7 +181,7 @@ def _describe(encoder: Encoder) -> dict[str, Any]:
 def _hash_items(items: Any) -> str:
     """A hash of all items; of picture files their paths, sizes and times of change."""
     digest = hashlib.sha256(f"{items.dtype} {items.shape}".encode())
-    if isinstance(items, np.ndarray):
+    if not hasattr(items, "paths"):
         for start in range(0, len(items), 1024):
             digest.update(np.ascontiguousarray(items[start : start + 1024]).data)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,10 @@ from hiercl.encoders import Encoder, Model
 from hiercl.encoders.features import features_of
 from hiercl.evaluation.fine_tuning import FineTuneConfig, check_modality, fine_tune, probabilities_at
 from hiercl.metrics import LinearProbe
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_tensor
+from hiercl.runtime.config import AtLeast
+from hiercl.runtime.cores import on_free_cores
 from hiercl.runtime.seeds import stream_seed
 from hiercl.runtime.types import Float, Int
 
@@ -59,13 +63,15 @@ def draw_labelled(labels: Int[np.ndarray, " n"], fraction: float | int, seed: in
     return np.sort(np.concatenate([rng.permutation(np.flatnonzero(labels == value))[:count] for value in classes]))
 
 
+@checked
+@on_free_cores
 def few_labels(
     encoder: Encoder | None,
     train: HierarchicalDataset,
     test: HierarchicalDataset,
     fractions: Sequence[float | int] = (0.01, 0.1),
-    draws: int = 3,
-    seed: int = 0,
+    draws: Annotated[int, AtLeast(1)] = 3,
+    seed: Annotated[int, AtLeast(0)] = 0,
     config: FineTuneConfig | None = None,
     fine_tuning: bool = True,
     features: Sequence[Array] | None = None,
@@ -120,7 +126,7 @@ def few_labels(
     check_same_hierarchy(train, test)
     if not train.labelled:
         raise ValueError(f"{train.name!r} has no classes to tell apart, so there are no labels to hide.")
-    check_fractions(fractions, draws)
+    check_fractions(fractions)
     if encoder is None and fine_tuning:
         raise ValueError("fine-tuning trains an encoder, and there is none: pass fine_tuning=False, or an encoder.")
     if encoder is not None and fine_tuning:
@@ -192,16 +198,14 @@ def _frozen_predictions(
     return predictions
 
 
-def check_fractions(fractions: Sequence[float | int], draws: int) -> None:
-    """Raises ValueError unless the fractions are different shares and there is a draw."""
-    if isinstance(fractions, str | float | int) or not all(isinstance(f, float | int) for f in fractions):
+def check_fractions(fractions: Sequence[float | int]) -> None:
+    """Raises ValueError unless the fractions are different shares."""
+    if not isinstance(fractions, list | tuple) or not all(isinstance(f, float | int) for f in fractions):
         raise ValueError(f"fractions={fractions!r}: give a tuple of shares, such as (0.01, 0.1) for 1 % and 10 %.")
     if not fractions or len(set(fractions)) < len(fractions):
         raise ValueError(f"fractions={fractions}: give at least one, and none twice.")
     for fraction in fractions:
         _check_fraction(fraction)
-    if draws < 1:
-        raise ValueError(f"draws={draws}: give at least one; three or more show how much the draws differ.")
 
 
 def _check_fraction(fraction: float | int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pandas as pd
 import torch
@@ -23,6 +24,9 @@ from hiercl.metrics.definitions import OVERALL, PER_LEVEL
 from hiercl.metrics.findings import Findings, LevelFindings
 from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.metrics.probes import PENALTIES
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.config import Above, AtLeast
+from hiercl.runtime.cores import on_free_cores
 from hiercl.runtime.environment import describe_environment
 from hiercl.runtime.seeds import generator
 from hiercl.runtime.types import Float
@@ -30,22 +34,26 @@ from hiercl.training import Run
 
 FEATURES = "pooled backbone features of the query encoder, unaugmented"
 NO_MODEL = "features as given, no model known: no random views, no fine-tuning"
+MANY = 100_000  # test items: from here on, comparing all pairs takes hours
 
 
+@checked
+@on_free_cores
 def evaluate(
     model: Model | None = None,
     train: HierarchicalDataset | None = None,
     test: HierarchicalDataset | None = None,
     label_fractions: Sequence[float] = (),
-    draws: int = 3,
+    draws: Annotated[int, AtLeast(1)] = 3,
     fine_tune: FineTuneConfig | None = None,
-    knn_k: int = 20,
-    knn_temperature: float = 0.07,
-    seed: int = 0,
+    knn_k: Annotated[int, AtLeast(1)] = 20,
+    knn_temperature: Annotated[float, Above(0)] = 0.07,
+    seed: Annotated[int, AtLeast(0)] = 0,
     features: Sequence[Any] | None = None,
     progress: bool = True,
     labels: Sequence[Any] | None = None,
     hierarchy: Hierarchy | None = None,
+    sample: Annotated[int, AtLeast(1)] | None = None,
 ) -> Report:
     """Measures, at every level of the hierarchy, what the pooled features of the frozen encoder know.
 
@@ -70,17 +78,21 @@ def evaluate(
         seed: seed of the probe's split, of k-means, of the views and of the draws.
         features: features of the training and of the test items, ``[n, d]`` each, NumPy or torch; by default those of
             the model.
-        progress: whether to show a progress bar for ``label_fractions``.
+        progress: whether to show a progress bar for ``label_fractions``, and to say if other processes need the cores.
         labels: labels of both parts, instead of data sets: leaf ids, label columns ``[n, levels]`` from coarse to fine,
             or names, in one of the forms of :meth:`hiercl.HierarchicalDataset.from_features`.
         hierarchy: tree of these labels; by default that of the classes that occur.
+        sample: number of test items, drawn at random, that ``map_at_r``, ``hierarchical_distance`` and ``uniformity``
+            compare with all test items; None: all of them. They look at all pairs, so that their time grows with the
+            square of the test items; memory does not.
 
     Returns:
         The report. Print it, or call its ``table()``.
 
     Raises:
         ValueError: data sets with different hierarchies, a label fraction outside (0, 1], features that do not fit the
-            items or are not finite, labels that do not fit the hierarchy, or arguments that contradict each other.
+            items or are not finite, labels that do not fit the hierarchy, arguments of another type or outside their
+            range (NaN is outside of every range), or arguments that contradict each other.
 
     Example:
         >>> report = hiercl.evaluate(run, train, test)
@@ -97,16 +109,20 @@ def evaluate(
     check_same_hierarchy(whole, whole_test)
     labelled = whole.labelled and whole_test.labelled
     train, test = (whole.labelled_part, whole_test.labelled_part) if labelled else (whole, whole_test)
-    _check_arguments(model, test, label_fractions, draws, fine_tune, knn_k)
+    _check_arguments(model, test, label_fractions, fine_tune, sample)
     encoder, run = None if model is None else encoder_of(model, train), model if isinstance(model, Run) else None
     if features is None:
         bank, queries = features_of_both(encoder, train, test, None)
     else:  # they are those of all items
         bank, queries = features_of_both(encoder, whole, whole_test, features)
-        bank, queries = (bank[whole.has_label], queries[whole_test.has_label]) if labelled else (bank, queries)
+        if labelled and len(train) < len(whole):
+            bank = bank[whole.has_label]
+        if labelled and len(test) < len(whole_test):
+            queries = queries[whole_test.has_label]
 
     views = two_views(model, test, seed)
-    findings = Findings(bank, train.labels, queries, test.labels, test.hierarchy, views, knn_k, knn_temperature, seed)
+    known = (bank, train.labels, queries, test.labels, test.hierarchy)
+    findings = Findings(*known, views, knn_k, knn_temperature, seed, sample)
     levels = [findings.at(level) for level in range(test.hierarchy.levels)] if labelled else []
     rows = tuple(_level_row(at) for at in levels)
     overall = {metric.name: metric.of(findings) for metric in OVERALL}
@@ -135,6 +151,7 @@ def evaluate(
         "label_fractions": list(label_fractions),
         "fine_tune": config.to_json() if label_fractions and encoder is not None else None,
         "seed": seed,
+        **({} if sample is None else {"sample": sample}),
         "train": train.name,
         "train_note": train.note,
         "train_items": len(train),
@@ -208,15 +225,17 @@ def two_views(
     return torch.cat(first), torch.cat(second)
 
 
-def _check_arguments(model, test, label_fractions, draws: int, fine_tune, knn_k: int) -> None:
+def _check_arguments(model, test, label_fractions, fine_tune, sample: int | None) -> None:
     """Raises ValueError for wrong arguments of :func:`evaluate`, before anything long begins."""
-    if fine_tune is not None and not isinstance(fine_tune, FineTuneConfig):
-        raise ValueError(f"fine_tune={fine_tune!r}: give a hiercl.FineTuneConfig(...).")
     if fine_tune is not None and model is None:
         raise ValueError("fine_tune trains an encoder, and there is no model: leave it out.")
     if len(test) < 2:
         raise ValueError(f"{test.name!r} has {len(test)} item with a label: at least two are needed to evaluate.")
-    if knn_k < 1:
-        raise ValueError(f"knn_k={knn_k}: it must be at least 1.")
-    if not isinstance(label_fractions, Sequence) or len(label_fractions):
-        check_fractions(label_fractions, draws)
+    if not isinstance(label_fractions, list | tuple) or len(label_fractions):
+        check_fractions(label_fractions)
+    if sample is None and len(test) > MANY:
+        warnings.warn(
+            f"{test.name!r} has {len(test):,} items, and map_at_r, hierarchical_distance and uniformity compare all "
+            "pairs of them, which takes hours: sample=10000 compares 10,000 of them with all.",
+            stacklevel=5,
+        )

@@ -24,7 +24,7 @@ from hiercl.metrics.mistakes import (
     top_down,
 )
 from hiercl.metrics.probes import LinearProbe, knn_predict
-from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
+from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r, retrieve
 from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "parent_agreement",
     "recalls",
     "respected_edges",
+    "retrieve",
     "score_clusters",
     "stop_where_unsure",
     "top_down",

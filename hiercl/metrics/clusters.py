@@ -1,6 +1,6 @@
 """Clusters of embeddings against true classes."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from torch.nn import functional as F
@@ -8,7 +8,9 @@ from torch.nn import functional as F
 from hiercl.clustering import kmeans
 from hiercl.metrics.geometry import check_features, check_labels
 from hiercl.metrics.mistakes import check_same_items
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, check_labelled
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.types import Float, Int
 
 
@@ -56,7 +58,8 @@ def score_clusters(assignment: Int[Array, " n"], labels: Int[Array, " n"]) -> Cl
     from sklearn import metrics  # imported here, so that `import hiercl` stays fast
 
     assignment, labels = check_same_items(assignment, labels)
-    check_labelled(labels)
+    if labels.dtype.kind in "iu":
+        check_labelled(labels)
     return ClusterScores(
         ami=float(metrics.adjusted_mutual_info_score(labels, assignment)),
         nmi=float(metrics.normalized_mutual_info_score(labels, assignment)),
@@ -64,7 +67,10 @@ def score_clusters(assignment: Int[Array, " n"], labels: Int[Array, " n"]) -> Cl
     )
 
 
-def cluster_scores(features: Float[Array, "n dim"], labels: Int[Array, " n"], seed: int = 0) -> ClusterScores:
+@checked
+def cluster_scores(
+    features: Float[Array, "n dim"], labels: Int[Array, " n"], seed: Annotated[int, AtLeast(0)] = 0
+) -> ClusterScores:
     """Clusters unit embeddings by k-means, and compares the clusters with the classes (:func:`score_clusters`).
 
     There are as many clusters as classes. k-means (:func:`~hiercl.clustering.kmeans`) starts 3 times, with at most 50

@@ -31,7 +31,7 @@ from hiercl.metrics.geometry import (
     variance_outside,
 )
 from hiercl.metrics.mistakes import accuracy, balanced_accuracy, mistake_height, parent_agreement, rare_recall
-from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
+from hiercl.metrics.retrieval import hierarchical_distance_at_k
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ PER_LEVEL = (
            lambda at: mistake_height(at.linear, at.truth, at.whole.hierarchy, at.level),
            "mean height of the lowest common ancestor of a wrong linear prediction and the truth; read it beside the "
            "accuracy"),
-    Metric("map_at_r", "%", "higher", lambda at: map_at_r(at.whole.neighbours, at.truth),
+    Metric("map_at_r", "%", "higher", lambda at: at.whole.retrieved.map_at_r[at.level],
            "mean average precision among the R nearest test items, where R other items share the class"),
     Metric("hierarchical_distance", "levels", "lower", lambda at: hierarchical_distance_at_k(
-               at.whole.neighbours, at.truth, at.whole.hierarchy, at.level,
-               min(at.whole.knn_k, at.whole.neighbours.shape[1])),
+               at.whole.retrieved.nearest, at.truth, at.whole.hierarchy, at.level,
+               at.whole.retrieved.nearest.shape[1], at.whole.retrieved.items),
            "mean height of the lowest common ancestor of an item and each of its k nearest test items"),
     Metric("ami", "%", "higher", lambda at: at.clusters.ami,
            "adjusted mutual information of the classes and as many k-means clusters; 0: chance"),
@@ -134,7 +134,8 @@ PER_LEVEL = (
 OVERALL = (
     Metric("alignment", "", "lower", lambda found: _of_directions(alignment, *found.views) if found.views else math.nan,
            "mean squared distance of the unit features of two views of an item, drawn as in training"),
-    Metric("uniformity", "", "lower", lambda found: _of_directions(uniformity, found.queries),
+    Metric("uniformity", "", "lower", lambda found: _of_directions(
+               uniformity, found.queries, sample=found.sample, seed=found.seed),
            "log of the mean of exp(−2 squared distance) over pairs of unit features; 0: all in one point"),
     Metric("effective_rank", "", "", lambda found: _of_directions(effective_rank, F.normalize(found.queries, dim=1)),
            "exponential of the entropy of the normalised singular values of the unit features"),

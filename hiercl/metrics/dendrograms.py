@@ -5,7 +5,7 @@ that level are the classes. Embeddings are first scaled to unit length.
 """
 
 import math
-from typing import cast
+from typing import Annotated, cast
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,22 @@ from torch import Tensor
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.geometry import check_labels, numbered, unit
 from hiercl.metrics.mistakes import ancestor_paths, lca_height
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_array, as_tensor
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.types import Float, Int
 
 STEPS = 1_000_000  # distances are rounded to this fraction of the largest one, so that equal distances are ties
 
 
+@checked
 def distance_correlation(
     features: Float[Array, "items dim"],
     labels: Int[Array, " items"],
     hierarchy: Hierarchy,
     level: int,
     items: int = 2000,
-    seed: int = 0,
+    seed: Annotated[int, AtLeast(0)] = 0,
 ) -> float:
     r"""Returns Spearman's rank correlation of tree distances and embedding distances, over pairs of items.
 
@@ -110,6 +113,7 @@ def centroids(
     return total / length, present
 
 
+@checked
 def class_linkage(
     features: Float[Array, "items dim"], labels: Int[Array, " items"], hierarchy: Hierarchy, level: int
 ) -> tuple[Float[np.ndarray, "merges 4"], Int[np.ndarray, " classes"]]:
@@ -144,6 +148,7 @@ def class_linkage(
     return linkage(pdist(means.cpu().numpy()), method="average"), present
 
 
+@checked
 def cophenetic_correlation(
     features: Float[Array, "items dim"], labels: Int[Array, " items"], hierarchy: Hierarchy, level: int
 ) -> float:
@@ -185,6 +190,7 @@ def cophenetic_correlation(
     return _pearson(height, lca_height(present[first], present[second], hierarchy, level % hierarchy.levels))
 
 
+@checked
 def dendrogram_purity(
     features: Float[Array, "items dim"],
     labels: Int[Array, " items"],
@@ -223,6 +229,7 @@ def dendrogram_purity(
     return purity_of(linkage, ancestor_paths(hierarchy, fine)[present, coarse])
 
 
+@checked
 def nearest_siblings(
     features: Float[Array, "items dim"], labels: Int[Array, " items"], hierarchy: Hierarchy, level: int
 ) -> float:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.clustering import nearest_neighbours
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.clusters import ClusterScores, cluster_scores
 from hiercl.metrics.mistakes import (
@@ -22,7 +21,9 @@ from hiercl.metrics.mistakes import (
     stop_where_unsure,
     top_down,
 )
-from hiercl.metrics.probes import LinearProbe, knn_predict
+from hiercl.metrics.probes import LinearProbe, nearest_in_bank, vote
+from hiercl.metrics.retrieval import Retrieved, retrieve
+from hiercl.runtime.arrays import blocks
 from hiercl.runtime.types import Float, Int
 
 
@@ -39,7 +40,8 @@ class Findings:
         views: features of two random views of every test item; None for an encoder without a training.
         knn_k: number of neighbours that vote.
         knn_temperature: temperature of their weights.
-        seed: seed of the probe's split and of k-means.
+        seed: seed of the probe's split, of k-means and of the sample.
+        sample: number of test items that are compared with all others, where all pairs would be; None: all of them.
     """
 
     bank: Float[Tensor, "train dim"]
@@ -51,6 +53,7 @@ class Findings:
     knn_k: int = 20
     knn_temperature: float = 0.07
     seed: int = 0
+    sample: int | None = None
 
     def at(self, level: int) -> LevelFindings:
         """Returns the findings at one level of the hierarchy."""
@@ -62,40 +65,53 @@ class Findings:
         return flat(self.labels, self.hierarchy)
 
     @cached_property
-    def probabilities(self) -> list[Float[Tensor, "test classes"]]:
-        """Class probabilities of the test items by a linear probe, for each level."""
-        found = []
+    def predicted(self) -> dict[str, Int[np.ndarray, "test levels"]]:
+        """What a linear probe of each level predicts for the test items, in three ways: see the properties below.
+
+        Class probabilities are computed for some items at a time.
+        """
+        probes = []
         for level, classes in enumerate(self.hierarchy.sizes):
             labels = torch.as_tensor(self.hierarchy.labels_at(self.bank_labels, level))
-            probe = LinearProbe.fit(self.bank, labels, seed=self.seed, classes=classes)
-            found.append(F.softmax(probe.scores(self.queries), dim=1))
+            probes.append(LinearProbe.fit(self.bank, labels, seed=self.seed, classes=classes))
+        shape = (len(self.queries), self.hierarchy.levels)
+        found = {way: np.empty(shape, dtype=np.int64) for way in ("linear", "top_down", "sure")}
+        for rows in blocks(len(self.queries), sum(self.hierarchy.sizes)):
+            tables = [F.softmax(probe.scores(self.queries[rows]), dim=1).cpu() for probe in probes]
+            found["linear"][rows] = np.stack([table.argmax(dim=1).numpy() for table in tables], axis=1)
+            found["top_down"][rows] = top_down(tables, self.hierarchy)
+            found["sure"][rows] = stop_where_unsure(found["top_down"][rows], tables)
         return found
 
-    @cached_property
+    @property
     def linear(self) -> Int[np.ndarray, "test levels"]:
         """Predictions of the linear probe of each level."""
-        return np.stack([table.argmax(dim=1).numpy() for table in self.probabilities], axis=1)
+        return self.predicted["linear"]
 
     @cached_property
     def flat(self) -> Int[np.ndarray, "test levels"]:
         """Predictions of the leaf probe, and their ancestors."""
         return flat(self.linear[:, -1], self.hierarchy)
 
-    @cached_property
+    @property
     def top_down(self) -> Int[np.ndarray, "test levels"]:
         """Predictions from the root down: at each level the best child of the node above."""
-        return top_down(self.probabilities, self.hierarchy)
+        return self.predicted["top_down"]
 
-    @cached_property
+    @property
     def sure(self) -> Int[np.ndarray, "test levels"]:
         """The top-down predictions down to the first node with a probability below 0.5; −1 from there on."""
-        return stop_where_unsure(self.top_down, self.probabilities)
+        return self.predicted["sure"]
 
     @cached_property
-    def neighbours(self) -> Int[Tensor, "test columns"]:
-        """Nearest other test items of every test item: enough for the largest class and for ``knn_k``."""
-        largest = int(self.hierarchy.counts(self.labels, 0).max()) - 1
-        return nearest_neighbours(self.queries, min(max(largest, self.knn_k), len(self.queries) - 1))
+    def in_bank(self) -> tuple[Float[Tensor, "test k"], Int[Tensor, "test k"]]:
+        """Similarity and position of the nearest training items of every test item."""
+        return nearest_in_bank(self.bank, self.queries, self.knn_k)
+
+    @cached_property
+    def retrieved(self) -> Retrieved:
+        """Nearest other test items of the test items, and MAP@R at every level."""
+        return retrieve(self.queries, self.truth, min(self.knn_k, len(self.queries) - 1), self.sample, self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +141,7 @@ class LevelFindings:
         """Predictions of the vote of the nearest training items."""
         whole = self.whole
         labels = torch.as_tensor(whole.hierarchy.labels_at(whole.bank_labels, self.level))
-        return knn_predict(whole.bank, labels, whole.queries, whole.knn_k, whole.knn_temperature).numpy()
+        return vote(*whole.in_bank, labels, whole.knn_temperature).cpu().numpy()
 
     @cached_property
     def linear_recall(self) -> Float[np.ndarray, " classes"]:
@@ -146,7 +162,10 @@ class LevelFindings:
     def hierarchical(self) -> HierarchicalScores:
         """Precision, recall and F1 of the path down to this level."""
         down_to_here = slice(self.level + 1)
-        return hierarchical_precision_recall_f1(self.whole.sure[:, down_to_here], self.whole.truth[:, down_to_here])
+        whole = self.whole
+        return hierarchical_precision_recall_f1(
+            whole.sure[:, down_to_here], whole.truth[:, down_to_here], whole.hierarchy
+        )
 
     @cached_property
     def clusters(self) -> ClusterScores:

@@ -2,21 +2,24 @@
 
 All functions take arrays of NumPy or tensors on any device. All but :func:`effective_rank` first scale every embedding
 to unit length. All compute in float64, so that a
-collapsed encoder gives a clean 0 and no rounding error.
+collapsed encoder gives a clean 0 and no rounding error. What is larger than the embeddings is computed in blocks.
 """
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hiercl.runtime.arrays import Array, as_array, as_tensor, check_labelled
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.arrays import Array, as_array, as_tensor, blocks, check_labelled, in_blocks
+from hiercl.runtime.config import Above, AtLeast
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
 
 NO_VARIANCE = 1e-12  # a smaller variance of unit embeddings is rounding of float32: the encoder has collapsed
-BLOCK = 1024  # rows of a similarity matrix that are computed at once
+BLOCK = 1024  # rows of a similarity matrix, at most, that are computed at once
 
 
 def check_features(features: Array) -> Tensor:
@@ -30,10 +33,10 @@ def check_features(features: Array) -> Tensor:
 
 def check_labels(features: Array, labels: Array) -> np.ndarray:
     """Returns the labels as an array of NumPy; ValueError unless there is one integer for each item."""
-    labels = as_array(labels)
-    if labels.shape != features.shape[:1] or labels.dtype.kind not in "iu":
-        form = f"{labels.dtype} {list(labels.shape)}"
-        raise ValueError(f"labels are {form} for {len(features)} items: pass one integer for each item.")
+    labels, shape = as_array(labels), tuple(as_tensor(features).shape)
+    if labels.shape != shape[:1] or labels.dtype.kind not in "iu":
+        form = f"{labels.dtype} {list(labels.shape)} for {shape[0] if shape else 'no'} items"
+        raise ValueError(f"labels are {form}: pass one integer for each item.")
     check_labelled(labels)
     return labels
 
@@ -48,14 +51,14 @@ def unit(features: Float[Array, "items dim"]) -> Float[Tensor, "items dim"]:
         >>> unit(torch.tensor([[3.0, 4.0]])).tolist()
         [[0.6, 0.8]]
     """
-    features = check_features(features).double()
-    length = features.norm(dim=1, keepdim=True)
+    features = check_features(features)
+    length = in_blocks(lambda part: part.double().norm(dim=1, keepdim=True), features)
     if (length == 0).any():
         raise ValueError(
             f"{int((length == 0).sum())} of {len(features)} embeddings have length zero, so they have no direction: "
             "leave them out. Has the encoder collapsed?"
         )
-    return features / length
+    return features / length  # in the precision of the lengths
 
 
 def numbered(features: Float[Tensor, "items dim"], labels: Int[Array, " items"]) -> Int[Tensor, " items"]:
@@ -72,7 +75,10 @@ def numbered(features: Float[Tensor, "items dim"], labels: Int[Array, " items"])
     return torch.from_numpy(numbers).to(features.device)
 
 
-def alignment(first: Float[Array, "pairs dim"], second: Float[Array, "pairs dim"], alpha: float | int = 2.0) -> float:
+@checked
+def alignment(
+    first: Float[Array, "pairs dim"], second: Float[Array, "pairs dim"], alpha: Annotated[float, Above(0)] = 2.0
+) -> float:
     r"""Returns the mean distance, to the power α, of the two embeddings of a positive pair.
 
     $$\frac1P\sum_{p}\lVert x_p-y_p\rVert^\alpha$$
@@ -94,11 +100,10 @@ def alignment(first: Float[Array, "pairs dim"], second: Float[Array, "pairs dim"
         >>> alignment(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]]))
         2.0
     """
+    first, second = check_features(first), check_features(second).to(as_tensor(first).device)
     if first.shape != second.shape:
         raise ValueError(f"first is {list(first.shape)} and second {list(second.shape)}: row i of both is one pair.")
-    if not alpha > 0:
-        raise ValueError(f"alpha={alpha}: it must be above 0.")
-    squared = (unit(first) - unit(second)).square().sum(dim=1)
+    squared = in_blocks(lambda x, y: (unit(x) - unit(y)).square().sum(dim=1), first, second)
     return squared.pow(alpha / 2).mean().item()
 
 
@@ -128,12 +133,19 @@ def class_alignment(features: Float[Array, "items dim"], labels: Int[Array, " it
     z = unit(features)
     label = numbered(z, labels)
     count = torch.bincount(label)
-    scatter = (z - _class_means(z, label)[label]).square().sum(dim=1)
+    means = _class_means(z, label)
+    scatter = in_blocks(lambda part, own: (part - means[own]).square().sum(dim=1), z, label)
     pairs = (count * (count - 1)).sum().item()
     return 2 * (count[label] * scatter).sum().item() / pairs if pairs else math.nan
 
 
-def uniformity(features: Float[Array, "items dim"], t: float | int = 2.0) -> float:
+@checked
+def uniformity(
+    features: Float[Array, "items dim"],
+    t: Annotated[float, Above(0)] = 2.0,
+    sample: Annotated[int, AtLeast(1)] | None = None,
+    seed: Annotated[int, AtLeast(0)] = 0,
+) -> float:
     r"""Returns how evenly the embeddings cover the sphere. Lower is more even.
 
     $$\log\,\frac{2}{n(n-1)}\sum_{i<j} e^{-t\lVert z_i-z_j\rVert^2}$$
@@ -143,13 +155,16 @@ def uniformity(features: Float[Array, "items dim"], t: float | int = 2.0) -> flo
     Args:
         features: embeddings of at least two items.
         t: sharpness of the kernel, above 0.
+        sample: number of items, drawn at random, that are compared with all others: time grows with it and not with
+            the square of the items. None: all of them.
+        seed: seed of the draw.
 
     Returns:
         A number in $[-4t, 0]$. It is 0 if all embeddings are one point. Random directions in many dimensions give about
         $-2t$.
 
     Raises:
-        ValueError: fewer than two items, t ≤ 0, an embedding that is not finite or of length zero.
+        ValueError: fewer than two items, t ≤ 0, sample < 1, an embedding that is not finite or of length zero.
 
     Example:
         >>> uniformity(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
@@ -158,14 +173,32 @@ def uniformity(features: Float[Array, "items dim"], t: float | int = 2.0) -> flo
     z = unit(features)
     if len(z) < 2:
         raise ValueError("uniformity is a mean over pairs: it needs at least two items.")
-    if not t > 0:
-        raise ValueError(f"t={t}: it must be above 0.")
-    blocks = []
-    for start in range(0, len(z), BLOCK):  # the rows of this block against all items from its first one on
-        squared = (2 - 2 * z[start : start + BLOCK] @ z[start:].T).clamp(min=0)
-        above_diagonal = torch.ones_like(squared, dtype=torch.bool).triu(diagonal=1)
-        blocks.append((-t * squared).masked_fill(~above_diagonal, -math.inf).flatten().logsumexp(dim=0))
-    return torch.stack(blocks).logsumexp(dim=0).item() - math.log(len(z) * (len(z) - 1) / 2)
+    sums, n = [], len(z)
+    if sample is not None and sample < n:
+        drawn = draw(n, sample, seed).to(z.device)
+        for rows in blocks(sample, 2 * n, BLOCK):
+            kernel = _kernel(2 * z[drawn[rows]] @ z.T, t)
+            kernel[torch.arange(len(kernel), device=z.device), drawn[rows]] = -math.inf
+            sums.append(kernel.flatten().logsumexp(dim=0))
+        pairs = sample * (n - 1)
+    else:
+        for rows in blocks(n, 2 * n, BLOCK):  # the rows of this block against all items from its first one on
+            kernel = _kernel(2 * z[rows] @ z[rows.start :].T, t)
+            own = kernel[:, : len(kernel)]
+            own.masked_fill_(torch.ones_like(own, dtype=torch.bool).tril(), -math.inf)
+            sums.append(kernel.flatten().logsumexp(dim=0))
+        pairs = n * (n - 1) / 2
+    return torch.stack(sums).logsumexp(dim=0).item() - math.log(pairs)
+
+
+def draw(items: int, sample: int, seed: int) -> Int[Tensor, " sample"]:
+    """Draws so many of the items at random, in ascending order.
+
+    Example:
+        >>> len(draw(items=10, sample=4, seed=0))
+        4
+    """
+    return torch.from_numpy(np.sort(np.random.default_rng(seed).permutation(items)[:sample]))
 
 
 def effective_rank(features: Float[Array, "items dim"]) -> float:
@@ -218,6 +251,7 @@ def total_variance(features: Float[Array, "items dim"]) -> float:
     return _mean_square(z - z.mean(dim=0))
 
 
+@checked
 def variance_outside(features: Float[Array, "items dim"], components: int) -> float:
     r"""Returns the share of the variance that lies outside the first principal components.
 
@@ -276,7 +310,8 @@ def variance_between(features: Float[Array, "items dim"], labels: Int[Array, " i
     total = _mean_square(centred)
     if total < NO_VARIANCE:
         return math.nan
-    between = _mean_square(_class_means(centred, label)[label])
+    means = _class_means(centred, label)
+    between = float(in_blocks(lambda own: means[own].square().sum(dim=1), label, width=z.shape[1]).mean())
     return min(between / total, 1.0)  # rounding may give a little more
 
 
@@ -286,4 +321,9 @@ def _class_means(z: Float[Tensor, "items dim"], label: Int[Tensor, " items"]) ->
 
 
 def _mean_square(centred: Float[Tensor, "items dim"]) -> float:
-    return centred.square().sum(dim=1).mean().item()
+    return in_blocks(lambda part: part.square().sum(dim=1), centred).mean().item()
+
+
+def _kernel(twice_cosine: Float[Tensor, "rows items"], t: float) -> Float[Tensor, "rows items"]:
+    """Returns −t ‖z_i − z_j‖² of unit vectors, in the memory of twice their cosine."""
+    return twice_cosine.neg_().add_(2).clamp_(min=0).mul_(-t)

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from hiercl.hierarchy import Hierarchy
-from hiercl.runtime.arrays import Array, as_array
-from hiercl.runtime.types import Float, Int
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.arrays import MOST_CLASSES, Array, as_array, check_numbered
+from hiercl.runtime.config import Between, Share
+from hiercl.runtime.types import Bool, Float, Int
 
 
 class HierarchicalScores(NamedTuple):
@@ -51,17 +53,20 @@ def balanced_accuracy(predicted: Int[Array, " n"], truth: Int[Array, " n"]) -> f
         truth: true class of every item. Classes without an item do not count.
 
     Raises:
-        ValueError: no item, or two different numbers of items.
+        ValueError: no item, two different numbers of items, or a truth that is no number from 0 on.
 
     Example:
         >>> balanced_accuracy(np.array([0, 0, 0, 0]), np.array([0, 0, 0, 1]))
         0.5
     """
-    predicted, truth = check_same_items(predicted, truth)
+    predicted, truth = check_same_items(predicted, truth, numbered=True)
     return float(np.nanmean(recalls(predicted, truth, int(truth.max()) + 1)))
 
 
-def recalls(predicted: Int[Array, " n"], truth: Int[Array, " n"], classes: int) -> Float[np.ndarray, " classes"]:
+@checked
+def recalls(
+    predicted: Int[Array, " n"], truth: Int[Array, " n"], classes: Annotated[int, Between(1, MOST_CLASSES)]
+) -> Float[np.ndarray, " classes"]:
     r"""Returns the share of every class's items that are predicted right, in [0, 1].
 
     $$\mathrm{recall}_c = \frac{\sum_i [\hat y_i = c][y_i = c]}{\sum_i [y_i = c]}$$
@@ -75,13 +80,15 @@ def recalls(predicted: Int[Array, " n"], truth: Int[Array, " n"], classes: int) 
         One number for each class; NaN for a class without items.
 
     Raises:
-        ValueError: no item, or two different numbers of items.
+        ValueError: no item, two different numbers of items, or a true class that is not among the classes.
 
     Example:
         >>> recalls(np.array([0, 0, 1]), np.array([0, 1, 1]), classes=3)
         array([1. , 0.5, nan])
     """
-    predicted, truth = check_same_items(predicted, truth)
+    predicted, truth = check_same_items(predicted, truth, numbered=True)
+    if truth.max() >= classes:
+        raise ValueError(f"truth goes up to {truth.max()}, and the {classes} classes are 0 to {classes - 1}.")
     counts = np.bincount(truth, minlength=classes)
     right = np.bincount(truth[predicted == truth], minlength=classes)
     return np.divide(right, counts, out=np.full(classes, np.nan), where=counts > 0)
@@ -97,17 +104,21 @@ def rare_recall(recall: Float[Array, " classes"], items: Int[Array, " classes"])
     Returns:
         A number in [0, 1]. NaN if the test set has no item of these classes.
 
+    Raises:
+        ValueError: no class, or two different numbers of classes.
+
     Example:
         >>> rare_recall(np.array([0.9, 0.8, 0.4]), np.array([100, 50, 5]))
         0.4
     """
-    recall, items = as_array(recall), as_array(items)
+    recall, items = check_same_items(recall, items, kinds="f", second="iu")
     rare = recall[items <= np.sort(items)[math.ceil(len(items) / 3) - 1]]
     return float(np.nanmean(rare)) if np.isfinite(rare).any() else math.nan
 
 
+@checked
 def hierarchical_precision_recall_f1(
-    predicted: Int[Array, "n levels"], truth: Int[Array, "n levels"]
+    predicted: Int[Array, "n levels"], truth: Int[Array, "n levels"], hierarchy: Hierarchy | None = None
 ) -> HierarchicalScores:
     r"""Compares predicted and true label paths node by node, so that a prediction near the truth is partly right.
 
@@ -117,44 +128,61 @@ def hierarchical_precision_recall_f1(
     with $\hat P_i$ the predicted node and its ancestors and $T_i$ the true node and its ancestors, both without the
     root. Source: Kiritchenko, Matwin, Nock & Famili 2006, in the micro form (sums inside the fractions).
 
-    If every prediction is a complete path, the three scores are equal: each is the accuracy averaged over the levels.
-    They differ only if predictions stop early, which raises precision and lowers recall.
+    If every prediction is a complete path of a tree whose leaves are equally deep, the three scores are equal: each is
+    the accuracy averaged over the levels. They differ if predictions stop early, which raises precision and lowers
+    recall. A leaf that ends early is its own child down to the last level; these copies of it are no nodes of P or T.
 
     Args:
         predicted: predicted node at every level, coarse first. −1 from some level on means that the prediction stops
             above it.
         truth: true node at every level. The first l + 1 columns of both arguments give the scores at level l.
+        hierarchy: tree of the nodes, which says what is a copy; None: nothing is.
 
     Returns:
         Three shares in [0, 1]. If every prediction stops at the root, precision is NaN, and recall and F1 are 0.
 
     Raises:
         ValueError: no item, shapes that differ, an id below −1, a path that goes on after a −1, a truth that is −1
-            everywhere.
+            everywhere, an id that is no node of the hierarchy.
 
     Example:
         >>> hierarchical_precision_recall_f1(np.array([[0, 1], [1, -1]]), np.array([[0, 0], [1, 2]]))
         HierarchicalScores(precision=0.6666666666666666, recall=0.5, f1=0.5714285714285714)
+        >>> tree = Hierarchy.from_dict({"A": {"A1": ["x", "y"]}, "B": ["z"]})  # z at level 2 is a copy
+        >>> round(hierarchical_precision_recall_f1(tree.ancestors[[2, 1]], tree.ancestors[[2, 0]], tree).f1, 3)
+        0.8
     """
     predicted, truth = as_array(predicted), as_array(truth)
     if predicted.ndim != 2 or predicted.size == 0 or predicted.shape != truth.shape:
         shapes = f"predicted is {predicted.shape} and truth {truth.shape}"
         raise ValueError(f"{shapes}: both must be [n, levels], with the same n of at least 1.")
     for name, paths in (("predicted", predicted), ("truth", truth)):
+        if paths.dtype.kind not in "iu":
+            raise ValueError(f"{name} holds {paths.dtype}: ids of nodes are whole numbers.")
         if paths.min() < -1:
             raise ValueError(f"{name} holds the id {paths.min()}: ids are 0 and above, or −1 where a path stops.")
         goes_on = ((paths[:, :-1] < 0) & (paths[:, 1:] >= 0)).any(axis=1)
         if goes_on.any():
             row = int(goes_on.argmax())
             raise ValueError(f"{name}[{row}] is {paths[row].tolist()}: after a −1 all ids must be −1.")
-    shared = int(((predicted == truth) & (truth >= 0)).sum())
-    n_predicted, n_true = int((predicted >= 0).sum()), int((truth >= 0).sum())
+    is_node, is_true = predicted >= 0, truth >= 0
+    if hierarchy is not None:
+        if truth.shape[1] > hierarchy.levels:
+            raise ValueError(f"the paths have {truth.shape[1]} levels, and the hierarchy has {hierarchy.levels}.")
+        for level in range(truth.shape[1]):
+            copy = np.append(carried_down(hierarchy, level), False)  # the last one is for −1
+            for paths, counted in ((predicted, is_node), (truth, is_true)):
+                check_nodes(paths[paths[:, level] >= 0, level], hierarchy, level)
+                counted[:, level] &= ~copy[paths[:, level]]
+    shared = int(((predicted == truth) & is_true).sum())
+    n_predicted, n_true = int(is_node.sum()), int(is_true.sum())
     if n_true == 0:
         raise ValueError("truth is −1 everywhere: there is nothing to compare the predictions with.")
     precision = shared / n_predicted if n_predicted else math.nan
     return HierarchicalScores(precision, shared / n_true, 2 * shared / (n_predicted + n_true))
 
 
+@checked
 def mistake_height(predicted: Int[Array, " n"], truth: Int[Array, " n"], hierarchy: Hierarchy, level: int) -> float:
     r"""Returns the mean height of the lowest common ancestor of prediction and truth, over the wrong predictions.
 
@@ -187,6 +215,7 @@ def mistake_height(predicted: Int[Array, " n"], truth: Int[Array, " n"], hierarc
     return float(height[wrong].mean()) if wrong.any() else math.nan
 
 
+@checked
 def parent_agreement(coarse: Int[Array, " n"], fine: Int[Array, " n"], hierarchy: Hierarchy, level: int) -> float:
     r"""Returns the share of items whose prediction at ``level - 1`` is the parent of their prediction at ``level``.
 
@@ -220,6 +249,7 @@ def parent_agreement(coarse: Int[Array, " n"], fine: Int[Array, " n"], hierarchy
     return float((hierarchy.parent(level)[fine] == coarse).mean())
 
 
+@checked
 def top_down(scores: Sequence[Array], hierarchy: Hierarchy) -> Int[np.ndarray, "n levels"]:
     r"""Predicts label paths from the root down: at each level the best child of the node above.
 
@@ -246,9 +276,7 @@ def top_down(scores: Sequence[Array], hierarchy: Hierarchy) -> Int[np.ndarray, "
         >>> top_down([np.array([[0.6, 0.4]]), np.array([[0.1, 0.3, 0.6]])], tree)  # not a car, because it is an animal
         array([[0, 1]])
     """
-    if len(scores) != hierarchy.levels:
-        raise ValueError(f"{len(scores)} tables of scores for {hierarchy.levels} levels: give one for each.")
-    tables = [as_array(table) for table in scores]
+    tables = _tables(scores, hierarchy.levels, "scores")
     for level, (table, size) in enumerate(zip(tables, hierarchy.sizes, strict=True)):
         if table.shape != (len(tables[0]), size):
             raise ValueError(f"the scores of level {level} are {table.shape}, not ({len(tables[0])}, {size}).")
@@ -263,6 +291,7 @@ def top_down(scores: Sequence[Array], hierarchy: Hierarchy) -> Int[np.ndarray, "
     return paths
 
 
+@checked
 def flat(leaf_predictions: Int[Array, " n"], hierarchy: Hierarchy) -> Int[np.ndarray, "n levels"]:
     """Predicts label paths from the leaves up: every leaf prediction and its ancestors.
 
@@ -282,11 +311,15 @@ def flat(leaf_predictions: Int[Array, " n"], hierarchy: Hierarchy) -> Int[np.nda
                [0, 0]])
     """
     leaf_predictions = as_array(leaf_predictions)
+    if leaf_predictions.ndim != 1 or leaf_predictions.dtype.kind not in "iu":
+        form = f"{leaf_predictions.dtype} {list(leaf_predictions.shape)}"
+        raise ValueError(f"leaf predictions are {form}: pass one leaf id for each item.")
     return np.stack([hierarchy.labels_at(leaf_predictions, level) for level in range(hierarchy.levels)], axis=1)
 
 
+@checked
 def stop_where_unsure(
-    paths: Int[Array, "n levels"], probabilities: Sequence[Array], least: float = 0.5
+    paths: Int[Array, "n levels"], probabilities: Sequence[Array], least: Share = 0.5
 ) -> Int[np.ndarray, "n levels"]:
     r"""Cuts predicted paths above their first node with a probability below ``least``: the ids are −1 from there on.
 
@@ -303,17 +336,25 @@ def stop_where_unsure(
         The paths with −1 below the cut.
 
     Raises:
-        ValueError: not one table of probabilities for each level.
+        ValueError: not one table of probabilities for each level, paths of other nodes, a NaN, or a ``least`` outside
+            [0, 1].
 
     Example:
         >>> stop_where_unsure(np.array([[0, 1]]), [np.array([[0.6, 0.4]]), np.array([[0.1, 0.3, 0.6]])])
         array([[ 0, -1]])
     """
-    paths, tables, levels = as_array(paths), len(probabilities), paths.shape[1]
-    if tables != levels:
-        raise ValueError(f"{tables} tables of probabilities for {levels} levels: give one for each.")
-    rows = np.arange(len(paths))
-    own = [as_array(table)[rows, paths[:, level]] for level, table in enumerate(probabilities)]
+    paths = as_array(paths)
+    if paths.ndim != 2 or paths.size == 0 or paths.dtype.kind not in "iu":
+        raise ValueError(f"paths are {paths.dtype} {list(paths.shape)}: pass ids of nodes [n, levels], not empty.")
+    own = []
+    for level, table in enumerate(_tables(probabilities, paths.shape[1], "probabilities")):
+        nodes = paths[:, level]
+        if len(table) != len(paths) or not 0 <= nodes.min() <= nodes.max() < table.shape[1]:
+            known = f"nodes {nodes.min()} to {nodes.max()} of {len(paths)} items"
+            raise ValueError(f"the probabilities of level {level} are {list(table.shape)}, and the paths have {known}.")
+        own.append(table[np.arange(len(paths)), nodes])
+    if np.isnan(own).any():
+        raise ValueError("a probability is NaN.")
     sure = np.logical_and.accumulate(np.stack(own, axis=1) >= least, axis=1)
     return np.where(sure, paths, -1)
 
@@ -341,13 +382,15 @@ def ancestor_paths(hierarchy: Hierarchy, level: int) -> Int[np.ndarray, "nodes p
     return hierarchy.ancestors[first_leaf, : level + 1]
 
 
+@checked
 def lca_height(a: Int[Array, "..."], b: Int[Array, "..."], hierarchy: Hierarchy, level: int) -> Int[np.ndarray, "..."]:
-    r"""Returns how many levels lie between two nodes of a level and their lowest common ancestor.
+    r"""Returns how many levels lie below the lowest common ancestor of two nodes of a level.
 
     $$\text{height}(a, b) = \text{level} - lca(a, b),\qquad lca = \max\{l : \text{the ancestors at } l \text{ agree}\}$$
 
     with $lca=-1$, the root, if no level agrees. The height is 0 for the same node, 1 for siblings, and level + 1 for
-    nodes that only the root joins.
+    nodes that only the root joins. Where leaves end early, it is the number of levels down to the deepest node below
+    the common ancestor, without the copies that carry an early leaf down: siblings that end early have height 1 too.
 
     Args:
         a: nodes of the level, of any shape.
@@ -369,26 +412,87 @@ def lca_height(a: Int[Array, "..."], b: Int[Array, "..."], hierarchy: Hierarchy,
     paths, a, b = ancestor_paths(hierarchy, level), as_array(a), as_array(b)
     check_nodes(a, hierarchy, level)
     check_nodes(b, hierarchy, level)
-    height = np.full(np.broadcast_shapes(a.shape, b.shape), level + 1)
-    for ancestor in paths.T:  # in a tree the levels that agree are the first ones, so counting them finds the deepest
-        height -= ancestor[a] == ancestor[b]
+    root, below = _heights(hierarchy, level)
+    height = np.full(np.broadcast_shapes(a.shape, b.shape), root)
+    for own_height, ancestor in zip(below, paths.T, strict=True):  # the last level that agrees has the ancestor
+        height = np.where(ancestor[a] == ancestor[b], own_height[ancestor[a]], height)
     return height
+
+
+def carried_down(hierarchy: Hierarchy, level: int) -> Bool[np.ndarray, " nodes"]:
+    """Returns which nodes of a level are copies that carry a leaf that ended early down to the last level.
+
+    A copy is the only child of a node of the same name.
+
+    Args:
+        hierarchy: tree of the nodes.
+        level: level of the nodes; 0 is the coarsest.
+
+    Example:
+        >>> carried_down(Hierarchy.from_dict({"animal": {"cat": ["lion", "tiger"], "dog": None}}), 2).tolist()
+        [False, False, True]
+    """
+    if level == 0:
+        return np.zeros(hierarchy.sizes[0], dtype=bool)
+    parent, above = hierarchy.parent(level), hierarchy.names[level - 1]
+    same_name = [own == above[node] for own, node in zip(hierarchy.names[level], parent, strict=True)]
+    return np.array(same_name) & (np.bincount(parent)[parent] == 1)
+
+
+def _heights(hierarchy: Hierarchy, level: int) -> tuple[int, list[np.ndarray]]:
+    """Returns how many levels lie below the root, and below every node of the levels down to this one."""
+    heights = [np.zeros(hierarchy.sizes[level], dtype=np.int64)]
+    for finer in range(level, 0, -1):
+        above = np.zeros(hierarchy.sizes[finer - 1], dtype=np.int64)
+        np.maximum.at(above, hierarchy.parent(finer), heights[0] + ~carried_down(hierarchy, finer))
+        heights.insert(0, above)
+    return int(heights[0].max()) + 1, heights
 
 
 def check_nodes(nodes: Int[np.ndarray, "..."], hierarchy: Hierarchy, level: int) -> None:
     """Raises ValueError naming the first id that is no node of a level."""
+    if nodes.dtype.kind not in "iu":
+        raise ValueError(f"nodes are {nodes.dtype}: pass their ids, whole numbers.")
     wrong = nodes[(nodes < 0) | (nodes >= hierarchy.sizes[level])]
     if wrong.size:
         where = f"level {level} ({hierarchy.level_names[level]}); the nodes are 0 to {hierarchy.sizes[level] - 1}"
         raise ValueError(f"{wrong.flat[0]} is no node at {where}. Are these the labels of another level?")
 
 
-def check_same_items(a: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both as arrays of NumPy; ValueError unless both are ``[n]`` with the same n of at least 1."""
+def check_same_items(
+    a: Array, b: Array, numbered: bool = False, kinds: str = "iubU", second: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both as arrays of NumPy; ValueError unless both are ``[n]`` with the same n of at least 1.
+
+    Args:
+        a: one value for each item.
+        b: the same, of the same items.
+        numbered: whether the classes of b must be numbers from 0 on.
+        kinds: NumPy's kinds of numbers that a may have: by default ids, truth values or names.
+        second: those of b; by default those of a.
+    """
     a, b = as_array(a), as_array(b)
     if a.ndim != 1 or a.shape != b.shape or len(a) == 0:
         raise ValueError(f"labels of shapes {a.shape} and {b.shape}: both must be [n], with the same n of at least 1.")
+    for values, own in ((a, kinds), (b, "iu" if numbered else second or kinds)):
+        if values.dtype.kind not in own:
+            raise ValueError(f"labels are {values.dtype}: pass whole numbers, one for each item.")
+    if numbered:
+        check_numbered(b, "the true classes")
     return a, b
+
+
+def _tables(tables: Sequence[Array], levels: int, what: str) -> list[np.ndarray]:
+    """Returns a table of numbers for each level, as arrays of NumPy."""
+    if not isinstance(tables, list | tuple) or len(tables) != levels:
+        found = f"{len(tables)} tables" if isinstance(tables, list | tuple) else f"a {type(tables).__name__}"
+        raise ValueError(f"{what} are {found} for {levels} levels: give a list with one table for each.")
+    found = [as_array(table) for table in tables]
+    for level, table in enumerate(found):
+        if table.ndim != 2 or table.dtype.kind not in "fiub":
+            form = f"{table.dtype} {list(table.shape)}"
+            raise ValueError(f"the {what} of level {level} are {form}: pass numbers [n, nodes].")
+    return found
 
 
 def _check_level(hierarchy: Hierarchy, level: int) -> None:

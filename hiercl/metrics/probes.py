@@ -2,25 +2,39 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hiercl.runtime.arrays import Array, as_ids, as_tensor, check_labelled
+from hiercl.metrics.geometry import check_features
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.arrays import (
+    MOST_CLASSES,
+    Array,
+    as_ids,
+    as_tensor,
+    blocks,
+    check_labelled,
+    check_numbered,
+    in_blocks,
+)
+from hiercl.runtime.config import Above, AtLeast, Between
 from hiercl.runtime.types import Float, Int
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4)  # penalties λ of the linear probe, from strong to weak
-BLOCK = 1024  # queries that are compared with the bank at once
+BLOCK = 1024  # queries, at most, that are compared with the bank at once
 
 
+@checked
 def knn_predict(
     bank: Float[Array, "bank dim"],
     labels: Int[Array, " bank"],
     queries: Float[Array, "queries dim"],
-    k: int = 20,
-    temperature: float = 0.07,
+    k: Annotated[int, AtLeast(1)] = 20,
+    temperature: Annotated[float, Above(0)] = 0.07,
     own: Int[Array, " queries"] | None = None,
 ) -> Int[Tensor, " queries"]:
     r"""Predicts classes by a weighted vote of the k nearest neighbours, by cosine similarity.
@@ -41,31 +55,83 @@ def knn_predict(
         Predicted class of every query.
 
     Raises:
-        ValueError: k < 1 or temperature ≤ 0.
+        ValueError: k < 1, temperature ≤ 0, features of two widths or not finite, or labels that are not one class for
+            each feature in the bank.
 
     Example:
         >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> knn_predict(bank, torch.tensor([3, 5]), torch.tensor([[0.9, 0.1]]), k=1)
         tensor([3])
     """
-    if k < 1 or temperature <= 0:
-        raise ValueError(f"k={k}, temperature={temperature}: k must be at least 1 and the temperature above 0.")
-    bank, queries = (F.normalize(as_tensor(values).float(), dim=1) for values in (bank, queries))
-    labels, own = as_ids(labels).to(bank.device), None if own is None else as_ids(own).to(bank.device)
+    similarity, index = nearest_in_bank(bank, queries, k, own)
+    return vote(similarity, index, labels, temperature)
+
+
+@checked
+def nearest_in_bank(
+    bank: Float[Array, "bank dim"],
+    queries: Float[Array, "queries dim"],
+    k: Annotated[int, AtLeast(1)] = 20,
+    own: Int[Array, " queries"] | None = None,
+) -> tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]:
+    """Returns the k most similar features of a bank for every query: their cosine similarity, and their position.
+
+    The arguments and errors are those of :func:`knn_predict`. Similarities are computed in blocks of queries.
+
+    Example:
+        >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> nearest_in_bank(bank, torch.tensor([[0.0, 2.0]]), k=1)
+        (tensor([[1.]]), tensor([[1]]))
+    """
+    bank, queries = (check_features(values).float() for values in (bank, queries))
+    if bank.shape[1] != queries.shape[1]:
+        raise ValueError(f"the bank has {bank.shape[1]} features for each item and the queries {queries.shape[1]}.")
+    bank, queries = F.normalize(bank, dim=1), F.normalize(queries.to(bank.device), dim=1)
+    if own is not None:
+        own = as_ids(own).to(bank.device)
+        if own.shape != queries.shape[:1] or not 0 <= int(own.min()) <= int(own.max()) < len(bank) or len(bank) < 2:
+            raise ValueError("own must be the position of every query in the bank, and the bank must hold others too.")
     k = min(k, len(bank) - (own is not None))
-    check_labelled(labels)
-    classes = int(labels.max()) + 1
-    predictions = []
-    for start in range(0, len(queries), BLOCK):
-        similarity = queries[start : start + BLOCK] @ bank.T
+    similarity = torch.empty(len(queries), k, device=bank.device)
+    index = torch.empty(len(queries), k, dtype=torch.long, device=bank.device)
+    for rows in blocks(len(queries), len(bank), BLOCK):
+        found = queries[rows] @ bank.T
         if own is not None:
-            rows = torch.arange(len(similarity), device=bank.device)
-            similarity[rows, own[start : start + BLOCK]] = -torch.inf
-        closest, index = similarity.topk(k, dim=1)
-        votes = similarity.new_zeros(len(similarity), classes)
-        votes.scatter_add_(1, labels[index], ((closest - 1) / temperature).exp())  # − 1: no overflow at a small T
-        predictions.append(votes.argmax(dim=1))
-    return torch.cat(predictions)
+            found[torch.arange(len(found), device=bank.device), own[rows]] = -torch.inf
+        similarity[rows], index[rows] = found.topk(k, dim=1)
+    return similarity, index
+
+
+def vote(
+    similarity: Float[Tensor, "queries k"],
+    index: Int[Tensor, "queries k"],
+    labels: Int[Array, " bank"],
+    temperature: float = 0.07,
+) -> Int[Tensor, " queries"]:
+    """Predicts classes by the weighted vote of the neighbours that :func:`nearest_in_bank` found.
+
+    Args:
+        similarity: similarity of every neighbour.
+        index: position of every neighbour in the bank.
+        labels: class of every feature in the bank.
+        temperature: T, see :func:`knn_predict`.
+
+    Example:
+        >>> vote(torch.tensor([[1.0, 0.9, 0.9]]), torch.tensor([[0, 1, 2]]), np.array([7, 3, 3]), temperature=1.0)
+        tensor([3])
+    """
+    labels = as_ids(labels).to(index.device)
+    if labels.ndim != 1 or int(index.max()) >= len(labels):
+        raise ValueError(f"labels are {list(labels.shape)}: pass one class for each feature in the bank.")
+    check_labelled(labels)
+    classes, label = labels.unique(return_inverse=True)
+
+    def most(similarity: Tensor, index: Tensor) -> Tensor:
+        votes = similarity.new_zeros(len(similarity), len(classes))
+        votes.scatter_add_(1, label[index], ((similarity - 1) / temperature).exp())  # − 1: no overflow at a small T
+        return votes.argmax(dim=1)
+
+    return classes[in_blocks(most, similarity, index, width=len(classes))]
 
 
 @dataclass(frozen=True)
@@ -88,21 +154,26 @@ class LinearProbe:
 
     def predict(self, features: Float[Array, "n dim"]) -> Int[Tensor, " n"]:
         """Returns the most probable class of every item."""
-        return self.scores(features).argmax(dim=1)
+        widest = max(self.weight.shape)
+        return in_blocks(lambda part: self.scores(part).argmax(dim=1), as_tensor(features), width=widest)
 
     def scores(self, features: Float[Array, "n dim"]) -> Float[Tensor, "n classes"]:
         """Returns the logit of every class; their softmax is the probability."""
-        return (as_tensor(features).float() - self.mean) / self.std @ self.weight.T + self.bias
+        features = as_tensor(features).float()
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise ValueError(f"features are {list(features.shape)}: this probe takes [n, {len(self.mean)}].")
+        return (features.to(self.mean.device) - self.mean) / self.std @ self.weight.T + self.bias
 
     @classmethod
+    @checked
     def fit(
         cls,
         features: Float[Array, "n dim"],
         labels: Int[Array, " n"],
-        penalties: tuple[float, ...] = PENALTIES,
-        seed: int = 0,
-        iterations: int = 60,
-        classes: int | None = None,
+        penalties: tuple[Annotated[float, AtLeast(0)], ...] = PENALTIES,
+        seed: Annotated[int, AtLeast(0)] = 0,
+        iterations: Annotated[int, AtLeast(1)] = 60,
+        classes: Annotated[int, Between(1, MOST_CLASSES)] | None = None,
     ) -> "LinearProbe":
         r"""Fits a probe by L-BFGS on all items at once. It minimises
 
@@ -123,15 +194,24 @@ class LinearProbe:
         Returns:
             The fitted probe.
 
+        Raises:
+            ValueError: no penalty, features that are not finite, or labels that are not one class for each item.
+
         Example:
             >>> probe = LinearProbe.fit(torch.eye(4), torch.tensor([0, 0, 1, 1]))
             >>> probe.predict(torch.eye(4))
             tensor([0, 0, 1, 1])
         """
-        features = as_tensor(features).float()
+        features = check_features(features).float()
         labels = as_ids(labels).to(features.device)
-        check_labelled(labels)
-        classes = int(labels.max()) + 1 if classes is None else classes
+        if labels.shape != features.shape[:1] or not penalties:
+            form = f"labels are {list(labels.shape)} for {len(features)} items, and penalties={penalties}"
+            raise ValueError(f"{form}: pass one class for each item, and at least one penalty.")
+        check_numbered(labels)
+        highest = int(labels.max())
+        classes = highest + 1 if classes is None else classes
+        if highest >= classes:
+            raise ValueError(f"labels go up to {highest}, and the {classes} classes are 0 to {classes - 1}.")
         if len(penalties) > 1:
             held_out = _stratified_fifth(labels, seed)
             scored = held_out if held_out.any() else ~held_out  # classes of fewer than five items cannot spare any
@@ -169,9 +249,15 @@ def _fit_path(features, labels, classes: int, penalties: tuple[float, ...], iter
 
         def closure(optimiser=optimiser, penalty=penalty):
             optimiser.zero_grad()
-            loss = F.cross_entropy(x @ weight.T + bias, labels) + penalty / 2 * weight.square().sum()
-            loss.backward()
-            return loss
+            total: Tensor | float = 0.0
+            for rows in blocks(len(x), classes):  # one block, but for many items
+                share = len(labels[rows]) / len(x)
+                loss = share * F.cross_entropy(x[rows] @ weight.T + bias, labels[rows])
+                if rows.start == 0:
+                    loss = loss + penalty / 2 * weight.square().sum()
+                loss.backward()
+                total = loss.detach() + total
+            return total
 
         with torch.enable_grad():
             optimiser.step(closure)

@@ -1,17 +1,23 @@
 """Retrieval: whether the most similar items share the query's class, and how far away the others are in the tree."""
 
 import math
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hiercl.clustering import neighbour_blocks
 from hiercl.hierarchy import Hierarchy
+from hiercl.metrics.geometry import check_features, draw
 from hiercl.metrics.mistakes import lca_height
-from hiercl.runtime.arrays import Array, as_array, as_ids, check_labelled
-from hiercl.runtime.types import Int
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.arrays import Array, as_array, as_ids, blocks, check_labelled
+from hiercl.runtime.config import AtLeast
+from hiercl.runtime.types import Float, Int
 
-BLOCK = 1024  # queries that are scored at once
+BLOCK = 1024  # queries, at most, that are scored at once
 
 
 def map_at_r(neighbours: Int[Array, "n k"], labels: Int[Array, " n"]) -> float:
@@ -43,29 +49,143 @@ def map_at_r(neighbours: Int[Array, "n k"], labels: Int[Array, " n"]) -> float:
         0.5
     """
     neighbours, labels = check_neighbours(neighbours, labels)
-    _, label, size = np.unique(labels, return_inverse=True, return_counts=True)
-    largest = int(size.max()) - 1
-    if largest == 0:
-        return math.nan
+    largest = largest_r(labels)
     if neighbours.shape[1] < largest:
         raise ValueError(
             f"there are {neighbours.shape[1]} neighbours for each item, but the largest class has {largest + 1} items: "
             f"call nearest_neighbours(features, k={largest})."
         )
-    label = torch.from_numpy(label).to(neighbours.device)
-    r = torch.from_numpy(size - 1).to(neighbours.device)[label]
-    rank = torch.arange(1, largest + 1, device=neighbours.device)
-    total = 0.0
-    for query in torch.arange(len(label), device=neighbours.device).split(BLOCK):
-        relevant = label[neighbours[query, :largest]] == label[query, None]
-        relevant &= rank <= r[query, None]
-        precision = relevant.cumsum(dim=1) / rank.double()
-        total += float(((precision * relevant).sum(dim=1) / r[query].clamp(min=1)).sum())
-    return total / int((r > 0).sum())
+    everything = torch.arange(len(labels), device=neighbours.device)
+    return _mean_precisions([(everything, neighbours)], labels[:, None], len(labels))[0]
 
 
+class Retrieved(NamedTuple):
+    """The results of :func:`retrieve`.
+
+    Attributes:
+        items: number of every item whose neighbours were searched.
+        nearest: its nearest neighbours.
+        map_at_r: mean average precision at R for each column of labels; NaN if no class has two items.
+    """
+
+    items: Int[Tensor, " searched"]
+    nearest: Int[Tensor, "searched k"]
+    map_at_r: tuple[float, ...]
+
+
+@checked
+def retrieve(
+    features: Float[Array, "n dim"],
+    labels: Int[Array, "n"] | Int[Array, "n levels"],
+    k: Annotated[int, AtLeast(1)] = 1,
+    sample: Annotated[int, AtLeast(1)] | None = None,
+    seed: Annotated[int, AtLeast(0)] = 0,
+) -> Retrieved:
+    """Searches neighbours and scores them block by block: :func:`map_at_r` without a table of n · R neighbours.
+
+    The neighbours are those of :func:`hiercl.clustering.nearest_neighbours`, as many as MAP@R looks at, in one search
+    for all columns of labels. Memory grows with n, time with the number of items searched, times n.
+
+    Args:
+        features: embeddings, of any length.
+        labels: class of every item, or one column for each level.
+        k: number of nearest neighbours to return, at most n − 1.
+        sample: number of items, drawn at random, whose neighbours are searched among all items; None: all items.
+        seed: seed of the draw.
+
+    Returns:
+        The nearest neighbours, and MAP@R for each column.
+
+    Raises:
+        ValueError: one item only, k ≥ n, labels that are not one integer, or one row of integers, for each item,
+            features that are no numbers or not finite.
+
+    Example:
+        >>> X, y = np.random.rand(60, 8), np.arange(60) % 3
+        >>> found = hiercl.metrics.retrieve(X, y, k=2)
+        >>> found.map_at_r[0] == hiercl.metrics.map_at_r(hiercl.clustering.nearest_neighbours(X, 19), y)
+        True
+    """
+    features, labels = check_features(features), as_array(labels)
+    labels = labels[:, None] if labels.ndim == 1 else labels
+    if labels.ndim != 2 or labels.size == 0 or len(labels) != len(features) or labels.dtype.kind not in "iu":
+        form = f"{labels.dtype} {list(labels.shape)} for {len(features)} items"
+        raise ValueError(f"labels are {form}: pass one integer, or one row of integers, for each item.")
+    check_labelled(labels)
+    items = torch.arange(len(features)) if sample is None else draw(len(features), sample, seed)
+    items, near = items.to(features.device), []
+
+    def search() -> Iterable[tuple[Tensor, Tensor]]:
+        most = max(map(largest_r, labels.T))
+        for query, found in neighbour_blocks(features, min(max(most, k), len(features) - 1), items):
+            near.append(found[:, :k].clone())
+            yield query, found
+
+    if not k < len(features):
+        raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
+    scores = _mean_precisions(search(), labels, len(items))
+    return Retrieved(items, torch.cat(near), tuple(scores))
+
+
+def largest_r(labels: Int[np.ndarray, " n"]) -> int:
+    """Returns the number of other items in the largest class: as many neighbours does MAP@R look at.
+
+    Example:
+        >>> largest_r(np.array([7, 7, 3]))
+        1
+    """
+    return int(np.unique(labels, return_counts=True)[1].max()) - 1
+
+
+def _mean_precisions(
+    found: Iterable[tuple[Tensor, Tensor]], labels: Int[np.ndarray, "n levels"], queries: int
+) -> list[float]:
+    """Returns MAP@R for each column of labels, from the neighbours of some queries after those of others."""
+    columns, precisions = [], torch.full((labels.shape[1], queries), math.nan, dtype=torch.float64)
+    for column in labels.T:
+        _, label, size = np.unique(column, return_inverse=True, return_counts=True)
+        columns.append(
+            (torch.from_numpy(label), torch.from_numpy(size - 1)[torch.from_numpy(label)], int(size.max()) - 1)
+        )
+    done = 0
+    for query, neighbours in found:
+        for own, (label, r, largest) in zip(precisions, columns, strict=True):
+            label, r = label.to(query.device), r.to(query.device)
+            for rows in blocks(len(query), 8 * largest, BLOCK):
+                part = _precisions(neighbours[rows, :largest], query[rows], label, r)
+                own[done + rows.start : done + rows.stop] = part.cpu()
+        done += len(query)
+    means = []
+    for own in precisions:
+        known = ~own.isnan()
+        total = sum(float(part.nan_to_num(0.0).sum()) for part in own.split(BLOCK))
+        means.append(total / int(known.sum()) if known.any() else math.nan)
+    return means
+
+
+def _precisions(
+    neighbours: Int[Tensor, "block largest"],
+    query: Int[Tensor, " block"],
+    label: Int[Tensor, " n"],
+    r: Int[Tensor, " n"],
+) -> Float[Tensor, " block"]:
+    """Returns the average precision at R of some queries; NaN where no other item is of the query's class."""
+    rank = torch.arange(1, neighbours.shape[1] + 1, device=query.device)
+    relevant = label[neighbours] == label[query, None]
+    relevant &= rank <= r[query, None]
+    precision = relevant.cumsum(dim=1) / rank.double()
+    score = (precision * relevant).sum(dim=1) / r[query].clamp(min=1)
+    return score.masked_fill(r[query] == 0, math.nan)
+
+
+@checked
 def hierarchical_distance_at_k(
-    neighbours: Int[Array, "n columns"], labels: Int[Array, " n"], hierarchy: Hierarchy, level: int, k: int
+    neighbours: Int[Array, "queries columns"],
+    labels: Int[Array, " n"],
+    hierarchy: Hierarchy,
+    level: int,
+    k: int,
+    items: Int[Array, " queries"] | None = None,
 ) -> float:
     r"""Returns the mean height of the lowest common ancestor of a query and each of its k nearest neighbours.
 
@@ -82,6 +202,7 @@ def hierarchical_distance_at_k(
         hierarchy: tree of the classes.
         level: level of the classes; 0 is the coarsest, where the result is the share of neighbours of another class.
         k: number of neighbours.
+        items: number of the item that each row of neighbours is of; by default row i is of item i.
 
     Returns:
         Mean number of levels, in [0, level + 1].
@@ -96,24 +217,34 @@ def hierarchical_distance_at_k(
         >>> hierarchical_distance_at_k(neighbours, np.array([0, 1, 2]), tree, level=1, k=1)  # heights 1, 1, 2
         1.3333333333333333
     """
-    neighbours, labels = check_neighbours(neighbours, labels)
+    items = None if items is None else as_ids(items)
+    neighbours, labels = check_neighbours(neighbours, labels, items)
     if not 1 <= k <= neighbours.shape[1]:
         raise ValueError(f"k={k} with {neighbours.shape[1]} neighbours for each item: k must be from 1 to that number.")
-    others = labels[neighbours[:, :k].cpu().numpy()]
-    return float(lca_height(labels[:, None], others, hierarchy, level).mean())
+    near, queries = neighbours[:, :k].cpu().numpy(), labels if items is None else labels[items.cpu().numpy()]
+    total = 0
+    for rows in blocks(len(near), 8 * k):
+        total += int(lca_height(queries[rows, None], labels[near[rows]], hierarchy, level).sum())
+    return total / near.size
 
 
-def check_neighbours(neighbours: Array, labels: Array) -> tuple[Tensor, np.ndarray]:
+def check_neighbours(
+    neighbours: Array, labels: Array, items: Int[Tensor, " queries"] | None = None
+) -> tuple[Tensor, np.ndarray]:
     """Returns them as a tensor and an array; ValueError if they do not fit, or a neighbour is no item or the query."""
     neighbours, labels = as_ids(neighbours), as_array(labels)
-    if neighbours.ndim != 2 or neighbours.numel() == 0 or labels.shape != (len(neighbours),):
+    rows = labels.shape if items is None else tuple(items.shape)
+    if neighbours.ndim != 2 or neighbours.numel() == 0 or labels.ndim != 1 or rows != (len(neighbours),):
         shapes = f"neighbours are {tuple(neighbours.shape)} and labels {labels.shape}"
         raise ValueError(f"{shapes}: they must be [n, k], not empty, and [n].")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {labels.dtype}: pass whole numbers, one for each item.")
     check_labelled(labels)
     if neighbours.min() < 0 or neighbours.max() >= len(labels):
         found = f"neighbours are from {int(neighbours.min())} to {int(neighbours.max())}"
         raise ValueError(f"{found}, but the items are 0 to {len(labels) - 1}: neighbours must be labelled items.")
-    own = (neighbours == torch.arange(len(labels), device=neighbours.device)[:, None]).any(dim=1)
+    items = torch.arange(len(labels)) if items is None else items
+    own = (neighbours == items.to(neighbours.device)[:, None]).any(dim=1)
     if own.any():
         first = f"{int(own.sum())} items are their own neighbours (the first is item {int(own.nonzero()[0])})"
         raise ValueError(f"{first}: leave each item out of its own list, as nearest_neighbours does.")

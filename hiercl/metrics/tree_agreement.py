@@ -6,12 +6,14 @@ import pandas as pd
 from hiercl.clustering import PrototypeTree
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import ancestor_paths
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Int
 
 EDGE_COLUMNS = ["prototypes", "level", "parent_level", "edges", "respected", "weighted"]
 
 
+@checked
 def tree_agreement(tree: PrototypeTree, labels: Int[Array, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
     r"""Compares every level of prototypes with every level of the true hierarchy, as two partitions of the items.
 
@@ -53,6 +55,7 @@ def tree_agreement(tree: PrototypeTree, labels: Int[Array, " items"], hierarchy:
     return pd.DataFrame(rows)
 
 
+@checked
 def respected_edges(tree: PrototypeTree, labels: Int[Array, " items"], hierarchy: Hierarchy) -> pd.DataFrame:
     r"""Returns the share of the tree's edges that agree with the true hierarchy.
 
@@ -111,8 +114,10 @@ def respected_edges(tree: PrototypeTree, labels: Int[Array, " items"], hierarchy
 def _labels(tree: PrototypeTree, labels: Array) -> tuple[np.ndarray, np.ndarray]:
     """Returns the labels of the tree's items, and which items have one."""
     labels = as_array(labels)
-    if labels.shape != (len(tree.assignment),):
-        counts = f"labels are {list(labels.shape)}, but the tree was made of {len(tree.assignment)} items"
+    if labels.shape != (len(tree.assignment),) or labels.dtype.kind not in "iu":
+        counts = (
+            f"labels are {labels.dtype} {list(labels.shape)}, but the tree was made of {len(tree.assignment)} items"
+        )
         raise ValueError(f"{counts}: pass the labels of the training set that it was fitted to.")
     known = labels != -1
     if not known.any():

@@ -1,5 +1,6 @@
 """NumPy or torch: what works on plain numbers takes both, and here one becomes the other."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ from torch import Tensor
 
 Array = np.ndarray | Tensor
 """An array of NumPy or a tensor, on any device."""
+AT_ONCE = 2**25  # numbers of a table that are computed at once: 128 MiB of float32
+MOST_CLASSES = 10_000_000  # a number above it is no class, but an id of another kind
+LEAST_ROWS = 32  # fewer rows at a time are slow
 
 
 def as_tensor(values: Any, what: str = "features") -> Tensor:
@@ -25,7 +29,7 @@ def as_tensor(values: Any, what: str = "features") -> Tensor:
         (torch.float32, torch.float64)
     """
     if not isinstance(values, Tensor):
-        array = np.asarray(values)
+        array = _numpy(values, what)
         if array.dtype.kind not in "fiub":
             raise ValueError(f"{what} are {array.dtype} {list(array.shape)}: pass numbers.")
         dtype = np.float64 if array.dtype.kind == "f" and array.itemsize >= 8 else np.float32
@@ -49,7 +53,7 @@ def as_ids(values: Any) -> Tensor:
         tensor([2, 0])
     """
     if not isinstance(values, Tensor):
-        array = np.asarray(values)
+        array = _numpy(values, "labels")
         if array.dtype.kind not in "iu":
             raise ValueError(f"labels are {array.dtype} {list(array.shape)}: pass whole numbers.")
         return torch.from_numpy(np.require(array, np.int64, ["C", "W"]))
@@ -71,6 +75,20 @@ def check_labelled(labels: Array) -> None:
         )
 
 
+def check_numbered(labels: Array, what: str = "labels") -> None:
+    """Raises ValueError for labels of −1, or so high that they do not count the classes from 0.
+
+    Example:
+        >>> check_numbered(np.array([0, 2]))
+    """
+    check_labelled(labels)
+    if len(labels) and labels.max() >= MOST_CLASSES:
+        raise ValueError(
+            f"{what} go up to {int(labels.max())}: classes are numbered from 0, as by np.unique(labels, "
+            "return_inverse=True)[1]."
+        )
+
+
 def as_array(values: Any) -> np.ndarray:
     """Returns an array of NumPy: of a tensor on any device, with or without gradient, or of what NumPy knows.
 
@@ -82,4 +100,48 @@ def as_array(values: Any) -> np.ndarray:
         values = values.detach().cpu()
         values = values.float() if values.dtype == torch.bfloat16 else values  # which NumPy does not have
         return values.numpy()
-    return np.asarray(values)
+    return _numpy(values, "values")
+
+
+def blocks(rows: int, width: int, most: int | None = None) -> Iterator[slice]:
+    """Yields the rows of a table in slices: so few at a time that memory does not grow with the table.
+
+    Args:
+        rows: number of rows of the table.
+        width: numbers in a row of what is computed of them. A slice has about 2^25 numbers.
+        most: largest number of rows in a slice.
+
+    Example:
+        >>> [(part.start, part.stop) for part in blocks(100, 2**20)]
+        [(0, 32), (32, 64), (64, 96), (96, 100)]
+    """
+    size = max(LEAST_ROWS, AT_ONCE // max(1, width))
+    size = size if most is None else min(size, most)
+    for start in range(0, rows, size):
+        yield slice(start, min(rows, start + size))
+
+
+def in_blocks(function: Callable[..., Tensor], *tables: Tensor, width: int | None = None) -> Tensor:
+    """Calls a function with some rows of the tables at a time, and returns the results one after the other.
+
+    Args:
+        function: gives one row, or one number, for each row. A row must not depend on the others.
+        tables: as many rows in each.
+        width: numbers that are computed of a row; by default those of the first table.
+
+    Example:
+        >>> in_blocks(lambda part: part.sum(dim=1), torch.ones(3, 2))
+        tensor([2., 2., 2.])
+    """
+    width = tables[0].shape[1:].numel() if width is None else width
+    parts = [function(*(table[rows] for table in tables)) for rows in blocks(len(tables[0]), width)]
+    return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else function(*tables)
+
+
+def _numpy(values: Any, what: str) -> np.ndarray:
+    """Returns an array of what NumPy knows; ValueError for rows of different lengths."""
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        kind = type(values).__name__
+        raise ValueError(f"{what} are a {kind} that is no table: give all rows the same length.") from error

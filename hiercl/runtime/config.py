@@ -11,8 +11,12 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.identity import function_hash
+
+LARGEST = 2**64  # whole numbers of settings are smaller, so that every part of a machine can hold them
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ Share = Annotated[float, Between(0, 1)]
 class Config:
     """Base of all settings: a frozen dataclass that checks its values against its annotations when it is made.
 
-    A list becomes a tuple, a whole number becomes a float where the setting is a float, and numpy's scalars become
-    plain numbers, so that equal settings are equal values. A subclass with checks of its own calls
+    A list or an array becomes a tuple, a whole number becomes a float where the setting is a float, and numpy's scalars
+    become plain numbers, so that equal settings are equal values. A subclass with checks of its own calls
     ``super().__post_init__()`` first.
 
     Attributes:
@@ -104,7 +108,7 @@ class Config:
 
     def __post_init__(self):
         for name, hint in _hints(type(self)).items():
-            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+            object.__setattr__(self, name, check_value(name, getattr(self, name), hint))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the settings as plain JSON values; of a function its name and a hash of its code."""
@@ -184,7 +188,9 @@ def distribute(settings: Mapping[str, Any], *configs: type[Config]) -> tuple[Any
     made = []
     for config in configs:
         hints = _hints(config)
-        made.append(config(**{name: _checked(name, settings[name], hints[name]) for name in hints if name in settings}))
+        made.append(
+            config(**{name: check_value(name, settings[name], hints[name]) for name in hints if name in settings})
+        )
     return tuple(made)
 
 
@@ -194,12 +200,14 @@ def _hints(config: type[Config]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(config)}
 
 
-def _checked(name: str, value: Any, hint: Any) -> Any:
+def check_value(name: str, value: Any, hint: Any) -> Any:
     """Returns the value of a setting, with tuples for lists and plain numbers; raises ValueError where it does not
     fit."""
-    value = _frozen(value)
+    value = frozen(value)
     if not _fits(value, hint):
-        raise ValueError(f"{name}={value!r}: it must be {_in_words(hint)}.")
+        shown = repr(value)
+        shown = shown if len(shown) <= 200 else f"a {type(value).__name__}"
+        raise ValueError(f"{name}={shown}: it must be {_in_words(hint)}.")
     return _plain_number(value, hint)
 
 
@@ -209,7 +217,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Annotated:
         return _fits(value, inner[0]) and all(value in part for part in inner[1:] if isinstance(part, Range))
     if origin is Literal:
-        return value in inner
+        return type(value) in map(type, inner) and value in inner
     if origin in (Union, UnionType):
         return any(_fits(value, choice) for choice in inner)
     if origin is Callable:
@@ -220,6 +228,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
     plain: Any = {int: Integral, float: Real, list: tuple}.get(hint, hint)
+    if hint in (int, float) and isinstance(value, Integral) and abs(value) >= LARGEST:
+        return False
     known = origin is None and isinstance(plain, type) and plain is not Any  # other annotations are not checked
     return isinstance(value, plain) if known else True  # pyright: ignore[reportArgumentType]
 
@@ -269,5 +279,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+def frozen(value: Any) -> Any:
+    """Returns a value with tuples for lists and arrays, and Python's own numbers for numpy's.
+
+    Example:
+        >>> frozen([np.int64(4), [8, 0.5]])
+        (4, (8, 0.5))
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from hiercl.runtime.arrays import in_blocks
 from hiercl.runtime.types import Float
 
 
@@ -39,7 +40,7 @@ def check_finite(points: Float[Tensor, "points dim"]) -> None:
     Example:
         >>> check_finite(torch.zeros(3, 2))
     """
-    bad = ~torch.isfinite(points).all(dim=1)
+    bad = ~in_blocks(lambda part: torch.isfinite(part).all(dim=1), points)
     if bad.any():
         first = int(bad.nonzero()[0])
         raise ValueError(

@@ -1,5 +1,8 @@
 """Feed: the same items from memory, from disk and from picture files that workers decode."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from PIL import Image
 from support.data import SMALL, pictures
 
 from hiercl.datasets import UnreadablePictures, folder
+from hiercl.datasets.items import IMAGES
 from hiercl.datasets.loader import Feed
 from hiercl.encoders import make_encoder
 from hiercl.encoders.embedding import embed
@@ -39,6 +43,24 @@ def test_workers_leave_the_users_random_numbers_alone(files):
     before = torch.get_rng_state()
     list(Feed(files, "cpu", workers=1).batches([torch.arange(4)]))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class WhoReads:
+    """Items that say which process looked them up."""
+
+    def __getitem__(self, index):
+        return np.full((len(index), 1), os.getpid())
+
+
+def test_workers_stay_from_epoch_to_epoch(as_a_user):
+    feed = Feed(SimpleNamespace(items=WhoReads(), form=IMAGES), "cpu", workers=1)
+    batches = [torch.tensor([3]), torch.tensor([4])]
+    epochs = [{int(part) for part in feed.batches(batches)} for _ in range(3)]
+    assert len(set.union(*epochs)) == 1 and os.getpid() not in epochs[0]
+    half_way = feed.batches(batches)
+    first = int(next(half_way))
+    assert {int(part) for part in feed.batches(batches)}.isdisjoint({first})  # these are busy: other workers
+    assert int(next(half_way)) == first
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -111,7 +111,7 @@ def test_without_labels_the_embedding_is_described():
         ({"knn_k": 0}, "knn_k=0"),
         ({"model": "hcsc"}, "nknown encoder 'hcsc'"),
         ({"model": 3}, "an? int has no encoder"),
-        ({"test": np.zeros((2, 8, 8, 3))}, "test is a ndarray, not a HierarchicalDataset"),
+        ({"test": np.zeros((2, 8, 8, 3))}, "test is a ndarray: give a hiercl HierarchicalDataset"),
         ({"test": pictures(40).take([3])}, "at least two"),
     ],
 )

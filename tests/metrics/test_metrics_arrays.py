@@ -1,6 +1,7 @@
 """Metrics, clusters and neighbours take arrays of NumPy and tensors alike."""
 
 import inspect
+import math
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ CASES = {
     "parent_agreement": (PATHS[:, 0], OTHER, TREE, 1),
     "recalls": (Y, OTHER, 5),
     "respected_edges": (LEARNED, Y, TREE),
+    "retrieve": (Z, PATHS, 3),
     "score_clusters": (Y, OTHER),
     "stop_where_unsure": (PATHS, SCORES),
     "top_down": (SCORES, TREE),
@@ -68,6 +70,8 @@ def to_torch(value):
 
 
 def plain(value):
+    if isinstance(value, metrics.retrieval.Retrieved):
+        return np.concatenate([as_array(part).ravel() for part in value])
     return value.to_numpy() if hasattr(value, "to_numpy") else as_array(value)
 
 
@@ -87,6 +91,27 @@ def test_clusters_and_probes_are_the_same_of_arrays_and_of_tensors(name):
 def test_no_function_of_metrics_is_left_out():
     functions = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
     assert functions - {"definitions"} <= set(CASES)
+
+
+WRONG = (None, math.nan, -1, 1.5, 10**15, "x", {}, [[1], [1, 2]], np.full((40, 6), np.nan), np.empty((0, 2)), object())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_wrong_argument_is_an_error_that_says_what_to_pass(name, as_a_user):
+    """Every argument in turn is every wrong value: there is a result, or a ValueError in the words of the house."""
+    function, refused = getattr(metrics, name), 0
+    parameters = inspect.signature(function).parameters
+    for place, parameter in enumerate(parameters):
+        for wrong in WRONG:
+            given = dict(zip(parameters, CASES[name], strict=False)) | {parameter: wrong}
+            try:
+                function(**given)
+            except ValueError as error:
+                refused += 1
+                assert len(str(error)) > 15 and "inhomogeneous" not in str(error), (parameter, wrong, str(error))
+            else:
+                assert place or parameter in ("hierarchy", "sample", "own", "items"), (parameter, wrong)
+    assert refused > 7
 
 
 def test_conversion_keeps_what_it_can():

@@ -299,7 +299,7 @@ def test_children_are_chosen_where_every_score_is_minus_infinity():
 
 def test_wrong_scores_are_named():
     scores = [np.zeros((5, size)) for size in TREE.sizes]
-    with pytest.raises(ValueError, match="2 tables of scores for 3 levels"):
+    with pytest.raises(ValueError, match="scores are 2 tables for 3 levels"):
         top_down(scores[:2], TREE)
     with pytest.raises(ValueError, match=r"level 1 are \(5, 2\)"):
         top_down([scores[0], scores[0], scores[2]], TREE)
@@ -391,7 +391,7 @@ def test_stopping_saves_precision_and_costs_recall():
 
 
 def test_stop_where_unsure_needs_a_table_a_level():
-    with pytest.raises(ValueError, match="1 tables of probabilities for 2 levels"):
+    with pytest.raises(ValueError, match="probabilities are 1 tables for 2 levels"):
         stop_where_unsure(np.array([[0, 1]]), [np.array([[0.6, 0.4]])])
 
 

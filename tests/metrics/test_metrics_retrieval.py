@@ -11,7 +11,8 @@ from support.trees import branching_hierarchy
 import hiercl.metrics.retrieval
 from hiercl.clustering.neighbours import nearest_neighbours
 from hiercl.hierarchy.hierarchy import Hierarchy
-from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r
+from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r, retrieve
+from hiercl.runtime import arrays
 
 
 def random_items(tree: Hierarchy, n: int = 60, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -75,6 +76,59 @@ def test_map_at_r_against_a_loop(monkeypatch, tree, block):
         assert map_at_r(neighbours, labels) == pytest.approx(slow_map_at_r(neighbours, labels))
         largest_r = np.bincount(labels).max() - 1
         assert map_at_r(neighbours[:, :largest_r], labels) == map_at_r(neighbours, labels)
+
+
+@pytest.mark.parametrize("at_once", [300, 2**25])
+def test_searched_block_by_block_the_scores_are_the_same_bits(monkeypatch, at_once):
+    monkeypatch.setattr(arrays, "AT_ONCE", at_once)
+    monkeypatch.setattr(arrays, "LEAST_ROWS", 1)
+    tree = TREES[-1]
+    features, leaves = random_items(tree)
+    neighbours, paths = nearest_neighbours(features, k=59), tree.ancestors[leaves]
+    found = retrieve(features, paths, k=7)
+    assert torch.equal(found.nearest, neighbours[:, :7]) and found.items.tolist() == list(range(60))
+    assert found.map_at_r == tuple(map_at_r(neighbours, column) for column in paths.T)
+    some = retrieve(features, paths, k=7, sample=9, seed=1)
+    assert torch.equal(some.nearest, neighbours[some.items, :7]) and len(set(some.items.tolist())) == 9
+    alone = [(level, slow_map_at_r_of(some.items.tolist(), neighbours, paths[:, level])) for level in range(3)]
+    assert all(some.map_at_r[level] == pytest.approx(score) for level, score in alone)
+    near, leaves = some.nearest, tree.labels_at(leaves, 2)
+    heights = [[lca(tree, leaves[q], leaves[j]) for j in row] for q, row in zip(some.items, near.tolist(), strict=True)]
+    assert hierarchical_distance_at_k(near, leaves, tree, 2, 7, some.items) == pytest.approx(np.mean(heights))
+
+
+def slow_map_at_r_of(queries, neighbours, labels) -> float:
+    """The mean of the queries that have another item of their class."""
+    scores = []
+    for query in queries:
+        r = (labels == labels[query]).sum() - 1
+        hits = labels[neighbours[query, :r].numpy()] == labels[query]
+        if r:
+            scores.append((np.cumsum(hits) / np.arange(1, r + 1))[hits].sum() / r)
+    return float(np.mean(scores))
+
+
+def lca(tree, a, b) -> int:
+    """Levels below the lowest common ancestor of two leaves of a tree without early leaves."""
+    return int((tree.ancestors[a] != tree.ancestors[b]).sum())
+
+
+def test_memory_does_not_grow_with_the_largest_class():
+    """With two classes, every query has 3,000 relevant others: a table of them all would be 144 MB of numbers."""
+    features = torch.randn(6000, 4, generator=torch.Generator().manual_seed(0))
+    widest = 0
+
+    class Watching(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal widest
+            out = function(*args, **(kwargs or {}))
+            widest = max(widest, out.numel() if isinstance(out, torch.Tensor) else 0)
+            return out
+
+    with pytest.MonkeyPatch.context() as patch, Watching():
+        patch.setattr(arrays, "AT_ONCE", 2**19)
+        assert 0.49 < retrieve(features, np.arange(6000) % 2, sample=300).map_at_r[0] * 2 < 0.51
+    assert widest <= 2**20
 
 
 def test_map_at_r_of_random_neighbours_is_its_expected_value():
