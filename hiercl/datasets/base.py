@@ -12,6 +12,7 @@ from hiercl.datasets.features import (
     as_item_names,
     as_leaves,
     as_vectors,
+    check_hierarchy,
     check_source,
     take_source,
     to_numpy,
@@ -25,7 +26,15 @@ from hiercl.runtime.arrays import blocks
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
-__all__ = ["SPLITS", "HierarchicalDataset", "Splits", "check_same_hierarchy", "read_splits", "read_store"]
+__all__ = [
+    "SPLITS",
+    "HierarchicalDataset",
+    "Splits",
+    "check_same_hierarchy",
+    "check_shared_leaf",
+    "read_splits",
+    "read_store",
+]
 
 SPLITS = ("train", "test")
 
@@ -72,6 +81,11 @@ class HierarchicalDataset:
     modality: str = ""
 
     def __post_init__(self):
+        if not isinstance(self.items, np.ndarray | PictureFiles | Rows) or not isinstance(self.labels, np.ndarray):
+            raise ValueError("items and labels must be arrays: HierarchicalDataset.from_arrays makes them of lists")
+        if self.hierarchy is None:
+            raise ValueError("a data set needs a hierarchy: make one with hiercl.Hierarchy.from_labels(...)")
+        check_hierarchy(self.hierarchy)
         object.__setattr__(self, "modality", _checked_modality(self.items, self.modality))
         object.__setattr__(self, "source", check_source(self.source, len(self.items)))
         if self.source is not None and self.modality != "vectors":
@@ -111,8 +125,9 @@ class HierarchicalDataset:
             >>> HierarchicalDataset.from_arrays(points, [[0, 1], [1, 2]], tree).labels.tolist()
             [1, 2]
         """
-        items = items if isinstance(items, PictureFiles) else to_numpy(items)
-        labels = to_numpy(labels)
+        items = items if isinstance(items, PictureFiles) else to_numpy(items, "items")
+        labels = to_numpy(labels, "labels")
+        check_hierarchy(hierarchy)
         if items.ndim == 3 and items.dtype in (np.float16, np.float64):
             items = items.astype(np.float32)
         if labels.ndim == 2:
@@ -507,6 +522,30 @@ def check_same_hierarchy(train: HierarchicalDataset, test: HierarchicalDataset) 
         )
 
 
+def check_shared_leaf(train: np.ndarray, test: np.ndarray, hierarchy: Hierarchy, name: str) -> None:
+    """Checks that some class has both training and test items, where both have labels.
+
+    Args:
+        train: leaf ids of the training items; −1: no label.
+        test: leaf ids of the test items.
+        hierarchy: the classes.
+        name: name of the data set, for the message.
+
+    Raises:
+        ValueError: no class has items of both; the message names some of each.
+
+    Example:
+        >>> check_shared_leaf(train.labels, test.labels, train.hierarchy, "shapes")
+    """
+    parts = [np.unique(labels[labels >= 0]) for labels in (train, test)]
+    if all(map(len, parts)) and not len(np.intersect1d(*parts)):
+        names = [", ".join("/".join(hierarchy.path(leaf)) for leaf in part[:3]) for part in parts]
+        raise ValueError(
+            f"training and test set of {name!r} have no class in common: the training items are {names[0]}, ..., the "
+            f"test items {names[1]}, ...: give the classes of both the same names, or read each part alone"
+        )
+
+
 def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
     """Draws wanted[k] of the positions with label k at random; returns all drawn positions in ascending order.
 
@@ -536,6 +575,11 @@ def _checked_modality(items: np.ndarray | PictureFiles | Rows, modality: str) ->
 
 def _check_items(items: np.ndarray | PictureFiles | Rows) -> None:
     form = f"{items.dtype} {list(items.shape)}"
+    if items.dtype == object:
+        raise ValueError(
+            f"items must be numbers, got {form}: pictures and clouds of different sizes cannot be in one array; resize "
+            "the pictures, or draw the same number of points of every cloud"
+        )
     if items.ndim == 4 and items.dtype.kind == "f":
         raise ValueError(
             f"images must be uint8 from 0 to 255, got {form}: "
