@@ -24,10 +24,12 @@ from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import half_precision_is_native, make_encoder
 from hiercl.encoders.featurise import featurise
+from hiercl.evaluation import evaluate
 from hiercl.hierarchy import Hierarchy
 from hiercl.methods import TrainingInfo
 from hiercl.methods.hcsc import HCSC, HCSCConfig
 from hiercl.methods.moco import MoCo, MoCoConfig
+from hiercl.metrics import LinearProbe, knn_predict, retrieve, uniformity
 from hiercl.pairs import Term
 from hiercl.runtime.environment import describe_environment
 from hiercl.runtime.seeds import Draws
@@ -55,7 +57,9 @@ class BenchConfig:
     rounds: int = 5
     """Rounds; medians are reported."""
     data: int = 50_000
-    """Embeddings that the tree is built of, and pictures that are featurised."""
+    """Embeddings that the tree is built of, pictures that are featurised, and items that are judged."""
+    queries: int = 1000
+    """Items whose neighbours are searched among all others, where the time grows with the square of the items."""
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path = Path("runs/bench.json")
@@ -74,6 +78,7 @@ def bench(config: BenchConfig, say: Callable[[str], None] = print) -> dict[str, 
         "(c) tree: bottom-up k-means against scikit-learn's KMeans": tree,
         "(d) growth": growth,
         "(e) featurise: memory for noise pictures, five vectors each": featurising,
+        "(f) growth of evaluate: items of 128 numbers in two superclasses, as many for training as for test": judging,
     }
     for title, part in parts.items():
         say(f"\n{title}")
@@ -436,28 +441,29 @@ def featurising(config: BenchConfig, device: torch.device) -> pd.DataFrame:
         tree = Hierarchy.from_dict(["a", "b"])
         data = HierarchicalDataset(np.load(path, mmap_mode="r"), np.arange(config.data) % 2, tree, "noise")
         for number in (256, config.data // 2, config.data):
-            before, peak, stop = anonymous_memory(), [0.0], Event()
-
-            def watch(peak=peak, stop=stop):
-                while not stop.wait(0.02):
-                    peak[0] = max(peak[0], anonymous_memory())
-
-            watcher = Thread(target=watch)
-            watcher.start()
             some = data.take(np.arange(number))
             settings = {"out": Path(folder) / str(number), "device": device.type, "progress": False}
-            seconds = seconds_of(lambda some=some, settings=settings: featurise(some, network, **settings), device)
-            stop.set()
-            watcher.join()
-            rows.append(
-                {
-                    "pictures": number,
-                    "vectors MB": number * 5 * 512 * 4 / 1e6,
-                    "peak MB": peak[0] - before,
-                    "s": seconds,
-                }
-            )
+            used = memory_and_seconds(lambda some=some, settings=settings: featurise(some, network, **settings), device)
+            rows.append({"pictures": number, "vectors MB": number * 5 * 512 * 4 / 1e6, **used})
     return pd.DataFrame(rows[1:])
+
+
+def memory_and_seconds(function: Callable[[], Any], device: torch.device) -> dict[str, float]:
+    """How many megabytes a call needs beside what the process has already, at most, and its seconds."""
+    before, peak, stop = anonymous_memory(), [0.0], Event()
+
+    def watch():
+        while not stop.wait(0.02):
+            peak[0] = max(peak[0], anonymous_memory())
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        seconds = seconds_of(function, device)
+    finally:
+        stop.set()
+        watcher.join()
+    return {"peak MB": max(0.0, peak[0] - before), "s": seconds}
 
 
 def anonymous_memory() -> float:
@@ -467,6 +473,49 @@ def anonymous_memory() -> float:
     except OSError:
         return float("nan")
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssAnon"))
+
+
+# -- (f) --------------------------------------------------------------------------------------------------------
+
+
+def judging(config: BenchConfig, device: torch.device) -> pd.DataFrame:
+    """What evaluate and its parts need for more and more items: 100 classes in 20 groups in two superclasses.
+
+    The time of kNN and of what compares all pairs grows with the pairs, all other time with the items. The parts search
+    the neighbours of as many queries whatever the number of items, so that their time grows with the items too."""
+    names = {f"s{s}": {f"g{s}-{g}": [f"c{s}-{g}-{c}" for c in range(5)] for g in range(10)} for s in range(2)}
+    hierarchy = Hierarchy.from_dict(names)
+    rows = []
+    for number in (2000, config.data // 4, config.data // 2, config.data):
+        for name, (pairs, call) in judgements(number, min(config.queries, number), hierarchy, device).items():
+            used = memory_and_seconds(call, device)
+            rows.append({"what": name, "items": number, "pairs": pairs, "features MB": number * DIM * 4 / 1e6, **used})
+    table = pd.DataFrame(rows)
+    return table[table["items"] > 2000].sort_values(["what", "items"])  # the first calls import and warm caches
+
+
+def judgements(
+    number: int, queries: int, hierarchy: Hierarchy, device: torch.device
+) -> dict[str, tuple[int, Callable[[], Any]]]:
+    """The calls that are measured, and how many pairs of items each compares."""
+    (bank, labels), (test, truth) = (judged_items(number, hierarchy, seed, device) for seed in range(2))
+    given = {"features": (bank, test), "labels": (labels, truth), "hierarchy": hierarchy, "progress": False}
+    searched = queries * number
+    return {
+        "evaluate": (number * number + 2 * searched, lambda: evaluate(**given, sample=queries)),
+        "kNN": (searched, lambda: knn_predict(bank, labels, test[:queries])),
+        "MAP@R": (searched, lambda: retrieve(test, hierarchy.labels_at_all(truth), sample=queries)),
+        "uniformity": (searched, lambda: uniformity(test, sample=queries)),
+        "linear probe": (0, lambda: LinearProbe.fit(bank, labels)),
+    }
+
+
+def judged_items(number: int, hierarchy: Hierarchy, seed: int, device: torch.device) -> tuple[Tensor, np.ndarray]:
+    """Noisy embeddings of random leaves, and these leaves."""
+    g = torch.Generator().manual_seed(seed)
+    leaves = torch.randint(hierarchy.n_leaves, (number,), generator=g)
+    centres = torch.randn(hierarchy.n_leaves, DIM, generator=torch.Generator().manual_seed(7))
+    return (centres[leaves] + 2 * torch.randn(number, DIM, generator=g)).to(device), leaves.numpy()
 
 
 if __name__ == "__main__":

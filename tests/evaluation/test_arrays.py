@@ -1,5 +1,6 @@
 """Features and labels are enough: no model, no pictures."""
 
+import inspect
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ from support.trees import code
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import embed
 from hiercl.encoders.features import features_of
-from hiercl.evaluation import evaluate, few_labels
+from hiercl.evaluation import evaluate, few_labels, frozen
 from hiercl.evaluation.fine_tuning import FineTuneConfig
 from hiercl.hierarchy import Hierarchy
 
@@ -112,6 +113,41 @@ def bad(x, row):
 def test_what_cannot_be_meant_is_said(changes, words, as_a_user):
     with pytest.raises(ValueError, match=words):
         evaluate(**{"features": X, "labels": Y, "hierarchy": TREE} | changes)
+
+
+class BegunError(Exception):
+    """The arguments were accepted."""
+
+
+WRONG = (None, math.nan, math.inf, -1, 0, 1.5, True, "x", {}, [], object(), [[1], [1, 2]], np.full((2, 2), math.nan))
+
+
+@pytest.mark.parametrize("name", inspect.signature(evaluate).parameters)
+def test_every_wrong_argument_is_refused_before_anything_begins(name, monkeypatch, as_a_user):
+    """NaN, numbers outside the range, and values of other types, in place of each argument in turn."""
+
+    def begin(*_, **__):
+        raise BegunError
+
+    monkeypatch.setattr(frozen, "Findings", begin)
+    accepted = []
+    for base in ({"features": X, "labels": Y, "hierarchy": TREE}, {"train": SETS[0], "test": SETS[1]}):
+        for wrong in WRONG:
+            try:
+                evaluate(**base | {name: wrong})
+            except BegunError:
+                accepted.append(wrong)
+            except ValueError as error:
+                assert len(str(error)) > 15
+    right = {
+        "seed": [0],
+        "label_fractions": [[]],
+        "draws": [],
+        "knn_k": [],
+        "knn_temperature": [1.5],
+        "progress": [True],
+    }
+    assert all(one in right.get(name, [None]) for one in accepted), accepted
 
 
 def test_features_beside_data_sets_must_fit(as_a_user):
