@@ -108,10 +108,11 @@ def in_full(method: str | type[Method], settings: Mapping[str, Any]) -> dict[str
         raise ValueError(f"official={official!r}: it must be True or False.")
     if not official:
         return settings
-    if not found.Config.official:
+    table = getattr(found.Config, "official", {})
+    if not table:
         known = ", ".join(name for name, other in METHODS.items() if other.Config.official)
         raise ValueError(
             f"official=True: no official form of {found.name} is known here. These methods have one: {known}. Leave "
             "out official=, and choose the settings one by one."
         )
-    return {**found.Config.official, **settings}
+    return {**table, **settings}

@@ -87,7 +87,7 @@ def info_nce(
 
     if reduction == "positives":
         return loss_of_positive
-    weight = pairs.positive_weight
+    weight = pairs.positive_weight.to(logits.dtype)
     total = weight.new_zeros(len(logits)).index_add(0, row, weight)
     share = weight / total[row]
     loss = logits.new_zeros(len(logits)).index_add(0, row, share * loss_of_positive)

@@ -86,6 +86,16 @@ def test_one_fit_after_the_warm_up_then_the_masks_stay():
     assert seen[1].sum(dim=2).flatten().tolist() == [64, 64]
 
 
+def test_the_history_says_how_much_of_the_mixture_is_a_sort(tmp_path):
+    """At two levels the default is one, also where the mixture decides where to cut; a label-free mixture is not."""
+    settings, data = SMALL | {"epochs": 1, "warm_up": 0.0}, pictures(64)
+    run = fit("g_hmlc", data, out=tmp_path / "run", sizes="free", **settings)
+    label_free = fit("g_hmlc", data, descriptor="samples", **settings)
+    name = "overlap with a sort"
+    assert run.history[name][0] > 0.95 and label_free.history[name][0] < 0.8
+    assert load_run(tmp_path / "run").method.overlap == run.method.overlap == pytest.approx(run.history[name][0])
+
+
 def test_masks_are_saved():
     method, other = make("g_hmlc"), make("g_hmlc", warm_up=1.0, seed=1)
     other.load_state_dict(method.state_dict())

@@ -44,6 +44,16 @@ def test_weights_of_anchors_and_candidates_against_a_loop(shared_denominator):
     )
 
 
+@pytest.mark.parametrize("shared_denominator", [False, True])
+def test_float64_stays_float64(shared_denominator):
+    pairs = random_pairs(4)
+    logits = 3 * torch.randn(6, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    found = info_nce(logits, pairs, shared_denominator)
+    assert found.dtype == torch.float64
+    weights = replace(pairs, positive_weight=pairs.positive_weight.double())
+    assert float(found) == pytest.approx(by_loop(logits, weights, shared_denominator, -math.inf), abs=1e-14)
+
+
 def test_one_positive_is_cross_entropy():
     logits = torch.randn(5, 9)
     target = torch.arange(5)
