@@ -7,6 +7,7 @@ import argparse
 import sys
 from importlib import metadata
 
+INTERRUPTED = 130  # the exit status that shells expect after Ctrl-C
 COMMANDS = {
     "data": "Prepare a data set and say what is in it.",
     "train": "Train a method; hiercl train METHOD --help lists its settings.",
@@ -29,9 +30,13 @@ def main(arguments: list[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in COMMANDS:
-        from hiercl.commands import run
+        try:
+            from hiercl.commands import run
 
-        run(arguments)
+            run(arguments)
+        except KeyboardInterrupt as interrupt:
+            print(f"hiercl: interrupted. {interrupt}".strip(), file=sys.stderr)
+            sys.exit(INTERRUPTED)
         return
     parser = argparse.ArgumentParser(
         "hiercl",

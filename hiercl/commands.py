@@ -26,6 +26,7 @@ from hiercl.datasets import HierarchicalDataset, data_root, load, names
 from hiercl.encoders import MODALITIES, Modality
 from hiercl.evaluation import evaluate
 from hiercl.runtime.environment import keep_freed_memory
+from hiercl.runtime.files import write_atomically
 from hiercl.runtime.processes import Processes
 from hiercl.study import Study
 from hiercl.training import FitConfig, fit, load_run, pick_device
@@ -143,6 +144,8 @@ class RunStudy:
         study.run(n_jobs=self.jobs, dry=self.dry)
         if self.dry:
             return
+        if study.interrupted:
+            raise KeyboardInterrupt("What is done is kept. The same command goes on.")
         print(f"\n{study.summary().to_string(index=False, float_format='{:.2f}'.format, na_rep='')}")
         if study.grid:
             print(f"\n{study.best().to_string(index=False, float_format='{:.4g}'.format)}")
@@ -211,7 +214,7 @@ class Demo:
             print(error, file=sys.stderr)
             raise SystemExit("hiercl: the demo stopped at the cell above; the notebook so far is kept.") from None
         finally:
-            nbformat.write(notebook, out / NOTEBOOK)
+            write_atomically(out / NOTEBOOK, nbformat.writes(notebook) + "\n")
         written = sorted(path.name for path in out.iterdir() if path.is_file())
         print(f"\n[{time.perf_counter() - start:4.0f} s] Done. In {out}: {', '.join(written)}")
 
@@ -252,6 +255,8 @@ def train_command(method: type[methods.Method], official: bool = False) -> type:
         for part in (self.fit, self.method):
             settings |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         trained = fit(method, train, out=self.out, resume=self.resume, **settings)
+        if trained.interrupted:
+            raise KeyboardInterrupt(f"{trained} is whole up to there. The same command with --resume goes on.")
         if Processes.here().first:
             print(f"{trained}\nNext: hiercl evaluate {self.out} --data {self.data}{self.load_options.flags}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import warnings
 from collections.abc import Callable
 from importlib import metadata
@@ -20,6 +19,7 @@ from hiercl.encoders.base import Encoder
 from hiercl.encoders.embedding import Model, encoder_of, ready
 from hiercl.encoders.matching import NORMALISATION, layouts
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.files import whole_file
 
 EXAMPLES = 2  # items in the batch that a program is traced with; any other number works afterwards
 SIZES = {"images": 32, "points": 1024, "vectors": 1}  # of the items of that batch
@@ -71,14 +71,8 @@ def export(
         raise ValueError(f"layout={layout!r}: only weights (.safetensors) have a layout, a program has none.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: pass overwrite=True to replace it, or choose another path.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        with ready(encoder_of(model), "cpu") as (encoder, _), torch.no_grad():
-            WRITERS[path.suffix](encoder, temporary, layout or "hiercl", size or SIZES[encoder.modality])
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as new, ready(encoder_of(model), "cpu") as (encoder, _), torch.no_grad():
+        WRITERS[path.suffix](encoder, new, layout or "hiercl", size or SIZES[encoder.modality])
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from hiercl.encoders.base import Encoder
 from hiercl.encoders.quantise import dequantise
 from hiercl.encoders.zoo import pretrained, pretrained_names
+from hiercl.runtime.archives import check_archive
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.files import read_json
 from hiercl.runtime.identity import tensors_hash
 
 CHECKPOINT, CONFIG = "checkpoint.pt", "config.json"  # of a run's folder
@@ -95,7 +98,7 @@ class Weights:
                 raise ValueError(
                     f"init={str(given)!r}: a folder must be that of a run, with {CONFIG} and {CHECKPOINT}."
                 )
-            name = json.loads((path / CONFIG).read_text())["method"]
+            name = read_json(path / CONFIG, "give init= another run", {"method": str})["method"]
             return cls._from_file("run", name, path / CHECKPOINT)
         if path.is_file():
             return cls._from_file("file", path.name, path)
@@ -189,6 +192,8 @@ def read_file(path: Path) -> State:
 
 
 def _read_torch(path: Path) -> Any:
+    if zipfile.is_zipfile(path):  # of a changed bit torch says nothing
+        check_archive(path.read_bytes())
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from hiercl.datasets import HierarchicalDataset, item_hashes
@@ -16,10 +17,17 @@ from hiercl.encoders.base import Encoder, projection_head
 from hiercl.encoders.modalities import make_encoder
 from hiercl.encoders.quantise import STORED_AS, dequantise, quantise
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.files import read_json, reading, write_atomically
 from hiercl.runtime.types import Float, Int, UInt64
 
 WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = 2
+PARTS = ("encoder", "head")
+REMEDY = "install hiercl again, or copy the file again from where it came"
+CARD = {
+    **{"sha256": str, "method": str, "encoder": dict, "head": dict},
+    **{"views": dict | None, "numbers": dict | None, "data": str | None, "budget": str | None},
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -131,25 +139,32 @@ def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
     folder = WEIGHTS if folder is None else Path(folder)
     if name not in pretrained_names(folder):
         raise unknown("pretrained model", name, pretrained_names(folder))
-    card = json.loads((folder / f"{name}.json").read_text())
+    place = folder / f"{name}.json"
+    card = read_json(place, REMEDY)
     if card.get("format") != FORMAT:
         raise ValueError(
             f"the card of {name!r} has format {card.get('format')}, this version of hiercl reads {FORMAT}."
         )
     content = (folder / f"{name}.safetensors").read_bytes()
+    card = read_json(place, REMEDY, CARD)
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != card["sha256"]:
         raise ValueError(
             f"the weights of {name!r} are not those of its card (sha256 {checksum[:12]}…, expected "
             f"{card['sha256'][:12]}…): the file is damaged or was changed. Install hiercl again."
         )
-    encoder, head = make_model(card)
-    model = nn.ModuleDict({"encoder": encoder, "head": head})
-    state = dequantise(load(content))
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"the weights of {name!r} do not fit the configuration on its card: {error}") from error
+    with reading(place, REMEDY):
+        state = dequantise(load(content))
+        with torch.device("meta"):  # before memory is taken for sizes that a damaged card may have
+            planned = nn.ModuleDict(dict(zip(PARTS, make_model(card), strict=True))).state_dict()
+        shapes, wanted = ({key: value.shape for key, value in part.items()} for part in (state, planned))
+        if wrong := sorted(key for key in shapes | wanted if shapes.get(key) != wanted.get(key)):
+            raise ValueError(
+                f"the weights of {name!r} do not fit the configuration on its card, in {len(wrong)} tensors; the first "
+                f"is {wrong[0]}."
+            )
+        encoder, head = make_model(card)
+        nn.ModuleDict({"encoder": encoder, "head": head}).load_state_dict(state)
     return Pretrained(name, encoder.eval(), head.eval(), card, folder)
 
 
@@ -197,7 +212,6 @@ def save_pretrained(encoder: Encoder, head: nn.Module, card: dict[str, Any], fol
     about = {"format": FORMAT, "sha256": hashlib.sha256(content).hexdigest(), "weights": STORED_AS}
     # First on the card, and in place of what an earlier card says of its file.
     text = json.dumps(about | card | about, indent=2, allow_nan=False)
-    folder.mkdir(parents=True, exist_ok=True)
     name = card.get("name", card["method"])
-    (folder / f"{name}.safetensors").write_bytes(content)
-    (folder / f"{name}.json").write_text(text + "\n")
+    write_atomically(folder / f"{name}.safetensors", content)
+    write_atomically(folder / f"{name}.json", text + "\n")

@@ -17,7 +17,7 @@ from hiercl.datasets import Feed, HierarchicalDataset, embed_with
 from hiercl.encoders import MODALITIES, Encoder, Modality, SplitBatchNorm2d, half_precision_is_native, modality_of
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.config import AtLeast, Between, Config
-from hiercl.runtime.seeds import generator, stream_seed
+from hiercl.runtime.seeds import generator, own_generators, stream_seed
 from hiercl.runtime.types import Float
 from hiercl.training import TrainingDivergedError
 
@@ -212,7 +212,7 @@ def fine_tune(
     total = total_steps(len(dataset), config)
     losses: list[list[Tensor]] = []
     step = 0
-    with torch.random.fork_rng(), torch.enable_grad():  # the caller's random numbers do not change
+    with own_generators(device), torch.enable_grad():  # the caller's random numbers do not change
         torch.manual_seed(stream_seed(seed, 0, "weights"))  # for dropout, if the encoder has it
         while step < total:
             epoch = len(losses)

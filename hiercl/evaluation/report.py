@@ -12,8 +12,12 @@ from typing import Any
 import pandas as pd
 
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric
+from hiercl.runtime.files import read_json, reading, write_atomically
 
 TABLES = ("few_labels", "tree", "edges", "classes")
+REPORT = "report.json"
+REPORT_FORM = {"rows": list, "overall": dict, "protocol": dict}
+AGAIN = "evaluate again; for a study delete the folder of the report, and run the study again"
 
 
 @dataclass(frozen=True)
@@ -52,20 +56,27 @@ class Report:
     def save(self, folder: str | Path) -> None:
         """Writes ``report.json`` (everything) and ``report.csv`` (the table) into a folder."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         content = {"rows": list(self.rows), "overall": self.overall, "protocol": self.protocol}
         for name in TABLES:
             table = getattr(self, name)
             content[name] = None if table is None else table.to_dict("records")
-        (folder / "report.json").write_text(json.dumps(_without_nan(content), indent=2, allow_nan=False))
-        self.table().to_csv(folder / "report.csv")
+        write_atomically(folder / REPORT, json.dumps(_without_nan(content), indent=2, allow_nan=False))
+        write_atomically(folder / "report.csv", self.table().to_csv())
 
     @classmethod
     def load(cls, folder: str | Path) -> Report:
-        """Returns the report that :meth:`save` wrote."""
-        content = json.loads((Path(folder) / "report.json").read_text())
-        rows, overall = tuple(map(_with_nan, content["rows"])), _with_nan(content["overall"])
-        tables = {name: pd.DataFrame(map(_with_nan, content[name])) for name in TABLES if content.get(name) is not None}
+        """Returns the report that :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is cut or altered.
+        """
+        file = Path(folder) / REPORT
+        content = read_json(file, AGAIN, REPORT_FORM)
+        with reading(file, AGAIN):
+            rows, overall = tuple(map(_with_nan, content["rows"])), _with_nan(content["overall"])
+            known = [name for name in TABLES if content.get(name) is not None]
+            tables = {name: pd.DataFrame(map(_with_nan, content[name])) for name in known}
         return cls(rows, overall, content["protocol"], **tables)
 
     def parts(self) -> dict[str, pd.DataFrame]:

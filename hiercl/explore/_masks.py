@@ -12,7 +12,18 @@ from matplotlib.colors import to_hex
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.evaluation.feature_masks import feature_masks, mask_separation
-from hiercl.explore._widgets import Explorer, image, level_choice, load_package, own_widget, plain, png, sized, widgets
+from hiercl.explore._widgets import (
+    Explorer,
+    image,
+    level_choice,
+    load_package,
+    marked,
+    own_widget,
+    plain,
+    png,
+    sized,
+    widgets,
+)
 from hiercl.plot._canvas import WIDTH, items_name, panels, percent, readable
 from hiercl.plot._masks import DRAWS, MEASURES, draw_separation, legend
 from hiercl.plot._neighbours import name_of
@@ -82,7 +93,7 @@ class MasksExplorer(Explorer):
         self.ranked = w.Dropdown(description="by", options=[BY_MASK, BY_SEPARATION], **sized("14em"))
         self.counts, self.picture = w.HTML(), image()
         name = html.escape(name_of(run, "the embedding"))
-        items = f"{len(self.found.features):,} {items_name(dataset)} of {plain(dataset.name)}"
+        items = f"{len(self.found.features):,} {items_name(dataset)} of {marked(dataset.name)}"
         head = w.HTML(f"<b>Click the features of {name} on and off</b>, or stroke over several ({items})")
         buttons = w.HBox([w.HTML("features"), *self.groups, self.all, self.random_half])
         best = w.HBox([self.count, self.level, self.ranked])
@@ -164,7 +175,7 @@ class MasksExplorer(Explorer):
     def _draw(self) -> None:
         """Shows how well every level is separated."""
         found, keep = self.found, self.keep
-        per_level = [f"{keep[found.level_of == h].sum()} of “{name}”" for h, name in enumerate(self.names)]
+        per_level = [f"{keep[found.level_of == h].sum()} of “{html.escape(name)}”" for h, name in enumerate(self.names)]
         self.counts.value = f"<b>{keep.sum()} of {len(keep)}</b> features are on: {', '.join(per_level)}."
         if not keep.any():
             self.counts.value += " Switch at least one on."

@@ -14,7 +14,7 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.datasets.features import as_vectors
 from hiercl.encoders.features import features_of
 from hiercl.explore._gallery import gallery, row
-from hiercl.explore._widgets import Explorer, level_choice, plain, sized, widgets
+from hiercl.explore._widgets import Explorer, level_choice, marked, plain, sized, widgets
 from hiercl.methods import Step
 from hiercl.pairs import BlockTerm, Term, audit, by_item, by_label
 from hiercl.plot._canvas import class_name
@@ -207,6 +207,6 @@ class PairsExplorer(Explorer):
         found = audit(pairs, train.labels, train.hierarchy, tree).iloc[level]
         rate, pushed, removed = 100 * found["false_negative_rate"], int(found["pushed"]), int(found["removed"])
         self.counts.value = (
-            f"All {len(pairs.anchors)} anchors, {found['level']}: of {pushed:,} pushed pairs <b>{rate:.2f} %</b> are "
-            f"false negatives; {removed:,} are removed. Loss {float(self.step.loss):.3f}."
+            f"All {len(pairs.anchors)} anchors, {marked(found['level'])}: of {pushed:,} pushed pairs "
+            f"<b>{rate:.2f} %</b> are false negatives; {removed:,} are removed. Loss {float(self.step.loss):.3f}."
         )

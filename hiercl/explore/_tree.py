@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from hiercl import plot
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
-from hiercl.explore._widgets import Explorer, image, level_choice, load_package, plain, png, widgets
+from hiercl.explore._widgets import Explorer, image, level_choice, load_package, marked, plain, png, widgets
 from hiercl.plot._canvas import class_name
 from hiercl.plot._colours import tint
 from hiercl.plot._tree import check_tree, matching_level, node_labels
@@ -124,8 +125,8 @@ class TreeExplorer(Explorer):
             labels = self.train.labels_at(level)[members]
             counts = np.bincount(labels[labels >= 0], minlength=hierarchy.sizes[level])
             largest = [k for k in np.argsort(-counts, kind="stable")[:NAMED] if counts[k]]
-            shares = [f"{plain(hierarchy.names[level][k])} {100 * counts[k] / counts.sum():.0f} %" for k in largest]
-            lines.append(f"{level_name}: {', '.join(shares)}")
+            shares = [f"{marked(hierarchy.names[level][k])} {100 * counts[k] / counts.sum():.0f} %" for k in largest]
+            lines.append(f"{marked(level_name)}: {', '.join(shares)}")
         return "<br>".join(lines)
 
     def _icicle(self) -> Any:
@@ -139,7 +140,7 @@ class TreeExplorer(Explorer):
             true = matching_level(size, self.train.hierarchy)
             purity = tree.purity(self.train.labels_at(true))[level].nan_to_num().tolist()
             for share, (name, colour) in zip(purity, node_labels(tree, self.train, level, true), strict=True):
-                names.append(name)
+                names.append(html.escape(name, quote=False))  # plotly reads tags in texts
                 colours.append(to_hex(tuple(tint(colour, 0.25 + 0.75 * share))))
         counts, starts = [int(tree.counts(level)[node]) for level, node in self.nodes], self._starts()
         bars = go.Bar(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import io
 from collections.abc import Callable, Iterator
@@ -100,3 +101,8 @@ def png(figure: Any) -> bytes:
 def plain(name: str) -> str:
     """Returns a class name without underscores."""
     return name.replace("_", " ")
+
+
+def marked(name: str) -> str:
+    """Returns a name for HTML: without underscores, and no part of it is markup."""
+    return html.escape(plain(name))

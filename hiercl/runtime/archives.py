@@ -25,11 +25,11 @@ def pack(content: Any) -> memoryview:
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    end = buffer.tell() - 2  # the last two bytes are the length of the comment
+    buffer.seek(-2, io.SEEK_END)
+    buffer.write(len(_comment(b"")).to_bytes(2, "little"))  # the last two bytes are the length of the comment
     with buffer.getbuffer() as written:
-        comment = _comment(written[:end])
-    buffer.seek(end)
-    buffer.write(len(comment).to_bytes(2, "little") + comment)
+        comment = _comment(written)
+    buffer.write(comment)
     return buffer.getbuffer()
 
 
@@ -72,10 +72,10 @@ def check_archive(content: bytes | memoryview) -> None:
         raise ValueError("it is no whole archive of torch") from error
     if comment:
         start = len(content) - len(comment)
-        whole = bytes(content[start:]) == comment == _comment(memoryview(content)[: start - 2])
+        whole = bytes(content[start:]) == comment == _comment(memoryview(content)[:start])
     if not whole:
         raise ValueError("it is cut or altered")
 
 
-def _comment(content: memoryview) -> bytes:
+def _comment(content: bytes | memoryview) -> bytes:
     return NAME + hashlib.sha256(content).hexdigest().encode()

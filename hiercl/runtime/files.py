@@ -6,15 +6,18 @@ import errno
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a system says when a file has no room
+FULL_IN_WORDS = ("No space left on device", "requested and")  # of Rust; of numpy: "9 requested and 0 written"
 MARK = ".partial"  # in the name of a file that is not whole yet
 LOCK = ".lock"
 DAMAGES = (TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError, ValueError, EOFError)
@@ -120,8 +123,12 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     write_atomically(path, json.dumps(content, indent=indent))
 
 
-def clear_partial(folder: Path) -> None:
-    """Removes what killed processes have left in a folder, and was not whole. Only its one writer may call this.
+def clear_partial(folder: Path, idle: float = 0.0) -> None:
+    """Removes what killed processes have left in a folder, and was not whole.
+
+    Args:
+        folder: the folder.
+        idle: seconds since somebody has last written to it; 0 is for the only writer of the folder.
 
     Example:
         >>> from pathlib import Path
@@ -129,6 +136,8 @@ def clear_partial(folder: Path) -> None:
     """
     for path in folder.glob(f".*{MARK}*"):
         with suppress(OSError):  # of somebody else
+            if time.time() - path.lstat().st_mtime < idle:
+                continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
@@ -165,13 +174,13 @@ def naming_full_disk(path: Path, size: int | None = None, temporary: Path | None
         ) from error
 
 
-def read_json(path: Path, remedy: str, form: Mapping[str, type | tuple[type, ...]] | None = None) -> dict[str, Any]:
+def read_json(path: Path, remedy: str, form: Mapping[str, type | UnionType] | None = None) -> dict[str, Any]:
     """Reads a JSON file of the package.
 
     Args:
         path: the file.
         remedy: what to do if it is damaged, for the message.
-        form: names that it must have, with the types of their values.
+        form: names that it must have, with the types of their values; one that may be missing may be None.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -189,8 +198,9 @@ def read_json(path: Path, remedy: str, form: Mapping[str, type | tuple[type, ...
         if not isinstance(content, dict):
             raise TypeError(f"it holds a {type(content).__name__}, not values by name")
         for name, kind in (form or {}).items():
-            if not isinstance(content[name], kind) or (isinstance(content[name], bool) and kind is not bool):
-                raise TypeError(f"{name} is {content[name]!r:.60}")
+            value = content.get(name)
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise TypeError(f"{name} is {value!r:.60}")
     return content
 
 
@@ -290,7 +300,7 @@ def _is_full(error: BaseException, path: Path) -> bool:
     """Whether there was no room. Libraries that are not written in Python have errors of their own for that."""
     seen: BaseException | None = error
     while seen is not None:
-        if getattr(seen, "errno", None) in FULL or "No space left on device" in str(seen):
+        if getattr(seen, "errno", None) in FULL or any(words in str(seen) for words in FULL_IN_WORDS):
             return True
         seen = seen.__cause__ or seen.__context__
     own = isinstance(error, ValueError | TypeError | ImportError)  # these have other causes

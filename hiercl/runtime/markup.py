@@ -3,6 +3,7 @@
 import html
 import re
 
+SPACE = re.compile(r"\s+")
 SPECIAL = re.compile(r"([\\`*\[\]|])")
 
 
@@ -18,7 +19,7 @@ def in_markdown(text: object) -> str:
         >>> in_markdown("<b>cats</b> | *dogs*")
         '&lt;b&gt;cats&lt;/b&gt; \\\\| \\\\*dogs\\\\*'
     """
-    return SPECIAL.sub(r"\\\1", html.escape(" ".join(str(text).split()), quote=False))
+    return SPECIAL.sub(r"\\\1", html.escape(SPACE.sub(" ", str(text)), quote=False))
 
 
 def in_code(text: object) -> str:
@@ -28,4 +29,5 @@ def in_code(text: object) -> str:
         >>> in_code("lr=0.1")
         '`lr=0.1`'
     """
-    return f"`{' '.join(str(text).replace('`', chr(39)).split())}`"
+    words = SPACE.sub(" ", str(text)).replace("`", "'")
+    return f"`{words}`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,25 @@ def generator(device: str | torch.device, seed: int, epoch: int, stream: str) ->
 def stream_seed(seed: int, epoch: int, stream: str) -> int:
     """Returns the number that a :func:`generator` starts from."""
     return int(np.random.SeedSequence([seed, epoch, STREAMS.index(stream)]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def own_generators(device: torch.device) -> AbstractContextManager[None]:
+    """Lets a block seed torch's global generators. At its end they are as they were for the caller.
+
+    ``torch.manual_seed`` seeds all GPUs that are in use. On the CPU this does not bring CUDA into use.
+
+    Args:
+        device: where the block works.
+
+    Example:
+        >>> before = torch.random.get_rng_state()
+        >>> with own_generators(torch.device("cpu")):
+        ...     _ = torch.manual_seed(5)
+        >>> torch.equal(torch.random.get_rng_state(), before)
+        True
+    """
+    used = device.type == "cuda" or torch.cuda.is_initialized()
+    return torch.random.fork_rng(range(torch.cuda.device_count()) if used else [])
 
 
 @dataclass(frozen=True)

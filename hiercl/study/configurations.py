@@ -20,9 +20,8 @@ from hiercl.methods import Method
 from hiercl.runtime.config import Above, AtLeast, Between, Config, Share, distribute, to_json, without_added
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.types import Int
-from hiercl.training import FitConfig, class_description, resolve_defaults, split_settings
+from hiercl.training import MACHINE_SETTINGS, FitConfig, class_description, resolve_defaults, split_settings
 
-MACHINE_SETTINGS = ("device", "workers")  # they do not change what is learned
 SHORT_NAMES = {"data.name": "data", "method.name": "method"}
 JUDGED_ON = "'test', 'held out', 'unseen', or the name of other data"
 Splits = tuple[HierarchicalDataset, HierarchicalDataset]
@@ -283,6 +282,9 @@ def canonical(settings: Mapping[str, Any], method: Any = None) -> dict[str, Any]
         >>> canonical({"method": "moco", "data": "cifar100", "lr": 0.01, "queue": 64})
         {'method.name': 'moco', 'data.name': 'cifar100', 'fit.lr': 0.01, 'method.queue': 64}
     """
+    for name in settings:
+        if not isinstance(name, str):
+            raise ValueError(f"{name!r} is no name of a setting: give settings by name, as in {{'temperature': 0.1}}.")
     method = settings.get("method", settings.get("method.name", method))
     if not isinstance(method, str) and not (isinstance(method, type) and issubclass(method, Method)):
         every = ", ".join(methods.names())

@@ -8,15 +8,18 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hiercl.evaluation.report import REPORT, REPORT_FORM
+from hiercl.runtime.files import read_json
 from hiercl.study.configurations import Configuration, RunData, Splits
 from hiercl.study.running import COMPLETE, ONE_AT_A_TIME, SECONDS, Place, history_of
-from hiercl.training import fit
+from hiercl.training import fit, read_config
 
 TRIAL_STEPS = 3
 
@@ -120,14 +123,15 @@ def _measured(runs: Path) -> tuple[dict[str, float], dict[str, list[float]]]:
     """Seconds of training for an item and an epoch, by kind of run; and seconds of every judging, by how it judged."""
     rates, judging = defaultdict(list), defaultdict(list)
     for file in sorted(runs.glob(f"*/{COMPLETE}")):
-        folder, complete, history = file.parent, json.loads(file.read_text()), history_of(file.parent)
-        if len(history):
-            items = json.loads((folder / "run" / "config.json").read_text())["setting"]["items"]
-            rates[_kind(complete)].append(history["seconds"].mean() / items)
-        for seconds in folder.glob(f"report-*/{SECONDS}"):
-            protocol = json.loads((seconds.parent / "report.json").read_text())["protocol"]
-            judged = complete["judged"] | {name: protocol[name] for name in ("label_fractions", "knn_k")}
-            judging[_sorted_json(judged)].append(json.loads(seconds.read_text())["seconds"])
+        with suppress(ValueError, KeyError, TypeError, OSError):  # a damaged file, perhaps of another study
+            folder, complete, history = file.parent, read_json(file, ""), history_of(file.parent)
+            if len(history):
+                items = read_config(folder / "run")["setting"]["items"]
+                rates[_kind(complete)].append(history["seconds"].mean() / items)
+            for seconds in folder.glob(f"report-*/{SECONDS}"):
+                protocol = read_json(seconds.parent / REPORT, "", REPORT_FORM)["protocol"]
+                judged = complete["judged"] | {name: protocol[name] for name in ("label_fractions", "knn_k")}
+                judging[_sorted_json(judged)].append(float(read_json(seconds, "")["seconds"]))
     return {kind: float(np.median(values)) for kind, values in rates.items()}, judging
 
 

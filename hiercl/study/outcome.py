@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from hiercl.runtime.errors import unknown
 from hiercl.study.configurations import SHORT_NAMES
 from hiercl.study.effects import effect
 from hiercl.study.plan import Plan
-from hiercl.study.running import DONE, FAILED, SECONDS, Place, history_of
+from hiercl.study.running import DONE, FAILED, Place, history_of
 from hiercl.study.variants import as_text
 
 SUMMARY = "variant metric level mean std n baseline difference low high seeds verdict".split()
@@ -143,7 +142,7 @@ def _results(place: Place) -> dict[str, Any]:
     if row["state"] == DONE:
         history = history_of(place.folder)
         row |= {name: float(history[name].sum()) if name in history else 0.0 for name in ("seconds", "cpu_seconds")}
-        row["judging_seconds"] = json.loads((place.report / SECONDS).read_text())["seconds"]
+        row["judging_seconds"] = place.seconds
         row |= {" ".join(filter(None, key)): value for key, value in numbers(place).items()}
     return row
 

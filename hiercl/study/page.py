@@ -9,15 +9,21 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
+from hiercl.evaluation.report import AGAIN as BROKEN
+from hiercl.evaluation.report import REPORT, REPORT_FORM
 from hiercl.metrics import definitions
 from hiercl.metrics.definitions import decimals
+from hiercl.runtime.files import read_json, reading, whole_file, write_atomically
+from hiercl.runtime.markup import in_code, in_markdown
 from hiercl.study.outcome import Outcome
 from hiercl.study.plan import Member
 from hiercl.study.running import DONE
 from hiercl.study.variants import as_text
+from hiercl.training import AGAIN, CONFIG, read_config
 
 MOST_FIGURES = 4
 STYLE = """
@@ -36,8 +42,8 @@ EXPLAINED = (
 )
 PROTOCOL = (
     "{items}; judged by {judges}; {features}; linear probe: L-BFGS, {penalties}; kNN: {votes}; {few}{encoder}, {epochs}"
-    " epochs, batch {batch}, {optimiser}, views of {views}; torch {torch}; commits of hiercl: trained by {trained}, "
-    "judged by {judged}."
+    " epochs, batch {batch}, {optimiser}, views of {views}; torch {torch}, threads: {threads}; commits of hiercl: "
+    "trained by {trained}, judged by {judged}."
 )
 FEW_LABELS = (
     "few labels: {draws} draws of each share, a frozen probe whose λ the number of labels gives "
@@ -56,21 +62,22 @@ def write_page(study: Outcome, path: Path) -> Path:
         raise ValueError(f"no run of {study.name!r} is done yet: call run() first.")
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"{path}: a page is .html or .md.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     write = _html if path.suffix == ".html" else _markdown
-    path.write_text(write(study, table, study.summary(), path.with_suffix(".png")), encoding="utf-8")
-    table.to_csv(path.with_suffix(".csv"), index=False, float_format="%.6g")
+    write_atomically(path, write(study, table, study.summary(), path.with_suffix(".png")))
+    write_atomically(path.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g"))
     return path
 
 
 def _markdown(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame, picture: Path) -> str:
-    parts = [f"# {study.name}", study.question, protocol(study, table)]
+    parts = [f"# {in_markdown(study.name)}", in_markdown(study.question), in_markdown(protocol(study, table))]
     for title, text, frame in _sections(study, table, summary):
-        parts += [f"{'##' if text or title == 'Best points' else '###'} {title}", text]
+        parts += [f"{'##' if text or title == 'Best points' else '###'} {in_markdown(title)}", _in_markdown(text)]
         parts += [] if frame is None else [_lines(frame)]
         for metric, figure in _figures(study, table, summary, 1).items() if title == "Effects" else ():
-            figure.savefig(picture, dpi=90)
-            parts.append(f"![Effects on {metric}, learning curves, accuracy against time]({picture.name})")
+            with whole_file(picture) as new:
+                figure.savefig(new, dpi=90)
+            title = f"Effects on {in_markdown(metric)}, learning curves, accuracy against time"
+            parts.append(f"![{title}]({quote(picture.name)})")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -99,8 +106,8 @@ def _sections(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame) -> lis
     """Title, text and table of each section: the settings of the variants, their effects on each metric, and times."""
     common, settings = _settings(study)
     values = {name: " or ".join(str(as_text(value)) for value in values) for name, values in study.grid.items()}
-    grid = "".join(f"; each at every {name} of {words}" for name, words in values.items())
-    common = f"All of them: `{common}`; what" if common else "What"
+    grid = "".join(f"; each at every {name} of {words}" for name, words in values.items()).replace("`", "'")
+    common = f"All of them: {in_code(common)}; what" if common else "What"
     sections = [("Variants", f"{common} is not said is the default{grid}.", settings), ("Effects", EXPLAINED, None)]
     for metric, rows in _by_metric(study, summary).items():
         unit = definitions()["unit"].get(metric, "%")  # metrics without a definition are shares
@@ -150,7 +157,12 @@ def _settings(study: Outcome) -> tuple[str, pd.DataFrame]:
 def _lines(table: pd.DataFrame) -> str:
     """A table in Markdown."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return "\n".join(f"| {' | '.join(map(in_markdown, row))} |" for row in rows)
+
+
+def _in_markdown(text: str) -> str:
+    """A text whose parts between backticks are code."""
+    return "`".join(part if number % 2 else in_markdown(part) for number, part in enumerate(text.split("`")))
 
 
 def _short(value: object) -> object:
@@ -186,8 +198,14 @@ def protocol(study: Outcome, table: pd.DataFrame) -> str:
 
 def _protocol(member: Member) -> dict[str, list[str]]:
     """The protocol of one run: the words for each gap in the text."""
-    run = json.loads((member.place.folder / "run" / "config.json").read_text())
-    own = json.loads((member.place.report / "report.json").read_text())["protocol"]
+    folder, report = member.place.folder / "run", member.place.report / REPORT
+    run, own = read_config(folder), read_json(report, BROKEN, REPORT_FORM)["protocol"]
+    with reading(folder / CONFIG, AGAIN), reading(report, BROKEN):
+        return _words(member, run, own)
+
+
+def _words(member: Member, run: dict[str, Any], own: dict[str, Any]) -> dict[str, list[str]]:
+    """The same, from the settings of the run and the protocol of its report."""
     judged_on, few = member.configuration.data.judged_on, own["fine_tune"]
     which = {"held out": ", held out of training,", "unseen": ", whose classes were not trained on,"}.get(judged_on, "")
     judges = f"{own['test_items']:,} test items{which} of {own['test']}"
@@ -210,6 +228,7 @@ def _protocol(member: Member) -> dict[str, list[str]]:
         "few": [FEW_LABELS.format(draws=member.configuration.evaluate.label_draws, **few) if few else ""],
         "views": [str(run["views"].get("crop", run["views"].get("points")))],
         "torch": [environment["torch"] for environment in trained_by],
+        "threads": [str(environment.get("threads", "unknown")) for environment in trained_by],
         "trained": commits,
         "judged": [judge[:10] + judge[40:]],
         **{name: [f"{run['fit'][name]:,}"] for name in ("epochs", "batch")},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +13,21 @@ from typing import Any, TypeVar
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.evaluation import Report
+from hiercl.runtime.config import frozen
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.files import clear_partial, read_json, reading, write_atomically
 from hiercl.study.configurations import Configuration, DataConfig, DataFacts, RunData, Splits, canonical, configuration
 from hiercl.study.running import DONE, FAILED, Place
-from hiercl.study.variants import as_text, at_grid_points, variants
+from hiercl.study.variants import as_text, at_grid_points, check_lists, variants
 from hiercl.training import Run
 
 Own = TypeVar("Own", bound="Plan")  # the class of the object: a study returns studies
 DEFAULT_METRICS = ("linear", "knn", "ami", "hierarchical_f1", "mistake_height")
 READY = Path(__file__).parent / "ready"
 ASKED = ("base", "variants", "vary", "seeds", "name", "one_at_a_time", "baseline", "question", "metrics", "grid")
+MOST_SEEDS = 10_000
+MOST_BYTES = 200  # of a name; a file's name may have 255
+REMOVE = "remove it (its runs stay, and are shared), or choose another name="
 
 
 def ready_names() -> tuple[str, ...]:
@@ -96,24 +100,31 @@ class Plan:
         metrics: Sequence[str] = DEFAULT_METRICS,
         grid: Mapping[str, Sequence[Any]] | None = None,
     ):
-        self.question, self.metrics, self.out = question, tuple(metrics), Path(out).expanduser().resolve()
-        self.variants = self.compared = variants(base, vary, one_at_a_time)
-        self.grid = dict(grid or {})
-        self.points = at_grid_points(self.compared, grid) if grid else {}
+        asked = {"base": base, "name": name, "one_at_a_time": one_at_a_time, "baseline": baseline, "question": question}
+        _check_asked(asked | {"metrics": metrics, "grid": grid, "out": out})
+        metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        self.question, self.metrics, self.out = question, metrics, Path(out).expanduser().resolve()
+        as_given = variants(base, vary, one_at_a_time)
+        self.variants = self.compared = {
+            name: {key: frozen(value) for key, value in settings.items()} for name, settings in as_given.items()
+        }
+        self.grid = {name: list(map(frozen, values)) for name, values in check_lists(grid or {}).items()}
+        self.points = at_grid_points(self.compared, self.grid) if grid else {}
         if grid:
             self.variants = {name: self.compared[of] | point for name, (of, point) in self.points.items()}
             firsts = {of: name for name, (of, _) in reversed(self.points.items())}
             baseline = baseline or {name: firsts[of] for name, (of, _) in self.points.items() if name != firsts[of]}
-        self.seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-        whole = all(isinstance(seed, Integral) and seed >= 0 for seed in self.seeds)
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not whole:
-            raise ValueError(f"seeds={seeds!r}: give how many, at least 1, or different whole numbers of at least 0.")
-        self.seeds = tuple(map(int, self.seeds))  # numpy's integers are not JSON
+        self.seeds = _seeds(seeds)
         self.baselines = self.against(next(iter(self.variants)) if baseline is None else baseline)
-        asked = json.dumps([question, self._plain(), *([self.grid] if grid else [])], sort_keys=True, default=repr)
-        self.name = f"study-{hashlib.sha256(asked.encode()).hexdigest()[:8]}" if name is None else name
-        if not self.name or Path(self.name).name != self.name:
-            raise ValueError(f"name={name!r}: it names files in {self.out}, so give a name without folders.")
+        # Version 0.1.0 named a study by this, with lists as words.
+        words = {
+            of: {k: list(v) if isinstance(v, tuple) else as_text(v) for k, v in s.items()} for of, s in as_given.items()
+        }
+        told = json.dumps([question, words, *([self.grid] if grid else [])], sort_keys=True, default=repr)
+        self.name = f"study-{hashlib.sha256(told.encode()).hexdigest()[:8]}" if name is None else name
+        short = 0 < len(self.name.encode(errors="replace")) <= MOST_BYTES and self.name.isprintable()
+        if not short or Path(self.name).name != self.name:
+            raise ValueError(f"name={name!r:.200}: it names files in {self.out}, so give a short name without folders.")
         self.given: Splits | None = None
         self._expected: list[str] | None = None  # fingerprints of the data sets that a saved study was made for
         self._known: dict[DataConfig, DataFacts] = {}
@@ -294,10 +305,12 @@ class Plan:
         path = self.out / f"{self.name}.json"
         plain = self._plain()
         if path.exists():
-            there = json.loads(path.read_text())
-            both = there.get("variants", {}).keys() & plain.keys()
-            same_grid = there.get("grid", {}).keys() == self.grid.keys()
-            if not both or not same_grid or any(there["variants"][name] != plain[name] for name in both):
+            there = read_json(path, REMOVE)
+            with reading(path, REMOVE):
+                both = there.get("variants", {}).keys() & plain.keys()
+                same_grid = there.get("grid", {}).keys() == self.grid.keys()
+                same = all(_words(there["variants"][name]) == _words(plain[name]) for name in both)
+            if not both or not same_grid or not same:
                 raise FileExistsError(
                     f"{path} is another study of this name, with other variants: choose another name=, or remove that "
                     "file if it is not needed (its runs stay, and are shared)."
@@ -305,15 +318,14 @@ class Plan:
         content = {"name": self.name, "question": self.question, "variants": plain, "seeds": list(self.seeds)}
         content |= {"baseline": self.baselines, "metrics": list(self.metrics), "grid": self.grid}
         content |= {"given": self._fingerprints(), "saved": time.strftime("%Y-%m-%d %H:%M:%S")}
-        self.out.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.partial")
-        temporary.write_text(json.dumps(content, indent=1, default=repr))
-        temporary.replace(path)
+        clear_partial(self.out, idle=3600.0)
+        write_atomically(path, json.dumps(content, indent=1, default=repr))
         return path
 
     def _plain(self) -> dict[str, dict[str, Any]]:
+        """The settings of the variants as JSON has them: lists, and the names of functions."""
         return {
-            name: {k: list(v) if isinstance(v, tuple) else as_text(v) for k, v in settings.items()}
+            name: {key: value if isinstance(value, tuple) else as_text(value) for key, value in settings.items()}
             for name, settings in self.compared.items()
         }
 
@@ -342,10 +354,7 @@ class Plan:
             True
         """
         path = Path(path)
-        try:
-            content = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON: {error}.") from error
+        content = read_json(path, "it is not JSON that describes a study; hiercl.Study.load says what that is")
         known = (*ASKED, "given", "saved")
         for name in content:
             if name not in known:
@@ -355,9 +364,14 @@ class Plan:
         asked: dict[str, Any] = {"base": {}, "name": path.stem}
         asked |= {name: content[name] for name in ASKED if name in content}
         asked["vary"] = asked.pop("variants", None) or asked.get("vary")
+        if "variants" in content and not isinstance(content["variants"], Mapping | list):
+            raise ValueError(f"{path}: variants are names with settings, or a list of settings.")
         asked["out"] = path.parent if out is None else out
         asked |= {} if seeds is None else {"seeds": seeds}
-        study = cls(**asked)
+        try:
+            study = cls(**asked)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         study._expected = content.get("given")
         return study
 
@@ -382,3 +396,43 @@ class Plan:
         if name not in ready_names():
             raise unknown("ready-made study", name, ready_names())
         return cls.load(READY / f"{name}.json", out, seeds)
+
+
+def _check_asked(asked: Mapping[str, Any]) -> None:
+    """Raises ValueError for a part of a study that is of another type."""
+    kinds: dict[str, tuple[Any, str]] = {
+        "base": (Mapping, "settings by name"),
+        "name": (str | None, "a name"),
+        "one_at_a_time": (bool, "True or False"),
+        "baseline": (str | Mapping | None, "the name of a variant, or a mapping from variants to their baselines"),
+        "question": (str, "a text"),
+        "metrics": (str | Sequence, "names of metrics"),
+        "grid": (Mapping | None, "settings with a list of values each"),
+        "out": (str | Path, "the path of a folder"),
+    }
+    for name, (kind, words) in kinds.items():
+        if not isinstance(asked[name], kind):
+            raise ValueError(f"{name}={asked[name]!r:.80}: give {words}.")
+    if isinstance(asked["baseline"], Mapping) and not all(isinstance(own, str) for own in asked["baseline"].values()):
+        raise ValueError(f"baseline={asked['baseline']!r:.80}: give for every variant the name of its baseline.")
+    if not asked["metrics"] or not all(isinstance(metric, str) for metric in asked["metrics"]):
+        raise ValueError(f"metrics={asked['metrics']!r:.80}: give names of metrics, at least one.")
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    """The seeds of a number of seeds, or of a list."""
+    found: Sequence[Any] = seeds if isinstance(seeds, Sequence) and not isinstance(seeds, str | bytes) else ()
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool) and 0 < seeds <= MOST_SEEDS:
+        found = range(int(seeds))
+    whole = all(isinstance(seed, Integral) and not isinstance(seed, bool) and seed >= 0 for seed in found[:MOST_SEEDS])
+    if not 0 < len(found) <= MOST_SEEDS or not whole or len(set(found)) < len(found):
+        raise ValueError(
+            f"seeds={seeds!r:.80}: give how many, from 1 to {MOST_SEEDS:,}, or a list of different whole numbers of at "
+            "least 0."
+        )
+    return tuple(map(int, found))  # numpy's integers are not JSON
+
+
+def _words(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with lists as words, as version 0.1.0 wrote them."""
+    return {name: as_text(value) for name, value in settings.items()}

@@ -10,9 +10,9 @@ from typing import Any
 from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
-from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.runtime.progress import progress_bar
 from hiercl.study.estimate import Estimate, duration, estimate
 from hiercl.study.outcome import Outcome
 from hiercl.study.page import write_page
@@ -64,6 +64,8 @@ class Study(Outcome):
         Study('selection': 4 variants x 5 seeds, in ...runs/studies)
     """
 
+    interrupted = False  # whether an interrupt has ended the last run()
+
     def estimate(self, trial: bool = True) -> Estimate:
         """Estimates how long the missing runs take, one after another.
 
@@ -89,12 +91,15 @@ class Study(Outcome):
     ) -> Study:
         """Trains and judges the runs that are missing or have failed before, and returns the study.
 
-        A run that fails keeps its error, and the others go on. An interrupt keeps what is done so far.
+        A run that fails keeps its error, and the others go on. An interrupt keeps what is done so far, and
+        ``study.interrupted`` says so.
 
         Args:
             train: a training set of your own (:meth:`of`).
             test: a test set of your own.
-            n_jobs: number of runs at a time. A single run uses all threads; several use one thread each. Inside
+            n_jobs: number of runs at a time. A single run uses all threads; several use one thread each, and the last
+                bits of their numbers are others: results are bit for bit the same for equal numbers of threads only,
+                which the page and the report of a run name. Inside
                 ``joblib.parallel_config(backend="dask")`` (or "ray") they go to that cluster, whose machines must see
                 the same ``out``.
             dry: whether to print only what would be run and how long it would take.
@@ -106,6 +111,7 @@ class Study(Outcome):
         Raises:
             ValueError: train without test or test without train, or an error of :meth:`of` or :meth:`members`.
             FileExistsError: a study of this name exists in ``out`` with other variants.
+            DiskFullError: there is no room in ``out``. What is done stays, and ``run()`` goes on from there.
 
         Example:
             >>> base = {"method": "moco", "epochs": 1, "batch": 32}
@@ -123,8 +129,8 @@ class Study(Outcome):
             print(self.estimate().describe(len(self.members()), names))
             return self
         self.save()
-        bar = tqdm(total=len(missing), desc=self.name, unit="run", disable=not progress)
-        states = []
+        bar = progress_bar(total=len(missing), desc=self.name, unit="run", shown=progress)
+        states, self.interrupted = [], False
         try:
             for state in self._states(missing, n_jobs, after_epoch):
                 states.append(state)
@@ -135,6 +141,7 @@ class Study(Outcome):
                 if after_run:
                     after_run(self)
         except KeyboardInterrupt:
+            self.interrupted = True
             print(f"Stopped: {len(self.missing())} of {len(self.members())} runs are missing; run() goes on from here.")
         except TerminatedWorkerError as error:
             print(f"A process of the study died, perhaps for lack of memory ({error}): run() goes on from here.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hiercl import methods
 from hiercl.study.configurations import canonical, field_names
+
+MOST_POINTS = 10_000
 
 
 def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) -> dict[str, dict[str, Any]]:
@@ -28,7 +31,7 @@ def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) ->
         >>> list(variants({"method": "moco"}, {"queue": [64, 128], "temperature": [0.1, 0.2]}))[:2]
         ['queue=64, temperature=0.1', 'queue=64, temperature=0.2']
     """
-    if not vary:
+    if not vary or not isinstance(vary, Mapping | Sequence) or isinstance(vary, str | bytes):
         raise ValueError("nothing to vary: give vary={'temperature': [0.1, 0.2]}, or a list of variants.")
     named = isinstance(vary, Mapping) and all(isinstance(value, Mapping) for value in vary.values())
     if one_at_a_time and (named or not isinstance(vary, Mapping)):
@@ -36,9 +39,12 @@ def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) ->
     if named:
         changes = {str(name): change for name, change in vary.items()}
     elif not isinstance(vary, Mapping):
+        for change in vary:
+            if not isinstance(change, Mapping):
+                raise ValueError(f"vary has {change!r:.80}: each variant is a mapping of settings, or give names.")
         changes = _with_names(vary)
     elif one_at_a_time:
-        values = [(name, value) for name, values in _checked(vary).items() for value in values]
+        values = [(name, value) for name, values in check_lists(vary).items() for value in values]
         # A value that the base already has gives the base again.
         new = [{name: value} for name, value in values if name not in base or base[name] != value]
         changes = _with_names([{}, *new])
@@ -89,15 +95,27 @@ def as_text(value: Any) -> Any:
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _points(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [dict(zip(grid, point, strict=True)) for point in itertools.product(*_checked(grid).values())]
+def check_lists(lists: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the lists of values of a grid.
 
+    Raises:
+        ValueError: values that are no list, or too many points.
 
-def _checked(lists: Mapping[str, Any]) -> Mapping[str, Any]:
+    Example:
+        >>> check_lists({"lr": [0.001, 0.01]})
+        {'lr': [0.001, 0.01]}
+    """
     for name, values in lists.items():
         if isinstance(values, str) or not isinstance(values, Sequence) or not len(values):
-            raise ValueError(f"vary {name!r}: give a list of its values, at least one, not {values!r}.")
+            raise ValueError(f"vary {name!r}: give a list of its values, at least one, not {values!r:.80}.")
+    points = math.prod(map(len, lists.values()))
+    if points > MOST_POINTS:
+        raise ValueError(f"a grid of {points:,} points: give fewer values, at most {MOST_POINTS:,} points.")
     return lists
+
+
+def _points(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [dict(zip(grid, point, strict=True)) for point in itertools.product(*check_lists(grid).values())]
 
 
 def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hiercl.runtime.errors import unknown
-from hiercl.training.checkpoint import write_atomically
+from hiercl.runtime.files import write_atomically
+from hiercl.runtime.markup import in_markdown
 from hiercl.training.recipe import Recipe
 from hiercl.training.runs import Run
 
@@ -86,8 +87,7 @@ class CSVLog:
 
     def __call__(self, run: Run) -> None:
         """Writes the file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, run.history.to_csv(index=False).encode())
+        write_atomically(self.path, run.history.to_csv(index=False))
 
 
 class TensorBoard:
@@ -143,5 +143,9 @@ def settings_table(recipe: Recipe) -> str:
     content = recipe.to_json()
     settings = {"method": content["method"], **content["fit"], **content["views"], **content["method_settings"]}
     return "\n".join(
-        ["| setting | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in settings.items())]
+        [
+            "| setting | value |",
+            "|---|---|",
+            *(f"| {name} | {in_markdown(value)} |" for name, value in settings.items()),
+        ]
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import os
 import pickle
-import zipfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
+from hiercl.runtime.archives import pack, unpack
+from hiercl.runtime.files import only_writer, write_atomically
+
 FORMAT = 1
 CHECKPOINT, HISTORY = "checkpoint.pt", "history.csv"
+AGAIN = "copy the folder again from where it came, or train again in another folder"
+FORM = {"epoch": int, "model": dict, "optimiser": dict | None, "history": list, "environment": dict}
 
 
 class Checkpoint:
@@ -38,57 +43,45 @@ class Checkpoint:
         """Where the last good state is, for error messages."""
         return "in memory: the attribute run of this error" if self.path is None else str(self.path)
 
-    def write(self, state: dict) -> None:
-        """Replaces the state. Whenever the process dies, either the old state or the new one is whole."""
-        buffer = io.BytesIO()
-        torch.save({"format": FORMAT, **state}, buffer)
-        if self.path is None:
-            self.bytes = buffer.getvalue()
-            return
-        write_atomically(self.path, buffer.getvalue())
-        write_atomically(self.path.parent / HISTORY, pd.DataFrame(state["history"]).to_csv(index=False).encode())
+    def only_writer(self) -> AbstractContextManager[None]:
+        """Keeps others from writing to the folder of the run, see :func:`hiercl.runtime.files.only_writer`."""
+        return nullcontext() if self.path is None else only_writer(self.path.parent)
 
-    def read(self, device: str | torch.device = "cpu") -> dict:
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Replaces the state. Whenever the process dies, either the old state or the new one is whole."""
+        content = pack({"format": FORMAT, **state})
+        if self.path is None:
+            self.bytes = bytes(content)
+            return
+        write_atomically(self.path, content)
+        write_atomically(self.path.parent / HISTORY, pd.DataFrame(state["history"]).to_csv(index=False))
+
+    def read(self, device: str | torch.device = "cpu") -> dict[str, Any]:
         """Returns the newest state.
 
         Args:
             device: where its tensors go.
 
         Raises:
-            ValueError: another version of the format wrote it, or it is damaged.
+            ValueError: another version of the format wrote it, or it is damaged: a single changed bit is noticed.
         """
-        source = io.BytesIO((self.bytes or b"") if self.path is None else self.path.read_bytes())
+        content = (self.bytes or b"") if self.path is None else self.path.read_bytes()
         try:
-            if not zipfile.is_zipfile(source):  # torch would take it for its old format, and fail in many ways
-                raise EOFError("it is no whole archive")
-            source.seek(0)
-            state = torch.load(source, map_location=device, weights_only=True)
+            state = unpack(content, device)
         except torch.OutOfMemoryError:
             raise  # nothing is wrong with the file
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ValueError(
-                f"{self.path} cannot be read: it is damaged, or not a checkpoint of hiercl ({error}). Move it away and "
-                "train again."
-            ) from error
-        if state.get("format") != FORMAT:
-            raise ValueError(f"{self.path} has format {state.get('format')}, this version of hiercl reads {FORMAT}.")
+        except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+            raise self._damaged(str(error).splitlines()[0]) from error
+        if not isinstance(state, dict) or "format" not in state:
+            raise self._damaged("it holds something else")
+        if state["format"] != FORMAT:
+            raise ValueError(f"{self.path} has format {state['format']}, this version of hiercl reads {FORMAT}.")
+        for name, kind in FORM.items():
+            if not isinstance(state.get(name), kind):
+                raise self._damaged(f"its {name} is {state.get(name)!r:.60}")
         return state
 
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there: readers see the old content or the new, never a part.
-
-    Args:
-        path: where the file goes.
-        content: its bytes.
-
-    Example:
-        >>> from pathlib import Path
-        >>> write_atomically(Path("numbers.txt"), b"1 2 3")
-    """
-    temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    def _damaged(self, why: str) -> ValueError:
+        return ValueError(
+            f"{self.path} cannot be read: it is damaged, or not a checkpoint of hiercl ({why}). Do this: {AGAIN}."
+        )

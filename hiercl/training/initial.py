@@ -107,5 +107,5 @@ def check_frozen(model: Method, random: bool) -> None:
         warnings.warn(
             f"freeze={frozen} without init=: the frozen part of the encoder keeps random weights. Give init= a run, a "
             "file or the name of a pretrained model.",
-            stacklevel=4,
+            stacklevel=6,
         )

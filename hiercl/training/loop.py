@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,14 +16,16 @@ from tqdm.auto import tqdm
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import AdaptedEncoder, modality_of
 from hiercl.methods import Batch, Method, Step, in_full
-from hiercl.runtime.seeds import Draws, generator, stream_seed
+from hiercl.runtime.cores import restored_threads
+from hiercl.runtime.progress import progress_bar
+from hiercl.runtime.seeds import Draws, generator, own_generators, stream_seed
 from hiercl.training.checkpoint import Checkpoint
 from hiercl.training.history import EpochLog, monitor, summary
 from hiercl.training.optimisation import learning_rate
 from hiercl.training.recipe import make_recipe, signature_with_settings, with_one_spelling
 from hiercl.training.runs import Run, make_views
 from hiercl.training.sampling import epoch_order
-from hiercl.training.start import Training, start
+from hiercl.training.start import Training, pick_device, start
 
 
 class TrainingDivergedError(RuntimeError):
@@ -56,12 +59,14 @@ def fit(
         resume: a run to continue, in memory or from :func:`~hiercl.load_run`: settings that are not given, and the
             folder, are those of the run. Or True: continue the run in ``out``; one that has ended is given back as it
             is, and where there is none, it starts. A run that was interrupted at any moment and resumed ends bit for
-            bit like one that was not, on the CPU of one machine. With other ``epochs``, more than are done, it goes on
+            bit like one that was not, on the CPU of one machine with the same number of threads
+            (``run.environment["threads"]``). With other ``epochs``, more than are done, it goes on
             as a training of that length and warns: from there on the learning rate and all shares of training
             (warm-ups) are those of that length, so the result is not the same as one training of that length.
+            While a training writes to ``out``, no other one can.
         callbacks: functions that are called after every epoch with the run so far. One that returns True or raises
             StopIteration ends the training after this epoch (``run.stopped``). ``hiercl.callbacks`` has ready ones.
-        progress: whether to show a progress bar.
+        progress: whether to show a progress bar; in a log, where it cannot move, there is a line for each epoch.
         settings: settings of the training (:class:`FitConfig`), of the views (:class:`~hiercl.views.ViewConfig` for
             pictures, :class:`~hiercl.views.PointViewConfig` for points) and of the method
             (``hiercl.methods.get(name).Config``), by name.
@@ -72,6 +77,8 @@ def fit(
     Raises:
         ValueError: an unknown method or setting (the message lists the known ones), or a value that does not fit.
         FileExistsError: ``out`` holds a run, and ``resume`` is False.
+        BlockingIOError: another training writes to ``out``.
+        DiskFullError: there is no room in ``out``. The run as it was after the epoch before stays there.
         TrainingDivergedError: the loss is not finite. The message names the step, the terms and the last checkpoint.
         Exception: an error of a callback or a method. Its attribute ``run`` is the run after the last whole epoch.
 
@@ -87,9 +94,8 @@ def fit(
         settings = {**resume.recipe.given, **settings}
         out = resume.path if out is None else out
     recipe = make_recipe(method, dataset, settings)  # what is trained; what a user got wrong ends here
-    # The caller's random numbers go on as if nothing had happened. Torch warns where several GPUs are not named.
-    with torch.random.fork_rng(range(torch.cuda.device_count()) or None):
-        training = start(recipe, dataset, None if out is None else Path(out), resume)
+    device, folder = pick_device(recipe.fit.device), None if out is None else Path(out)
+    with restored_threads(), own_generators(device), start(recipe, dataset, folder, resume) as training:
         warn_of_late_starts(training.model, recipe.fit.epochs)
         size = dataset.form.size(dataset.items.shape)
         modality_of(dataset).check_views(training.model.encoder, training.views.size, size)
@@ -100,6 +106,8 @@ def fit(
                 tqdm.write(training.model.encoder.found)
             if (said := training.run.environment.get("init")) and not training.rows:
                 tqdm.write(f"init: {said}")
+            if said := training.run.environment.get("threads_why"):
+                tqdm.write(said)
         try:
             if not training.ended:
                 train(training, dataset, callbacks, progress)
@@ -131,9 +139,8 @@ def train(
 
     done, rate = len(training.rows), 0.0
     shown = progress and processes.first
-    with tqdm(
-        total=config.epochs * steps, initial=done * steps, desc=model.name, unit="step", disable=not shown
-    ) as bar:
+    lengths = {"total": config.epochs * steps, "initial": done * steps}
+    with progress_bar(shown=shown, desc=model.name, unit="step", **lengths) as bar:
         for epoch in range(done, config.epochs):
             # Each purpose has random numbers of its own, which start anew in every epoch: a checkpoint saves none.
             torch.manual_seed(stream_seed(config.seed, epoch, "weights"))  # dropout, in an encoder that has it
@@ -177,6 +184,8 @@ def train(
             training.rows.append(log.row)
             training.save()
             bar.set_postfix_str(summary(log.row))
+            if shown and bar.disable:  # a log, not a terminal
+                tqdm.write(f"epoch {epoch + 1} of {config.epochs}: {summary(log.row)}", file=sys.stderr)
             asked = processes.first and ask_to_stop(callbacks, training.run)
             if processes.any(asked, device) and epoch + 1 < config.epochs:
                 training.stop()

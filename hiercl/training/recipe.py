@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
@@ -26,7 +27,8 @@ from hiercl.encoders import (
 )
 from hiercl.hierarchy import Hierarchy
 from hiercl.methods import Method, Supervision, TrainingInfo
-from hiercl.runtime.config import Config, distribute, from_json, to_json
+from hiercl.runtime.config import Config, distribute, from_json, to_json, with_defaults, without_added
+from hiercl.runtime.identity import text_hash
 from hiercl.training import own_class
 from hiercl.training.optimisation import FitConfig, resolve_defaults
 from hiercl.views import Augmentation, AugmentedViews, Views
@@ -139,6 +141,58 @@ class Recipe:
 def modality_in(content: Mapping[str, Any]) -> Modality:
     """Returns the kind of items of a run, from its ``config.json``; runs of 0.1.0 tell it by their encoder."""
     return MODALITIES[content["modality"]] if "modality" in content else encoder_modality(content["fit"]["encoder"])
+
+
+MACHINE_SETTINGS = ("device", "workers")  # they do not change what is learned
+
+
+def comparable(content: Mapping[str, Any], method: type[Method]) -> dict[str, Any]:
+    """Returns a run's ``config.json`` with the defaults of settings that are newer than it, and without those of the
+    machine: what must be the same where a training goes on.
+
+    Args:
+        content: the JSON values.
+        method: the class of the run.
+
+    Example:
+        >>> comparable(run.config, run.recipe.method)["fit"]["lr"]
+        0.001
+    """
+    fit = with_defaults(FitConfig, content["fit"])
+    if None in (fit["lr"], fit["weight_decay"]):  # runs of an early version have no rates
+        made = FitConfig.from_json(fit)
+        items = content["setting"]["items"]
+        fit = resolve_defaults(made, encoder_modality(made.encoder).name, items).to_json()
+    return {
+        **content,
+        "fit": {name: value for name, value in fit.items() if name not in MACHINE_SETTINGS},
+        "views": with_defaults(modality_in(content).view_config, content["views"]),
+        "method_settings": with_defaults(method.Config, content["method_settings"]),
+        "hierarchy": content.get("hierarchy"),
+    }
+
+
+def recipe_hash(content: Mapping[str, Any], method: type[Method]) -> str:
+    """Returns a hash of a run's ``config.json``, which stands in its checkpoint: the two belong together.
+
+    Settings that came later and have their default do not count, so it stays what it is in later versions.
+
+    Args:
+        content: the JSON values.
+        method: the class of the run.
+
+    Example:
+        >>> recipe_hash(run.config, run.recipe.method) == recipe_hash(run.changed(queue=64).config, run.recipe.method)
+        True
+    """
+    made = comparable(content, method)
+    configs = {"fit": FitConfig, "views": modality_in(content).view_config, "method_settings": method.Config}
+    for part, config in configs.items():
+        made[part] = {**config.removed_settings, **without_added(config, made[part])}
+    made["fit"] = {name: value for name, value in made["fit"].items() if name not in MACHINE_SETTINGS}
+    for name in ("modality", "class"):  # early versions did not write them
+        made.pop(name, None)
+    return text_hash(json.dumps(made, sort_keys=True))
 
 
 def make_recipe(method: str | type[Method], dataset: HierarchicalDataset, settings: Mapping[str, Any]) -> Recipe:

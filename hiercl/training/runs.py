@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,17 @@ from hiercl.encoders import Encoder, export
 from hiercl.methods import Batch, Method, Step, in_full
 from hiercl.pairs import shares, tally
 from hiercl.runtime.config import distribute
+from hiercl.runtime.files import read_json, reading, write_json
 from hiercl.runtime.seeds import Draws, generator
-from hiercl.training.checkpoint import CHECKPOINT, Checkpoint, write_atomically
-from hiercl.training.recipe import Recipe
+from hiercl.training.checkpoint import AGAIN, CHECKPOINT, Checkpoint
+from hiercl.training.recipe import Recipe, recipe_hash
 from hiercl.views import Views
 
 CONFIG = "config.json"
+CONFIG_FORM = {
+    **{"method": str, "fit": dict, "views": dict, "method_settings": dict, "setting": dict},
+    **{"input": dict, "data": dict},
+}
 
 
 @dataclass
@@ -198,14 +203,16 @@ class Run:
         path = Path(path)
         if (path / CHECKPOINT).exists():
             raise FileExistsError(f"{path} already holds a run: choose another folder, or delete it.")
-        path.mkdir(parents=True, exist_ok=True)
         newest = self.checkpoint.read() if self.checkpoint else {}
         own = newest.get("epoch") == len(self.history)  # another training may have gone on in this run's folder
         state = {"epoch": len(self.history), "model": self.method.state_dict(), "stopped": self.stopped}
         state |= {"history": self.history.to_dict("records"), "environment": self.environment}
         state["optimiser"] = newest["optimiser"] if own else None
-        write_atomically(path / CONFIG, json.dumps(self.config, indent=2).encode())
-        Checkpoint(path).write(state)
+        state["config"] = [recipe_hash(self.config, self.recipe.method)]
+        checkpoint = Checkpoint(path)
+        with checkpoint.only_writer():
+            write_json(path / CONFIG, self.config)
+            checkpoint.write(state)
         return path
 
     def export(
@@ -249,7 +256,8 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
 
     Raises:
         FileNotFoundError: there is no run at the path.
-        ValueError: it was written by a newer version, or a setting that was a function is missing.
+        ValueError: it was written by a newer version, a setting that was a function is missing, or a file is cut,
+            altered or that of another run. The message names the file.
 
     Example:
         >>> same = hiercl.load_run(run.save("runs/same"))
@@ -257,15 +265,54 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
     path = Path(path)
     if not (path / CONFIG).exists() or not (path / CHECKPOINT).exists():
         raise FileNotFoundError(f"No run at {path}: its folder holds {CONFIG} and {CHECKPOINT}.")
-    recipe = Recipe.from_json(json.loads((path / CONFIG).read_text()), **functions)
-    # The memory format of the training, so that the run gives the same numbers as before it was saved.
-    method = recipe.make_method().to(device).to(memory_format=torch.channels_last)
+    content = read_config(path)
+    with reading(path / CONFIG, AGAIN):
+        recipe = Recipe.from_json(content, **functions)
     checkpoint = Checkpoint(path)
     state = checkpoint.read(device)
-    method.load_state_dict(state["model"])
+    check_belongs(state, content, recipe.method, path)
+    with reading(path / CHECKPOINT, f"it may be that of another run than {path / CONFIG}; {AGAIN}"):
+        # The memory format of the training, so that the run gives the same numbers as before it was saved.
+        method = recipe.make_method().to(device).to(memory_format=torch.channels_last)
+        method.load_state_dict(state["model"])
     history, stopped = pd.DataFrame(state["history"]), state.get("stopped", False)
     interrupted = len(history) < recipe.fit.epochs and not stopped
     return Run(method.eval(), recipe, history, state["environment"], path, interrupted, stopped, checkpoint)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns the settings of a run from its folder.
+
+    Args:
+        folder: folder of the run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is cut or altered.
+
+    Example:
+        >>> read_config(run.save("runs/again"))["method"]
+        'hcsc'
+    """
+    return read_json(folder / CONFIG, AGAIN, CONFIG_FORM)
+
+
+def check_belongs(state: Mapping[str, Any], config: Mapping[str, Any], method: type[Method], folder: Path) -> None:
+    """Raises ValueError for a checkpoint that was not made under the settings that stand beside it.
+
+    Args:
+        state: content of the checkpoint. Early versions did not write which settings it belongs to.
+        config: content of the file with the settings.
+        method: the class of the run.
+        folder: folder of both.
+    """
+    with reading(folder / CONFIG, AGAIN):
+        known = "config" not in state or recipe_hash(config, method) in state["config"]
+    if not known:
+        raise ValueError(
+            f"{folder / CHECKPOINT} does not belong to {folder / CONFIG}: one of them was altered, or is that of "
+            f"another run. Put back the right one, or {AGAIN}."
+        )
 
 
 def make_views(method: Method, views: Views, items: Tensor, draws: Draws) -> tuple[Tensor, ...]:

@@ -16,22 +16,23 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, patch_environment
+from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env, patch_environment
 from torch import nn
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
-from hiercl.encoders import SPLITS, Encoder, encoder_modality, half_precision_is_native
+from hiercl.encoders import SPLITS, Encoder, half_precision_is_native
 from hiercl.methods import Method
-from hiercl.runtime.config import with_defaults
+from hiercl.runtime.cores import keep_to_free_cores
 from hiercl.runtime.environment import describe_environment
+from hiercl.runtime.files import reading, write_json
 from hiercl.runtime.processes import Processes
 from hiercl.runtime.seeds import stream_seed
 from hiercl.training import own_class
-from hiercl.training.checkpoint import Checkpoint, write_atomically
+from hiercl.training.checkpoint import AGAIN, CHECKPOINT, Checkpoint
 from hiercl.training.initial import LOG, check_frozen, load_initial
-from hiercl.training.optimisation import FitConfig, make_optimiser, resolve_defaults
-from hiercl.training.recipe import Recipe
-from hiercl.training.runs import CONFIG, Run
+from hiercl.training.optimisation import FitConfig, make_optimiser
+from hiercl.training.recipe import Recipe, comparable, recipe_hash
+from hiercl.training.runs import CONFIG, Run, check_belongs, read_config
 from hiercl.views import Views
 
 
@@ -49,6 +50,7 @@ class Training:
         feed: the training items.
         views: draws a view of each item.
         half: whether the encoder runs in bf16.
+        recipe_hash: hash of the settings, which stands in the checkpoint.
         rows: the rows of the history.
     """
 
@@ -61,6 +63,7 @@ class Training:
     feed: Feed
     views: Views
     half: bool
+    recipe_hash: str
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -113,6 +116,7 @@ class Training:
             return
         state = {"epoch": len(self.rows), "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
         state |= {"history": self.rows, "environment": self.run.environment, "stopped": self.run.stopped}
+        state["config"] = [self.recipe_hash]
         self.checkpoint.write(state)
 
     def stop(self) -> None:
@@ -134,16 +138,19 @@ class Training:
     def restore(self, state: Mapping[str, Any] | None = None) -> None:
         """Goes back to a state, by default to that of the newest checkpoint."""
         state = self.checkpoint.read() if state is None else state  # on the CPU: loading puts all where it belongs
-        self.model.load_state_dict(state["model"])
-        if state["optimiser"] is not None:
-            self.optimiser.load_state_dict(state["optimiser"])
+        with reading(Path(self.checkpoint.place), AGAIN):
+            self.model.load_state_dict(state["model"])
+            if state["optimiser"] is not None:
+                self.optimiser.load_state_dict(state["optimiser"])
         self.rows[:] = state["history"]
         self.run.history = pd.DataFrame(self.rows)
         self.run.stopped = state.get("stopped", False)
 
 
-def start(recipe: Recipe, dataset: HierarchicalDataset, out: Path | None, resume: bool | Run) -> Training:
-    """Makes model and optimiser on their device, and brings them to where an earlier run stopped.
+@contextmanager
+def start(recipe: Recipe, dataset: HierarchicalDataset, out: Path | None, resume: bool | Run) -> Iterator[Training]:
+    """Yields model and optimiser on their device, as an earlier run left them. Until the end of the block nobody else
+    can write to the folder of the run.
 
     Args:
         recipe: what is trained.
@@ -154,17 +161,29 @@ def start(recipe: Recipe, dataset: HierarchicalDataset, out: Path | None, resume
     Raises:
         ValueError: a batch that the processes cannot share, or an earlier run that does not fit or cannot go on.
         FileExistsError: ``out`` holds a run that is not continued.
+        BlockingIOError: another process, or another thread, trains in ``out``.
     """
-    fit = recipe.fit
-    accelerator = make_accelerator(pick_device(fit.device))
+    accelerator = make_accelerator(pick_device(recipe.fit.device))
+    checkpoint = Checkpoint(out)
+    with checkpoint.only_writer() if Processes.here().first else nullcontext():
+        yield prepare(recipe, dataset, checkpoint, resume, accelerator)
+
+
+def prepare(
+    recipe: Recipe, dataset: HierarchicalDataset, checkpoint: Checkpoint, resume: bool | Run, accelerator: Accelerator
+) -> Training:
+    """Makes what :func:`start` yields."""
+    fit, out = recipe.fit, checkpoint.path and checkpoint.path.parent
     device, processes = accelerator.device, Processes.here()
     half = fit.precision == "bf16" or (fit.precision == "auto" and half_precision_is_native(device))
     check_batch(min(fit.batch, len(dataset)), fit, processes)
-    checkpoint = Checkpoint(out)
     earlier = find_earlier(checkpoint, resume)
     changed = earlier is not None and (earlier.asked_for or earlier.epochs != fit.epochs)
     if earlier is not None:
         check_continues(earlier, recipe)
+    threads = None if earlier is None else earlier.state["environment"].get("threads")
+    slowed = keep_to_free_cores(threads) if device.type == "cpu" and processes.count == 1 else ""
+    own_hash = recipe_hash(recipe.to_json(), recipe.method)
     accelerator.wait_for_everyone()  # all have looked at the folder before the first of them writes to it
     torch.manual_seed(stream_seed(fit.seed, 0, "weights"))
     model, said = recipe.make_method(), ""
@@ -173,9 +192,12 @@ def start(recipe: Recipe, dataset: HierarchicalDataset, out: Path | None, resume
         LOG.info("init: %s", said)
     check_frozen(model, random=earlier is None and fit.init is None and isinstance(fit.encoder, str))
     LOG.info("encoder: %s", model.encoder.found)
-    if checkpoint.path and processes.first:
-        checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(checkpoint.path.parent / CONFIG, json.dumps(recipe.to_json(), indent=2).encode())
+    if out and processes.first:
+        if earlier is not None and checkpoint and own_hash not in earlier.state.get("config", [own_hash]):
+            # Whenever the process dies, the checkpoint belongs to the settings that stand beside it.
+            both = [recipe_hash(earlier.config, recipe.method), own_hash]
+            checkpoint.write({**earlier.state, "config": both})
+        write_json(out / CONFIG, recipe.to_json())
     model = model.to(device)
     views = recipe.make_views()
     model.to(memory_format=torch.channels_last)
@@ -190,9 +212,10 @@ def start(recipe: Recipe, dataset: HierarchicalDataset, out: Path | None, resume
 
     environment = describe_environment(device, "bf16" if half else "float32") | {"processes": processes.count}
     environment |= {"init": said} if said else {}
+    environment |= {"threads_why": slowed} if slowed else {}
     run = Run(model, recipe, pd.DataFrame(), environment, out, checkpoint=checkpoint)
     feed = Feed(dataset, device, fit.workers, processes)
-    training = Training(run, prepared, optimiser, accelerator, checkpoint, processes, feed, views, half)
+    training = Training(run, prepared, optimiser, accelerator, checkpoint, processes, feed, views, half, own_hash)
     if earlier is not None:
         training.restore(earlier.state)
         run.stopped = run.stopped and not changed
@@ -216,12 +239,14 @@ class Earlier:
     Attributes:
         config: its recipe in JSON.
         state: its newest state.
+        folder: where both are, for messages.
         words: what it is.
         asked_for: whether the user gave this very run, so that it goes on even if a callback had stopped it.
     """
 
     config: Mapping[str, Any]
     state: Mapping[str, Any]
+    folder: Path
     words: str
     asked_for: bool
 
@@ -261,7 +286,8 @@ def find_earlier(checkpoint: Checkpoint, resume: bool | Run) -> Earlier | None:
                 f"{resume} has gone on in the meantime: its folder has {state['epoch']} epochs. Read it again with "
                 "hiercl.load_run."
             )
-        return Earlier(json.loads(json.dumps(resume.config)), state, str(resume), asked_for=True)
+        config, folder = json.loads(json.dumps(resume.config)), Path(resume.checkpoint.place).parent
+        return Earlier(config, state, folder, str(resume), asked_for=True)
     if not isinstance(resume, bool):
         raise ValueError(
             f"resume={resume!r}: give a run (hiercl.load_run reads one from its folder), or True with out=."
@@ -278,33 +304,31 @@ def find_earlier(checkpoint: Checkpoint, resume: bool | Run) -> Earlier | None:
             f"{folder} already holds a run: pass resume=True to continue it (or to get it back, if it has ended), "
             "choose another out=, or delete the folder."
         )
-    config = json.loads((folder / CONFIG).read_text())
-    return Earlier(config, checkpoint.read(), f"The run in {folder}", asked_for=False)
+    if not (folder / CONFIG).exists():
+        raise ValueError(f"{folder} holds {CHECKPOINT} and no {CONFIG}, so it is not known what was trained: {AGAIN}.")
+    return Earlier(read_config(folder), checkpoint.read(), folder, f"The run in {folder}", asked_for=False)
 
 
 def check_continues(earlier: Earlier, recipe: Recipe) -> None:
     """Raises ValueError for an earlier run with other settings, or without what is needed to go on."""
-    here, there = json.loads(json.dumps(recipe.to_json())), dict(earlier.config)
-    for part, config in {"fit": recipe.fit, "views": recipe.views, "method_settings": recipe.settings}.items():
-        here[part], there[part] = (with_defaults(type(config), one[part]) for one in (here, there))
-    if None in (there["fit"]["lr"], there["fit"]["weight_decay"]):  # runs of an early version have no rates
-        fit = FitConfig.from_json(there["fit"])
-        there["fit"] = resolve_defaults(fit, encoder_modality(fit.encoder).name, there["setting"]["items"]).to_json()
-    longer = recipe.fit.epochs > earlier.done
-    differing = [
-        f"{name}: there {there[part].get(name)!r}, here {value!r}"
-        for part in ("fit", "views", "method_settings", "data")
-        for name, value in here[part].items()
-        if there[part].get(name) != value and name not in ("device", "workers") and not (name == "epochs" and longer)
-    ]
-    differing[:0] = own_class.differences(there, here)
-    if there.get("hierarchy") != here["hierarchy"]:
-        differing.append("hierarchy: its classes, or their order, are other ones there")
+    longer, current = recipe.fit.epochs > earlier.done, json.loads(json.dumps(recipe.to_json()))
+    with reading(earlier.folder / CONFIG, AGAIN):
+        here, there = (comparable(one, recipe.method) for one in (current, earlier.config))
+        differing = [
+            f"{name}: there {there[part].get(name)!r}, here {value!r}"
+            for part in ("fit", "views", "method_settings", "data")
+            for name, value in here[part].items()
+            if there[part].get(name) != value and not (name == "epochs" and longer)
+        ]
+        differing[:0] = own_class.differences(there, here)
+        if there["hierarchy"] != here["hierarchy"]:
+            differing.append("hierarchy: its classes, or their order, are other ones there")
     if differing:
         raise ValueError(
             f"{earlier.words} has other settings ({'; '.join(differing)}): resume it with its own; more epochs are the "
             "only change that a run can take. For other settings choose another out=; init=run starts from its weights."
         )
+    check_belongs(earlier.state, earlier.config, recipe.method, earlier.folder)
     if earlier.state["optimiser"] is None and longer:
         raise ValueError(
             f"{earlier.words} was written by run.save of an earlier hiercl, without its optimiser: it cannot be "
@@ -318,7 +342,7 @@ def warn_of_another_schedule(earlier: Earlier, epochs: int) -> None:
         f"This run was to have {earlier.epochs} epochs. After {earlier.done} of them it goes on as a training of "
         f"{epochs}: from here on the learning rate and all shares of training, such as warm-ups, are those of that "
         f"length. The result is not the same as one training of {epochs} epochs.",
-        stacklevel=4,
+        stacklevel=6,
     )
 
 
@@ -335,21 +359,34 @@ def check_batch(batch: int, fit: FitConfig, processes: Processes) -> None:
 
 def make_accelerator(device: torch.device) -> Accelerator:
     """Makes Accelerate's hand on device and processes, for this training."""
-    # A session may train on one device and then on another; Accelerate keeps the first one unless it is reset.
+    # A session may train on one device and then on another; Accelerate keeps the first one unless it is reset. It reads
+    # settings from variables of the environment, too; ours are those of fit.
     AcceleratorState._reset_state(reset_partial_state=True)
     # Buffers are the queue (alike everywhere) and batch statistics (averaged once an epoch): none needs to be sent
     # round at every forward.
     handler = DistributedDataParallelKwargs(broadcast_buffers=False)
     # Accelerate itself knows only "the" GPU; this variable names another one. Of several processes each gets its own.
     several = "LOCAL_RANK" in os.environ or torch.distributed.is_initialized()
-    with nullcontext() if several else patch_environment(ACCELERATE_TORCH_DEVICE=device):
-        accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[handler])
+    named = {} if several else {"ACCELERATE_TORCH_DEVICE": str(device)}
+    with without_settings(), patch_environment(**named):
+        accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[handler])
     if accelerator.num_processes > 1 and device.index is not None:
         raise ValueError(
             f"device={str(device)!r} with {accelerator.num_processes} processes: each of them has a device of its own. "
             f"Give device={device.type!r}."
         )
     return accelerator
+
+
+@contextmanager
+def without_settings() -> Iterator[None]:
+    """Hides the variables of the environment in which ``accelerate config`` and ``accelerate launch`` keep settings of
+    their own: precision, accumulated steps, compilation, sharding. Ranks and addresses of processes stay."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ACCELERATE_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -366,7 +403,8 @@ def pick_device(name: str | torch.device) -> torch.device:
         device(type='cpu')
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")  # of accelerate launch --cpu
+        return torch.device("cuda" if torch.cuda.is_available() and not on_cpu else "cpu")
     seen = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
     seen += ["mps"] if torch.backends.mps.is_available() else []
     try:
