@@ -1,7 +1,11 @@
 """Prepares the tests: the real data, if they exist, and one thread for each worker of pytest-xdist."""
 
+import os
+
 import pytest
 from support.real_data import prepare
+
+os.environ.setdefault("HIERCL_THREADS", "all")  # two trainings of a test have the same number of threads
 
 # These hold no tests and no examples.
 collect_ignore_glob = ["support/*.py", "exercises/answers_*.py", "browser/explorers.py"]

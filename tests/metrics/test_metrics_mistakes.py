@@ -416,3 +416,19 @@ def test_rare_recall_of_classes_that_the_test_set_does_not_have():
     items = np.array([9, 1, 1])
     assert rare_recall(np.array([0.5, np.nan, 0.25]), items) == 0.25
     assert math.isnan(rare_recall(np.array([0.5, np.nan, np.nan]), items))
+
+
+def test_copies_that_carry_an_early_leaf_down_do_not_count():
+    """z and w end at level 1, u at level 0: their copies at the levels below are no nodes, and no distance."""
+    tree = Hierarchy.from_dict({"A": {"A1": ["x", "y"], "A2": ["v"]}, "B": ["z", "w"], "u": None})
+    x, y, v, z, w, u = range(6)
+    pairs = {(x, y): 1, (x, v): 2, (z, w): 1, (x, z): 3, (u, w): 3, (u, u): 0}
+    a, b = np.array(list(pairs)).T
+    assert lca_height(a, b, tree, level=2).tolist() == list(pairs.values())
+    truth, predicted = tree.ancestors[[z, x, u]], tree.ancestors[[w, y, u]]
+    found = hP(predicted, truth, tree)  # right: B; A, A1; u. Nodes of each side: 2, 3 and 1
+    assert found.precision == found.recall == found.f1 == 4 / 6
+    assert hP(predicted[:, :2], truth[:, :2], tree).f1 == 4 / 5  # x and y lie below
+    assert hP(predicted, truth).f1 == 6 / 9
+    stopped = np.where(np.arange(3) < 2, predicted, -1)
+    assert hP(stopped, truth, tree).precision == 4 / 5
