@@ -48,7 +48,7 @@ def nearest_neighbours(
         [[1, 2], [0, 2], [1, 0]]
     """
     features = as_tensor(features)
-    near = torch.empty(len(features), k, dtype=torch.long, device=features.device) if k > 0 else None
+    near = torch.empty(len(features), max(0, k), dtype=torch.long, device=features.device)
     for items, found in neighbour_blocks(features, k, block=block):
         near[items] = found
     return near

@@ -77,19 +77,22 @@ class Feed:
             return
         order = [index.cpu() for index in indices]
         # Workers that are in the middle of other batches are left alone; these get workers of their own.
-        loader, self.loader = self.loader or self._make_loader(), None
-        loader.sampler.order = order
+        (loader, following), self.loader = self.loader or self._make_loader(), None
+        following.order = order
         for batch in loader:
             if isinstance(batch, Exception):
                 raise batch
             yield batch.to(self.device)
-        self.loader = loader
+        self.loader = loader, following
 
-    def _make_loader(self) -> DataLoader:
+    def _make_loader(self) -> tuple[DataLoader, Order]:
         """Makes a loader whose workers stay. They get what to look up with every batch, not when they start."""
+        following = Order()
         # A generator of its own: a loader draws a seed for its workers, by default from the user's random numbers.
         own = {"generator": torch.Generator(), "persistent_workers": True}
-        return DataLoader(Lookup(self.items), batch_size=None, sampler=Order(), num_workers=self.workers, **own)
+        return DataLoader(
+            Lookup(self.items), batch_size=None, sampler=following, num_workers=self.workers, **own
+        ), following
 
 
 class Order(Sampler):
@@ -180,7 +183,7 @@ def free_memory(device: torch.device) -> int:
     return free_memory_here()
 
 
-def _held(items: np.ndarray, device: torch.device) -> Tensor:
+def _held(items: np.ndarray | Rows, device: torch.device) -> Tensor:
     """Returns items as a tensor on a device. What the device has already is in memory once."""
     if device.type == "cpu":
         return torch.from_numpy(np.array(items))
