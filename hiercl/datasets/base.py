@@ -22,8 +22,10 @@ from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.rows import Rows, take_items
 from hiercl.datasets.store import altered, read_fields, write_store
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import blocks
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.given import given_array, whole_number
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
 __all__ = [
@@ -83,8 +85,6 @@ class HierarchicalDataset:
     def __post_init__(self):
         if not isinstance(self.items, np.ndarray | PictureFiles | Rows) or not isinstance(self.labels, np.ndarray):
             raise ValueError("items and labels must be arrays: HierarchicalDataset.from_arrays makes them of lists")
-        if self.hierarchy is None:
-            raise ValueError("a data set needs a hierarchy: make one with hiercl.Hierarchy.from_labels(...)")
         check_hierarchy(self.hierarchy)
         object.__setattr__(self, "modality", _checked_modality(self.items, self.modality))
         object.__setattr__(self, "source", check_source(self.source, len(self.items)))
@@ -301,7 +301,7 @@ class HierarchicalDataset:
             >>> train.take([2, 0]).labels.tolist()
             [0, 0]
         """
-        index = np.asarray(index)
+        index = given_array(index, "positions")
         if index.dtype == bool:
             if index.shape != self.labels.shape:
                 raise ValueError(f"the mask has shape {list(index.shape)}, but there are {len(self)} items")
@@ -365,6 +365,7 @@ class HierarchicalDataset:
         kept = self.take(labels >= 0)
         return replace(kept, labels=labels[labels >= 0], hierarchy=hierarchy)
 
+    @checked
     def per_class(self, count: int, seed: int = 0, allow_fewer: bool = False) -> "HierarchicalDataset":
         """Keeps `count` items of every leaf, drawn at random, in their old order.
 
@@ -396,6 +397,7 @@ class HierarchicalDataset:
             )
         return self.take(_draw(self.labels, np.append(np.minimum(counts, count), 0), seed))
 
+    @checked
     def split(self, fraction: float, seed: int = 0) -> tuple["HierarchicalDataset", "HierarchicalDataset"]:
         r"""Splits off a part that has the same share of every leaf.
 
@@ -423,6 +425,7 @@ class HierarchicalDataset:
         part = self.split_mask(fraction, seed)
         return self.take(~part), self.take(part)
 
+    @checked
     def split_mask(self, fraction: float, seed: int = 0) -> Bool[np.ndarray, "n"]:
         """Returns a mask ``[n]`` of the items that :meth:`split` splits off, for the same arguments.
 
@@ -440,6 +443,7 @@ class HierarchicalDataset:
         part[_draw(self.labels, np.where(counts > 1, wanted, 0), seed)] = True
         return part
 
+    @checked
     def long_tail(self, imbalance: float | int, level: SupportsIndex = -1, seed: int = 0) -> "HierarchicalDataset":
         r"""Thins out the nodes of a level, so that their numbers of items decrease exponentially.
 
@@ -466,7 +470,7 @@ class HierarchicalDataset:
         if not imbalance >= 1:
             raise ValueError(f"the imbalance is the largest over the smallest number, at least 1; got {imbalance}")
         counts = self.counts(level)
-        place = np.random.default_rng(seed).permutation(len(counts))
+        place = np.random.default_rng(whole_number(seed, "seed", least=0)).permutation(len(counts))
         wanted = counts.max() * imbalance ** (-place / max(len(counts) - 1, 1))
         wanted = np.minimum(np.maximum(np.rint(wanted).astype(np.int64), 1), counts)
         unlabelled = self._counts_and_unlabelled(level)[-1]
@@ -538,7 +542,7 @@ def check_shared_leaf(train: np.ndarray, test: np.ndarray, hierarchy: Hierarchy,
         >>> check_shared_leaf(train.labels, test.labels, train.hierarchy, "shapes")
     """
     parts = [np.unique(labels[labels >= 0]) for labels in (train, test)]
-    if all(map(len, parts)) and not len(np.intersect1d(*parts)):
+    if all(map(len, parts)) and not len(np.intersect1d(parts[0], parts[1])):
         names = [", ".join("/".join(hierarchy.path(leaf)) for leaf in part[:3]) for part in parts]
         raise ValueError(
             f"training and test set of {name!r} have no class in common: the training items are {names[0]}, ..., the "
@@ -551,7 +555,7 @@ def _draw(labels: np.ndarray, wanted: np.ndarray, seed: int) -> np.ndarray:
 
     The last number is how many of those without a label are drawn.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(whole_number(seed, "seed", least=0))
     labels = np.where(labels < 0, len(wanted) - 1, labels)
     order = generator.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]

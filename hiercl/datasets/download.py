@@ -4,6 +4,7 @@ import hashlib
 import re
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +13,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-__all__ = ["Files", "Mirror", "UnreadableFiles", "fetch", "printable"]
+from hiercl.datasets.limits import LARGEST, LARGEST_TEXT, check_room
+
+__all__ = ["DAMAGE", "Files", "Mirror", "UnreadableFiles", "fetch", "printable"]
 
 BLOCK = 1 << 20  # bytes
+# Errors that a damaged file may cause.
+DAMAGE = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 SHOWN = 20  # files that an error lists
 WITHOUT_NETWORK = (
     'Check the network and call again. Without a network, hiercl.load("shapes") works: it generates its own data.'
@@ -249,19 +254,36 @@ class Files:
         hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
         self.names = dict.fromkeys(sorted(name for name in names if not hidden.search(name)))
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = LARGEST) -> bytes:
         """Returns the content of a file.
 
+        Args:
+            name: one of the names.
+            most: number of bytes above which a file is not read. That of a file in an archive is known before it is
+                unpacked.
+
         Raises:
-            ValueError: the name was not listed.
+            ValueError: the name was not listed, or the file is too large.
         """
         if name not in self.names:
             raise ValueError("there is no such file")
-        return self.archive.read(name) if self.archive else (self.path / name).read_bytes()
+        try:
+            size = self.archive.getinfo(name).file_size if self.archive else (self.path / name).stat().st_size
+        except OSError as error:
+            raise ValueError(f"it cannot be read: {error}") from error
+        check_room(size, "it", most)
+        try:
+            return self.archive.read(name) if self.archive else (self.path / name).read_bytes()
+        except DAMAGE as error:
+            raise ValueError(str(error) or f"it is damaged ({type(error).__name__})") from error
 
     def lines(self, name: str) -> list[str]:
         """Returns the lines of a text file that are not blank."""
-        lines = self.read(name).decode("utf-8").splitlines()
+        content = self.read(name, LARGEST_TEXT)
+        try:
+            lines = content.decode("utf-8").splitlines()
+        except ValueError as error:
+            raise ValueError(f"the list {name} in {self.path} is no text in UTF-8: {error}") from error
         return [line.strip() for line in lines if line.strip()]
 
     def matching(self, pattern: str) -> Iterator[re.Match]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from hiercl.datasets.base import HierarchicalDataset, Splits, check_shared_leaf
 from hiercl.datasets.feature_sources import Entry, FeatureSource, open_source
-from hiercl.datasets.features import to_numpy
+from hiercl.datasets.features import check_hierarchy, to_numpy
 from hiercl.datasets.splits import SPLIT_COLUMNS, find_parts, joined, shared_names, split_column_of, split_values
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.errors import unknown
@@ -69,6 +69,12 @@ def read_features(
         HierarchicalDataset('cells': 8 vectors 1x50, 2 kind > 2 state; vectors from 'x', labels from 'kind' > 'state';
         test is a stratified fifth of the items)
     """
+    for option, given in {"vectors": vectors, "texts": texts}.items():
+        several = isinstance(given, list | tuple) and all(isinstance(one, str) for one in given)
+        if not (given is None or isinstance(given, str) or several or (option == "texts" and hasattr(given, "dtype"))):
+            raise ValueError(f"{option}={given!r}: give the name of a column or array, or a list of names")
+    if hierarchy is not None:
+        check_hierarchy(hierarchy)
     parts, is_test, note = _parts(source, test)
     if texts is not None and not isinstance(texts, str) and len(parts) == 2:
         raise ValueError("texts are a list, and there are two sources: give the name of a column that both have")
@@ -211,9 +217,8 @@ def _label_columns(
     if labels is None:
         names = [name for name in source.columns if name.lower() in LABELS]
         used = {texts, *([vectors] if isinstance(vectors, str) else vectors or [])}
-        others = [
-            n for n, entry in source.columns.items() if _kind(entry) != "f" and n not in used and n.lower() != "split"
-        ]
+        used |= {name for name in source.columns if name.lower() in SPLIT_COLUMNS}
+        others = [name for name, entry in source.columns.items() if _kind(entry) != "f" and name not in used]
         if len(names) != 1 and others:
             raise ValueError(
                 f"{source!r}: say which columns are the labels, from coarse to fine, with labels=[NAME, ...]; "
@@ -226,6 +231,8 @@ def _label_columns(
     elif isinstance(labels, list | tuple) and not labels:
         names = []
     else:
+        if not hasattr(labels, "dtype") and not hasattr(labels, "columns") and not isinstance(labels, list | tuple):
+            raise ValueError(f"labels={labels!r}: give names of columns, or the labels of all items")
         table = to_numpy(labels, "labels")
         table = table[:, None] if table.ndim == 1 else table
         if table.ndim != 2:
@@ -248,7 +255,10 @@ def _decoded(entry: Entry, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the values of a label column in order, and for every item the position of its value; −1 for none."""
     import pandas as pd
 
-    values = pd.Series(np.asarray(to_numpy(entry.read(), f"the labels of {where}")))
+    array = to_numpy(entry.read(), f"the labels of {where}")
+    if array.dtype.kind not in "OUiufb":
+        raise ValueError(f"{where} holds values of the type {array.dtype}: labels must be names or whole numbers")
+    values = pd.Series(np.asarray(array, dtype=object if array.dtype.kind == "U" else None))
     if entry.names:
         return values.fillna(-1).to_numpy().astype(np.int64), np.array(entry.names)
     missing = (values.isna() | (values == "") | (values == -1)).to_numpy()

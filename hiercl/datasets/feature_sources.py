@@ -4,8 +4,10 @@ Objects of other libraries are told by their attributes: no such library is impo
 """
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import psutil
 
 from hiercl.datasets.features import to_numpy
+from hiercl.datasets.limits import check_hdf5, check_room, npz_form
 
 __all__ = ["ENDINGS", "TABLE_ENDINGS", "Entry", "FeatureSource", "open_source"]
 
@@ -137,10 +140,10 @@ def _open_file(path: Path) -> dict[str, FeatureSource]:
         return _open_npz(path, what)
     if ending == ".h5ad":
         try:
-            import anndata
+            import anndata  # noqa: F401
         except ImportError as error:
             raise ImportError(f"{path.name} is a file of AnnData: pip install anndata") from error
-        return {"": _of_anndata(anndata.read_h5ad(path), what, path.stem)}
+        return {"": _of_anndata(_read_h5ad(path), what, path.stem)}
     if ending in (".parquet", *TABLE_ENDINGS):
         return {"": _of_frame(_read_frame(path), what, path.stem)}
     raise ValueError(
@@ -150,9 +153,12 @@ def _open_file(path: Path) -> dict[str, FeatureSource]:
 
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy reads the header as Python does, which has errors of its own
         raise ValueError(_unreadable(path, error)) from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds several arrays: rename it, so that it ends in .npz")
+    return array
 
 
 def _open_npz(path: Path, what: str) -> dict[str, FeatureSource]:
@@ -164,8 +170,8 @@ def _open_npz(path: Path, what: str) -> dict[str, FeatureSource]:
             return {"": FeatureSource(what, path.stem, {"array": Entry.of(load_npz(path))})}
         entries = {}
         for name in archive.files:
-            shape, dtype = _header(archive, name)
-            entries[name] = Entry(shape, dtype, lambda name=name: archive[name])
+            shape, dtype = npz_form(archive, name)
+            entries[name] = Entry(shape, dtype, partial(_read_member, archive, name, shape, dtype))
     except Exception as error:  # zip, zlib and numpy have errors of their own for a file that is cut
         raise ValueError(_unreadable(path, error)) from error
     if objects := [name for name, entry in entries.items() if entry.dtype.hasobject]:
@@ -173,13 +179,25 @@ def _open_npz(path: Path, what: str) -> dict[str, FeatureSource]:
     return _of_arrays(entries, what, path.stem)
 
 
-def _header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Returns shape and type of an array in an archive, which is not read for it."""
-    with archive.zip.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    return shape, dtype
+def _read_member(archive: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Reads an array of an archive, of any size that fits into the memory."""
+    check_room(float(np.prod(shape, dtype=np.float64)) * dtype.itemsize, f"the array {name!r}", 1 << 60)
+    try:
+        return archive[name]
+    except Exception as error:  # zip and zlib have errors of their own for a file that is cut
+        raise ValueError(f"the array {name!r} cannot be read ({error}): the file is cut or altered") from error
+
+
+def _read_h5ad(path: Path) -> Any:
+    import anndata
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            check_hdf5(file)
+        return anndata.read_h5ad(path)
+    except Exception as error:  # h5py and anndata have errors of all kinds
+        raise ValueError(f"{path} is no readable file of AnnData: {error}") from error
 
 
 def _unreadable(path: Path, error: Any) -> str:
@@ -199,11 +217,18 @@ def _read_frame(path: Path) -> Any:
             raise ImportError(f"{path.name} is a file of Parquet: pip install pyarrow") from error
         except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
             raise ValueError(f"{path} is no readable file of Parquet: {error}") from error
-    with open(path, encoding="utf-8-sig") as file:
-        header = file.readline()
-    separator = max(",;\t", key=header.count)
-    # "None" and "NA" are names like others
-    return pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            header = next((line for line in file if line.strip()), "")
+        separator = max(",;\t", key=header.count)
+        # "None" and "NA" are names like others
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the first
+            options = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig", "index_col": False}
+            frame = pd.read_csv(path, sep=separator, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    except (ValueError, pd.errors.ParserWarning) as error:  # pandas' errors are of these kinds
+        raise ValueError(f"{path} is no table of comma-separated values in UTF-8: {error}") from error
+    return frame[[name for name in frame.columns if not re.fullmatch(r"Unnamed: \d+", name)]]  # that have no name
 
 
 # ---- objects ----
@@ -237,7 +262,11 @@ def _of_frame(frame: Any, what: str, name: str) -> FeatureSource:
             )
         else:
             columns[str(column)] = _column(values)
-    ids = None if frame.index.dtype.kind in "iufM" else frame.index.to_numpy().astype(str)
+    ids = None
+    if frame.index.nlevels > 1:
+        ids = np.array(["/".join(map(str, one)) for one in frame.index], dtype=str)
+    elif frame.index.dtype.kind not in "iufM":
+        ids = frame.index.to_numpy().astype(str)
     return FeatureSource(what, name, matrices, columns, ids)
 
 

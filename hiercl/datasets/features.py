@@ -137,10 +137,12 @@ def as_leaves(labels: Any, hierarchy: Hierarchy | None, n: int) -> tuple[Any, Hi
     labels = to_numpy(labels, "labels")
     if labels.ndim not in (1, 2):
         raise ValueError(f"labels must be [n] or [n, levels], got {list(labels.shape)}.")
-    check_hierarchy(hierarchy)
+    if hierarchy is not None:
+        check_hierarchy(hierarchy)
     if labels.dtype == object and not any(isinstance(label, str) for label in labels.flat):
         labels = _numbers(labels, missing=-1)
-    if labels.dtype.kind == "f" and (np.mod(labels, 1) == 0).all():  # 2.0, as tables write whole numbers
+    whole = labels.dtype.kind == "f" and np.isfinite(labels).all() and (np.abs(labels) < 2**53).all()
+    if whole and (np.mod(labels, 1) == 0).all():  # 2.0, as tables write whole numbers
         labels = labels.astype(np.int64)
     columns = labels if labels.ndim == 2 else labels[:, None]
     named = columns.dtype.kind in "UO" and columns.size > 0 and isinstance(columns.flat[0], str)
@@ -188,18 +190,20 @@ def as_item_names(ids: Sequence | np.ndarray | None) -> np.ndarray | None:
 
 
 def check_hierarchy(hierarchy: Any) -> None:
-    """Raises ValueError for what is neither None nor a hierarchy.
+    """Raises ValueError for what is no hierarchy.
 
     Example:
         >>> check_hierarchy(train.hierarchy)
     """
-    if not isinstance(hierarchy, Hierarchy | None):
+    if hierarchy is None:
+        raise ValueError("a data set needs a hierarchy: make one with hiercl.Hierarchy.from_labels(...).")
+    if not isinstance(hierarchy, Hierarchy):
         kind = type(hierarchy).__name__
         make = {"dict": "from_dict(...)", "list": "from_dict(...)", "ndarray": "from_ancestors(...)"}.get(kind, "...")
         raise ValueError(f"the hierarchy is a {kind}: make one of it, with hiercl.Hierarchy.{make}.")
 
 
-def _numbers(array: np.ndarray, missing: float | None = None) -> np.ndarray:
+def _numbers(array: np.ndarray, missing: int | None = None) -> np.ndarray:
     """Returns an array of objects that are all numbers, or missing, as an array of numbers; others as they are."""
     flat = [missing if value is None or type(value).__name__ == "NAType" else value for value in array.flat]
     if not all(isinstance(value, int | float | np.number) for value in flat):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from hiercl.runtime.types import UInt64
 MEASURED = 10_000  # pictures or vectors, at most, of which mean and standard deviation are measured
 MOST_NUMBERS = 2**26  # of pictures whose mean is measured together: half a gigabyte
 MOST_PIXELS = 2**21  # of pictures that are embedded together: a thousand of 45 pixels a side
+LEAST_STD = 1e-6  # of a channel in [0, 1] that varies; below it are rounding errors
 SAMPLED = 1_000  # clouds, at most, whose size is looked at
 LEAST_REACH, MOST_REACH = 0.2, 2.0  # distance of the farthest point of a data set's clouds from the origin
 
@@ -82,7 +84,13 @@ def channel_mean_std(items: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _mean_std_of_images(items: Any, name: str) -> tuple[list[float], list[float]]:
     mean, std = channel_mean_std(items)
-    return mean.tolist(), std.tolist()
+    constant = std < LEAST_STD
+    if constant.all():
+        raise ValueError(f"all pictures of {name} have one colour: there is nothing to learn. Check how they are read.")
+    if constant.any():
+        channels = ", ".join(map(str, np.flatnonzero(constant)))
+        warnings.warn(f"channel {channels} of {name} is constant: its standard deviation counts as 1.", stacklevel=6)
+    return mean.tolist(), np.where(constant, 1.0, std).tolist()
 
 
 def _mean_std_of_points(items: Any, name: str) -> tuple[list[float], list[float]]:

@@ -108,17 +108,20 @@ def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> di
             f"{VECTORS_VERSION}: use the hiercl that wrote the store, or {REMEDY}"
         )
     about = _read_json(path / "store.json", ("name", "note", "items", "labels", "files"))
+    for field, kind in {"name": str, "note": str, "files": dict}.items():
+        if not isinstance(about[field], kind):
+            raise RuntimeError(f"{path / 'store.json'} is altered, its {field} is {about[field]!r}: {REMEDY}")
     optional = [file for file in OPTIONAL_FILES if file in about["files"]]
     for file in (*FILES, *optional):
         _check_file(path / file, about["files"], verify)
     source = None
     if "texts.json" in optional:
-        source = tuple(_read_json(path / "texts.json", ("texts",))["texts"])
+        source = _read_json(path / "texts.json", ("texts",))["texts"]
     elif about.get("source") == SOURCE:
         source = path / SOURCE
     try:
         hierarchy = Hierarchy.from_json(_read_json(path / "hierarchy.json", ("level_names", "names", "parents")))
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise altered(path, error) from error
     return {
         "items": _read_array(path / "items.npy", about["items"], mmap),
@@ -259,7 +262,7 @@ def _read_json(path: Path, fields: tuple[str, ...]) -> dict:
         raise FileNotFoundError(f"{path} is missing, so this is no complete array store: {REMEDY}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RuntimeError(f"{path} is cut or altered ({error}): {REMEDY}") from error
     missing = [field for field in fields if not isinstance(content, dict) or field not in content]
     if missing:
@@ -273,6 +276,8 @@ def _check_file(path: Path, files: dict[str, Any], verify: bool) -> None:
     if path.name not in files:
         raise RuntimeError(f"{path.with_name('store.json')} is altered, it has no entry for {path.name}: {REMEDY}")
     expected = files[path.name]
+    if not isinstance(expected, dict) or not isinstance(expected.get("bytes"), int) or "sha256" not in expected:
+        raise RuntimeError(f"{path.with_name('store.json')} is altered, its entry for {path.name} is wrong: {REMEDY}")
     size = path.stat().st_size
     if size != expected["bytes"]:
         raise RuntimeError(
@@ -284,9 +289,10 @@ def _check_file(path: Path, files: dict[str, Any], verify: bool) -> None:
 
 def _read_array(path: Path, expected: dict[str, Any] | None, mmap: bool) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # which knows that the file is as long as it claims
+    except Exception as error:  # numpy reads the header as Python does, which has errors of its own
         raise RuntimeError(f"{path} is no readable numpy array ({error}): {REMEDY}") from error
-    if _form(array) != expected:
-        raise RuntimeError(f"{path} holds {_form(array)}, but store.json says {expected}: {REMEDY}")
-    return array
+    found = _form(array) if isinstance(array, np.ndarray) else "several arrays"
+    if found != expected:
+        raise RuntimeError(f"{path} holds {found}, but store.json says {expected}: {REMEDY}")
+    return array if mmap else np.array(array)

@@ -46,6 +46,13 @@ def as_names(names: Any, what: str) -> tuple[str, ...]:
     return names
 
 
+def names_of_levels(names: Any) -> tuple[tuple[str, ...], ...]:
+    """Returns the names of the nodes of every level as tuples of text."""
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
+        raise ValueError(f"names must be a list of names for every level, got {names!r}")
+    return tuple(as_names(own, f"the names of level {level}") for level, own in enumerate(names))
+
+
 def as_level_names(level_names: Any) -> tuple[str, ...]:
     """Returns names of levels as a tuple of text; empty where none are given."""
     return () if level_names is None else as_names(level_names, "the names of the levels")
@@ -235,8 +242,8 @@ def label_names(labels: np.ndarray, names: Names | None, level: int) -> tuple[st
         return tuple(str(label) for label in labels)
     if labels.dtype.kind == "U":
         raise ValueError(f"label column {level} holds strings, which are its names: leave names out")
-    known = as_names(names[level], f"the names of level {level}")
+    known = names[level]
     wrong = labels[(labels < 0) | (labels >= len(known))]
     if len(wrong):
         raise ValueError(f"label {wrong[0]} of column {level} has no name: {len(known)} names are given")
-    return tuple(known[label] for label in labels.tolist())
+    return tuple(str(known[label]) for label in labels.tolist())

@@ -16,7 +16,6 @@ import numpy as np
 from hiercl.hierarchy.forms import (
     Names,
     as_level_names,
-    as_names,
     check_levels,
     check_one_parent,
     check_siblings,
@@ -25,6 +24,7 @@ from hiercl.hierarchy.forms import (
     label_ids,
     label_names,
     leaf_paths,
+    names_of_levels,
     paths_from_top,
     rows_with_labels,
 )
@@ -74,9 +74,7 @@ class Hierarchy:
         ancestors.setflags(write=False)
         levels = range(ancestors.shape[1])
         level_names = as_level_names(self.level_names) or tuple(f"level {level}" for level in levels)
-        names = self.names if isinstance(self.names, list | tuple) else (self.names,)
-        names = tuple(as_names(own, f"the names of level {level}") for level, own in enumerate(names))
-        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "names", names_of_levels(self.names))
         object.__setattr__(self, "ancestors", ancestors)
         object.__setattr__(self, "level_names", level_names)
         check_levels(self.names, ancestors, level_names)
@@ -168,6 +166,7 @@ class Hierarchy:
         level_names = as_level_names(level_names)
         if level_names and len(level_names) != table.shape[1]:
             raise ValueError(f"{table.shape[1]} label columns need as many names of levels, got {level_names}")
+        names = None if names is None else names_of_levels(names)
         if names is not None and len(names) != table.shape[1]:
             raise ValueError(f"names are for {len(names)} levels, but there are {table.shape[1]} label columns")
         labelled = rows_with_labels(table)
@@ -253,8 +252,7 @@ class Hierarchy:
                             f"there: count from 0, without gaps"
                         )
                 names = [[f"{level}.{node}" for node in range(most + 1)] for level, most in enumerate(largest)]
-        names = tuple(as_names(own, f"the names of level {level}") for level, own in enumerate(names or ()))
-        return cls(names, ancestors, as_level_names(level_names))
+        return cls(() if names is None else names_of_levels(names), ancestors, as_level_names(level_names))
 
     @classmethod
     def _from_leaf_paths(cls, paths: list[tuple[str, ...]], level_names: Sequence[str] | None) -> "Hierarchy":
@@ -463,7 +461,15 @@ class Hierarchy:
             [1, 0, -1]
         """
         # Two leaves agree at the first levels of the tree, so the number of these levels gives the deepest one.
-        return (self.ancestors[self._leaf_ids(a)] == self.ancestors[self._leaf_ids(b)]).sum(axis=-1) - 1
+        one, two = self._leaf_ids(a), self._leaf_ids(b)
+        try:
+            one, two = np.broadcast_arrays(one, two)
+        except ValueError as error:
+            raise ValueError(
+                f"leaves of the shapes {list(one.shape)} and {list(two.shape)} do not broadcast: give as many of each, "
+                "or one axis of 1"
+            ) from error
+        return (self.ancestors[one] == self.ancestors[two]).sum(axis=-1) - 1
 
     def tree_distance(self, a: Leaves, b: Leaves) -> Int[np.ndarray, "..."] | np.integer:
         r"""Counts the edges of the path between leaves a and b.
@@ -607,7 +613,7 @@ class Hierarchy:
         for field in ("level_names", "names", "parents"):
             if not isinstance(data, Mapping) or not isinstance(data.get(field), list | tuple):
                 raise ValueError(f"the hierarchy has no field {field!r}: it needs lists level_names, names, parents")
-        names = [as_names(own, f"the names of level {level}") for level, own in enumerate(data["names"])]
+        names = names_of_levels(data["names"])
         parents = data["parents"]
         if not names:
             raise ValueError("the hierarchy has no levels: it needs at least one")

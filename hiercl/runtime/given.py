@@ -4,7 +4,7 @@ This file does not import torch.
 """
 
 import operator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def whole_number(
         bounds = f" from {least}" * (least is not None) + f" to {most}" * (most is not None)
         which = f"{what}, an integer" if what != "a whole number" else what
         raise ValueError(f"{name}={value!r}: give {which}{bounds}")
-    return number
+    return cast(int, number)
 
 
 def _difference(values: Any) -> str:

@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import hiercl.datasets.base
 from hiercl.datasets import HierarchicalDataset, data_root, load, names
+from hiercl.datasets.items import FORMS
 from hiercl.hierarchy.hierarchy import Hierarchy
 
 TREE = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car", "bus"]}, level_names=("kind", "class"))
@@ -86,6 +89,80 @@ BAD_POINTS[1, 5, 2] = np.nan
 def test_wrong_arrays_are_errors_that_say_what_to_do(items, labels, message, as_a_user):
     with pytest.raises(ValueError, match=message):
         HierarchicalDataset.from_arrays(items, labels, TREE)
+
+
+MASKED = np.ma.masked_array([0, 1], mask=[False, True])
+X = np.zeros((2, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda d: d.from_arrays([np.zeros((5, 3)), np.zeros((6, 3))], [0, 1], TREE),
+            r"the shape \[5, 3\] and number 1",
+        ),
+        (lambda d: d.from_arrays([Image.new("RGB", (9, 9)), Image.new("RGB", (9, 8))], [0, 1], TREE), "9, 9, 3"),
+        (lambda d: d.from_arrays(np.zeros((2, 4, 4, 3), np.uint8), MASKED, TREE), "1 of the labels are masked"),
+        (lambda d: d.from_arrays(np.zeros((2, 4, 4, 3), np.uint8), [0, 1], {"a": ["b"]}), r"is a dict: .*from_dict"),
+        (lambda d: d.from_arrays(np.zeros((2, 4, 4, 3), np.uint8), [0, 1], None), "needs a hierarchy"),
+        (lambda d: d(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 1]), {"a": ["b"]}), "the hierarchy is a dict"),
+        (lambda d: d([1, 2], [0, 1], TREE), "must be arrays: HierarchicalDataset.from_arrays"),
+        (
+            lambda d: d.from_features(np.array([(1, 2.0)], dtype=[("a", int), ("b", float)])),
+            "records with the fields a, b",
+        ),
+        (lambda d: d.from_features([[1.0, None], [2.0, 3.0]]), "features must be numbers"),
+        (lambda d: d.from_features([[1.0], [2.0, 3.0]]), "features are no array: number 0 has the shape"),
+        (lambda d: d.from_features(X, [0.5, 1.0]), "labels must be integers"),
+        (lambda d: d.from_features(X, [["a"], ["b", "c"]]), "labels are no array"),
+        (lambda d: d.from_features(X, np.zeros((2, 1, 1))), r"labels must be \[n\]"),
+        (lambda d: d.from_features(X, [0, 1], 3), "the hierarchy is a int"),
+        (lambda d: d.from_features(X).take("a"), "positions must be integers"),
+        (lambda d: d.from_features(X).split("a"), "fraction='a'"),
+        (lambda d: d.from_features(X).split(0.5, seed=-1), "seed=-1: give a whole number from 0"),
+        (lambda d: d.from_features(X).per_class(True), "count=True"),
+    ],
+)
+def test_what_is_no_array_is_an_error_of_the_package(make, message, as_a_user):
+    with pytest.raises(ValueError, match=message):
+        make(HierarchicalDataset)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0.0, 2.0, 1.0],
+        np.array([0, 2, 1], dtype=">i4"),
+        np.array([0, 2, 1], dtype=object),
+        pd.Series([0, 2, 1], dtype="Int64"),
+        pd.Series([0, 2, 1], index=[5, 6, 7]),
+        [np.int8(0), np.uint16(2), 1],
+        np.ma.masked_array([0, 2, 1]),
+        ["cat", "car", "dog"],
+        np.array(["cat", "car", "dog"], dtype=object),
+        pd.Series(["cat", "car", "dog"], dtype="category"),
+        pd.Series(["cat", "car", "dog"], dtype="string"),
+    ],
+    ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
+)
+def test_labels_of_every_kind_of_array(labels):
+    tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
+    X = np.arange(9, dtype=">f4").reshape(3, 3)
+    X.setflags(write=False)
+    data = HierarchicalDataset.from_features(X, labels, tree)
+    assert data.labels.tolist() == [0, 2, 1] and data.items.dtype.isnative
+    np.testing.assert_array_equal(data.items[:, 0], X)
+
+
+def test_a_constant_channel_has_the_deviation_1():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
+    pixels[..., 2] = 7
+    with pytest.warns(UserWarning, match="channel 2 of lab is constant: its standard deviation counts as 1"):
+        _, std = FORMS["images"].mean_std(pixels, "lab")
+    assert std[2] == 1 and 0.2 < min(std[:2])
+    with pytest.raises(ValueError, match="all pictures of lab have one colour"):
+        FORMS["images"].mean_std(np.full((2, 8, 8, 1), 7, np.uint8), "lab")
 
 
 def test_the_constructor_checks_too():

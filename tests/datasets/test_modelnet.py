@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -273,6 +274,60 @@ def test_hdf5_files_without_names_and_lists(source, root):
     assert train.ids.tolist() == [*(f"ply_data_train{i}_{row:04}" for i in (0, 1) for row in (0, 1))]
     np.testing.assert_allclose(in_order(train.items[1]), in_order(unit_sphere(cloud("chair_0001"))), atol=1e-5)
     assert len(test) == 3
+
+
+def test_hdf5_files_of_other_names(source, root):
+    place = source("hdf5") / "modelnet40_ply_hdf5_2048"
+    for file in list(place.iterdir()):
+        file.rename(file.with_name(file.name.replace("ply_data_", "").replace(".h5", ".hdf5")))
+    for split in ("train", "test"):
+        (place / f"{split}_files.txt").unlink()
+    train, test = load("modelnet40", root, source=place, points=POINTS)
+    assert sorted([*train.ids, *test.ids]) == sorted(SHAPES) and len(test) == 3
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual", "link", "soft"])
+def test_hdf5_files_that_lead_elsewhere_are_refused(source, root, tmp_path, kind):
+    place = source("hdf5")
+    secret = tmp_path / "secret.bin"
+    np.random.default_rng(0).normal(size=(2, 2048, 3)).astype("<f4").tofile(secret)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["data"] = np.fromfile(secret, "<f4").reshape(2, 2048, 3)
+    with h5py.File(place / H5_TRAIN, "r+") as content:
+        shape = content["data"].shape
+        del content["data"]
+        if kind == "external":
+            content.create_dataset("data", shape, "<f4", external=[(str(secret), 0, secret.stat().st_size)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(shape, "<f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "data", shape)
+            content.create_virtual_dataset("data", layout)
+        elif kind == "link":
+            content["data"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "data")
+        else:
+            content["data"] = h5py.SoftLink("/label")
+    with pytest.raises(UnreadableShapes, match=r"keeps its numbers in another file|is a link to another place"):
+        load("modelnet40", root, points=POINTS, source=place)
+
+
+def test_what_claims_to_be_huge_is_not_unpacked(source, root, tmp_path):
+    bomb = tmp_path / "ModelNet40.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("ModelNet40/chair/train/chair_0001.off", "w", force_zip64=True) as file:
+            for _ in range(300):
+                file.write(b"0 0 0 \n" * 150_000)
+        archive.writestr("ModelNet40/chair/test/chair_0002.off", "OFF 3 1 0\n 0 0 0\n 1 0 0\n 0 1 0\n 3 0 1 2\n")
+    assert bomb.stat().st_size < 2**20
+    tracemalloc.start()
+    with pytest.raises(UnreadableShapes, match=r"chair_0001.off: it takes 0.3 GiB, and files of more than 0.25 GiB"):
+        load("modelnet40", root, points=POINTS, source=bomb)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+    with h5py.File(source("hdf5") / H5_TRAIN, "r+") as content:
+        del content["data"]
+        content.create_dataset("data", (2**40, 2048, 3), "<f4", chunks=(1, 2048, 3))
+    with pytest.raises(UnreadableShapes, match=r"the array '/data' takes .* GiB"):
+        load("modelnet40", root, points=POINTS, source=tmp_path / "hdf5")
 
 
 def test_hdf5_files_without_h5py(source, root, monkeypatch):

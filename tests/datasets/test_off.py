@@ -54,6 +54,25 @@ def test_a_mesh_reads_back_equal_in_every_spelling(mesh):
     np.testing.assert_array_equal(found.faces, fans)
 
 
+@pytest.mark.parametrize(
+    ("word", "more"),
+    [("COFF", "255 0 0 255"), ("COFF", "0.1 0.2 0.3"), ("NOFF", "0 0 1"), ("CNOFF", "0 0 1 9 9 9"), ("STOFF", "0 1")],
+)
+def test_what_vertices_have_beside_their_coordinates_is_passed_over(word, more):
+    lines = TRIANGLE.decode().replace("OFF", word).splitlines()
+    coloured = "\n".join([*lines[:2], *(f"{line} {more}" for line in lines[2:5]), lines[5]])
+    for found, right in zip(parse_off(coloured.encode()), parse_off(TRIANGLE), strict=True):
+        np.testing.assert_array_equal(found, right)
+    with pytest.raises(ValueError, match=r"a vertex has three coordinates, in all .* found 4 values"):
+        parse_off(coloured.replace(more, "1", 1).encode())
+
+
+@pytest.mark.parametrize("word", ["1.#QNAN", "1.#INF", "1#", "0#0"])
+def test_a_comment_begins_after_a_space(word):
+    with pytest.raises(ValueError, match=f"line 5: '{word}' is no number"):
+        parse_off(TRIANGLE.replace(b"0 1 0\n", f"0 1 {word}\n".encode()))
+
+
 def test_what_follows_the_last_face_is_passed_over():
     assert len(parse_off(TRIANGLE + b"3 0 2 1\nthe end").faces) == 1
 
@@ -69,7 +88,7 @@ def test_what_follows_the_last_face_is_passed_over():
         (b"<!DOCTYPE html>\n404", "the file begins with '<!DOCTYPE html>'"),
         (b"ply\nformat ascii", "the file begins with 'ply'"),
         (b"OFFICE 3 1 0", "the file begins with 'OFFICE 3 1 0'"),
-        (b"COFF\n3 1 0\n", "the file begins with 'COFF'"),
+        (b"4OFF\n3 1 0\n", "the file begins with '4OFF'"),
         (b"OFF BINARY\n\0\0\1", "the file begins with 'OFF BINARY'"),
         (TRIANGLE[4:], "the file begins with '3 1 0'"),
         (b"OFF", "numbers of vertices and faces are missing"),

@@ -3,6 +3,8 @@
 import jaxtyping
 import pytest
 
+collect_ignore = ["support.py"]  # it holds no tests and no examples
+
 
 @pytest.fixture(scope="module", autouse=True)
 def as_users():

@@ -3,8 +3,6 @@
 import io
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,18 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from hiercl.datasets.clouds import Mesh
-from hiercl.datasets.download import Files
+from hiercl.datasets.download import DAMAGE, Files
+from hiercl.datasets.limits import LARGEST_TEXT, check_hdf5, check_room, npz_form
 from hiercl.datasets.modelnet.off import parse_off
 from hiercl.runtime.types import Float
 
 __all__ = ["DAMAGE", "Found", "Shape", "find_shapes"]
 
 TEXT_POINTS = 10_000  # lines of a resampled file
-# Errors that a damaged file may cause.
-DAMAGE = (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 KNOWN = """\
   * the original meshes, ModelNet40.zip or its folder: ModelNet40/<class>/<train|test>/<shape>.off
-  * modelnet40_ply_hdf5_2048: ply_data_train0.h5, ..., shape_names.txt
+  * modelnet40_ply_hdf5_2048: ply_data_train0.h5 (or train0.h5), ..., shape_names.txt
   * modelnet40_normal_resampled: <class>/<shape>.txt with the lists modelnet40_train.txt and modelnet40_test.txt
   * arrays: an .npz with points [n, p, 3], label and class_names (or names, such as chair_0001), and split; or train.npz
     and test.npz without split
@@ -91,7 +88,7 @@ def _meshes(files: Files, name: str) -> Found:
     found = Found([], {})
     for match in files.matching(MESH):
         class_name, split, shape = match.groups()
-        read = partial(lambda file: parse_off(files.read(file)), match.string)
+        read = partial(lambda file: parse_off(files.read(file, LARGEST_TEXT)), match.string)
         found.shapes.append(Shape(shape, class_name, split, match.string, read))
     return found
 
@@ -117,7 +114,7 @@ def _hdf5(files: Files, name: str) -> Found:
         if listed in files.names:  # its lines name the files in some other folder
             parts = [folder + line.rsplit("/", 1)[-1] for line in files.lines(listed)]
         else:
-            parts = [match.string for match in files.matching(HDF5) if match[2] == split]
+            parts = [match.string for match in files.matching(HDF5) if match[2].lower() == split]
         for file in parts:
             try:
                 points, labels = rows(file)
@@ -134,6 +131,7 @@ def _hdf5_rows(files: Files, file: str) -> tuple[np.ndarray, np.ndarray]:
     import h5py
 
     with h5py.File(io.BytesIO(files.read(file)), "r") as content:
+        check_hdf5(content)
         missing = [key for key in ("data", "label") if not isinstance(content.get(key), h5py.Dataset)]
         if missing:
             raise ValueError(f"it has no data set {missing[0]!r}, only {sorted(content)}")
@@ -144,7 +142,7 @@ def _hdf5_rows(files: Files, file: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _hdf5_ids(files: Files, file: str, count: int) -> list[str]:
     """Names of the shapes from the list beside the file; without a list, a shape is named after its place."""
-    beside = re.sub(r"(\d+)\.h5$", r"_\1_id2file.json", file)
+    beside = re.sub(r"_?(\d+)\.(h5|hdf5)$", r"_\1_id2file.json", file)
     if beside not in files.names:
         return [f"{Path(file).stem}_{row:04}" for row in range(count)]
     names = json.loads(files.read(beside))
@@ -178,7 +176,7 @@ def _resampled(files: Files, name: str) -> Found:
 
 
 def _resampled_points(files: Files, file: str) -> Float[np.ndarray, "p 3"]:
-    content = files.read(file)
+    content = files.read(file, LARGEST_TEXT)
     if not content.strip():
         raise ValueError("the file is empty")
     values = np.loadtxt(io.BytesIO(content), delimiter=",", ndmin=2)
@@ -208,6 +206,9 @@ def _array_shapes(files: Files, file: str) -> list[Shape]:
     if not isinstance(content, np.lib.npyio.NpzFile):
         raise ValueError("it is a single array, not an .npz of several")
     with content:
+        for key in content.files:
+            shape, dtype = npz_form(content, key)
+            check_room(float(np.prod(shape, dtype=np.float64)) * dtype.itemsize, f"the array {key!r}")
         arrays = {key: content[key] for key in content.files}
     labelled = {"label", "class_names"} <= set(arrays)
     if "points" not in arrays or not ("names" in arrays or labelled):
@@ -247,7 +248,7 @@ def _check(points: np.ndarray, labels: np.ndarray | None) -> None:
 
 
 MESH = r"([^/]+)/(train|test)/([^/]+)\.(?i:off)$"
-HDF5 = r"^(.*/|)ply_data_(train|test)\d*\.h5$"
+HDF5 = r"^(.*/|)(?:[^/]*[^a-zA-Z/]|)((?i:train|test))(?:[^a-zA-Z/][^/]*|)\.(?:h5|hdf5)$"
 RESAMPLED = r"^(.*/|)modelnet(?:10|40)_(?:train|test)\.txt$"
 ARRAYS = r"\.npz$"
 FORMS = {MESH: _meshes, HDF5: _hdf5, RESAMPLED: _resampled, ARRAYS: _arrays}

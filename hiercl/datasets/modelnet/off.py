@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hiercl.datasets.clouds import Mesh, area_shares
+from hiercl.datasets.limits import LARGEST_TEXT, check_room
 from hiercl.runtime.types import Float, Int
 
 __all__ = ["parse_off", "read_off"]
@@ -24,6 +25,7 @@ def read_off(path: str | Path) -> Mesh:
         >>> vertices, faces = read_off("triangle.off")
     """
     try:
+        check_room(Path(path).stat().st_size, "it", LARGEST_TEXT)
         return parse_off(Path(path).read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -32,10 +34,12 @@ def read_off(path: str | Path) -> Mesh:
 def parse_off(content: bytes) -> Mesh:
     """Reads a mesh from the content of an OFF file.
 
-    The word OFF comes first, alone on its line or joined to what follows, as in many files of ModelNet. Then come the
-    numbers of vertices, faces and (maybe) edges; one line of three coordinates for each vertex; one line for each face,
-    with the number of its corners, the corners (numbered from 0), and maybe a colour, which is ignored. Comments (#)
-    and blank lines may be anywhere. Everything after the last face is ignored.
+    The word OFF comes first, alone on its line or joined to what follows, as in many files of ModelNet. Letters before
+    it say that vertices have a colour (COFF), a normal (NOFF) or a place in a texture (STOFF), which are ignored. Then
+    come the numbers of vertices, faces and (maybe) edges; one line of three coordinates for each vertex; one line for
+    each face, with the number of its corners, the corners (numbered from 0), and maybe a colour, which is ignored.
+    Comments (from a # at the start of a line or after a space) and blank lines may be anywhere. Everything after the
+    last face is ignored.
 
     Args:
         content: the bytes of the file.
@@ -52,7 +56,8 @@ def parse_off(content: bytes) -> Mesh:
         >>> parse_off(b"OFF 3 1 0\\n 0 0 0\\n 1 0 0\\n 0 1 0\\n 3 0 1 2\\n").faces.tolist()
         [[0, 1, 2]]
     """
-    lines = _lines(_without_header(content))
+    text, values = _without_header(content)
+    lines = _lines(text)
     n_vertices, n_faces = _counts(lines)
     missing = 1 + n_vertices + n_faces - len(lines.number)
     if missing > 0:
@@ -60,7 +65,7 @@ def parse_off(content: bytes) -> Mesh:
             f"the file is cut: its counts promise {n_vertices} vertices and {n_faces} faces, but {missing} of these "
             f"{n_vertices + n_faces} lines are missing"
         )
-    vertices = _vertices(lines, 1, 1 + n_vertices)
+    vertices = _vertices(lines, 1, 1 + n_vertices, values)
     faces = _faces(lines, 1 + n_vertices, 1 + n_vertices + n_faces, n_vertices)
     area_shares(vertices, faces)  # raises for a mesh without any area
     return Mesh(vertices, faces)
@@ -92,17 +97,23 @@ class _Lines(NamedTuple):
             raise ValueError(f"line {line}: {_text(self.tokens[bad], 20)!r} is no number") from error
 
 
-def _without_header(content: bytes) -> bytes:
-    """Replaces comments and the word OFF by spaces, so that the numbers of the lines stay the same."""
+def _without_header(content: bytes) -> tuple[bytes, set[int]]:
+    """Replaces comments and the word OFF by spaces, so that the numbers of the lines stay the same.
+
+    Returns:
+        The text, and how many numbers a vertex may have: three coordinates and what letters before OFF add.
+    """
     text = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"#" in text:
-        text = re.sub(rb"#[^\n]*", b"", text)
-    header = re.match(rb"\s*OFF(?=[\s\d]|$)(?![ \t]*BINARY)", text)
+        text = re.sub(rb"(?m)(?:^|(?<=[ \t]))#[^\n]*", b"", text)  # "1.#QNAN" is no number with a comment
+    header = re.match(rb"\s*(ST)?(C)?(N)?OFF(?=[\s\d]|$)(?![ \t]*BINARY)", text)
     if header is None:
         first = _text(text[:100].strip().split(b"\n")[0], 20)
         found = f"begins with {first!r}" if first else "is empty"
         raise ValueError(f"this is no mesh in the text format OFF, which begins with the word OFF: the file {found}")
-    return text[: header.end() - 3] + b"   " + text[header.end() :]
+    start = header.end() - len(header[0].lstrip())
+    more = {3 + 2 * bool(header[1]) + 3 * bool(header[3]) + colours for colours in ((3, 4) if header[2] else (0,))}
+    return text[:start] + b" " * (header.end() - start) + text[header.end() :], more
 
 
 def _lines(text: bytes) -> _Lines:
@@ -110,8 +121,8 @@ def _lines(text: bytes) -> _Lines:
     characters = np.frombuffer(text, dtype=np.uint8)
     space = (characters == 32) | ((characters >= 9) & (characters <= 13))  # what bytes.split() splits at
     begins = ~space & np.concatenate([[True], space[:-1]])
-    line = np.cumsum(characters == 10)
-    size = np.bincount(line[begins], minlength=1)
+    line = np.searchsorted(np.flatnonzero(characters == 10), np.flatnonzero(begins))
+    size = np.bincount(line, minlength=1)
     number = np.flatnonzero(size)
     size = size[number]
     return _Lines(text.split(), np.cumsum(size) - size, size, number + 1)
@@ -130,12 +141,16 @@ def _counts(lines: _Lines) -> tuple[int, int]:
     return n_vertices, n_faces
 
 
-def _vertices(lines: _Lines, start: int, stop: int) -> Float[np.ndarray, "v 3"]:
-    wrong = lines.size[start:stop] != 3
+def _vertices(lines: _Lines, start: int, stop: int, values: set[int]) -> Float[np.ndarray, "v 3"]:
+    wrong = ~np.isin(lines.size[start:stop], list(values))
     if wrong.any():
         row = start + int(wrong.argmax())
-        raise ValueError(f"line {lines.number[row]}: a vertex has three coordinates, found {lines.size[row]} values")
-    vertices = lines.numbers(start, stop).reshape(-1, 3)
+        more = "" if values == {3} else f", in all {' or '.join(map(str, sorted(values)))} values"
+        raise ValueError(
+            f"line {lines.number[row]}: a vertex has three coordinates{more}, found {lines.size[row]} values"
+        )
+    first = lines.first[start:stop] - lines.first[start]
+    vertices = lines.numbers(start, stop)[first[:, None] + np.arange(3)]
     finite = (np.abs(vertices) < 1e100).all(axis=1)  # the squares of larger numbers are infinite
     if not finite.all():
         line = lines.number[start + int(finite.argmin())]

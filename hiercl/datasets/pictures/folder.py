@@ -122,6 +122,8 @@ def listing(
     path = Path(path).expanduser().resolve()
     if not path.is_dir():
         raise ValueError(f"{path} is no folder" if path.exists() else f"there is no folder {path}")
+    if not isinstance(level_names, list | tuple | None):
+        raise ValueError(f"level_names={level_names!r}: give a list with the name of each level, from coarse to fine")
     files, empty, others = _scan(path)
     if not files:
         raise ValueError(

@@ -39,7 +39,7 @@ def with_parts(found: Listing, parts: Sequence[str] | None) -> Listing:
         for name in parts:
             if name not in tops:
                 raise ValueError(f"parts={parts!r}: {found.root} has no folder {name!r} with pictures")
-        return _taken(found, 0, Parts(*parts, tuple(tops - set(parts))))
+        return _taken(found, 0, Parts(parts[0], parts[1], tuple(tops - set(parts))))
     depth = min(map(len, found.classes))
     for level in range(depth):
         names = {folders[level] for folders in found.classes}

@@ -277,7 +277,7 @@ def _fingerprint(whole: HierarchicalDataset, bits: int | None) -> str:
         try:
             state = os.stat(files.root / path)
             entry = [path, state.st_size, state.st_mtime_ns]
-        except OSError:
+        except (OSError, ValueError):  # a name with a null byte
             entry = [path, None]
         digest.update(json.dumps(entry).encode())
     return digest.hexdigest()[:16]
