@@ -1,4 +1,4 @@
-"""Writes the numbers into the pages of this folder, from files of the repository.
+"""Writes the numbers into the pages of this folder and into the README, from files of the repository.
 
     python docs/build.py            writes the pages
     python docs/build.py --check    exits with 1 and names the pages that are not what the script would write
@@ -103,15 +103,29 @@ def write_times(study: str, variant: str, base: str, name: str) -> str:
 
 def write_table(study: str, *names: str) -> str:
     """A table: mean ± standard deviation of every variant (of seconds the median). `OTHER: NAME` takes another study's
-    runs."""
+    runs; `TEXT = NAME` gives a column another title."""
 
     def cell(variant: str, name: str) -> str:
-        *other, name = name.split(": ")
-        own = column(other[0] if other else study, variant, name)
+        *other, name = name.rpartition(" = ")[2].split(": ")
+        source = other[0] if other else study
+        if variant not in runs(source).index:
+            return "–"
+        own = column(source, variant, name)
         return f"{own.median():.0f}" if name.endswith("seconds") else f"{own.mean():.1f} ± {own.std():.1f}"
 
     variants = runs(study).index.unique("variant")
-    return as_table(["", *names], [[variant, *(cell(variant, name) for name in names)] for variant in variants])
+    titles = [name.partition(" = ")[0] for name in names]
+    return as_table(["", *titles], [[variant, *(cell(variant, name) for name in names)] for variant in variants])
+
+
+def write_brackets(*rows: str) -> str:
+    """A table of what a method finds between two controls: rows `TEXT; STUDY; METRIC; NOTHING; RANDOM; FOUND; TRUE`."""
+    found = []
+    for row in rows:
+        text, study, metric, *variants = row.split("; ")
+        means = [f"{column(study, variant, metric).mean():.1f}" for variant in variants]
+        found.append([text, *means])
+    return as_table(["", "nothing", "at random", "found by the method", "by true labels"], found)
 
 
 def write_metrics(of: str) -> str:
@@ -164,6 +178,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "mean": write_mean,
     "times": write_times,
     "table": write_table,
+    "brackets": write_brackets,
     "metrics": write_metrics,
     "encoders": write_encoders,
     "supervised": write_supervised,
@@ -184,10 +199,10 @@ def written(page: str) -> str:
 def main(check: bool) -> list[str]:
     """Writes the pages, unless they are only checked, and returns the names of those that have changed."""
     changed = []
-    for path in sorted(DOCS.glob("*.md")):
+    for path in (*sorted(DOCS.glob("*.md")), ROOT / "README.md"):
         page = path.read_text(encoding="utf-8")
         if (new := written(page)) != page:
-            changed.append(path.name)
+            changed.append(str(path.relative_to(ROOT)))
             if not check:
                 path.write_text(new, encoding="utf-8")
     return changed
@@ -197,5 +212,5 @@ if __name__ == "__main__":
     only_check = "--check" in sys.argv[1:]
     names = main(only_check)
     for name in names:
-        print(f"docs/{name} {'is not what docs/build.py writes' if only_check else 'was written'}.")
+        print(f"{name} {'is not what docs/build.py writes' if only_check else 'was written'}.")
     sys.exit(1 if only_check and names else 0)

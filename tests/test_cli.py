@@ -125,3 +125,31 @@ def test_bench_measures(monkeypatch):
     case.stored()
     case.plain()
     assert random_tree((3, 6), 50).assignment.shape == (50, 2)
+
+
+def test_an_interrupt_is_told_with_the_status_of_shells(capsys, tmp_path, store, monkeypatch):
+    flags = [
+        "simclr",
+        "--data",
+        store,
+        "--out",
+        str(tmp_path / "run"),
+        "--epochs",
+        "2",
+        "--batch",
+        "32",
+        "--crop",
+        "12",
+    ]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hiercl.training.loop.ask_to_stop", stop)
+        with pytest.warns(UserWarning, match="after 1 of 2 epochs"):
+            said = run(capsys, "train", *flags)
+    assert said.endswith(" 130") and "1 of 2 epochs" in said and "with --resume goes on" in said
+    assert "hiercl evaluate" in run(capsys, "train", *flags, "--resume")
+    monkeypatch.setattr("hiercl.commands.load", stop)
+    assert run(capsys, "data", store).endswith(" 130")

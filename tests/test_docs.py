@@ -1,10 +1,14 @@
-"""Tests of the pages in docs/: their numbers are those of the files, and their links exist."""
+"""Tests of the pages in docs/: their numbers are those of the files, their links and the names in their code exist."""
 
+import ast
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+
+import hiercl
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -48,3 +52,36 @@ def test_links_exist(page):
 def test_every_page_is_in_the_index():
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if page.name != "index.md" and f"({page.name})" not in index] == []
+
+
+STUB = (DOCS.parent / "hiercl" / "__init__.pyi").read_text()
+SETTINGS = set(re.findall(r"^    (\w+): .* = \.\.\.,$", STUB, re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS.parent / "README.md"], ids=lambda page: page.name)
+def test_code_of_pages_names_what_exists(page):
+    """Blocks of Python are valid, their names of hiercl exist, and its functions know their keyword arguments."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and _of_package(node) is None:
+                pytest.fail(f"{ast.unparse(node)} does not exist")
+            if isinstance(node, ast.Call) and inspect.isroutine(found := _of_package(node.func)):
+                known = inspect.signature(found).parameters
+                free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+                asked = {word.arg for word in node.keywords if word.arg} - known.keys()
+                # Only the settings of a training are known here; a data set's own options are not.
+                assert not (asked - SETTINGS if free and found is hiercl.fit else asked and not free), ast.unparse(node)
+
+
+def _of_package(node):
+    """The object that ``hiercl.a.b`` names; None if it does not exist; "other" for what does not begin so."""
+    words = []
+    while isinstance(node, ast.Attribute):
+        words.append(node.attr)
+        node = node.value
+    if not words or not isinstance(node, ast.Name) or node.id != "hiercl":
+        return "other"
+    found = hiercl
+    for word in reversed(words):
+        found = getattr(found, word, None)
+    return found

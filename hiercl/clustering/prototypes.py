@@ -23,7 +23,7 @@ class PrototypeTree:
     r"""A learned hierarchy: prototypes on several levels, coarse first, each with a parent one level up.
 
     k-means of the embeddings gives the finest level. k-means of the prototypes of a level gives the next coarser level,
-    and each prototype's parent is the centre that it is assigned to. Source: HCSC (Guo et al., CVPR 2022, section 3.2).
+    and each prototype's parent is the centre that it is assigned to. Source: HCSC's official code.
 
     Attributes:
         centroids: prototypes of each level, unit vectors.
@@ -58,7 +58,7 @@ class PrototypeTree:
 
         Args:
             z: embeddings, an array or a tensor on any device; they are normalised first.
-            sizes: number of prototypes per level, coarse to fine: the paper's 3000-2000-1000 is ``(1000, 2000, 3000)``.
+            sizes: number of prototypes per level, coarse to fine; ``(1000, 2000, 3000)`` in HCSC's official code.
             seed: seed of k-means.
             temperature: mean concentration of every level.
             iterations: largest number of Lloyd iterations.
@@ -264,7 +264,7 @@ def concentration(
     $$\phi_c = \frac{\frac1{n_c}\sum_{i\in c}\lVert u_i-\mu_c\rVert_2}{\log(n_c+10)}$$
 
     Clusters with fewer than two members take the largest $\phi$. Then $\phi$ is clipped to its 10th to 90th percentile
-    and scaled so that its mean is the temperature. Source: PCL (Li et al., 2021, eq. 12) and HCSC.
+    and scaled so that its mean is the temperature. Source: the official codes of PCL and HCSC.
 
     Args:
         distance: Euclidean distance (not squared) of every member to its centre, before the centre is normalised.

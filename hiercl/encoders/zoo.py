@@ -22,7 +22,6 @@ from hiercl.runtime.types import Float, Int, UInt64
 
 WEIGHTS = Path(__file__).parent / "weights"
 FORMAT = 2
-PARTS = ("encoder", "head")
 REMEDY = "install hiercl again, or copy the file again from where it came"
 CARD = {
     **{"sha256": str, "method": str, "encoder": dict, "head": dict},
@@ -155,15 +154,17 @@ def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
         )
     with reading(place, REMEDY):
         state = dequantise(load(content))
-        with torch.device("meta"):  # before memory is taken for sizes that a damaged card may have
-            planned = nn.ModuleDict(dict(zip(PARTS, make_model(card), strict=True))).state_dict()
+        encoder, about = make_encoder(**card["encoder"]), card["head"]
+        with torch.device("meta"):  # without memory, because a damaged card may have any size
+            planned = projection_head(about["kind"], encoder.width, about["dim"])
+        planned = nn.ModuleDict({"encoder": encoder, "head": planned}).state_dict()
         shapes, wanted = ({key: value.shape for key, value in part.items()} for part in (state, planned))
         if wrong := sorted(key for key in shapes | wanted if shapes.get(key) != wanted.get(key)):
             raise ValueError(
                 f"the weights of {name!r} do not fit the configuration on its card, in {len(wrong)} tensors; the first "
                 f"is {wrong[0]}."
             )
-        encoder, head = make_model(card)
+        head = projection_head(about["kind"], encoder.width, about["dim"])
         nn.ModuleDict({"encoder": encoder, "head": head}).load_state_dict(state)
     return Pretrained(name, encoder.eval(), head.eval(), card, folder)
 

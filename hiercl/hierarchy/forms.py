@@ -242,8 +242,8 @@ def label_names(labels: np.ndarray, names: Names | None, level: int) -> tuple[st
         return tuple(str(label) for label in labels)
     if labels.dtype.kind == "U":
         raise ValueError(f"label column {level} holds strings, which are its names: leave names out")
-    known = names[level]
+    known: Sequence[Any] = names[level]
     wrong = labels[(labels < 0) | (labels >= len(known))]
     if len(wrong):
         raise ValueError(f"label {wrong[0]} of column {level} has no name: {len(known)} names are given")
-    return tuple(str(known[label]) for label in labels.tolist())
+    return tuple(known[label] for label in labels.tolist())

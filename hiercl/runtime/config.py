@@ -228,7 +228,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
     plain: Any = {int: Integral, float: Real, list: tuple}.get(hint, hint)
-    if hint in (int, float) and isinstance(value, Integral) and abs(value) >= LARGEST:
+    if hint in (int, float) and isinstance(value, Integral) and abs(int(value)) >= LARGEST:
         return False
     known = origin is None and isinstance(plain, type) and plain is not Any  # other annotations are not checked
     return isinstance(value, plain) if known else True  # pyright: ignore[reportArgumentType]

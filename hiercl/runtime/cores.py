@@ -52,7 +52,9 @@ def keep_to_free_cores(earlier: int | None = None) -> str:
             return ""
         torch.set_num_threads(earlier)
         return f"{earlier} threads instead of {threads}, as when this run began."
-    free = free_cores() if threads > 1 else math.inf
+    if threads == 1:
+        return ""
+    free = free_cores()
     wanted = max(1, min(threads, math.floor(free + 0.5)))
     if wanted == threads:
         return ""

@@ -422,9 +422,11 @@ def _check_asked(asked: Mapping[str, Any]) -> None:
 def _seeds(seeds: Any) -> tuple[int, ...]:
     """The seeds of a number of seeds, or of a list."""
     found: Sequence[Any] = seeds if isinstance(seeds, Sequence) and not isinstance(seeds, str | bytes) else ()
-    if isinstance(seeds, Integral) and not isinstance(seeds, bool) and 0 < seeds <= MOST_SEEDS:
+    if isinstance(seeds, Integral) and not isinstance(seeds, bool) and 0 < int(seeds) <= MOST_SEEDS:
         found = range(int(seeds))
-    whole = all(isinstance(seed, Integral) and not isinstance(seed, bool) and seed >= 0 for seed in found[:MOST_SEEDS])
+    whole = all(
+        isinstance(seed, Integral) and not isinstance(seed, bool) and int(seed) >= 0 for seed in found[:MOST_SEEDS]
+    )
     if not 0 < len(found) <= MOST_SEEDS or not whole or len(set(found)) < len(found):
         raise ValueError(
             f"seeds={seeds!r:.80}: give how many, from 1 to {MOST_SEEDS:,}, or a list of different whole numbers of at "

@@ -37,7 +37,7 @@ def variants(base: Mapping[str, Any], vary: Any, one_at_a_time: bool = False) ->
     if one_at_a_time and (named or not isinstance(vary, Mapping)):
         raise ValueError("one_at_a_time=True needs settings with lists of values, and these are variants already.")
     if named:
-        changes = {str(name): change for name, change in vary.items()}
+        changes = {str(name): change for name, change in dict(vary).items()}
     elif not isinstance(vary, Mapping):
         for change in vary:
             if not isinstance(change, Mapping):

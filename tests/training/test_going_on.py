@@ -1,6 +1,7 @@
 """Going on: more epochs, runs in memory, callbacks that stop, gradients of several steps, schedules, devices."""
 
 import json
+import os
 import sys
 from dataclasses import replace
 from functools import cache
@@ -13,6 +14,7 @@ from support.data import METHODS, SMALL, pictures
 from support.runs import same, state_of
 
 from hiercl.methods.moco import MoCo
+from hiercl.runtime.seeds import own_generators
 from hiercl.study.study import Study
 from hiercl.training import start as starting
 from hiercl.training.callbacks import CSVLog, EarlyStopping, TensorBoard
@@ -348,6 +350,39 @@ def test_devices_are_those_that_torch_sees(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert starting.pick_device("mps").type == "mps"
     assert FitConfig(device=torch.device("mps")).to_json()["device"] == "mps"
+
+
+def test_the_environment_of_accelerate_changes_no_setting(monkeypatch):
+    """What ``accelerate config`` and a shell may have set."""
+    expected = fit("moco", DATA, **TINY | {"epochs": 1})
+    settings = {"MIXED_PRECISION": "bf16", "GRADIENT_ACCUMULATION_STEPS": "4", "DYNAMO_BACKEND": "EAGER"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    accelerator = starting.make_accelerator(torch.device("cpu"))
+    assert accelerator.mixed_precision == "no" and accelerator.gradient_accumulation_steps == 1
+    assert accelerator.state.dynamo_plugin.backend.value == "NO"
+    assert same(expected, fit("moco", DATA, **TINY | {"epochs": 1}))
+    assert all(os.environ[f"ACCELERATE_{name}"] == value for name, value in settings.items())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert starting.pick_device("auto").type == "cpu", "accelerate launch --cpu"
+
+
+def test_a_training_on_the_cpu_leaves_cuda_alone(monkeypatch):
+    """With several GPUs it neither asks for their random numbers, which would begin CUDA, nor warns."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: pytest.fail("CUDA began"))
+    before = torch.random.get_rng_state()
+    with own_generators(torch.device("cpu")):
+        torch.manual_seed(5)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    seen = []
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: seen.append(torch.device("cuda", device)))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
+    with own_generators(torch.device("cpu")):
+        pass
+    assert [device.index for device in seen] == [0, 1], "torch.manual_seed seeds them, too"
 
 
 @pytest.mark.parametrize("name", ["cuda:1", "mps", "cpu"])

@@ -1,5 +1,6 @@
 """fit: the same twice, resumed as if never stopped, and plain words for everything that can go wrong."""
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -20,6 +21,7 @@ from support.runs import same, state_of
 
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset
+from hiercl.evaluation import FineTuneConfig, fine_tune
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.methods.base import Step
 from hiercl.methods.moco import MoCo
@@ -364,6 +366,21 @@ def test_compiled_encoders_do_the_same(monkeypatch):
         settings = SMALL | METHODS[method] | {"epochs": 1}
         plain, compiled = (fit(method, pictures(64), compile=on, **settings).history["loss"] for on in (False, True))
         assert compiled.tolist() == pytest.approx(plain.tolist(), abs=1e-4)
+
+
+def test_a_copy_of_a_compiled_encoder_has_weights_of_its_own(monkeypatch):
+    """It is not compiled, and learns: nothing in it runs the weights of the original."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    run = fit("moco", pictures(64), compile=True, **SMALL | {"epochs": 1})
+    twin = copy.deepcopy(run.encoder)
+    with torch.no_grad():
+        for value in twin.parameters():
+            value.zero_()
+    assert not twin(torch.rand(2, 3, 16, 16)).any() and run.encoder(torch.rand(2, 3, 16, 16)).any()
+    tuned = fine_tune(run.encoder, pictures(64), FineTuneConfig(epochs=3))  # the head is 0 in the first step
+    before, after = run.encoder.state_dict(), tuned.encoder.state_dict()
+    moved = [name for name, _ in run.encoder.named_parameters() if not torch.equal(before[name], after[name])]
+    assert len(moved) == len(list(run.encoder.parameters()))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ BLOCK = 256  # pictures that are decoded at a time
 LONGEST = 1 << 16  # pixels of the longer side
 MOST_PIXELS = 178_956_970  # of one picture, as in Pillow
 LARGE = 1 << 24  # pixels of a picture above which only one is decoded at a time, so that the memory does not grow
-_large = threading.Lock()
+_thread = threading.local()  # its attribute "one_of_many" says that other threads decode pictures at the same time
 
 
 # ---- one picture ----
@@ -68,13 +68,12 @@ def decode(path: str | Path, size: int, bits: int = 16) -> UInt8[np.ndarray, "si
 
     with _opened(path) as image:
         image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half, quarter or eighth at once
-        with _one_at_a_time(image):
-            deep = _deep(image, path)
-            if deep is not None:
-                exif, image = image.getexif(), _of_bits(deep, bits)
-                image.getexif().update(exif)
-            ImageOps.exif_transpose(image, in_place=True)
-            return fit(_rgb(image), size)
+        deep = _deep(image, path)
+        if deep is not None:
+            exif, image = image.getexif(), _of_bits(deep, bits)
+            image.getexif().update(exif)
+        ImageOps.exif_transpose(image, in_place=True)
+        return fit(_rgb(image), size)
 
 
 def bits_of(path: str | Path) -> int:
@@ -88,11 +87,10 @@ def bits_of(path: str | Path) -> int:
     with _opened(path) as image:
         if not _is_deep(image):
             return 0
-        with _one_at_a_time(image):
-            deep = _deep(image, path)
-            assert deep is not None
-            colours = deep[..., : -1 if deep.ndim == 3 and deep.shape[2] in (2, 4) else None]
-            return max(8, int(colours.max()).bit_length())
+        deep = _deep(image, path)
+        assert deep is not None
+        colours = deep[..., : -1 if deep.ndim == 3 and deep.shape[2] in (2, 4) else None]
+        return max(8, int(colours.max()).bit_length())
 
 
 @contextmanager
@@ -108,12 +106,13 @@ def _opened(path: str | Path) -> Iterator["Image"]:
                 f"it has {image.width:,} x {image.height:,} pixels; at most {MOST_PIXELS:,} are read, and {LONGEST:,} "
                 "a side: make it smaller"
             )
+        if image.width * image.height > LARGE and getattr(_thread, "one_of_many", False):
+            raise _LargePicture
         yield image
 
 
-def _one_at_a_time(image: "Image") -> AbstractContextManager:
-    """Lets only one large picture be decoded at a time."""
-    return _large if image.width * image.height > LARGE else nullcontext()
+class _LargePicture(Exception):
+    """A picture is too large to be decoded beside others."""
 
 
 def fit(image: "Image", size: int) -> UInt8[np.ndarray, "size size c"]:
@@ -135,7 +134,7 @@ def _is_deep(image: "Image") -> bool:
     return grey or any(";16" in _raw(tile) for tile in getattr(image, "tile", []))
 
 
-def _deep(image: "Image", path: str | Path) -> np.ndarray | None:
+def _deep(image: Any, path: str | Path) -> np.ndarray | None:
     """Reads the pixels of a picture; returns those of one with 16 bits a channel, uint16 ``[h, w]`` or ``[h, w, c]``.
 
     Pillow keeps the upper eight bits of a colour channel. The lower eight are read as the upper ones of the other
@@ -148,7 +147,8 @@ def _deep(image: "Image", path: str | Path) -> np.ndarray | None:
         return None
     if image.mode.startswith("I"):
         return np.asarray(image).astype(np.uint16)
-    with Image.open(path, formats=FORMATS) as lower:
+    opened: Any = Image.open(path, formats=FORMATS)  # Pillow's types do not know that files have tiles
+    with opened as lower:
         lower.tile = [
             tile._replace(args=_swapped(tile.args) if isinstance(tile.args, str) else tuple(map(_swapped, tile.args)))
             for tile in lower.tile
@@ -193,7 +193,7 @@ def _rgb(image: "Image") -> "Image":
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 # ---- what cannot be read ----
@@ -375,9 +375,12 @@ class PictureFiles:
 
         # A loader's worker process has its share of the cores already.
         threads = 1 if multiprocessing.parent_process() else min(8, os.cpu_count() or 1, len(paths) or 1)
-        with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # there are limits of our own
-            return list(pool.map(attempt, paths))
+            with ThreadPoolExecutor(threads, initializer=setattr, initargs=(_thread, "one_of_many", True)) as pool:
+                found = list(pool.map(attempt, paths))
+            pairs = zip(found, paths, strict=True)
+            return [attempt(path) if isinstance(one, _LargePicture) else one for one, path in pairs]
 
     def _unreadable(self, errors: dict[str, Exception]) -> UnreadablePictures:
         problems = {path: _reason(error, self.root / path) for path, error in errors.items()}

@@ -13,6 +13,7 @@ import numpy as np
 from hiercl.datasets.base import HierarchicalDataset, check_shared_leaf, read_store
 from hiercl.datasets.pictures.files import LONGEST, PictureFiles, UnreadablePictures
 from hiercl.datasets.root import data_root
+from hiercl.datasets.rows import Rows
 from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
@@ -194,7 +195,7 @@ def _missing_classes(whole: HierarchicalDataset, train: int) -> str:
 
 def _items(
     whole: HierarchicalDataset, place: Path, options: PictureOptions, tried: bool
-) -> tuple[np.ndarray | PictureFiles, dict[str, str]]:
+) -> tuple[np.ndarray | PictureFiles | Rows, dict[str, str]]:
     """The decoded pictures, or the files if they are decoded at every use, and the pictures that cannot be read."""
     files, known = whole.items, _read_known(place)
     assert isinstance(files, PictureFiles)
