@@ -1,5 +1,6 @@
 """Data sets with a class hierarchy: load one by its name, or from pictures and array stores of your own."""
 
+from hiercl.datasets import clouds
 from hiercl.datasets.base import HierarchicalDataset, check_same_hierarchy, read_store
 from hiercl.datasets.feature_reading import read_features
 from hiercl.datasets.items import FORMS, ItemForm, form_of, item_hashes
@@ -19,6 +20,7 @@ __all__ = [
     "PictureFiles",
     "UnreadablePictures",
     "check_same_hierarchy",
+    "clouds",
     "data_root",
     "embed_with",
     "folder",

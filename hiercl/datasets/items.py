@@ -89,7 +89,7 @@ def _mean_std_of_images(items: Any, name: str) -> tuple[list[float], list[float]
         raise ValueError(f"all pictures of {name} have one colour: there is nothing to learn. Check how they are read.")
     if constant.any():
         channels = ", ".join(map(str, np.flatnonzero(constant)))
-        warnings.warn(f"channel {channels} of {name} is constant: its standard deviation counts as 1.", stacklevel=5)
+        warnings.warn(f"channel {channels} of {name} is constant: its standard deviation counts as 1.", stacklevel=4)
     return mean.tolist(), np.where(constant, 1.0, std).tolist()
 
 

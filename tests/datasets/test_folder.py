@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -403,6 +404,16 @@ def test_pictures_of_too_many_pixels_are_reported(top):
     assert "it has 100,000,000 x 1 pixels" in str(raised.value) and "no regular file" in str(raised.value)
     with pytest.warns(UserWarning, match="3 pictures left out"):
         assert len(folder(top, skip_unreadable=True)) == 2
+
+
+def test_only_one_large_picture_is_in_memory_at_a_time(top, monkeypatch):
+    fill(top, ["cat"], count=6)
+    expected, threads = folder(top, size=8, store=False).items[:], set()
+    monkeypatch.setattr(picture_files, "LARGE", 10)
+    fit = picture_files.fit
+    monkeypatch.setattr(picture_files, "fit", lambda *given: threads.add(threading.get_ident()) or fit(*given))
+    np.testing.assert_array_equal(folder(top, size=8, store=False).items[:], expected)
+    assert threads == {threading.get_ident()}
 
 
 def test_pictures_are_turned_upright(tmp_path):

@@ -105,13 +105,13 @@ MESHES = [
 ]
 
 
-@fuzz(100)
+@fuzz(50)
 @given(altered(MESHES))
 def test_off(content):
     own_error(lambda: parse_off(content))
 
 
-@fuzz(40)
+@fuzz(15)
 @given(st.text("OF0123456789.-+eE #\n\tnaif", max_size=60))
 def test_off_made_up(text):
     own_error(lambda: parse_off(("OFF\n" + text).encode()))
@@ -156,7 +156,7 @@ SOURCES = {  # a form of ModelNet: its files
 }
 
 
-@fuzz(60)
+@fuzz(20)
 @given(data=st.data(), form=st.sampled_from(sorted(SOURCES)), zipped=st.booleans())
 def test_modelnet(data, form, zipped, in_folder):
     files = dict(SOURCES[form])
@@ -184,7 +184,7 @@ def test_modelnet(data, form, zipped, in_folder):
         forms.TEXT_POINTS = before
 
 
-@fuzz(30)
+@fuzz(15)
 @given(
     shape=st.lists(st.sampled_from([0, 1, 2, POINTS, 3, 2**31, 2**40]), max_size=4),
     kind=st.sampled_from(["f4", "f8", "i4", "S4", "O"]),
@@ -221,7 +221,7 @@ PICTURES = [
 ]
 
 
-@fuzz(40)
+@fuzz(15)
 @given(
     contents=st.lists(altered(PICTURES), min_size=1, max_size=6),
     ending=st.sampled_from([".png", ".jpg", ".tif", ".heic", ".pgm"]),
@@ -256,7 +256,7 @@ FOLDER_NAMES = [
 ]
 
 
-@fuzz(40)
+@fuzz(15)
 @given(
     paths=st.lists(
         st.tuples(st.lists(st.sampled_from(FOLDER_NAMES), max_size=4), st.sampled_from(["1.png", "2.PNG", "x.txt"])),
@@ -301,7 +301,7 @@ CELLS = [
 HEADS = ["path", "kind", "class", "id", "split", "is_train", "", "path", "Unnamed: 0", "0.png", "label"]
 
 
-@fuzz(60)
+@fuzz(20)
 @given(
     head=st.lists(st.sampled_from(HEADS), min_size=1, max_size=5),
     rows=st.lists(st.lists(st.sampled_from(CELLS), max_size=6), max_size=8),
@@ -325,7 +325,7 @@ def test_tables(head, rows, separator, before, options, split, in_folder):
     in_folder(call)
 
 
-@fuzz(30)
+@fuzz(15)
 @given(content=altered([b"path,kind,class\n0.png,animal,cat\n1.png,vehicle,car\n"]))
 def test_altered_tables(content, in_folder):
     def call(folder, root):
@@ -357,7 +357,7 @@ def features():
 FEATURES = features()
 
 
-@fuzz(60)
+@fuzz(20)
 @given(data=st.data(), ending=st.sampled_from(sorted(FEATURES)))
 def test_feature_files(data, ending, in_folder):
     content = data.draw(altered([FEATURES[ending]] * 4 + list(FEATURES.values())))
@@ -397,7 +397,7 @@ COLUMNS = st.sampled_from(
 COLUMN_NAMES = ["x", "label", "x_train", "y_train", "x_test", "split"]
 
 
-@fuzz(80)
+@fuzz(40)
 @given(
     columns=st.dictionaries(st.sampled_from(COLUMN_NAMES), COLUMNS, max_size=4),
     framed=st.booleans(),
@@ -442,7 +442,7 @@ def stored(place):
     return {file.name: file.read_bytes() for file in (place / "store").iterdir()}
 
 
-@fuzz(60)
+@fuzz(20)
 @given(data=st.data(), verify=st.booleans(), mmap=st.booleans())
 def test_altered_stores(data, verify, mmap, stored, in_folder):
     files = dict(stored)

@@ -22,7 +22,7 @@ NESTED = st.recursive(
 LEVEL_NAMES = st.sampled_from([None, None, ("x",), ("x", "y"), "xy", 3, (1, 2), ("x", "x")])
 
 
-@fuzz(150)
+@fuzz(60)
 @given(
     how=st.sampled_from(["from_dict", "from_parents", "from_labels", "from_paths", "from_ancestors", "from_json"]),
     form=NESTED,
@@ -33,7 +33,7 @@ def test_every_form_of_a_hierarchy(how, form, levels):
     own_error(lambda: getattr(Hierarchy, how)(form, **more))
 
 
-@fuzz(80)
+@fuzz(40)
 @given(
     rows=st.lists(st.lists(VALUES, max_size=3), max_size=5),
     as_what=st.sampled_from([list, np.array, pd.DataFrame]),
@@ -50,7 +50,7 @@ def test_labels(rows, as_what, names):
 IDS = st.integers(-1, 3) | st.sampled_from([10**12, 2**62])
 
 
-@fuzz(80)
+@fuzz(40)
 @given(
     ancestors=st.lists(
         st.lists(st.integers(-1, 3) | st.sampled_from([10**12, 2**62]), min_size=2, max_size=2), max_size=4
@@ -61,7 +61,7 @@ def test_ancestors(ancestors, names):
     own_error(lambda: Hierarchy.from_ancestors(np.array(ancestors), names))
 
 
-@fuzz(60)
+@fuzz(30)
 @given(
     fields=st.fixed_dictionaries(
         {"level_names": NESTED, "names": st.lists(st.lists(NAMES, max_size=3), max_size=3) | NESTED, "parents": NESTED}
@@ -104,7 +104,7 @@ ARGUMENTS = NESTED | st.sampled_from(
 )
 
 
-@fuzz(150)
+@fuzz(60)
 @given(data=st.data(), of_tree=st.booleans())
 def test_questions_and_parts(data, of_tree):
     calls, owner = (CALLS, TREE) if of_tree else (PARTS, DATA)
@@ -147,7 +147,7 @@ ARRAYS = st.sampled_from(
 )
 
 
-@fuzz(150)
+@fuzz(60)
 @given(
     items=ARRAYS | NESTED,
     labels=ARRAYS | NESTED,
