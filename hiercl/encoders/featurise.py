@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from hiercl.datasets import Feed, HierarchicalDataset, data_root
 from hiercl.datasets.block_file import BlockFile
@@ -22,6 +21,7 @@ from hiercl.encoders.given import Given
 from hiercl.encoders.modalities import modality_of
 from hiercl.encoders.own import Values, as_encoder
 from hiercl.runtime.config import Config, distribute, without_added
+from hiercl.runtime.progress import progress_bar
 from hiercl.runtime.seeds import generator, stream_seed
 from hiercl.runtime.types import Float
 from hiercl.views import Views
@@ -100,7 +100,9 @@ def featurise(
     if not path.is_file():
         make_views = modality.views(config, {"mean": made.mean, **dataset.form.units(dataset.items)})
         with BlockFile(path, (len(dataset), 1 + views, made.width), dtype, batch) as file, ready(made, device) as place:
-            with tqdm(total=len(dataset), initial=file.done * batch, desc=title, unit="", disable=not progress) as bar:
+            with progress_bar(
+                shown=progress, total=len(dataset), initial=file.done * batch, desc=title, unit=""
+            ) as bar:
                 for block in _blocks(dataset, *place, make_views, views, seed, file):
                     file.append(block)
                     bar.update(len(block))

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from hiercl.datasets import HierarchicalDataset, check_same_hierarchy
 from hiercl.encoders import Encoder, Model
@@ -20,6 +19,7 @@ from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_tensor
 from hiercl.runtime.config import AtLeast
 from hiercl.runtime.cores import on_free_cores
+from hiercl.runtime.progress import progress_bar
 from hiercl.runtime.seeds import stream_seed
 from hiercl.runtime.types import Float, Int
 
@@ -136,7 +136,7 @@ def few_labels(
     seeds = [stream_seed(seed, draw, "items") for draw in range(draws)]
     rows = []
     every = [(fraction, draw_seed) for fraction in fractions for draw_seed in seeds]
-    for fraction, draw_seed in tqdm(every, desc="few labels", unit="draw", disable=not progress):
+    for fraction, draw_seed in progress_bar(every, progress, desc="few labels", unit="draw"):
         index = draw_labelled(train.labels, fraction, draw_seed)
         known = {"fraction": fraction, "labels": len(index), "per_class": np.bincount(train.labels[index]).max()}
         labelled = train.take(index)
