@@ -71,8 +71,8 @@ class FitConfig(Config):
     """Steps whose gradients are averaged before the optimiser moves. The last steps of an epoch make a smaller group if
     they do not fill one. Anchors are contrasted within their own step only."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Precision of the encoder; auto uses bf16 where the hardware has it. Losses are always float32. On CUDA torch rounds
-    the inputs of float32 convolutions to TF32, unless you set torch.backends.cudnn.allow_tf32 = False."""
+    """Precision of the encoder; auto uses bf16 where the hardware has it. Losses are always float32. On CUDA torch
+    rounds the inputs of float32 convolutions to TF32, unless you set torch.backends.cudnn.allow_tf32 = False."""
     device: str | torch.device = "auto"
     """Where to train: what torch takes, such as cpu, cuda, cuda:1 or mps; auto uses CUDA if there is a GPU."""
     compile: bool = False
