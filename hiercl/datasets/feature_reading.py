@@ -116,7 +116,8 @@ def _parts(source: Any, test: Any) -> tuple[list[FeatureSource], np.ndarray | No
         return [found[parts.train], found[parts.test]], None, note
     one = found[""]
     if test is None:
-        texts = {name: _texts(one.columns[name]) for name in one.columns if name.strip().lower() in SPLIT_COLUMNS}
+        named = [name for name, entry in one.columns.items() if len(entry.shape) == 1]
+        texts = {name: _texts(one.columns[name]) for name in named if name.strip().lower() in SPLIT_COLUMNS}
         column = split_column_of({name: set(values) for name, values in texts.items()})
         if column is None:
             return [one], None, "test is a stratified fifth of the items"

@@ -245,7 +245,7 @@ def _of_arrays(entries: dict[str, Entry], what: str, name: str) -> dict[str, Fea
     made = {}
     for part, own in parts.items():
         vectors = {key: entry for key, entry in own.items() if entry.dtype.kind == "f" and len(entry.shape) in (2, 3)}
-        columns = {key: entry for key, entry in own.items() if key not in vectors}
+        columns = {key: entry for key, entry in own.items() if key not in vectors and entry.shape}
         made[part] = FeatureSource(f"the part {part!r} of {what}" if part else what, name, vectors, columns)
     return made or {"": FeatureSource(what, name, {})}
 

@@ -73,7 +73,7 @@ def without_constant_levels(found: Listing) -> Listing:
 
 
 def _taken(found: Listing, level: int, parts: Parts) -> Listing:
-    kept = [row for row, folders in enumerate(found.classes) if folders[level] in parts[:2]]
+    kept = [row for row, folders in enumerate(found.classes) if folders[level:] and folders[level] in parts[:2]]
     splits = ["train" if found.classes[row][level] == parts.train else "test" for row in kept]
     classes = [found.classes[row][:level] + found.classes[row][level + 1 :] for row in kept]
     if level and len({folders[:level] for folders in classes}) == 1:  # one folder around the parts
