@@ -5,7 +5,7 @@ export HIERCL_DATA ?= $(CURDIR)/data
 # Where this is set, every worker and kernel compiles torch again: twice the time of a short test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo lab test test-notebooks test-browser lint notebooks docs bench clean
+.PHONY: demo lab test test-notebooks test-browser lint notebooks docs bench fuzz kill-test clean
 .DEFAULT_GOAL := demo
 
 # uv installs the same packages as pip, in seconds. Remove .venv after changing pyproject.toml by hand.
@@ -46,6 +46,12 @@ docs: .venv/ready  ## Write the tables of docs/ anew, from the files that hold t
 
 bench: .venv/ready  ## Speed, as ratios measured side by side.
 	$(BIN)/python benchmarks/speed.py
+
+fuzz: .venv/ready  ## Random and altered inputs, TRIES=5000 for each test.
+	HIERCL_FUZZ=$(or $(TRIES),5000) $(BIN)/python -m pytest -q tests/fuzz
+
+kill-test: .venv/ready  ## Trainings and studies, killed at random moments, end as if they had not been. KILLS=100
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kills.py --kills $(or $(KILLS),100)
 
 clean:
 	rm -rf .venv runs

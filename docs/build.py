@@ -84,7 +84,8 @@ def write_effects(study: str, *arguments: str) -> str:
     for pair in pairs:
         variant, base = pair.split(" less ")
         for metric in metrics.split(", "):
-            names = [name for name in runs(study).columns if name == metric or name.startswith(f"{metric} ")]
+            measured = runs(study).dropna(axis="columns", how="all").columns
+            names = [name for name in measured if name == metric or name.startswith(f"{metric} ")]
             levels = max(levels, [name.removeprefix(metric).strip() or "all" for name in names], key=len)
             found = [compared(study, variant, base, name) for name in names]
             rows.append([pair, metric, *(f"{as_words(own)} {own.verdict}" for own in found)])

@@ -15,6 +15,7 @@ from support.data import clouds, pictures
 from support.studies import BASE, make
 
 import hiercl
+from hiercl.datasets import HierarchicalDataset
 from hiercl.study import Study, bootstrap_interval, effect, ready_names, variants
 from hiercl.study import running as R
 from hiercl.study.configurations import DataFacts, RunData, canonical, configuration
@@ -500,20 +501,29 @@ def test_few_labels_are_numbers_and_their_way_is_said(tmp_path, data):
     assert 0 < mean["few"].max() <= 100 and mean["all"].isna().all()
 
 
+def vectors(data):
+    """Both parts as vectors of random numbers."""
+    rng = np.random.default_rng(0)
+    parts = [(rng.normal(size=(len(part.labels), 3, 8)), part.labels, part.hierarchy) for part in data]
+    return [HierarchicalDataset.from_features(*part) for part in parts]
+
+
 def test_every_ready_made_study_is_valid(tmp_path, data):
     """Every setting of every variant is known and fits, a model can be made of it, and no two are the same."""
     made = set()
     for name in ready_names():
         study = Study.ready(name, tmp_path, seeds=1)
-        shapes = "modelnet" in next(iter(study.variants.values()))["data.name"]
+        source = next(iter(study.variants.values()))["data.name"]
+        kind = "points" if "modelnet" in source else "vectors" if "features" in source else "images"
+        small = {"points": (clouds(48), clouds(20, seed=1)), "images": data, "vectors": vectors(data)}[kind]
         for settings in study.variants.values():  # sizes that the small data have not
             for size in ("data.name", "data.per_class", "data.imbalance", "data.least", "data.under"):
                 settings.pop(size, None)
-        for member in study.of(*((clouds(48), clouds(20, seed=1)) if shapes else data)).members():
+        for member in study.of(*small).members():
             settings = {**member.configuration.settings, "epochs": 0, "batch": 32, "progress": False}
-            settings |= {"points": 8} if shapes else {"crop": 12}
+            settings |= {"points": {"points": 8}, "images": {"crop": 12}, "vectors": {}}[kind]
             settings |= {"prototypes": (2, 4)} if "prototypes" in settings else {}
-            model = member.configuration.method, json.dumps(settings, sort_keys=True), shapes
+            model = member.configuration.method, json.dumps(settings, sort_keys=True), kind
             if model not in made:  # studies have models in common
                 hiercl.fit(member.configuration.method, member.train(study.given), **settings)
             made.add(model)
