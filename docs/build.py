@@ -37,7 +37,7 @@ def runs(study: str) -> pd.DataFrame:
 
 def column(study: str, variant: str, name: str) -> pd.Series:
     """Returns a number of a variant, one a seed."""
-    return runs(study).loc[variant][name].dropna()
+    return runs(study).loc[variant][name].dropna().astype(float)
 
 
 def compared(study: str, variant: str, base: str, name: str) -> Effect:

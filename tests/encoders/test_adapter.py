@@ -376,7 +376,7 @@ def test_wrong_encoders(encoder, message, tmp_path):
     "method, settings, message",
     [
         ("simclr", {"encoder": net(), "norm": "group"}, "norm='group' is for encoders that hiercl makes"),
-        ("simclr", {"encoder": "vit_tiny", "norm": "group"}, "vit_tiny has layer norms"),
+        ("simclr", {"encoder": "vit_tiny", "norm": "group"}, "vit_tiny: it has layer norms"),
         ("simclr", {"encoder": net(), "mean": (0.5, 0.5)}, "one number, or 3, one for each channel"),
         ("simclr", {"encoder": net(), "std": 0}, "std=0: it must be"),
         (
