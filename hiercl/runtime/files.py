@@ -260,6 +260,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, and a folder is needed there: choose another path.")
+    new = not folder.exists()
     with naming_full_disk(folder / LOCK):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -275,6 +276,10 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if new and [path.name for path in folder.iterdir()] in ([], [LOCK]):  # nothing was written
+            with suppress(OSError):  # another one may have come
+                (folder / LOCK).unlink(missing_ok=True)
+                folder.rmdir()
 
 
 def _beside(path: Path) -> Path:

@@ -244,7 +244,7 @@ def test_an_empty_label_cell_and_a_folder_of_unlabelled_pictures(tmp_path):
     data = table(tmp_path / "lab/list.csv", store=False)
     assert data.hierarchy.level_names == ("kind", "class") and data.labels.tolist() == [0, 1, -1]
     (tmp_path / "lab/list.csv").write_text("\n".join([*rows, "unlabelled/more/4.png,animal,"]))
-    with pytest.raises(ValueError, match=r"column 'class' .* has no value in 1 of the rows \(5\)"):
+    with pytest.raises(ValueError, match=r"row 5 of .* has no 'class', but row 3 has one for the same 'kind'"):
         table(tmp_path / "lab/list.csv", store=False)
 
 
