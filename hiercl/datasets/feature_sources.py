@@ -3,6 +3,7 @@
 Objects of other libraries are told by their attributes: no such library is imported before it is needed.
 """
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from hiercl.datasets.features import to_numpy
 from hiercl.datasets.limits import check_hdf5, check_room, npz_form
@@ -21,7 +21,6 @@ __all__ = ["ENDINGS", "TABLE_ENDINGS", "Entry", "FeatureSource", "open_source"]
 
 ENDINGS = (".npy", ".npz", ".parquet", ".h5ad")
 TABLE_ENDINGS = (".csv", ".tsv")
-MOST_OF_MEMORY = 0.5  # share of the free memory that a sparse matrix may fill when it is written out
 SHOWN = 20  # arrays and columns that a message lists
 PART = re.compile(r"(?P<part>train|test)_(?P<name>.+)|(?P<name2>.+)_(?P<part2>train|test)", re.IGNORECASE)
 
@@ -117,13 +116,9 @@ def dense(array: Any) -> Any:
     """Writes a sparse matrix out in float32, after a check that it fits into the memory; others are given back."""
     if not hasattr(array, "toarray"):
         return array
-    needed, free = 4 * int(np.prod(array.shape, dtype=np.float64)), psutil.virtual_memory().available
-    if needed > MOST_OF_MEMORY * free:
-        raise ValueError(
-            f"the sparse matrix {list(array.shape)} takes {needed / 2**30:.1f} GiB when it is written out, and "
-            f"{free / 2**30:.1f} GiB of memory are free: reduce it first, for example with "
-            "sklearn.decomposition.TruncatedSVD(256).fit_transform(X)"
-        )
+    remedy = "reduce it first, for example with sklearn.decomposition.TruncatedSVD(256).fit_transform(X)"
+    size = 4 * float(np.prod(array.shape, dtype=np.float64))
+    check_room(size, f"the sparse matrix {list(array.shape)}, written out,", math.inf, remedy)
     return array.astype(np.float32).toarray()
 
 
@@ -181,7 +176,7 @@ def _open_npz(path: Path, what: str) -> dict[str, FeatureSource]:
 
 def _read_member(archive: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Reads an array of an archive, of any size that fits into the memory."""
-    check_room(float(np.prod(shape, dtype=np.float64)) * dtype.itemsize, f"the array {name!r}", 1 << 60)
+    check_room(float(np.prod(shape, dtype=np.float64)) * dtype.itemsize, f"the array {name!r}", math.inf)
     try:
         return archive[name]
     except Exception as error:  # zip and zlib have errors of their own for a file that is cut

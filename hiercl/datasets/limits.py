@@ -3,22 +3,24 @@
 from typing import Any
 
 import numpy as np
-import psutil
 
-__all__ = ["LARGEST", "LARGEST_TEXT", "check_hdf5", "check_room", "npz_form"]
+from hiercl.runtime.cores import free_memory
+
+__all__ = ["LARGEST", "LARGEST_TEXT", "MOST_OF_MEMORY", "check_hdf5", "check_room", "npz_form"]
 
 LARGEST = 4 << 30  # bytes of one file in an archive, when it is unpacked
 LARGEST_TEXT = 256 << 20  # bytes of a text with numbers; reading takes some twenty times as much memory
 MOST_OF_MEMORY = 0.5  # share of the free memory that one array may fill
 
 
-def check_room(size: float | int, what: str, most: int = LARGEST) -> None:
+def check_room(size: float | int, what: str, most: float | int = LARGEST, remedy: str = "take a part of it") -> None:
     """Checks that something of a claimed size may be read into the memory.
 
     Args:
         size: bytes that it takes.
         what: what it is, for the message.
         most: number of bytes above which it is refused in any case.
+        remedy: what to do about it, for the message.
 
     Raises:
         ValueError: it takes more than `most`, or more than half of the free memory.
@@ -28,16 +30,14 @@ def check_room(size: float | int, what: str, most: int = LARGEST) -> None:
         Traceback (most recent call last):
         ValueError: the array 'x' takes 1,024.0 GiB, and ... GiB of memory are free: ...
     """
-    free = psutil.virtual_memory().available
+    free = free_memory()
     if size > most:
-        raise ValueError(
-            f"{what} takes {size / 2**30:,.1f} GiB, and files of more than {most / 2**30:,.2f} GiB are not read here: "
-            "take a part of it"
-        )
-    if size > MOST_OF_MEMORY * free:
-        raise ValueError(
-            f"{what} takes {size / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of memory are free: take a part of it"
-        )
+        limit = f"files of more than {most / 2**30:,.2f} GiB are not read here"
+    elif size > MOST_OF_MEMORY * free:
+        limit = f"{free / 2**30:,.1f} GiB of memory are free"
+    else:
+        return
+    raise ValueError(f"{what} takes {size / 2**30:,.1f} GiB, and {limit}: {remedy}")
 
 
 def npz_form(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.datasets.rows import MOST_OF_MEMORY, Rows
+from hiercl.datasets.limits import MOST_OF_MEMORY
+from hiercl.datasets.rows import Rows
 from hiercl.runtime.arrays import blocks
 from hiercl.runtime.cores import free_memory as free_memory_here
 from hiercl.runtime.processes import ALONE, Processes

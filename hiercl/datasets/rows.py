@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from hiercl.datasets.limits import MOST_OF_MEMORY
 from hiercl.runtime.cores import free_memory
 from hiercl.runtime.types import Int
-
-MOST_OF_MEMORY = 0.5  # share of the free memory: a larger copy is not made
 
 
 @dataclass(frozen=True, eq=False)

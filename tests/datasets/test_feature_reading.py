@@ -152,7 +152,7 @@ def test_labels_in_many_forms():
         (FRAME.assign(embedding=[X[0][:2], *X[1:]]), {"labels": "class"}, "differ in shape: .* in row 1"),
         (3, {}, "cannot be read from a int"),
         ("none.npy", {}, "there is no file"),
-        (scipy.sparse.csr_matrix((10**6, 10**6)), {}, "3725.3 GiB.*TruncatedSVD"),
+        (scipy.sparse.csr_matrix((10**6, 10**6)), {}, "3,725.3 GiB.*TruncatedSVD"),
     ],
 )
 def test_wrong_use(source, options, message):
