@@ -130,6 +130,7 @@ def fit(
     mix_alpha: int = ...,
     stages: Literal["last"] | tuple[int, ...] | None = ...,
     stage_weights: tuple[float, ...] | None = ...,
+    patches: int = ...,
     source: Literal["labels", "prototypes"] = ...,
     balance: Literal["none", "anchors", "classes"] = ...,
     negatives: Literal["equal", "far", "near"] = ...,

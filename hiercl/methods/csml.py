@@ -50,12 +50,16 @@ class CsMlConfig(MomentumConfig):
     last alone, as in the official code. None: the last two, or the only one."""
     stage_weights: tuple[Annotated[float, Above(0)], ...] | None = None
     """Weight of each of these stages, above 0. None: 1 for the last, half as much for each earlier stage."""
+    patches: Annotated[int, AtLeast(1)] = 1
+    """Side g of the grid of patches at the stages before the last, at least 1; pictures only. 1: the map is pooled as a
+    whole. More: each of g × g patches is pooled and compared with the most similar patch of a key."""
     scale: Literal["normalised", "official"] = "normalised"
     """normalised: the weights of the stages are scaled to sum to 1; official: they are not scaled."""
     local_crops: LocalCrops = 0
     """Number of small crops of the anchor that are further queries (multi-crop), 0 to 4."""
 
     earlier_defaults: ClassVar[Mapping[str, Any]] = {"stages": (2, 3)}
+    added_settings: ClassVar[tuple[str, ...]] = (*MomentumConfig.added_settings, "patches")
     official: ClassVar[Mapping[str, Any]] = {
         "neighbours": 5,
         "neighbour_source": "mined",
@@ -105,8 +109,8 @@ class StageHead(nn.Module):
     """Embeds the map of an intermediate stage (ours).
 
     It has a residual block to the width of the next stage (of pictures, with stride 2), the encoder's pooling over all
-    places, and a projection head. With a projection head alone, an early stage would serve its loss only, and the
-    stages after it would suffer.
+    places or over each patch, and a projection head. With a projection head alone, an early stage would serve its loss
+    only, and the stages after it would suffer.
     """
 
     def __init__(self, encoder: Encoder, stage: int, config: CsMlConfig):
@@ -115,9 +119,32 @@ class StageHead(nn.Module):
         self.pool = Pool(encoder.pool.how)
         width = self.pool.width(encoder.stage_widths[stage + 1])
         self.projection = projection_head(config.head, width, config.dim)
+        self.side = config.patches
 
     def forward(self, places: Tensor) -> Tensor:
-        return self.projection(self.pool(self.block(places)))
+        """Returns embeddings of all patches, not normalised, ``[B, patches, dim]``."""
+        places = self.block(places)
+        if min(places.shape[2:]) < self.side:
+            raise ValueError(
+                f"patches={self.side}: the map of an intermediate stage has {places.shape[2]} × {places.shape[3]} "
+                "places. Give fewer patches, an earlier stage or larger pictures."
+            )
+        parts = [part for row in places.tensor_split(self.side, dim=2) for part in row.tensor_split(self.side, dim=3)]
+        pooled = torch.stack([self.pool(part) for part in parts], dim=1)
+        return self.projection(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])
+
+
+def similarities(queries: Tensor, keys: Tensor) -> Tensor:
+    r"""Returns the similarity of queries and keys that have several patches, ``[queries, keys]``.
+
+    $$s(u,v)=\frac1P\sum_p\max_r\,\langle u_p,v_r\rangle$$
+
+    Args:
+        queries: ``[queries, P, dim]``.
+        keys: ``[keys, P, dim]``.
+    """
+    best = [(patch @ keys.flatten(0, 1).T).unflatten(1, keys.shape[:2]).amax(dim=2) for patch in queries.unbind(1)]
+    return torch.stack(best).mean(dim=0)
 
 
 class CsMl(MoCo):
@@ -143,6 +170,10 @@ class CsMl(MoCo):
 
     $$\mathcal L=\sum_s\alpha_s\,\mathcal L^{(s)}_{Cs}\Big/\sum_s\alpha_s$$
 
+    *Patches.* With ``patches=g`` a stage before the last embeds each of P = g × g patches of its map. There
+    $\langle u,v\rangle$ becomes $\tfrac1P\sum_p\max_r\langle u_p,v_r\rangle$: every patch of a query is compared with
+    the patch of the key that is most similar to it.
+
     Candidates: the keys of the batch, anchors' and neighbours', and the queue. Pulled: the own key and the other item's
     key. Pushed: the queue, which holds anchors' keys alone. Left alone: the other keys of the batch, old keys of the
     own item, and old keys of the other item where its key is pulled (``mask_own``, ``mask_neighbours``).
@@ -159,7 +190,8 @@ class CsMl(MoCo):
     Deviations
         *Paper*: its text was not at hand. Its abstract says that intermediate stages have the loss too. The form of
         the multi-level part (which stages, their heads, queues and weights, one list of neighbours for all stages) is
-        OUR instantiation, not the paper's. So are the local crops.
+        OUR instantiation, not the paper's. So are the local crops, and the patches: an abstract of its first version
+        names similar patches at earlier layers.
         *Official code* (haohang96/CSML at be34e84): it has the cross-sample part at the last stage alone. We take from
         it: 5 neighbours by exact search on the momentum encoder's features, found every 5 of 200 epochs, first with
         the initial encoder; one of them drawn per step; CutMix with one λ ~ Beta(2, 2) and one box per batch, λ
@@ -193,9 +225,13 @@ class CsMl(MoCo):
         if config.neighbours >= info.items:
             raise ValueError(f"neighbours={config.neighbours}: there are {info.items - 1} other items, ask for fewer.")
         intermediate = self.stages[:-1]
+        if config.patches > 1 and not (intermediate and encoder.modality == "images"):
+            what = f"{encoder.modality} have no grid of patches" if intermediate else "only the last stage has the loss"
+            raise ValueError(f"patches={config.patches} has no effect: {what}. Leave out patches=.")
         self.stage_heads = nn.ModuleList(StageHead(encoder, stage, config) for stage in intermediate)
         self.key_stage_heads = copy.deepcopy(self.stage_heads).requires_grad_(False)
-        self.stage_queues = nn.ModuleList(Queue(len(self.queue), config.dim) for _ in intermediate)
+        parts = config.patches**2
+        self.stage_queues = nn.ModuleList(Queue(len(self.queue), config.dim, parts=parts) for _ in intermediate)
         self.warm_up_epochs = info.first_epoch(config.neighbour_start)
         self.mining_epochs = max(1, round(config.mine_every * info.epochs))
         self.epoch = 0
@@ -265,9 +301,10 @@ class CsMl(MoCo):
             # Terms of the last stage come first: everything else uses this stage.
             for i, (stage, weight) in reversed(list(enumerate(self.weights().items()))):
                 prefix = "" if stage == self.stages[-1] else f"stage {stage}: "
-                candidates = torch.cat([keys[:, i], self.queues[i].keys]).T
+                of, dim = self.part(i), self.config.dim
+                candidates = torch.cat([keys[:, of], self.queues[i].keys.unflatten(1, (-1, dim))])
                 for name, query in queries.items():
-                    logits = (query[:, i] / self.config.temperature) @ candidates
+                    logits = similarities(query[:, of] / self.config.temperature, candidates)
                     terms.append(Term(prefix + name, logits, pairs[name], weight / len(queries)))
             return Step(tuple(terms), items[:, ANCHOR], columns[ANCHOR])
 
@@ -338,8 +375,16 @@ class CsMl(MoCo):
         """The queue of every stage, shallow to deep."""
         return cast(tuple[Queue, ...], (*self.stage_queues, self.queue))
 
+    def part(self, i: int) -> slice:
+        """Returns where the vectors of the i-th stage that has the loss are, among those of :meth:`embed_stages`."""
+        count, before = self.config.patches**2, len(self.stages) - 1
+        return slice(i * count, (i + 1) * count if i < before else None)
+
     def embed_stages(self, view: Tensor) -> Tensor:
-        """Returns unit embeddings of a view at every stage, with gradient, float32 ``[B, stages, dim]``."""
+        """Returns unit embeddings of a view at every stage, with gradient, float32 ``[B, vectors, dim]``.
+
+        A stage before the last has a vector for each patch (one by default), the last stage has one (:meth:`part`).
+        """
         return self.through(self.encoder, self.stage_heads, self.head, view)
 
     def project_key(self, view: Tensor) -> Tensor:
@@ -351,8 +396,8 @@ class CsMl(MoCo):
         maps = encoder.stages(view)
         heads = zip(self.stages, stage_heads, strict=False)  # the last stage has the other head
         embedded = [stage_head(maps[stage]).float() for stage, stage_head in heads]
-        embedded.append(head(encoder.pool(maps[-1])).float())
-        return F.normalize(torch.stack(embedded, dim=1), dim=2)
+        embedded.append(head(encoder.pool(maps[-1])).float()[:, None])
+        return F.normalize(torch.cat(embedded, dim=1), dim=2)
 
     @property
     def followers(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
@@ -360,4 +405,4 @@ class CsMl(MoCo):
 
     def enqueue(self, keys: Tensor, items: Tensor) -> None:
         for i, queue in enumerate(self.queues):
-            queue.enqueue(keys[:, i], items)
+            queue.enqueue(keys[:, self.part(i)].flatten(1), items)

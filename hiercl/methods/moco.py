@@ -51,11 +51,12 @@ class Queue(nn.Module):
 
     Args:
         size: number of keys K.
-        dim: dimensions of a key.
+        dim: dimensions of a unit vector.
         generator: random numbers of the first keys; None: torch's own.
+        parts: number of unit vectors of a key, which lie one after the other.
 
     Attributes:
-        keys: unit vectors, ``[K, dim]``.
+        keys: the keys, ``[K, parts * dim]``.
         items: the item of each key, ``[K]``.
         head: position of the oldest key.
     """
@@ -64,9 +65,10 @@ class Queue(nn.Module):
     items: Tensor
     head: Tensor
 
-    def __init__(self, size: int, dim: int, generator: torch.Generator | None = None):
+    def __init__(self, size: int, dim: int, generator: torch.Generator | None = None, parts: int = 1):
         super().__init__()
-        self.register_buffer("keys", F.normalize(torch.randn(size, dim, generator=generator), dim=1))
+        vectors = F.normalize(torch.randn(size, parts, dim, generator=generator), dim=2)
+        self.register_buffer("keys", vectors.flatten(1))
         self.register_buffer("items", torch.full((size,), -1))
         self.register_buffer("head", torch.zeros((), dtype=torch.long))
 

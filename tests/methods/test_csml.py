@@ -80,19 +80,25 @@ def with_numbers(batch: Batch, *numbers: float) -> Batch:
 def loop(method, batch, stage: int, query, pulls, itself: int) -> float:
     """Mean over the batch of Σ w ℓ, from the equation: ``pulls`` maps a column of keys to the weight of its key."""
     tau, total, number = method.config.temperature, 0.0, method.stages.index(stage)
-    keys = [method.keys(batch, 2 * column + 1)[:, number].double() for column in range(batch.items.shape[1])]
-    query, queue = query[:, number].detach().double(), method.queues[number]
+    of, dim = method.part(number), method.config.dim
+    keys = [method.keys(batch, 2 * column + 1)[:, of].double() for column in range(batch.items.shape[1])]
+    query, queue = query[:, of].detach().double(), method.queues[number]
+
+    def alike(u, v):
+        """The mean over patches of the similarity with the most similar patch."""
+        return sum(max(float(a @ b) for b in v) for a in u) / len(u)
+
     for i, items in enumerate(batch.items.tolist()):
         alone = {items[itself]}
         if method.config.mask_neighbours:
             alone |= {items[column] for column, weight in pulls.items() if weight > 0}
         rest = sum(
-            math.exp(float(query[i] @ old) / tau)
+            math.exp(alike(query[i], old.view(-1, dim)) / tau)
             for old, who in zip(queue.keys.double(), queue.items.tolist(), strict=True)
             if who not in alone
         )
         for column, weight in pulls.items():
-            own = math.exp(float(query[i] @ keys[column][i]) / tau)
+            own = math.exp(alike(query[i], keys[column][i]) / tau)
             total += weight * math.log((own + rest) / own)
     return total / len(batch.items)
 
@@ -130,6 +136,7 @@ VARIANTS = [
     {"neighbours": 0, "local_crops": 1},
     {"stages": (0, 2, 3), "stage_weights": (3.0, 1.0, 1.0), "local_crops": 2},
     {"stages": (1, 3), "scale": "official"},
+    {"stages": (0, 1, 3), "patches": 2},
     {"neighbour_source": "labels"},
 ]
 
@@ -382,14 +389,14 @@ def test_random_neighbours_are_any_other_items():
 
 
 def test_each_queue_gets_the_keys_of_its_stage():
-    method = make(stages=(1, 2, 3))
+    method = make(stages=(0, 1, 3), patches=2)
     batch = batch_of(method, INDEX)
     before, step = int(method.queue.head), method(batch)
     method.after_step(step)
     places = (before + torch.arange(BATCH)) % 20
-    assert step.keys.shape == (BATCH, 3, 128) and torch.equal(step.items, INDEX)  # of the anchors alone
+    assert step.keys.shape == (BATCH, 4 + 4 + 1, 128) and torch.equal(step.items, INDEX)  # of the anchors alone
     for number, queue in enumerate(method.queues):
-        assert torch.equal(queue.keys[places], step.keys[:, number])
+        assert torch.equal(queue.keys[places], step.keys[:, method.part(number)].flatten(1))
         assert torch.equal(queue.items, method.queue.items) and torch.equal(queue.items[places], INDEX)
     assert method.queues[-1] is method.queue and not torch.equal(method.queues[0].keys, method.queues[1].keys)
 
@@ -415,6 +422,17 @@ def test_the_last_stage_is_as_mocos():
     as_moco = F.normalize(method.key_head(method.key_encoder(view)).float(), dim=1)
     assert torch.allclose(key[:, -1], as_moco, atol=1e-6)
     assert torch.allclose(key.norm(dim=2), torch.ones(5, 3))
+
+
+def test_patches_are_parts_of_the_map():
+    """A query of one colour is the same everywhere; changing a corner changes the patch of this corner alone."""
+    method = make(stages=(0, 3), patches=2).eval()
+    plain = torch.full((1, 3, 32, 32), 0.5)
+    changed = plain.clone()
+    changed[:, :, :8, :8] = 1
+    before, after = (method.embed_stages(view)[0, method.part(0)] for view in (plain, changed))
+    apart = (before - after).norm(dim=1)
+    assert apart[0] > 10 * apart[3], apart
 
 
 def test_one_pass_of_the_encoder_for_each_view(monkeypatch):
@@ -552,6 +570,9 @@ def test_training_with_other_settings(settings):
         ({"stage_weights": (math.inf, 1.0)}, "numbers above 0"),
         ({"local_crops": 5}, "at least 0 and at most 4"),
         ({"temperature": 0.0}, "above 0"),
+        ({"patches": 0}, "at least 1"),
+        ({"patches": 2, "stages": (3,)}, "only the last stage has the loss"),
+        ({"patches": 2, "stages": (2, 3)}, "has 1 × 1 places. Give fewer patches"),
     ],
 )
 def test_wrong_settings(settings, message):
