@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from hiercl.datasets.limits import LARGEST, LARGEST_TEXT, check_room
+from hiercl.runtime.progress import progress_bar
 
 __all__ = ["DAMAGE", "Files", "Mirror", "UnreadableFiles", "fetch", "printable"]
 
@@ -140,8 +141,6 @@ def _fetch(
 
 def _receive(url: str, part: Path, opener: urllib.request.OpenerDirector, timeout: float | int) -> None:
     """Downloads all of a file, or the rest of a part."""
-    from tqdm.auto import tqdm
-
     begun = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "hiercl"})
     if begun:
@@ -164,7 +163,8 @@ def _receive(url: str, part: Path, opener: urllib.request.OpenerDirector, timeou
             raise _NotFetched(f"asked for the bytes from {begun}, it sent {response.headers.get('Content-Range')}")
         length = response.headers.get("Content-Length")
         size = begun + int(length) if length else None
-        bar = tqdm(initial=begun, total=size, unit="B", unit_scale=True, desc=part.name.split(".")[0], leave=False)
+        name = part.name.split(".")[0]
+        bar = progress_bar(initial=begun, total=size, unit="B", unit_scale=True, desc=name, leave=False)
         with bar, open(part, "ab" if begun else "wb") as file:
             for block in iter(partial(_read_block, response), b""):
                 bar.update(file.write(block))

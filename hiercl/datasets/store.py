@@ -7,9 +7,6 @@ the other files must be. If the items have names, these are in ``ids.npy``. What
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +18,7 @@ import numpy as np
 from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.rows import Rows
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.files import folder_beside, read_json, whole_file, write_atomically
 
 __all__ = ["FORMAT_VERSION", "is_store", "read_fields", "replacing", "write_missing_store", "write_store"]
 
@@ -101,26 +99,23 @@ def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> di
         'shapes'
     """
     path = Path(path)
-    about = _read_json(path / "store.json", ("version",))
+    about = _read_json(path / "store.json", {"version": int})
     if about["version"] not in (FORMAT_VERSION, VECTORS_VERSION):
         raise RuntimeError(
             f"{path / 'store.json'} has format version {about['version']!r}, this hiercl reads {FORMAT_VERSION} and "
             f"{VECTORS_VERSION}: use the hiercl that wrote the store, or {REMEDY}"
         )
-    about = _read_json(path / "store.json", ("name", "note", "items", "labels", "files"))
-    for field, kind in {"name": str, "note": str, "files": dict}.items():
-        if not isinstance(about[field], kind):
-            raise RuntimeError(f"{path / 'store.json'} is altered, its {field} is {about[field]!r}: {REMEDY}")
+    about = _read_json(path / "store.json", {"name": str, "note": str, "items": dict, "labels": dict, "files": dict})
     optional = [file for file in OPTIONAL_FILES if file in about["files"]]
     for file in (*FILES, *optional):
         _check_file(path / file, about["files"], verify)
     source = None
     if "texts.json" in optional:
-        source = _read_json(path / "texts.json", ("texts",))["texts"]
+        source = _read_json(path / "texts.json", {"texts": list})["texts"]
     elif about.get("source") == SOURCE:
         source = path / SOURCE
     try:
-        hierarchy = Hierarchy.from_json(_read_json(path / "hierarchy.json", ("level_names", "names", "parents")))
+        hierarchy = Hierarchy.from_json(_read_json(path / "hierarchy.json"))
     except ValueError as error:
         raise altered(path, error) from error
     return {
@@ -145,17 +140,15 @@ def altered(path: Path, error: Exception) -> RuntimeError:
 
 def _write_files(dataset: Any, folder: Path) -> None:
     arrays = {"labels": dataset.labels} | ({} if dataset.ids is None else {"ids": dataset.ids})
-    with _synced(folder / "items.npy") as file:
+    with whole_file(folder / "items.npy") as new, open(new, "wb") as file:
         _write_items(file, dataset.items)
     for name, array in arrays.items():
-        with _synced(folder / f"{name}.npy") as file:
-            np.save(file, array, allow_pickle=False)
-    with _synced(folder / "hierarchy.json") as file:
-        file.write(_json(dataset.hierarchy.to_json()))
+        with whole_file(folder / f"{name}.npy") as new:
+            np.save(new, array, allow_pickle=False)
+    _write_json(folder / "hierarchy.json", dataset.hierarchy.to_json())
     texts = isinstance(dataset.source, tuple)
     if texts:
-        with _synced(folder / "texts.json") as file:
-            file.write(_json({"texts": dataset.source}))
+        _write_json(folder / "texts.json", {"texts": dataset.source})
     stored = hasattr(dataset.source, "items")
     if stored:
         (folder / SOURCE).mkdir()
@@ -179,8 +172,7 @@ def _write_files(dataset: Any, folder: Path) -> None:
         **{name: _form(array) for name, array in arrays.items()},
         "files": {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in names},
     }
-    with _synced(folder / "store.json") as file:
-        file.write(_json(about))
+    _write_json(folder / "store.json", about)
 
 
 def _write_items(file: BinaryIO, items: np.ndarray | PictureFiles | Rows) -> None:
@@ -196,15 +188,6 @@ def _write_items(file: BinaryIO, items: np.ndarray | PictureFiles | Rows) -> Non
 
 
 @contextmanager
-def _synced(path: Path) -> Iterator[BinaryIO]:
-    """Opens a new file for writing. At the end its content is on the disk, not only in a cache."""
-    with open(path, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
 def replacing(place: Path, paths: Sequence[Path], overwrite: bool) -> Iterator[Path]:
     """Yields a temporary folder beside `place`; at the end its files and folders move to `paths`.
 
@@ -214,35 +197,32 @@ def replacing(place: Path, paths: Sequence[Path], overwrite: bool) -> Iterator[P
     Raises:
         FileExistsError: another process wrote one of the paths in the meantime.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    old = {path: temporary / f"old {path.name}" for path in paths}
     try:
-        yield temporary
-        try:
-            for path in reversed(paths):
-                if overwrite and path.exists():
-                    path.rename(old[path])
-            for path in paths:
-                path.parent.mkdir(exist_ok=True)
-                (temporary / path.name).rename(path)
-        except BaseException:
-            for path in paths:
-                if old[path].exists():
-                    if path.exists():
-                        path.rename(temporary / path.name)
-                    old[path].rename(path)
-            raise
+        with folder_beside(place) as temporary:
+            old = {path: temporary / f"old {path.name}" for path in paths}
+            yield temporary
+            try:
+                for path in reversed(paths):
+                    if overwrite and path.exists():
+                        path.rename(old[path])
+                for path in paths:
+                    path.parent.mkdir(exist_ok=True)
+                    (temporary / path.name).rename(path)
+            except BaseException:
+                for path in paths:
+                    if old[path].exists():
+                        if path.exists():
+                            path.rename(temporary / path.name)
+                        old[path].rename(path)
+                raise
     except OSError as error:
         if not overwrite and paths[0].exists():
             raise FileExistsError(f"{paths[0]} exists: another process wrote it in the meantime") from error
         raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _json(content: dict) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+def _write_json(path: Path, content: dict) -> None:
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _form(array: np.ndarray | PictureFiles | Rows) -> dict:
@@ -257,17 +237,13 @@ def _sha256(path: Path) -> str:
 # ---- reading ----
 
 
-def _read_json(path: Path, fields: tuple[str, ...]) -> dict:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing, so this is no complete array store: {REMEDY}")
+def _read_json(path: Path, form: dict[str, type] | None = None) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RuntimeError(f"{path} is cut or altered ({error}): {REMEDY}") from error
-    missing = [field for field in fields if not isinstance(content, dict) or field not in content]
-    if missing:
-        raise RuntimeError(f"{path} is altered, it has no field {missing[0]!r}: {REMEDY}")
-    return content
+        return read_json(path, REMEDY, form)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} is missing, so this is no complete array store: {REMEDY}") from error
+    except ValueError as error:
+        raise RuntimeError(str(error)) from error
 
 
 def _check_file(path: Path, files: dict[str, Any], verify: bool) -> None:

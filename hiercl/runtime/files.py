@@ -79,13 +79,33 @@ def whole_folder(path: Path) -> Iterator[Path]:
         >>> [file.name for file in Path("report").iterdir()]
         ['report.json']
     """
+    with folder_beside(path) as new:
+        yield new
+        os.rename(new, path)
+        _flush_folder(path.parent)
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yields a new folder beside a path, which is gone at the end with all that is still in it.
+
+    Args:
+        path: what the content is for.
+
+    Raises:
+        DiskFullError: there is no room for its files.
+
+    Example:
+        >>> from pathlib import Path
+        >>> with folder_beside(Path("report")) as new:
+        ...     new.parent == Path("report").parent
+        True
+    """
     temporary = _beside(path)
     try:
         with naming_full_disk(path):
             temporary.mkdir(parents=True)
             yield temporary
-            os.rename(temporary, path)
-            _flush_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

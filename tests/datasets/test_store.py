@@ -217,7 +217,7 @@ def test_a_store_json_without_its_fields_is_named(path):
     with pytest.raises(RuntimeError, match=r"store.json is altered, it has no entry for items.npy"):
         read_store(path)
     (path / "store.json").write_text('{"version": 1}')
-    with pytest.raises(RuntimeError, match=r"store.json is altered, it has no field 'name'"):
+    with pytest.raises(RuntimeError, match=r"store.json is empty, cut or altered \(name is None\)"):
         read_store(path)
 
 

@@ -4,7 +4,6 @@ The superclasses are ours. Shapes are read from any form of ModelNet and written
 the stores.
 """
 
-import json
 import warnings
 import zipfile
 import zlib
@@ -21,6 +20,8 @@ from hiercl.datasets.modelnet.tree import OFFICIAL, hierarchy, note, with_tree
 from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store, replacing, write_store
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.files import read_json, write_json
+from hiercl.runtime.progress import progress_bar
 from hiercl.runtime.types import Float
 
 __all__ = ["UnreadableShapes", "hierarchy", "load", "note"]
@@ -127,8 +128,6 @@ def _without_rare(train: HierarchicalDataset, test: HierarchicalDataset, least: 
 
 
 def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) -> dict[str, HierarchicalDataset]:
-    from tqdm.auto import tqdm
-
     tree = hierarchy(name)
     shapes, problems = _of_known_classes(find_shapes(source, name), tree)
     seen: dict[str, Shape] = {}
@@ -137,7 +136,7 @@ def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) 
             places = " and ".join(f"{one.file} ({one.split})" for one in (other, shape))
             raise ValueError(f"{source} has {shape.id} twice, {places}: give the path of one ModelNet")
     clouds, kept = [], []
-    for shape in tqdm(shapes, desc=f"reading {name}", unit="", leave=False):
+    for shape in progress_bar(shapes, desc=f"reading {name}", unit="", leave=False):
         try:
             clouds.append(_cloud(shape, points, sampling))
             kept.append(shape)
@@ -202,13 +201,13 @@ def _write(parts: dict[str, HierarchicalDataset], folder: Path, source: Path) ->
     with replacing(folder, [folder / name for name in (*parts, SOURCE)], overwrite=True) as temporary:
         for split, data in parts.items():
             write_store(data, temporary / split)
-        (temporary / SOURCE).write_text(json.dumps({"source": str(source)}), encoding="utf-8")
+        write_json(temporary / SOURCE, {"source": str(source)}, indent=None)
 
 
 def _check_same_source(source: Path, folder: Path) -> None:
     try:
-        before = json.loads((folder / SOURCE).read_text(encoding="utf-8"))["source"]
-    except (OSError, ValueError, KeyError):
+        before = read_json(folder / SOURCE, "give overwrite=True", {"source": str})["source"]
+    except (OSError, ValueError):
         before = "another source"
     if before != str(source):
         raise ValueError(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiercl.datasets.download import UnreadableFiles, printable
+from hiercl.runtime.progress import progress_bar
 from hiercl.runtime.types import UInt8
 
 if TYPE_CHECKING:
@@ -326,10 +327,8 @@ class PictureFiles:
             >>> [block.shape for block in files.blocks()]
             [(1, 16, 16, 3)]
         """
-        from tqdm.auto import tqdm
-
-        errors = {}
-        with _reporting_cut_files(), tqdm(total=len(self), desc="decoding pictures", unit="", leave=False) as bar:
+        errors, bar = {}, progress_bar(total=len(self), desc="decoding pictures", unit="", leave=False)
+        with _reporting_cut_files(), bar:
             for start in range(0, len(self), BLOCK):
                 pictures, wrong = self._decode(self.paths[start : start + BLOCK].tolist())
                 errors |= wrong

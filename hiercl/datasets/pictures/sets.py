@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hiercl.datasets.rows import Rows
 from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.files import read_json, write_json
 from hiercl.runtime.given import whole_number
 
 __all__ = ["UNLABELLED", "Listing", "PictureOptions", "data_sets"]
@@ -245,21 +247,17 @@ def _bits(files: PictureFiles, asked: int | None) -> int:
 def _read_known(place: Path) -> dict | None:
     """The pictures that could not be read the last time, and the bits of the others; None if they were not tried."""
     try:
-        known = json.loads(_known_file(place).read_text(encoding="utf-8"))
-        if all(isinstance(reason, str) for reason in known["unreadable"].values()) and 8 <= int(known["bits"]) <= 16:
+        known = read_json(_known_file(place), "delete it", {"unreadable": dict, "bits": int})
+        if all(isinstance(reason, str) for reason in known["unreadable"].values()) and 8 <= known["bits"] <= 16:
             return known
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the file is missing, cut or altered
+    except (OSError, ValueError):  # the file is missing, cut or altered
         pass
     return None
 
 
 def _write_known(place: Path, problems: dict[str, str], bits: int) -> None:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        known = json.dumps({"unreadable": problems, "bits": bits}, indent=1)
-        _known_file(place).write_text(known, encoding="utf-8")
-    except OSError:  # the disk is read-only or full: the next start takes longer
-        pass
+    with suppress(OSError):  # the disk is read-only or full: the next start takes longer
+        write_json(_known_file(place), {"unreadable": problems, "bits": bits}, indent=1)
 
 
 def _known_file(place: Path) -> Path:

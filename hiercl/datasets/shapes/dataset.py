@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hiercl.datasets.base import SPLITS, HierarchicalDataset, Splits, read_store
 from hiercl.datasets.shapes.classes import CLASSES, LEVELS, class_name, leaves
@@ -16,6 +15,7 @@ from hiercl.datasets.shapes.render import picture, point_cloud
 from hiercl.datasets.shapes.solids import Solid, rotation
 from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
+from hiercl.runtime.progress import progress_bar
 
 __all__ = ["hierarchy", "load", "solid"]
 
@@ -130,7 +130,7 @@ def _generate(split: str, per_class: int, seed: int, items: str, points: int) ->
     labels = np.repeat(np.arange(tree.n_leaves), per_class)
     shape, dtype = ((32, 32, 3), np.uint8) if items == "images" else ((points, 3), np.float32)
     array = np.empty((len(labels), *shape), dtype)
-    for row, leaf in enumerate(tqdm(labels.tolist(), desc=f"making shapes ({split})", leave=False)):
+    for row, leaf in enumerate(progress_bar(labels.tolist(), desc=f"making shapes ({split})", leave=False)):
         index = row % per_class
         rng = _generator(items, leaf, index, split, seed)
         made = solid(leaf, index, split, seed)
