@@ -97,6 +97,11 @@ def write_mean(study: str, variant: str, name: str) -> str:
     return f"{column(study, variant, name).mean():.1f}"
 
 
+def write_seeds(study: str) -> str:
+    """The number of seeds that every variant of a study has."""
+    return str(runs(study).groupby("variant").size().min())
+
+
 def write_times(study: str, variant: str, base: str, name: str) -> str:
     """How many times as large the median of one variant is as that of another."""
     return f"{column(study, variant, name).median() / column(study, base, name).median():.1f}"
@@ -177,6 +182,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "relative": write_relative,
     "effects": write_effects,
     "mean": write_mean,
+    "seeds": write_seeds,
     "times": write_times,
     "table": write_table,
     "brackets": write_brackets,
