@@ -103,6 +103,8 @@ class Evaluate(LoadOptions):
     """Training items of each class for the probe and the neighbours; by default all."""
     label_fractions: tuple[float, ...] = ()
     """Shares of the labels, such as 0.01 0.1, for a frozen probe and a fine-tuning with few labels."""
+    sample: int | None = None
+    """Test items, drawn at random, that retrieval and uniformity compare with all; by default all."""
 
     def run(self) -> None:
         run = load_run(self.run_folder, device=pick_device("auto"))
@@ -111,7 +113,7 @@ class Evaluate(LoadOptions):
             raise ValueError(f"the run was trained on a folder of yours, {name!r}: say where it is, with --data FOLDER")
         train, test = self.load(name)
         train = train if self.per_class is None else train.per_class(self.per_class)
-        report = evaluate(run, train, test, label_fractions=self.label_fractions)
+        report = evaluate(run, train, test, label_fractions=self.label_fractions, sample=self.sample)
         out = self.run_folder / f"report-{Path(self.data).stem}" if self.data else self.run_folder
         report.save(out)
         print(f"{run}\n{report}\nWritten to {out}: report.json and report.csv.")
@@ -343,7 +345,7 @@ REGISTRY = tyro.constructors.ConstructorRegistry()
 def names_alone(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
     """Makes a setting that is a name or something of Python (``select``, ``device``) a name on the command line."""
     options = get_args(info.type)
-    named = any(get_origin(option) is Callable or option is torch.device for option in options)
+    named = any(get_origin(option) is Callable or option in (Any, torch.device) for option in options)
     if info.type is not Any and not named:
         return None
     return tyro.constructors.PrimitiveConstructorSpec(

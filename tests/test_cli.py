@@ -27,7 +27,9 @@ def test_help(capsys, command):
     text = run(capsys, *command, "--help")
     assert "usage: hiercl" in text
     if command == ["train", "hcsc"]:
-        assert all(flag in text for flag in ("--prototypes", "--select", "--epochs", "--crop-scale", "--out"))
+        assert all(
+            flag in text for flag in ("--prototypes", "--select", "--epochs", "--crop-scale", "--out", "--init NAME")
+        )
     if not command:
         assert all(name in text for name in ("data", "train", "evaluate", "study", "demo"))
 
@@ -103,8 +105,9 @@ def test_data_train_evaluate(capsys, tmp_path, store):
     text = run(capsys, "train", "hcsc", "--data", store, "--out", out, *flags)
     assert "hiercl evaluate" in text
     assert json.loads((tmp_path / "run" / "config.json").read_text())["method_settings"]["prototypes"] == [2, 4]
-    text = run(capsys, "evaluate", out, "--data", store)
-    assert "linear" in text and (tmp_path / "run" / "report-stripes" / "report.json").exists()
+    text = run(capsys, "evaluate", out, "--data", store, "--sample", "5")
+    report = json.loads((tmp_path / "run" / "report-stripes" / "report.json").read_text())
+    assert "linear" in text and report["protocol"]["sample"] == 5
     assert "resume=True" in run(capsys, "train", "hcsc", "--data", store, "--out", out, *flags)
 
 

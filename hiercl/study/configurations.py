@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 
@@ -80,6 +80,11 @@ class EvaluateConfig(Config):
     """Number of neighbours in the kNN vote."""
     knn_temperature: Annotated[float, Above(0)] = 0.07
     """Temperature of the weights in the kNN vote."""
+    sample: Annotated[int, AtLeast(1)] | None = None
+    """Number of test items, drawn at random, that map_at_r, hierarchical_distance and uniformity compare with all; None
+    takes all."""
+
+    added_settings: ClassVar[tuple[str, ...]] = ("sample",)
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,8 @@ class Configuration:
     def report_hash(self) -> str:
         """Name of the report. A shuffled hierarchy counts because the probe learns from the true one."""
         others = [self.bank_hash] if self.facts.bank else []
-        return _hash([self.complete["judged"], self.test_hash, self.data.shuffled, *others])
+        judged = without_added(EvaluateConfig, self.complete["judged"])
+        return _hash([judged, self.test_hash, self.data.shuffled, *others])
 
 
 @dataclass(frozen=True)

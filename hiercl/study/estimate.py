@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from hiercl.evaluation.report import REPORT, REPORT_FORM
+from hiercl.runtime.config import without_added
 from hiercl.runtime.files import read_json
-from hiercl.study.configurations import Configuration, RunData, Splits
+from hiercl.study.configurations import Configuration, EvaluateConfig, RunData, Splits
 from hiercl.study.running import COMPLETE, ONE_AT_A_TIME, SECONDS, Place, history_of
 from hiercl.training import fit, read_config
 
@@ -87,7 +88,7 @@ def estimate(
             tried += not math.isnan(rates[kind])
         rate, epochs = rates.get(kind, median), made.complete["fit"]["epochs"]
         left = max(0, epochs - len(history_of(Place.of(made, runs).folder)))
-        alike = judging.get(_sorted_json(made.complete["judged"]), every)
+        alike = judging.get(_way(made.complete["judged"]), every)
         judged = float(np.median(alike)) if alike else 0.0
         seconds.append(rate * made.facts.shape[0] * left + judged)
     return Estimate(tuple(seconds), tried, bool(every))
@@ -115,6 +116,11 @@ def _kind(complete: Mapping[str, Any]) -> str:
     return _sorted_json([complete["method"], complete["method_settings"], fit_settings, size])
 
 
+def _way(judged: Mapping[str, Any]) -> str:
+    """Reports that were made in one way take equally long."""
+    return _sorted_json(without_added(EvaluateConfig, judged))
+
+
 def _sorted_json(content: Any) -> str:
     return json.dumps(content, sort_keys=True)
 
@@ -130,8 +136,9 @@ def _measured(runs: Path) -> tuple[dict[str, float], dict[str, list[float]]]:
                 rates[_kind(complete)].append(history["seconds"].mean() / items)
             for seconds in folder.glob(f"report-*/{SECONDS}"):
                 protocol = read_json(seconds.parent / REPORT, "", REPORT_FORM)["protocol"]
-                judged = complete["judged"] | {name: protocol[name] for name in ("label_fractions", "knn_k")}
-                judging[_sorted_json(judged)].append(float(read_json(seconds, "")["seconds"]))
+                found = {"sample": None, **protocol}
+                judged = complete["judged"] | {name: found[name] for name in ("label_fractions", "knn_k", "sample")}
+                judging[_way(judged)].append(float(read_json(seconds, "")["seconds"]))
     return {kind: float(np.median(values)) for kind, values in rates.items()}, judging
 
 

@@ -221,7 +221,7 @@ def _words(member: Member, run: dict[str, Any], own: dict[str, Any]) -> dict[str
     named = isinstance(run["fit"]["encoder"], str)
     return {
         "items": [f"{run['setting']['items']:,} training items of {run['data']['name']}"],
-        "judges": [judges],
+        "judges": [judges + (f", {own['sample']:,} test items compared with all" if "sample" in own else "")],
         "features": [f"{own['features']}, {own['precision']} on {own['device']}"],
         "penalties": [f"λ from {own['linear_penalties']} on a fifth of the labelled items"],
         "votes": [f"k = {own['knn_k']}, T = {own['knn_temperature']}"],

@@ -31,7 +31,7 @@ class FitConfig(Config):
     encoder made by a name; nothing for a module; what it has for an encoder of hiercl."""
     std: Annotated[float, Above(0)] | tuple[Annotated[float, Above(0)], ...] | None = None
     """What the encoder divides every channel by; None is like that of mean."""
-    init: Any = None
+    init: str | Any = None
     """First weights: a run or its folder, the name of a pretrained model, a file (.safetensors, .pt), a state dict; for
     encoders of torchvision or timm also DEFAULT, the best weights of theirs. None: random ones."""
     freeze: bool | Annotated[int, AtLeast(0)] = False

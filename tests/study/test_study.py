@@ -144,7 +144,8 @@ def test_the_hash_is_of_everything_that_matters(data):
     others += [made(BASE, data, seed=1), made(BASE, (pictures(64, seed=5), data[1]))]
     others.append(made(BASE | {"shuffled": True}, data))
     assert len({one.training_hash for one in (first, *others)}) == 1 + len(others)
-    for judged in (made(BASE | {"knn_k": 3}, data), made(BASE, (data[0], pictures(40, seed=9)))):
+    others = [made(BASE | change, data) for change in ({"knn_k": 3}, {"sample": 9})]
+    for judged in (*others, made(BASE, (data[0], pictures(40, seed=9)))):
         assert judged.training_hash == first.training_hash and judged.report_hash != first.report_hash
 
 
@@ -493,10 +494,11 @@ def test_the_page_and_the_plot(tmp_path, data):
 
 
 def test_few_labels_are_numbers_and_their_way_is_said(tmp_path, data):
-    few = {"label_fractions": [0.5], "label_draws": 1}
+    few = {"label_fractions": [0.5], "label_draws": 1, "sample": 7}
     study = make(tmp_path, {"few": few, "all": {}}, seeds=1, metrics=("linear", "50 % labels linear"))
     text = study.run(*data, progress=False).report(tmp_path / "page.md").read_text()
     assert "; few labels: 1 draws of each share, a frozen probe" in text and "### 50 % labels linear (%)" in text
+    assert "7 test items compared with all" in text
     mean = study.summary("50 % labels linear").set_index("variant")["mean"]
     assert 0 < mean["few"].max() <= 100 and mean["all"].isna().all()
 
