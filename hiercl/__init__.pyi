@@ -61,7 +61,7 @@ def fit(
     resize: int | None = ...,
     mean: float | tuple[float, ...] | None = ...,
     std: float | tuple[float, ...] | None = ...,
-    init: Any = ...,
+    init: Any | str = ...,
     freeze: bool | int = ...,
     epochs: int = ...,
     norm: Literal["batch", "split", "group"] = ...,
