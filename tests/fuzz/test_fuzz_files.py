@@ -80,16 +80,17 @@ def no_store_is_half_written(root):
 
 @pytest.fixture(scope="module")
 def in_folder(place):
-    """Returns a function that calls another with an empty folder and a root for data sets, and looks at the root."""
+    """Returns a function that writes files, calls another with their folder and a root, and looks at the root."""
 
-    def run(call):
+    def run(files, call):
         folder = Path(tempfile.mkdtemp(dir=place))
         try:
-            root = folder / "root"
-            error = call(folder, root)
-            if root.exists():
-                no_store_is_half_written(root)
-            return error
+            for name, content in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+            own_error(lambda: call(folder, folder / "root"))
+            if (folder / "root").exists():
+                no_store_is_half_written(folder / "root")
         finally:
             shutil.rmtree(folder)
 
@@ -164,22 +165,16 @@ def test_modelnet(data, form, zipped, in_folder):
     others = [content for own in SOURCES.values() for content in own.values()]
     files[name] = data.draw(altered([files[name], files[name], *others]))
 
-    def call(folder, root):
-        source = folder / "source"
-        for name, content in files.items():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes(content)
-        if zipped:
-            with zipfile.ZipFile(folder / "source.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-                for name in files:
-                    archive.write(source / name, name)
-            source = folder / "source.zip"
-            source.write_bytes(data.draw(altered([source.read_bytes()] * 3)))
-        return own_error(lambda: load("modelnet40", root, source=source, points=4))
-
+    if zipped:
+        with zipfile.ZipFile(whole := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        files = {"source": data.draw(altered([whole.getvalue()] * 3))}
+    else:
+        files = {f"source/{name}": content for name, content in files.items()}
     before, forms.TEXT_POINTS = forms.TEXT_POINTS, POINTS
     try:
-        in_folder(call)
+        in_folder(files, lambda folder, root: load("modelnet40", root, source=folder / "source", points=4))
     finally:
         forms.TEXT_POINTS = before
 
@@ -191,17 +186,13 @@ def test_modelnet(data, form, zipped, in_folder):
     name=st.sampled_from(["data", "label"]),
 )
 def test_hdf5_that_claims_anything(shape, kind, name, in_folder):
-    def call(folder, root):
-        with h5py.File(folder / "train0.h5", "w") as content:
-            content["data"], content["label"] = rng.normal(size=(2, POINTS, 3)), np.zeros((2, 1), "u1")
-            del content[name]
-            dtype = h5py.string_dtype() if kind == "O" else kind
-            content.create_dataset(name, shape, dtype, chunks=tuple(min(n, 4) for n in shape) if all(shape) else None)
-        (folder / "test0.h5").write_bytes(hdf5())
-        (folder / "shape_names.txt").write_text("airplane\nbathtub\n")
-        return own_error(lambda: load("modelnet40", root, source=folder, points=4))
-
-    in_folder(call)
+    with h5py.File(claiming := io.BytesIO(), "w") as content:
+        content["data"], content["label"] = rng.normal(size=(2, POINTS, 3)), np.zeros((2, 1), "u1")
+        del content[name]
+        dtype = h5py.string_dtype() if kind == "O" else kind
+        content.create_dataset(name, shape, dtype, chunks=tuple(min(n, 4) for n in shape) if all(shape) else None)
+    files = SOURCES["hdf5"] | {"train0.h5": claiming.getvalue()}
+    in_folder(files, lambda folder, root: load("modelnet40", root, source=folder, points=4))
 
 
 # ---- pictures ----
@@ -229,14 +220,8 @@ PICTURES = [
     store=st.sampled_from(["auto", False, True]),
 )
 def test_pictures(contents, ending, skip, store, in_folder):
-    def call(folder, root):
-        for number, content in enumerate(contents):
-            file = folder / "lab" / "ab"[number % 2] / f"{number}{ending}"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-        return own_error(lambda: load(folder / "lab", root, size=8, skip_unreadable=skip, store=store))
-
-    in_folder(call)
+    files = {f"lab/{'ab'[number % 2]}/{number}{ending}": content for number, content in enumerate(contents)}
+    in_folder(files, lambda folder, root: load(folder / "lab", root, size=8, skip_unreadable=skip, store=store))
 
 
 # Folders of every kind of name, as many as a file system allows.
@@ -267,14 +252,8 @@ FOLDER_NAMES = [
     levels=st.sampled_from([None, None, ("a", "b"), "ab", 3]),
 )
 def test_folders(paths, parts, levels, in_folder):
-    def call(folder, root):
-        for folders, name in paths:
-            place = folder.joinpath("lab", *folders)
-            place.mkdir(parents=True, exist_ok=True)
-            (place / name).write_bytes(PICTURES[0])
-        return own_error(lambda: load(folder / "lab", root, size=4, parts=parts, level_names=levels))
-
-    in_folder(call)
+    files = {"/".join(["lab", *folders, name]): PICTURES[0] for folders, name in paths}
+    in_folder(files, lambda folder, root: load(folder / "lab", root, size=4, parts=parts, level_names=levels))
 
 
 # ---- tables ----
@@ -314,26 +293,16 @@ HEADS = ["path", "kind", "class", "id", "split", "is_train", "", "path", "Unname
     split=st.booleans(),
 )
 def test_tables(head, rows, separator, before, options, split, in_folder):
-    def call(folder, root):
-        for number in range(2):
-            (folder / f"{number}.png").write_bytes(PICTURES[0])
-        text = before + "\n".join(separator.join(row) for row in [head, *rows])
-        (folder / "lab.csv").write_text(text, encoding="utf-8")
-        read = load if split else table
-        return own_error(lambda: read(folder / "lab.csv", root=root, size=4, **options))
-
-    in_folder(call)
+    text = before + "\n".join(separator.join(row) for row in [head, *rows])
+    files, read = {"0.png": PICTURES[0], "1.png": PICTURES[0], "lab.csv": text.encode()}, load if split else table
+    in_folder(files, lambda folder, root: read(folder / "lab.csv", root=root, size=4, **options))
 
 
 @fuzz(15)
 @given(content=altered([b"path,kind,class\n0.png,animal,cat\n1.png,vehicle,car\n"]))
 def test_altered_tables(content, in_folder):
-    def call(folder, root):
-        (folder / "0.png").write_bytes(PICTURES[0])
-        (folder / "lab.csv").write_bytes(content)
-        return own_error(lambda: table(folder / "lab.csv", root=root, size=4))
-
-    in_folder(call)
+    files = {"0.png": PICTURES[0], "lab.csv": content}
+    in_folder(files, lambda folder, root: table(folder / "lab.csv", root=root, size=4))
 
 
 # ---- features ----
@@ -362,12 +331,8 @@ FEATURES = features()
 def test_feature_files(data, ending, in_folder):
     content = data.draw(altered([FEATURES[ending]] * 4 + list(FEATURES.values())))
     vectors = ["a", "b", "c"] if ending in (".csv", ".parquet") else None
-
-    def call(folder, root):
-        (folder / f"lab{ending}").write_bytes(content)
-        return own_error(lambda: read_features(folder / f"lab{ending}", vectors=vectors))
-
-    in_folder(call)
+    file = f"lab{ending}"
+    in_folder({file: content}, lambda folder, root: read_features(folder / file, vectors=vectors))
 
 
 LABELS = [
@@ -457,11 +422,4 @@ def test_altered_stores(data, verify, mmap, stored, in_folder):
         about = json.loads(files["store.json"])
         about["files"][name]["bytes"] = len(files[name])
         files["store.json"] = json.dumps(about).encode()
-
-    def call(folder, root):
-        (folder / "store").mkdir()
-        for name, content in files.items():
-            (folder / "store" / name).write_bytes(content)
-        return own_error(lambda: read_store(folder / "store", mmap=mmap, verify=verify))
-
-    in_folder(call)
+    in_folder(files, lambda folder, root: read_store(folder, mmap=mmap, verify=verify))
