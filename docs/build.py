@@ -37,16 +37,23 @@ def runs(study: str) -> pd.DataFrame:
 
 def column(study: str, variant: str, name: str) -> pd.Series:
     """Returns a number of a variant, one a seed."""
-    return runs(study).loc[variant][name].dropna().astype(float)
+    return runs(study)[name].loc[variant].dropna().astype(float)
 
 
+@cache
+def better() -> dict[str, str]:
+    """Returns of every metric whether higher or lower values are better."""
+    return definitions()["better"].to_dict()
+
+
+@cache
 def compared(study: str, variant: str, base: str, name: str) -> Effect:
     """Returns the paired effect of a variant against another one."""
     own, other = column(study, variant, name), column(study, base, name)
     seeds = own.index.intersection(other.index)
-    metric = next((m for m in definitions().index if name == m or name.startswith(f"{m} ")), None)
-    better = definitions()["better"][metric] if metric else "higher"
-    return effect(other[seeds].to_numpy(), own[seeds].to_numpy(), better)
+    known = better()
+    way = next((known[m] for m in known if name == m or name.startswith(f"{m} ")), "higher")
+    return effect(other[seeds].to_numpy(), own[seeds].to_numpy(), way)
 
 
 def as_words(found: Effect, digits: int = 2) -> str:
@@ -81,10 +88,10 @@ def write_effects(study: str, *arguments: str) -> str:
     """A table: comparisons `A less B` and, last, the metrics; a row for each of both, a column for each level."""
     *pairs, metrics = arguments
     rows, levels = [], []
+    measured = runs(study).dropna(axis="columns", how="all").columns
     for pair in pairs:
         variant, base = pair.split(" less ")
         for metric in metrics.split(", "):
-            measured = runs(study).dropna(axis="columns", how="all").columns
             names = [name for name in measured if name == metric or name.startswith(f"{metric} ")]
             levels = max(levels, [name.removeprefix(metric).strip() or "all" for name in names], key=len)
             found = [compared(study, variant, base, name) for name in names]
