@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +15,7 @@ from hiercl.datasets import FORMS
 from hiercl.runtime.types import Float
 
 Pooling = Literal["mean", "max", "max and mean"]
+SEEN = 2_000  # items, at most, that a stem sees before training
 PLACES_AT_ONCE = 2**22  # pixels, or points, that pass an encoder together when there is no gradient
 
 
@@ -180,6 +182,21 @@ class Encoder(nn.Module):
         side = self.resize or 0
         places = max(1, side * side or x.shape[2] * x.shape[3])
         return torch.cat([self.feature(part) for part in x.split(max(1, PLACES_AT_ONCE // places))])
+
+    def see(self, items: Any) -> None:
+        """Shows training items to the stem, if it has fixed filters that depend on them; called before training.
+
+        Args:
+            items: array of the items; at most 2,000 of them are read, spread evenly.
+
+        Example:
+            >>> encoder = hiercl.make_encoder("whitenet", mean=[0.5] * 3, std=[0.25] * 3)
+            >>> encoder.see(train.items)
+        """
+        if hasattr(self.stem, "see"):
+            count = min(len(items), SEEN)
+            sample = torch.from_numpy(np.array(items[np.arange(count) * len(items) // count]))
+            self.stem.see(self.normalise(FORMS[self.modality].to_map(sample)))
 
     def freeze(self, stages: bool | int = True) -> None:
         """Freezes the front of the encoder: no gradient changes it, and it stays in eval mode (batch norm, dropout).

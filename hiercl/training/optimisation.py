@@ -13,6 +13,7 @@ import torch
 from hiercl.encoders import MODALITIES, Encoder, Given, Weights
 from hiercl.methods import Method
 from hiercl.runtime.config import Above, AtLeast, Between, Config
+from hiercl.training.muon import Muon
 from hiercl.views import Augmentation
 
 
@@ -55,12 +56,14 @@ class FitConfig(Config):
     item by itself."""
     augment_at: Literal["before", "after", "instead"] = "after"
     """Whether your augmentation comes before our random views, after them, or instead of them."""
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    """AdamW, or SGD with momentum 0.9. The spelling optimizer= is accepted too."""
+    optimiser: Literal["adamw", "sgd", "muon"] = "adamw"
+    """AdamW; SGD with momentum 0.9; or muon, which is AdamW with orthogonal steps for kernels of convolutions. The
+    spelling optimizer= is accepted too."""
     lr: Annotated[float, Above(0)] | None = None
-    """Highest learning rate; by default 1e-3 for AdamW, and 0.03 × batch × accumulate / 256 for SGD, as in MoCo v2."""
+    """Highest learning rate; by default 1e-3 for AdamW and muon (whose kernels have 48 times as much), and
+    0.03 × batch × accumulate / 256 for SGD, as in MoCo v2."""
     weight_decay: Annotated[float, AtLeast(0)] | None = None
-    """Weight decay; by default 0.05 for AdamW and 5e-4 for SGD."""
+    """Weight decay; by default 0.05 for AdamW and muon (whose kernels have none), and 5e-4 for SGD."""
     lr_warm_up: Annotated[float, Between(0, 1, high_allowed=False)] = 0.05
     """Share of training in which the learning rate rises to its highest value. What follows is lr_schedule."""
     lr_schedule: Literal["cosine", "constant", "linear"] | Callable[[float], float] = "cosine"
@@ -120,7 +123,7 @@ def resolve_defaults(config: FitConfig, modality: str, items: int) -> FitConfig:
         0.015
     """
     averaged = min(config.batch * config.accumulate, items)  # anchors whose gradients the optimiser gets at a time
-    rate, decay = {"adamw": (1e-3, 0.05), "sgd": (0.03 * averaged / 256, 5e-4)}[config.optimiser]
+    rate, decay = (0.03 * averaged / 256, 5e-4) if config.optimiser == "sgd" else (1e-3, 0.05)
     given = config.encoder.thing if isinstance(config.encoder, Given) else None
     if isinstance(given, Encoder):
         norm = given.norm if config.norm == "batch" else config.norm
@@ -134,9 +137,11 @@ def resolve_defaults(config: FitConfig, modality: str, items: int) -> FitConfig:
 
 
 def make_optimiser(model: Method, config: FitConfig) -> torch.optim.Optimizer:
-    """Makes AdamW or SGD over everything that learns."""
+    """Makes the optimiser of everything that learns."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay}
+    if config.optimiser == "muon":
+        return Muon(model, **settings)
     if config.optimiser == "adamw":
         return torch.optim.AdamW(parameters, **settings)
     return torch.optim.SGD(parameters, momentum=0.9, **settings)

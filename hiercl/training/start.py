@@ -43,7 +43,7 @@ class Training:
     Attributes:
         run: the run so far; its history has a row for every finished epoch.
         prepared: the model as Accelerate wraps it; it is called instead of the model.
-        optimiser: AdamW or SGD.
+        optimiser: what moves the weights.
         accelerator: Accelerate's hand on device and processes.
         checkpoint: the newest complete state.
         processes: those that train together.
@@ -190,6 +190,10 @@ def prepare(
     if earlier is None and fit.init is not None:
         said = load_initial(model, fit.init, normalisation=fit.mean is None and fit.std is None)
         LOG.info("init: %s", said)
+    elif earlier is None:
+        for part in model.children():
+            if isinstance(part, Encoder):
+                part.see(dataset.items)
     check_frozen(model, random=earlier is None and fit.init is None and isinstance(fit.encoder, str))
     LOG.info("encoder: %s", model.encoder.found)
     if out and processes.first:
