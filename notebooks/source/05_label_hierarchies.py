@@ -173,8 +173,7 @@ check("05 maximum", raised)
 # level has no effect, and the finer level counts twice. There are several forms:
 #
 # * *batch*: the maximum compares the mean losses of the levels over the batch, as in the official code;
-# * *thinned*: the official code also keeps only one picture of every class at the coarse level (`official=True` sets
-#   this and the other habits of the code);
+# * *thinned*: the official code also keeps only one picture of every class at the coarse level;
 # * *pair*: the maximum compares single pairs. As far as we know, this is the form of the paper. The loss of a coarse
 #   pair is raised to the loss of the *worst* fine pair of the batch;
 # * *centred*: this form is ours. It subtracts the loss that equal embeddings would give, and compares then.
@@ -236,20 +235,20 @@ hiercl.plot.pair_matrix(forms["HMCE, batch, thinned"].step(train, items=few), tr
 # **Predict**: which method that you know does the thinned batch form become?
 
 # %%
-official = hiercl.fit("hmce", train, official=True, scale="normalised", **SETTINGS)  # without the code's factor
+official = hiercl.fit("hmce", train, thinning=True, **SETTINGS)
 pair = hiercl.fit("hmce", train, maximum="pair", **SETTINGS)
-for name, run in {"HMCE, official": official, "HMCE, pair": pair}.items():
+for name, run in {"HMCE, batch, thinned": official, "HMCE, pair": pair}.items():
     first, last, inside = results[name] = judge(run)
     acts = 100 * run.history["maximum acts"].mean()
     print(f"{name}: the maximum acted on {acts:.1f} %. kNN {coarse} {first:.1f} %, {fine} {last:.1f} %")
 apart = (hiercl.embed(official, test) - hiercl.embed(supcon, test)).abs().max()
 verdict = "the same encoder" if apart < 1e-3 else "another encoder"
-print(f"Features of the official form and of SupCon differ by {apart:.1e} at most: {verdict}.")
+print(f"Features of the thinned form and of SupCon differ by {apart:.1e} at most: {verdict}.")
 
 # %% [markdown]
-# With two levels, the official form is SupCon in every step in which the maximum acts: the loss of the class then takes
-# the place of the thinned coarse loss. Where the classes are well separated, the coarse loss can be the larger one.
-# Then the form is no longer SupCon.
+# With two levels, the thinned form is SupCon in every step in which the maximum acts: the loss of the class then takes
+# the place of the thinned coarse loss. Where the classes are well separated, the coarse loss can be the larger one. Then
+# the form is no longer SupCon. `official=True` sets thinning and the other habits of the official code.
 #
 # Two methods with one name can be different methods, and two names can mean one method. Before you compare methods,
 # look at the gradient that each level gets.
@@ -297,7 +296,7 @@ hiercl.plot.confusion(hmc, test, train=train, title="HMC")
 # crossings are good. The titles also give the value of chance.
 
 # %%
-names = {"SupCon": supcon, "HMC": hmc, "HMCE, official": official, "HMCE, pair": pair, "shuffled": shuffled}
+names = {"SupCon": supcon, "HMC": hmc, "HMCE, batch, thinned": official, "HMCE, pair": pair, "shuffled": shuffled}
 for name, run in names.items():
     purity = hiercl.metrics.dendrogram_purity(hiercl.embed(run, test), test.labels, tree, level=-1, within=0)
     print(f"{name:20} {results[name][2]:5.1f} % of the mistakes inside, dendrogram purity {purity:.2f}")

@@ -249,20 +249,15 @@ for name in worn:
 #
 # (On the right side, a feature that separates superclasses helps to separate classes too.)
 #
+# With two levels the contrast of a feature is one number, and each level gets half of the features. So the mixture can
+# only decide where the middle of these numbers is, and a sort gives nearly the same masks: `run.history` has the
+# `overlap with a sort`. `masks="labels"` trains with the sort itself. With `sizes="free"` or `descriptor="samples"` the
+# mixture decides more.
+#
 # **Predict**: what does the superclass lose if only the features of the class remain?
 
 # %%
 hiercl.plot.masks(runs["G-HMLC"], test)
-
-# %% [markdown]
-# With two levels the contrast of a feature is one number, and each level gets half of the features. So the mixture can
-# only decide where the *middle* of these numbers is. How much does it differ from a sort, which gives the first half of
-# the features to one level?
-
-# %%
-overlap = runs["G-HMLC"].history["overlap with a sort"].iloc[-1]
-print(f"{100 * overlap:.0f} % of the features have the level that a sort gives them (chance: {100 / levels:.0f} %).")
-# `masks="labels"` trains with the sort itself. `sizes="free"` and `descriptor="samples"` let the mixture decide more.
 
 # %% [markdown]
 # This is the same for the run with the random split. (Its title says g_hmlc, too.) Are its own features better than
