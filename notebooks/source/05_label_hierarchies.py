@@ -247,8 +247,8 @@ print(f"Features of the thinned form and of SupCon differ by {apart:.1e} at most
 
 # %% [markdown]
 # With two levels, the thinned form is SupCon in every step in which the maximum acts: the loss of the class then takes
-# the place of the thinned coarse loss. Where the classes are well separated, the coarse loss can be the larger one. Then
-# the form is no longer SupCon. `official=True` sets thinning and the other habits of the official code.
+# the place of the thinned coarse loss. Where the classes are well separated, the coarse loss can be the larger one.
+# Then the form is no longer SupCon. `official=True` sets thinning and the other habits of the official code.
 #
 # Two methods with one name can be different methods, and two names can mean one method. Before you compare methods,
 # look at the gradient that each level gets.
