@@ -3,7 +3,10 @@
 import os
 
 import pytest
+from support import checks
 from support.real_data import prepare
+
+checks.install()  # before hiercl is imported
 
 os.environ.setdefault("HIERCL_THREADS", "all")  # two trainings of a test have the same number of threads
 
