@@ -118,7 +118,7 @@ def test_mistakes_are_told_in_a_line(capsys, tmp_path):
 
 def test_bench_measures(monkeypatch):
     """Small sizes: the figures are there and positive; the two forms of selection remove the same."""
-    config = BenchConfig(batch=16, queue=32, steps=8, rounds=1, data=2000)
+    config = BenchConfig(batch=16, queue=32, steps=8, rounds=1, data=500)
     table = throughput(config, torch.device("cpu")).set_index("arm")
     assert table.loc["bare step", "share of bare (median)"] == 1 and (table["images/s (median)"] > 0).all()
     case = SelectionCase(8, 64, (3, 6), torch.device("cpu"))

@@ -8,7 +8,7 @@ from hiercl.hierarchy.hierarchy import Hierarchy
 HIERARCHY = Hierarchy.from_dict({"a": ["a0", "a1"], "b": ["b0", "b1"]}, level_names=("group", "class"))
 
 
-def pictures(n: int = 96, seed: int = 0) -> HierarchicalDataset:
+def pictures(n: int = 64, seed: int = 0) -> HierarchicalDataset:
     """Four classes of noisy stripes: two directions, two widths."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 4
@@ -25,7 +25,7 @@ METHODS = {
     "simclr": {},
     "moco": {"queue": 40},
     "hcsc": {"queue": 40, "prototypes": (2, 4, 8), "warm_up": 0.3},
-    "csml": {"queue": 40, "neighbours": 3, "neighbour_start": 0.3},
+    "csml": {"queue": 40, "neighbours": 3, "neighbour_start": 0.3, "local_crops": 1},
     "supcon": {},
     "hmc": {"thinning": True, "heads": "level"},
     "hce": {"maximum": "pair", "thinning": False},

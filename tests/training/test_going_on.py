@@ -26,6 +26,12 @@ DATA = pictures(64)  # two steps an epoch
 TINY = SMALL | {"queue": 40, "seed": 1}
 
 
+@cache
+def _whole() -> Run:
+    """A run that nothing interrupted, made once."""
+    return fit("moco", DATA, **TINY)
+
+
 def interrupt_after(epochs: int):
     def callback(run):
         if len(run.history) == epochs:
@@ -60,30 +66,31 @@ def test_a_run_in_memory_goes_on_as_if_never_interrupted(tmp_path):
 
 def test_more_epochs_than_a_run_was_to_have(tmp_path):
     """It goes on with the schedule of the longer training and says so, in a folder as in memory."""
-    settings = TINY | METHODS["hcsc"] | {"prototypes": (2, 4), "warm_up": 0.6}  # two epochs of three, four of six
+    # The tree is made after one epoch of two, or after three of five.
+    settings = TINY | METHODS["hcsc"] | {"prototypes": (2, 4), "warm_up": 0.5, "epochs": 2}
     run = fit("hcsc", DATA, out=tmp_path / "run", **settings)
-    with pytest.warns(UserWarning, match="was to have 3 epochs. After 3 of them it goes on as a training of 6"):
-        longer = fit("hcsc", DATA, out=tmp_path / "run", resume=True, **settings | {"epochs": 6})
-    assert longer.history["epoch"].tolist() == list(range(6)) and longer.history["loss"][:3].equals(run.history["loss"])
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["fit"]["epochs"] == 6
-    assert longer.environment["schedule_changed"] == {"after": 3, "epochs": 3}
+    with pytest.warns(UserWarning, match="was to have 2 epochs. After 2 of them it goes on as a training of 5"):
+        longer = fit("hcsc", DATA, out=tmp_path / "run", resume=True, **settings | {"epochs": 5})
+    assert longer.history["epoch"].tolist() == list(range(5)) and longer.history["loss"][:2].equals(run.history["loss"])
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["fit"]["epochs"] == 5
+    assert longer.environment["schedule_changed"] == {"after": 2, "epochs": 2}
     assert load_run(tmp_path / "run").environment == longer.environment
-    expected = [learning_rate(2 * epoch + 1, 12, longer.recipe.fit) for epoch in range(3, 6)]
-    assert longer.history["lr"][3:].tolist() == expected and longer.method.info.epochs == 6
-    assert longer.history["loss prototype 0"][3:].notna().all(), "the tree that is there stays in use"
-    assert not same(longer, fit("hcsc", DATA, **settings | {"epochs": 6}))
+    expected = [learning_rate(2 * epoch + 1, 10, longer.recipe.fit) for epoch in range(2, 5)]
+    assert longer.history["lr"][2:].tolist() == expected and longer.method.info.epochs == 5
+    assert longer.history["loss prototype 0"][2:].notna().all(), "the tree that is there stays in use"
+    assert not same(longer, fit("hcsc", DATA, **settings | {"epochs": 5}))
 
     in_memory = fit("hcsc", DATA, **settings)
-    with pytest.warns(UserWarning, match="goes on as a training of 6"):
-        assert same(longer, fit("hcsc", DATA, resume=in_memory, epochs=6, progress=False))
-    with pytest.raises(ValueError, match="gone on in the meantime: its folder has 6 epochs"):
+    with pytest.warns(UserWarning, match="goes on as a training of 5"):
+        assert same(longer, fit("hcsc", DATA, resume=in_memory, epochs=5, progress=False))
+    with pytest.raises(ValueError, match="gone on in the meantime: its folder has 5 epochs"):
         fit("hcsc", DATA, resume=run, epochs=7)
 
 
 def test_an_untrained_run_trained_further_is_a_training_of_that_length(recwarn):
     untrained = fit("moco", DATA, **TINY | {"epochs": 0})
     recwarn.clear()
-    assert same(fit("moco", DATA, resume=untrained, epochs=3, progress=False), fit("moco", DATA, **TINY))
+    assert same(fit("moco", DATA, resume=untrained, epochs=3, progress=False), _whole())
     assert not recwarn.list
 
 
@@ -141,7 +148,7 @@ def test_a_callback_ends_the_training_and_the_run_is_complete(folder, tmp_path):
         again = fit("moco", DATA, out=out, resume=True, **TINY)
         assert again.stopped and same(run, again), "a run that has ended is given back"
     on = fit("moco", DATA, resume=run, progress=False)
-    assert same(on, fit("moco", DATA, **TINY)) and not on.stopped and len(on.history) == 3
+    assert same(on, _whole()) and not on.stopped and len(on.history) == 3
 
 
 @pytest.mark.parametrize("callbacks", [print, [EarlyStopping], ["loss"]])
@@ -169,7 +176,7 @@ def test_an_error_of_a_callback_does_not_lose_the_run(folder, tmp_path):
     note = "".join(caught.value.__notes__)
     assert ("resume=True" if folder else "resume=error.run") in note and "2 epochs" in note
     run = caught.value.run
-    assert run.interrupted and same(fit("moco", DATA, resume=run, progress=False), fit("moco", DATA, **TINY))
+    assert run.interrupted and same(fit("moco", DATA, resume=run, progress=False), _whole())
 
 
 def _with_history(**columns) -> Run:

@@ -1,11 +1,9 @@
 """A class of one's own is saved as itself, found again, and told apart from others of its name."""
 
+import gc
 import json
-import os
-import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 from support.data import SMALL, pictures
@@ -117,26 +115,23 @@ class Mine(MoCo):
     def starts_with(self, name):
         return name in {"moco", "hcsc", "csml"}
 """
-TRAINED = """
-import sys
-sys.path.insert(0, {tests!r})
-import hiercl
-from support.data import SMALL, pictures
-{own}
-hiercl.fit(Mine, pictures(64), out={out!r}, **(SMALL | {{"epochs": 1, "queue": 40}}))
-"""
 
 
 def test_a_class_of_a_notebook_in_another_session(tmp_path, monkeypatch):
     """Its module is __main__ there and here: the class of that name in this session is found, and no other."""
-    code = TRAINED.format(tests=str(Path(__file__).parents[1]), own=OF_A_NOTEBOOK, out=str(tmp_path / "run"))
-    subprocess.run([sys.executable, "-c", code], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
+
+    def of_a_session() -> type:
+        names: dict = {"__name__": "__main__"}
+        exec(OF_A_NOTEBOOK, names)
+        return names["Mine"]
+
+    hiercl.fit(of_a_session(), pictures(64), out=tmp_path / "run", **SETTINGS)
+    gc.collect()  # the other session has ended, and its class with it
     with pytest.raises(ValueError, match="Mine of the module __main__"):
         hiercl.load_run(tmp_path / "run")
-    here: dict = {"__name__": "__main__"}
-    exec(OF_A_NOTEBOOK, here)
-    monkeypatch.setattr(sys.modules["__main__"], "Mine", here["Mine"], raising=False)
-    assert type(quietly_loaded(tmp_path / "run").method) is here["Mine"]
+    here = of_a_session()
+    monkeypatch.setattr(sys.modules["__main__"], "Mine", here, raising=False)
+    assert type(quietly_loaded(tmp_path / "run").method) is here
 
 
 def test_resuming_tells_it_apart(tmp_path):

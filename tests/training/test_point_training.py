@@ -12,7 +12,7 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import MODALITIES
 from hiercl.evaluation.fine_tuning import FineTuneConfig
 
-SMALL = {  # of each method, so that it does all that it can within two epochs of three steps
+SMALL = {  # of each method, so that it does all that it can within two epochs of two steps
     "moco": {"queue": 32},
     "hcsc": {"queue": 32, "prototypes": (2, 4), "warm_up": 0.0},
     "csml": {"queue": 32, "neighbour_start": 0.0, "local_crops": 1},
@@ -22,7 +22,7 @@ SMALL = {  # of each method, so that it does all that it can within two epochs o
 
 @pytest.mark.parametrize("method", hiercl.methods.names())
 def test_every_method_trains_on_clouds(method, tmp_path):
-    train, test = clouds(), clouds(seed=1)
+    train, test = clouds(32), clouds(seed=1)
     settings = CLOUD_SETTINGS | SMALL.get(method, {})
     run = hiercl.fit(method, train, epochs=2, out=tmp_path / "run", **settings)
     assert np.isfinite(run.history["loss"]).all()
@@ -35,14 +35,14 @@ def test_every_method_trains_on_clouds(method, tmp_path):
 
 @pytest.mark.parametrize("encoder", hiercl.encoders.encoder_names("points"))
 def test_every_encoder_trains_with_losses_at_two_stages(encoder):
-    train = clouds()
+    train = clouds(16)
     run = hiercl.fit("csml", train, epochs=1, **CLOUD_SETTINGS | SMALL["csml"] | {"encoder": encoder})
     names = {term.name for term in run.step(train, batch=16).terms}
     assert {"anchor", "neighbour", "mixed", "local 1", "stage 2: anchor", "stage 2: mixed"} <= names
 
 
 def test_attention_looks_at_points():
-    run = hiercl.fit("a_hmlc", clouds(), epochs=1, gate="attention", **CLOUD_SETTINGS | {"encoder": "dgcnn"})
+    run = hiercl.fit("a_hmlc", clouds(16), epochs=1, gate="attention", **CLOUD_SETTINGS | {"encoder": "dgcnn"})
     assert run.method.gate.queries.shape == (2, 1024)
 
 

@@ -80,13 +80,13 @@ import sys
 sys.path.insert(0, {tests!r})
 from support.data import METHODS, SMALL, pictures
 from hiercl.training import fit
-fit("hcsc", pictures(), seed=2, out={out!r}, **(SMALL | METHODS["hcsc"] | {{"epochs": 12}}))
+fit("hcsc", pictures(), seed=2, out={out!r}, **(SMALL | METHODS["hcsc"] | {{"epochs": 8}}))
 """
 
 
 def test_killed_at_any_moment(tmp_path):
     """kill -9 in the middle of training: what is on disk is whole, and the end is as if nothing had happened."""
-    data, settings = pictures(), SMALL | METHODS["hcsc"] | {"epochs": 12}
+    data, settings = pictures(), SMALL | METHODS["hcsc"] | {"epochs": 8}
     whole = fit("hcsc", data, seed=2, **settings)
     out = tmp_path / "killed"
     code = KILLED.format(tests=str(Path(__file__).parents[1]), out=str(out))
@@ -98,28 +98,28 @@ def test_killed_at_any_moment(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(load_run(out).history)
-    assert 2 <= done < 12
+    assert 2 <= done < 8
     resumed = fit("hcsc", data, seed=2, out=out, resume=True, **settings)
-    assert len(resumed.history) == 12 and same(whole, resumed)
+    assert len(resumed.history) == 8 and same(whole, resumed)
 
 
 def test_interrupting_keeps_the_last_epoch(tmp_path):
     data = pictures()
-    reference = fit("moco", data, **{**SMALL, "epochs": 4}, out=tmp_path / "reference")
+    reference = fit("moco", data, out=tmp_path / "reference", **SMALL)
     step = itertools.count()
 
     class Impatient(MoCo):
         def after_step(self, taken):
             super().after_step(taken)
-            if next(step) == 7:  # in the third epoch of three steps
+            if next(step) == 5:  # in the third epoch of two steps
                 raise KeyboardInterrupt
 
     for out in (None, tmp_path / "interrupted"):
         step = itertools.count()  # the third call resumes, and counts on: it is not interrupted again
-        with pytest.warns(UserWarning, match="after 2 of 4 epochs"):
-            run = fit(Impatient, data, out=out, **{**SMALL, "epochs": 4})
+        with pytest.warns(UserWarning, match="after 2 of 3 epochs"):
+            run = fit(Impatient, data, out=out, **SMALL)
         assert run.interrupted and len(run.history) == 2
-    resumed = fit(Impatient, data, out=out, resume=True, **{**SMALL, "epochs": 4})
+    resumed = fit(Impatient, data, out=out, resume=True, **SMALL)
     assert not resumed.interrupted and same(resumed, reference)
 
 
@@ -133,7 +133,7 @@ def test_loss_that_is_not_finite_stops(tmp_path):
             return step
 
     with pytest.raises(TrainingDivergedError, match=r"nan in epoch 0, step 2 \(instance nan\).*checkpoint\.pt"):
-        fit(Broken, pictures(), out=tmp_path / "run", queue=1000, **SMALL)
+        fit(Broken, pictures(96), out=tmp_path / "run", queue=1000, **SMALL)
     assert all(torch.isfinite(v).all() for v in state_of(load_run(tmp_path / "run", method=Broken)).values())
 
 
@@ -175,7 +175,7 @@ def test_arms_of_one_seed_see_the_same(monkeypatch):
         fit(Spy, pictures(), **SMALL, **METHODS[method])
         seen[method] = batches, first.encoder.state_dict()
     (a, weights_a), (b, weights_b) = seen.values()
-    assert len(a) == len(b) == 9
+    assert len(a) == len(b) == 6
     assert all(torch.equal(x, y) for left, right in zip(a, b, strict=True) for x, y in zip(left, right, strict=True))
     assert all(torch.equal(weights_a[k], weights_b[k]) for k in weights_a)
 
@@ -252,10 +252,10 @@ def test_step_and_audit_of_a_finished_run():
     row = table[(table["term"] == "instance 0") & (table["level"] == "group")].iloc[0]
     assert row["pulled"] == 64 and row["precision"] == 1 and 0.2 < row["false_negative_rate"] < 0.8
     assert all(torch.equal(before[k], v) for k, v in state_of(run).items())
-    with pytest.raises(ValueError, match="trained on 96 items"):
+    with pytest.raises(ValueError, match="trained on 64 items"):
         run.step(pictures(50))
     with pytest.raises(ValueError, match="other items than these"):
-        run.step(pictures(96, seed=5))
+        run.step(pictures(64, seed=5))
     assert run.step(data, items=5).items.tolist() == [5]
 
 
@@ -302,7 +302,7 @@ def test_a_folder_with_a_run_is_safe(tmp_path):
     with pytest.raises(ValueError, match="epochs: there 3, here 2"):
         fit("moco", data, out=out, resume=True, **{**SMALL, "epochs": 2})
     with pytest.raises(ValueError, match="fingerprint"):
-        fit("moco", pictures(96, seed=9), out=out, resume=True, **SMALL)
+        fit("moco", pictures(64, seed=9), out=out, resume=True, **SMALL)
     assert same(run, fit("moco", data, out=out, resume=True, **SMALL))
     older = json.loads((out / "config.json").read_text())
     older["fit"] |= {"lr": None, "weight_decay": None}  # as they stood before defaults were written down
@@ -397,7 +397,7 @@ def test_a_setting_of_other_methods_says_whose_it_is(method, settings, message):
 
 
 def test_without_labels_the_way_out_is_named():
-    data = HierarchicalDataset.from_arrays(pictures().items, np.zeros(96, dtype=int), Hierarchy.from_dict(["all"]))
+    data = HierarchicalDataset.from_arrays(pictures().items, np.zeros(64, dtype=int), Hierarchy.from_dict(["all"]))
     with pytest.raises(ValueError, match="choose simclr, moco, hcsc or csml"):
         fit("hmc", data)
     with pytest.raises(ValueError, match="leave out neighbour_source='labels'"):
