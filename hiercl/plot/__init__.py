@@ -7,7 +7,7 @@ class has a hue, and the classes below it have shades of that hue.
 Example:
     >>> figure = hiercl.plot.gallery(train)
     >>> figure = hiercl.plot.tree(run.tree, train)
-    >>> figure = hiercl.plot.embedding(run, test)
+    >>> figure = hiercl.plot.embedding(run, test, coordinates=features[:, :2])
 """
 
 from hiercl.plot._cloud_picture import cloud_picture

@@ -54,9 +54,11 @@ def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarr
         ValueError: features are not ``[items, d]``, not finite, or of fewer than 5 items.
 
     Example:
-        >>> xy = hiercl.plot.map_2d(features)
+        >>> xy = hiercl.plot.map_2d(features, seed=3)
         >>> xy.shape
         (60, 2)
+        >>> bool((hiercl.plot.map_2d(features, seed=3) == xy).all())
+        True
     """
     features = as_array(features)
     if features.ndim != 2 or len(features) < 5:
