@@ -14,6 +14,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt's names for what it sets
 MOST_FROM_HEAP = 32 * 2**20  # bytes of a block; glibc allows no more. Larger blocks still come from the system
 MOST_KEPT = 2**31 - 1  # bytes of free memory
 
+version = cache(metadata.version)  # a process does not change its packages
+
 
 def describe_environment(device: torch.device, precision: str) -> dict[str, Any]:
     """Returns what a number depends on beside the settings: versions, device, precision, threads, commit.
@@ -28,9 +30,9 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, Any]
     """
     packages = ("torch", "torchvision", "numpy", "scikit-learn", "accelerate")
     return {
-        "hiercl": metadata.version("hiercl"),
+        "hiercl": version("hiercl"),
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in packages},
+        **{name: version(name) for name in packages},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
         "precision": precision,
         "threads": torch.get_num_threads(),
