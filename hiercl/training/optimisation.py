@@ -22,9 +22,10 @@ class FitConfig(Config):
     """Settings of a training."""
 
     encoder: str | Callable[[], Any] | Any = "auto"
-    """Name of the encoder. Pictures: convnet (auto), resnet18, resnet50, vit_tiny, torchvision:NAME, timm:NAME; points:
-    pointnet_vanilla (auto), pointnet, dgcnn; vectors: mlp (auto), linear, identity. Or a torch.nn.Module, which is
-    copied and starts from its own weights; a run or an encoder of hiercl, likewise; or a function that makes one."""
+    """Name of the encoder. Pictures: convnet (auto), whitenet, resnet18, resnet50, vit_tiny, torchvision:NAME,
+    timm:NAME; points: pointnet_vanilla (auto), pointnet, dgcnn; vectors: mlp (auto), linear, identity. Or a
+    torch.nn.Module, which is copied and starts from its own weights; a run or an encoder of hiercl, likewise; or a
+    function that makes one."""
     resize: Annotated[int, AtLeast(1)] | None = None
     """Side in pixels that the encoder brings every picture and every view to; None leaves them as they are."""
     mean: float | tuple[float, ...] | None = None
