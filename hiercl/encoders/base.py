@@ -193,10 +193,10 @@ class Encoder(nn.Module):
             >>> encoder = hiercl.make_encoder("whitenet", mean=[0.5] * 3, std=[0.25] * 3)
             >>> encoder.see(train.items)
         """
-        if hasattr(self.stem, "see"):
+        if callable(see := getattr(self.stem, "see", None)):
             count = min(len(items), SEEN)
             sample = torch.from_numpy(np.array(items[np.arange(count) * len(items) // count]))
-            self.stem.see(self.normalise(FORMS[self.modality].to_map(sample)))
+            see(self.normalise(FORMS[self.modality].to_map(sample)))
 
     def freeze(self, stages: bool | int = True) -> None:
         """Freezes the front of the encoder: no gradient changes it, and it stays in eval mode (batch norm, dropout).

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -20,7 +20,7 @@ from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env,
 from torch import nn
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
-from hiercl.encoders import SPLITS, Encoder, half_precision_is_native
+from hiercl.encoders import SPLITS, Encoder, Weights, half_precision_is_native
 from hiercl.methods import Method
 from hiercl.runtime.cores import keep_to_free_cores
 from hiercl.runtime.environment import describe_environment
@@ -188,7 +188,7 @@ def prepare(
     torch.manual_seed(stream_seed(fit.seed, 0, "weights"))
     model, said = recipe.make_method(), ""
     if earlier is None and fit.init is not None:
-        said = load_initial(model, fit.init, normalisation=fit.mean is None and fit.std is None)
+        said = load_initial(model, cast(Weights, fit.init), normalisation=fit.mean is None and fit.std is None)
         LOG.info("init: %s", said)
     elif earlier is None:
         for part in model.children():
