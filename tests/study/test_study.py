@@ -330,12 +330,12 @@ def test_stopped_after_an_epoch_it_goes_on(tmp_path, data):
     def stop(run):
         raise KeyboardInterrupt
 
-    study = make(tmp_path, [{"epochs": 3}], seeds=1)
+    study = make(tmp_path, [{"epochs": 2}], seeds=1)
     with pytest.warns(UserWarning, match="Interrupted"):
         study.run(*data, progress=False, after_epoch=stop)
     assert study.table()["state"].tolist() == ["stopped"] and len(study.histories()) == 1
     study.run(*data, progress=False)
-    whole = make(tmp_path / "whole", [{"epochs": 3}], seeds=1).run(*data, progress=False)
+    whole = make(tmp_path / "whole", [{"epochs": 2}], seeds=1).run(*data, progress=False)
     pd.testing.assert_frame_equal(timeless(study.table()), timeless(whole.table()))
 
 
@@ -352,7 +352,7 @@ SCRIPT = """
         pid = os.fork()
         if pid == 0:
             try:
-                make(out, {{"temperature": [0.1, 0.2], "epochs": [3]}}, seeds=1).run(*data, progress=False)
+                make(out, {{"temperature": [0.1, 0.2], "epochs": [2]}}, seeds=1).run(*data, progress=False)
             finally:
                 os._exit(0)
         return pid
@@ -362,7 +362,7 @@ SCRIPT = """
         return begun > ended
 
     random.seed(3)
-    for number in range(6):
+    for number in range(4):
         pid, moment = child(), random.uniform(0, 0.3)
         if number % 2:  # every other one is killed as soon as a run has begun, or a little later
             while not inside() and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -382,7 +382,7 @@ def test_killed_at_random_moments_and_ended_by_two_at_once(tmp_path, data):
         [sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=300, capture_output=True, text=True
     )
     assert "inside" in said.stdout.split(), "at least one kill was in the middle of a run"
-    vary = {"temperature": [0.1, 0.2], "epochs": [3]}
+    vary = {"temperature": [0.1, 0.2], "epochs": [2]}
     ended = make(tmp_path / "study", vary, seeds=1).of(*data)
     assert not ended.missing()
     never_killed = make(tmp_path / "whole", vary, seeds=1).run(*data, progress=False)
