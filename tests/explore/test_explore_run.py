@@ -61,6 +61,7 @@ def test_it_trains_and_shows_what_comes(data, whole, monkeypatch):
         assert name in explorer.table.value
 
 
+@pytest.mark.filterwarnings("ignore:Interrupted")  # the explorer itself says so
 def test_a_stopped_run_goes_on_and_ends_as_one_that_was_never_stopped(data, whole):
     def stop(run):
         if len(run.history) == 1:

@@ -70,6 +70,7 @@ def test_of_three_variants_the_last_two_that_were_clicked(tmp_path, data):
     assert explorer.picked == ["temperature=0.9"] and list(explorer.chips) == ["temperature=0.1", "temperature=0.9"]
 
 
+@pytest.mark.filterwarnings("ignore:Interrupted")  # the explorer itself says so
 def test_stopped_it_goes_on(tmp_path, data):
     explorer = make(tmp_path, data, epochs=[2, 3])
     explorer.seeds.value = 1
