@@ -190,7 +190,7 @@ class Encoder(nn.Module):
             items: array of the items; at most 2,000 of them are read, spread evenly.
 
         Example:
-            >>> encoder = hiercl.make_encoder("whitenet", mean=[0.5] * 3, std=[0.25] * 3)
+            >>> encoder = hiercl.encoders.make_encoder("whitenet", mean=[0.5] * 3, std=[0.25] * 3)
             >>> encoder.see(train.items)
         """
         if callable(see := getattr(self.stem, "see", None)):

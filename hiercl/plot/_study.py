@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -121,9 +122,12 @@ def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[s
         spread = np.array([[1.96 * own[name].sem() for name in (x, y)] for own in groups])  # NaN for a single seed
         style = {"color": colour, "marker": MARKERS[place % len(MARKERS)], "markersize": 6, "label": readable(family)}
         axis.errorbar(*means.T, xerr=spread[:, 0], yerr=spread[:, 1], elinewidth=0.8, linewidth=1.4, **style)
+        right, up = place % 2 == 0, place % 4 in (0, 3)  # each family has a corner of its points for its words
+        corner = {"ha": "left" if right else "right", "va": "bottom" if up else "top"}
+        offset = {"xytext": (5 if right else -5, 4 if up else -4), "textcoords": "offset points"}
         for point, name in zip(means, names, strict=True):
-            offset = {"xytext": (5, 5), "textcoords": "offset points"}
-            axis.annotate(readable(_without(name, family)), point, size=7, color=colour, **offset)
+            words = axis.annotate(readable(_without(name, family)), point, size=SMALL, color=colour, **offset, **corner)
+            words.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white")])
     axis.set_xlabel(readable(x), size=SMALL)
     axis.set_ylabel(readable(y), size=SMALL)
     simple_axis(axis, grid="both")

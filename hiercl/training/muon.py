@@ -40,7 +40,7 @@ class Muon(torch.optim.AdamW):
         >>> optimiser = Muon(net, lr=1e-3)
         >>> net(torch.rand(4, 3, 3, 3)).sum().backward()
         >>> optimiser.step()
-        >>> round(float(net[0].weight.norm() ** 2), 3)
+        >>> round(net[0].weight.detach().square().sum().item(), 3)
         8.0
     """
 
