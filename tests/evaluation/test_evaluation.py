@@ -63,7 +63,7 @@ def test_report_goes_around(report, run, tmp_path):
     assert loaded.table().equals(report.table()) and loaded.protocol == report.protocol
     assert loaded.few_labels.equals(report.few_labels) and loaded.tree.equals(report.tree)
     text = str(report)
-    for said in ("k = 20", "L-BFGS", "96 training and 40 test items", "With few labels", "learned tree", "–"):
+    for said in ("k = 20", "L-BFGS", "64 training and 40 test items", "With few labels", "learned tree", "–"):
         assert said in text
     for said in ("linear (%)", "uniformity", "With few labels", "learned tree", "–"):
         assert said in report._repr_html_()
