@@ -59,7 +59,8 @@ class Vectors:
     def run(self) -> None:
         store = self.out / self.items
         if not (store / "test").exists():
-            for part, name in zip(newsgroups() if self.items == "posts" else shapes(), ("train", "test"), strict=True):
+            parts = newsgroups() if self.items == "posts" else shapes(self.out / "dgcnn")
+            for part, name in zip(parts, ("train", "test"), strict=True):
                 part.save(store / name)
         study = self.study(*hiercl.load(store)).run(n_jobs=self.jobs)
         print(study.report(self.out / f"{study.name}.md"))
@@ -107,10 +108,13 @@ def newsgroups(
     )
 
 
-def shapes(epochs: int = 6, points: int = 64, seed: int = 0) -> tuple[HierarchicalDataset, HierarchicalDataset]:
+def shapes(
+    out: Path, epochs: int = 6, points: int = 64, seed: int = 0
+) -> tuple[HierarchicalDataset, HierarchicalDataset]:
     """Makes training and test set.
 
     Args:
+        out: folder of the run of the DGCNN, which goes on where it was stopped.
         epochs: epochs of the DGCNN.
         points: points of every cloud, in training and after it: a DGCNN looks at neighbours, so it knows one density.
         seed: seed of the training.
@@ -120,7 +124,7 @@ def shapes(epochs: int = 6, points: int = 64, seed: int = 0) -> tuple[Hierarchic
         for part in hiercl.load("modelnet10")
     )
     settings = {"encoder": "dgcnn", "points": points, "batch": 64, "epochs": epochs, "seed": seed, "monitor_every": 0}
-    run = hiercl.fit("simclr", train, **settings)
+    run = hiercl.fit("simclr", train, out=out, resume=True, **settings)
     print(hiercl.evaluate(run, train, test).table()[["knn", "linear", "ami"]])
     return hiercl.featurise(train, run, points=points), hiercl.featurise(test, run, views=0)
 
