@@ -61,7 +61,7 @@ class Vectors:
         if not (store / "test").exists():
             parts = newsgroups() if self.items == "posts" else shapes(self.out / "dgcnn")
             for part, name in zip(parts, ("train", "test"), strict=True):
-                part.save(store / name)
+                part.save(store / name, overwrite=True)
         study = self.study(*hiercl.load(store)).run(n_jobs=self.jobs)
         print(study.report(self.out / f"{study.name}.md"))
 
