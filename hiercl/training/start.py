@@ -190,7 +190,7 @@ def prepare(
     if earlier is None and fit.init is not None:
         said = load_initial(model, cast(Weights, fit.init), normalisation=fit.mean is None and fit.std is None)
         LOG.info("init: %s", said)
-    elif earlier is None:
+    elif earlier is None and isinstance(fit.encoder, str):  # an encoder that is given keeps its filters
         for part in model.children():
             if isinstance(part, Encoder):
                 part.see(dataset.items)

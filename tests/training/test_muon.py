@@ -60,3 +60,6 @@ def test_resumed_is_as_never_stopped(tmp_path):
     assert same(again, whole)
     untrained = hiercl.fit("simclr", data, **settings | {"epochs": 0})
     assert torch.equal(again.encoder.stem.filters, untrained.encoder.stem.filters)
+    few = data.take(list(range(24)))
+    given = hiercl.fit("simclr", few, **settings | {"epochs": 0, "encoder": again})
+    assert torch.equal(given.encoder.stem.filters, again.encoder.stem.filters)
