@@ -4,7 +4,6 @@
     .venv/bin/python benchmarks/features.py raw                # features of pictures and views: hours on a slow core
     .venv/bin/python benchmarks/features.py pack               # the file that comes with the package, and its card
     .venv/bin/python benchmarks/features.py raw --whole        # the plain features of all 50,000 training pictures too
-    .venv/bin/python benchmarks/features.py window             # what other compressions would keep
 
 The features are the mean over the last map of the backbone: 1,280 numbers. The backbone runs in ONNX Runtime, which is
 three times as fast as torch here on a CPU. The same command after a stop goes on where it was.
@@ -22,10 +21,9 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import torch
 import tyro
 from torch import Tensor
@@ -33,7 +31,6 @@ from torch.nn import functional as F
 
 import hiercl
 from hiercl.datasets import HierarchicalDataset, cifar100_features, item_hashes
-from hiercl.study import Study
 from hiercl.views import ImageViews, ViewConfig
 
 BLOCK = 250  # pictures between two notes of how far it is
@@ -145,55 +142,6 @@ class Pack:
         }
 
 
-@dataclass(frozen=True)
-class Window:
-    """Trains CsMl with random and with true neighbours on features of several compressions, 20 classes.
-
-    The difference of their AMI is the window in which a method can show what its neighbours are worth.
-    """
-
-    raw: Path = Path("runs/features")
-    """Folder of the features that ``raw`` computed."""
-    size: int = 192
-    """Side of the backbone's input."""
-    choices: tuple[tuple[int, float], ...] = ((256, 0.1), (512, 0.15), (640, 0.15), (768, 0.2), (1280, 0.25))
-    """Numbers and steps, as in ``pack``."""
-    seeds: int = 3
-    """Trainings of every choice."""
-    out: Path = Path("runs/window")
-    """Folder of the runs."""
-    table: Path = Path("benchmarks/results/compression.csv")
-    """File of the results."""
-
-    def run(self) -> None:
-        train, test = hiercl.load("cifar100")
-        parts = (train.per_class(100, seed=0), test)
-        raw = [np.load(self.raw / f"{name}{self.size}.npy") for name in ("train", "test")]
-        found = {"as computed": self.trained("raw", [x.astype(np.float32) for x in raw], parts)}
-        for numbers, step in self.choices:
-            codes, unit, _ = compress(raw[0], raw[1], numbers, step)
-            file = io.BytesIO()
-            write(file, codes)
-            stored = [unit * codes[name].transpose(2, 1, 0).astype(np.float32) for name in ("train", "test")]
-            row = {"MB": round(len(file.getvalue()) / 1e6, 1)} | self.trained(f"{numbers}-{step:g}", stored, parts)
-            found[f"{numbers} numbers, step {step:g}"] = row
-        table = pd.DataFrame(found).T[["MB", "random neighbours", "true neighbours", "window"]]
-        table.rename_axis("features").to_csv(self.table)
-        print(table)
-
-    def trained(self, name: str, x: list[np.ndarray], parts: tuple[HierarchicalDataset, ...]) -> dict[str, float]:
-        """Returns the AMI of the class with both kinds of neighbours, and the difference, in points."""
-        data = [HierarchicalDataset.from_features(x, of.labels, of.hierarchy) for x, of in zip(x, parts, strict=True)]
-        ready = Study.ready("brackets-neighbours").compared
-        arms = {"random": dict(ready["20 classes, random"]), "true": dict(ready["20 classes, of the true class"])}
-        for settings in arms.values():
-            del settings["data.name"]
-        study = Study({}, arms, self.seeds, f"window-{name}", self.out).of(data[0], data[1]).run()
-        ami = study.table().groupby("variant")["ami class"].mean()
-        numbers = {f"{arm} neighbours": ami[arm] for arm in arms} | {"window": ami["true"] - ami["random"]}
-        return {title: round(float(number), 1) for title, number in numbers.items()}
-
-
 def compress(
     train: np.ndarray, test: np.ndarray, numbers: int, step: float
 ) -> tuple[dict[str, np.ndarray], float, float]:
@@ -209,7 +157,7 @@ def compress(
     return codes, unit, float((s[:numbers] ** 2).sum() / (s**2).sum())
 
 
-def write(path: Path | BinaryIO, content: dict[str, np.ndarray]) -> None:
+def write(path: Path, content: dict[str, np.ndarray]) -> None:
     """Writes an .npz file that ``np.load`` reads, compressed by LZMA."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
         for name, array in content.items():
@@ -260,11 +208,7 @@ def backbone(size: int) -> Any:
     return features
 
 
-Command = (
-    Annotated[Raw, tyro.conf.subcommand("raw")]
-    | Annotated[Pack, tyro.conf.subcommand("pack")]
-    | Annotated[Window, tyro.conf.subcommand("window")]
-)
+Command = Annotated[Raw, tyro.conf.subcommand("raw")] | Annotated[Pack, tyro.conf.subcommand("pack")]
 
 if __name__ == "__main__":
     tyro.cli(Command).run()  # pyright: ignore[reportAttributeAccessIssue]
