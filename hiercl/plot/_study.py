@@ -17,6 +17,7 @@ from hiercl.runtime.errors import unknown
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
 PANELS = 3  # panels of effects in a row
+MOST_LINES = 12  # as many learning curves can be told apart
 FAR = 2.5  # an effect this many times larger than all smaller ones would leave them no room on a common scale
 
 
@@ -34,7 +35,7 @@ def study(
     have, with its 95 % bootstrap interval. The dot is full if there is a verdict, and hollow if the effect is undecided
     or there are too few seeds. Grey dots are single seeds. An effect far beyond the others is an arrow at the border,
     with its numbers. The lower right panel shows mean and standard deviation over the seeds, at the training time of
-    the fastest seed in seconds.
+    the fastest seed in seconds. Learning curves and times are left out if there are more than 12 variants.
 
     Args:
         summary: result of :meth:`hiercl.Study.summary`.
@@ -53,7 +54,7 @@ def study(
     Example:
         >>> figure = study.plot("knn")
     """
-    rows = summary[summary["metric"] == metric]
+    rows = summary[summary["metric"] == metric].dropna(subset=["mean"])  # a level can have none: the coarsest, siblings
     done = table[table["state"] == "done"]
     if rows.empty or done.empty:
         raise ValueError(f"there is nothing to show of {metric!r}: no run is done, or no run has this metric.")
@@ -69,16 +70,19 @@ def study(
     columns = min(PANELS, len(levels))
     panel_rows = -(-len(levels) // columns)
     upper = panel_rows * (0.9 + 0.2 * max(2, sum(text.count("\n") + 1 for text in compared.values())))
-    lower = max(3.0, 0.16 * sum(text.count("\n") + 1 for text in names.values()) + 0.8)
+    few = len(variants) <= MOST_LINES
+    lower = max(3.0, 0.16 * sum(text.count("\n") + 1 for text in names.values()) + 0.8) if few else 0.0
     figure = new_figure(WIDTH, upper + lower + 0.5, f"{readable(title)}: {metric}", layout="constrained")
-    (top,), (bottom,) = figure.subfigures(2, 1, squeeze=False, height_ratios=[upper, lower])
+    heights = [upper, lower] if few else [upper]
+    top, *rest = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     axes = first_axes(top.subplots(panel_rows, columns, squeeze=False, sharey=True), len(levels))
     for axis, level in zip(axes, levels, strict=True):
         _draw_effects(axis, rows[rows["level"] == level].set_index("variant"), done, metric, level, baselines, compared)
-    left, right = bottom.subplots(1, 2)
-    colours = dict(zip(variants, categorical(len(variants)), strict=True))
-    _draw_curves(left, histories, colours)
-    _draw_times(right, done, _column(metric, levels[-1]), colours, names)
+    for bottom in rest:
+        left, right = bottom.subplots(1, 2)
+        colours = dict(zip(variants, categorical(len(variants)), strict=True))
+        _draw_curves(left, histories, colours)
+        _draw_times(right, done, _column(metric, levels[-1]), colours, names)
     return figure
 
 

@@ -76,7 +76,7 @@ def _markdown(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame, pictur
         for metric, figure in _figures(study, table, summary, 1).items() if title == "Effects" else ():
             with whole_file(picture) as new:
                 figure.savefig(new, dpi=90)
-            title = f"Effects on {in_markdown(metric)}, learning curves, accuracy against time"
+            title = f"Effects on {in_markdown(metric)}"
             parts.append(f"![{title}]({quote(picture.name)})")
     return "\n\n".join(part for part in parts if part) + "\n"
 

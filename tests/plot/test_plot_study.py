@@ -10,7 +10,7 @@ from hiercl import plot
 HISTORIES = pd.DataFrame({"variant": ["base"], "seed": [0], "epoch": [0], "loss": [1.0]})
 
 
-def drawn(means):
+def picture(means, more=()):
     """The picture of five seeds of a base and of variants that are better by these means, and their intervals."""
     noise = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
     runs = {"base": np.full(5, 10.0)} | {f"by {mean}": 10 + mean + noise for mean in means}
@@ -19,10 +19,17 @@ def drawn(means):
         for name, values in runs.items()
         for seed, value in enumerate(values)
     )
-    rows = [{"variant": name, "metric": "linear", "level": "", "difference": np.nan} for name in runs]
+    whole = {"metric": "linear", "level": "", "mean": 10.0, "difference": np.nan}
+    rows = [{"variant": name, **whole} for name in runs]
     for row, mean in zip(rows[1:], means, strict=True):
         row |= {"difference": mean, "low": mean - 0.2, "high": mean + 0.2, "verdict": "better" if mean > 0.2 else ""}
-    return plot.study(pd.DataFrame(rows), table, HISTORIES, "linear", dict.fromkeys(list(runs)[1:], "base")).axes[0]
+    summary, baselines = pd.DataFrame([*rows, *more]), dict.fromkeys(list(runs)[1:], "base")
+    return plot.study(summary, table, HISTORIES, "linear", baselines)
+
+
+def drawn(means):
+    """The panel of the effects."""
+    return picture(means).axes[0]
 
 
 def border(axis):
@@ -53,6 +60,18 @@ def test_an_effect_far_beyond_the_others_stands_at_the_border_with_its_numbers()
 def test_of_two_effects_both_are_on_the_scale():
     low, high = drawn([0.5, -12.0]).get_xlim()
     assert low < -12 and high > 0.7
+
+
+def test_more_than_twelve_variants_have_no_curves():
+    assert len(picture([0.1 * place for place in range(1, 12)]).axes) == 3, "effects, curves, times"
+    assert len(picture([0.1 * place for place in range(1, 13)]).axes) == 1
+
+
+def test_a_level_without_the_metric_has_no_panel():
+    empty = {"variant": "base", "metric": "linear", "level": "coarse", "mean": np.nan, "difference": np.nan}
+    assert len(picture([0.5, 0.3], [empty]).axes) == 3
+    with pytest.raises(ValueError, match="nothing to show of 'linear'"):
+        plot.study(pd.DataFrame([empty]), FAMILIES.assign(state="done"), HISTORIES, "linear")
 
 
 FAMILIES = pd.DataFrame(
