@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -143,21 +142,19 @@ def write_json(path: Path, content: Any, indent: int | None = 2) -> None:
     write_atomically(path, json.dumps(content, indent=indent))
 
 
-def clear_partial(folder: Path, idle: float = 0.0) -> None:
-    """Removes what killed processes have left in a folder, and was not whole.
+def clear_partial(folder: Path, suffix: str = "") -> None:
+    """Removes what killed processes have left in a folder, and was not whole. It is for the only writer of such files.
 
     Args:
         folder: the folder.
-        idle: seconds since somebody has last written to it; 0 is for the only writer of the folder.
+        suffix: end of the names of the files that are looked at, such as ".json"; by default all.
 
     Example:
         >>> from pathlib import Path
         >>> clear_partial(Path("."))
     """
-    for path in folder.glob(f".*{MARK}*"):
+    for path in folder.glob(f".*{MARK}*{suffix}"):
         with suppress(OSError):  # of somebody else
-            if time.time() - path.lstat().st_mtime < idle:
-                continue
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 

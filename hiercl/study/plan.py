@@ -11,11 +11,13 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
+
 from hiercl.datasets import HierarchicalDataset
 from hiercl.evaluation import Report
 from hiercl.runtime.config import frozen
 from hiercl.runtime.errors import unknown
-from hiercl.runtime.files import clear_partial, read_json, reading, write_atomically
+from hiercl.runtime.files import LOCK, clear_partial, naming_full_disk, read_json, reading, write_atomically
 from hiercl.study.configurations import Configuration, DataConfig, DataFacts, RunData, Splits, canonical, configuration
 from hiercl.study.running import DONE, FAILED, Place
 from hiercl.study.variants import as_text, at_grid_points, check_lists, variants
@@ -303,6 +305,15 @@ class Plan:
             '.json'
         """
         path = self.out / f"{self.name}.json"
+        with naming_full_disk(path):
+            self.out.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.out / LOCK):  # several processes may save studies here
+            clear_partial(self.out, ".json")
+            self._save(path)
+        return path
+
+    def _save(self, path: Path) -> None:
+        """Writes the definition, unless another study has this name."""
         plain = self._plain()
         if path.exists():
             there = read_json(path, REMOVE)
@@ -318,9 +329,7 @@ class Plan:
         content = {"name": self.name, "question": self.question, "variants": plain, "seeds": list(self.seeds)}
         content |= {"baseline": self.baselines, "metrics": list(self.metrics), "grid": self.grid}
         content |= {"given": self._fingerprints(), "saved": time.strftime("%Y-%m-%d %H:%M:%S")}
-        clear_partial(self.out, idle=3600.0)
         write_atomically(path, json.dumps(content, indent=1, default=repr))
-        return path
 
     def _plain(self) -> dict[str, dict[str, Any]]:
         """The settings of the variants as JSON has them: lists, and the names of functions."""

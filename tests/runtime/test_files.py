@@ -106,13 +106,11 @@ def test_one_writer_at_a_time_and_nothing_of_dead_ones_is_left(tmp_path):
         pass
 
 
-def test_only_idle_leftovers_are_removed_where_others_write(tmp_path):
-    for name, age in {".old.0.partial.json": 7200, ".new.0.partial.json": 0}.items():
+def test_leftovers_of_one_kind_are_removed_where_others_write(tmp_path):
+    for name in (".a.0.partial.json", ".page.0.partial.md"):
         (tmp_path / name).touch()
-        then = (tmp_path / name).stat().st_mtime - age
-        os.utime(tmp_path / name, (then, then))
-    clear_partial(tmp_path, idle=3600.0)
-    assert names(tmp_path) == [".new.0.partial.json"]
+    clear_partial(tmp_path, ".json")
+    assert names(tmp_path) == [".page.0.partial.md"]
 
 
 def test_any_changed_bit_of_an_archive_is_noticed(tmp_path):

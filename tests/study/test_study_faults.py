@@ -66,6 +66,12 @@ def test_a_full_disk_stops_a_study_and_it_goes_on(tmp_path):
     assert study.run(progress=False).table()["state"].tolist() == ["done", "done"]
 
 
+def test_what_a_killed_study_left_of_its_definition_is_removed(tmp_path):
+    left = tmp_path / ".kills.0.partial.json"
+    left.touch()
+    assert make(tmp_path).save().exists() and not left.exists()
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
