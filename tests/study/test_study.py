@@ -154,7 +154,7 @@ HCSC = Study(
     SHORT | {"method": "hcsc", "prototypes": [20, 100, 300], "warm_up": 0.3},
     {"all of these": {"removed": "zeroed", "reduce": "sum", "scale": "official", "restarts": 5}},
 )
-MIXTURE = Study(SHORT | {"method": "g_hmlc", "temperature": 0.2}, {"soft": {"soft": True}})
+MIXTURE = Study(SHORT | {"method": "g_hmlc", "temperature": 0.2}, {"soft": {"soft": True, "descriptor": "contrast"}})
 # Hashes that this version and the first one (commit 198604e) both make: the folders of old runs are found.
 HASHES = [
     ("csml-parts", "CsMl", "0bfb8bdeb309e91e", "afe72e6cacc1eab3"),
