@@ -162,8 +162,9 @@ draw(panels)
 print(f"A random split would have {100 / levels:.0f} % right.")
 
 # %% [markdown]
-# `raw` may separate strong features from weak ones instead of one level from the other. So G-HMLC uses the contrast
-# here. It also gives every level the same number of features.
+# `raw` may separate strong features from weak ones instead of one level from the other. So we use the contrast here.
+# The default of G-HMLC is `descriptor="moments"`: its mixture sees no labels, only the mean, the variance and the
+# kurtosis of each feature. G-HMLC also gives every level the same number of features.
 #
 # ## 4. Four short trainings
 #
@@ -174,7 +175,7 @@ print(f"A random split would have {100 / levels:.0f} % right.")
 # %%
 runs = {
     "HMC": hiercl.fit("hmc", train, **SETTINGS),
-    "G-HMLC": hiercl.fit("g_hmlc", train, **SETTINGS),
+    "G-HMLC": hiercl.fit("g_hmlc", train, descriptor="contrast", **SETTINGS),
     "random split": hiercl.fit("g_hmlc", train, masks="random", **SETTINGS),
     "A-HMLC": hiercl.fit("a_hmlc", train, **SETTINGS),
 }
@@ -189,7 +190,7 @@ hiercl.plot.history(runs)
 
 # %%
 def divide(points):
-    """Returns the level of every feature by a mixture on the contrasts of log Fisher ratios, as in G-HMLC."""
+    """Returns the level of every feature by a mixture on the contrasts of log Fisher ratios, as above."""
     contrast = hiercl.descriptors.standardised(points - points.mean(dim=1, keepdim=True))
     return hiercl.masks.fit_masks(contrast, points, levels).masks.argmax(dim=0).numpy()
 
@@ -251,8 +252,8 @@ for name in worn:
 #
 # With two levels the contrast of a feature is one number, and each level gets half of the features. So the mixture can
 # only decide where the middle of these numbers is, and a sort gives nearly the same masks: `run.history` has the
-# `overlap with a sort`. `masks="labels"` trains with the sort itself. With `sizes="free"` or `descriptor="samples"` the
-# mixture decides more.
+# `overlap with a sort`. `masks="labels"` trains with the sort itself. With `sizes="free"` or with a descriptor that
+# sees no labels, such as the default, the mixture decides more.
 #
 # **Predict**: what does the superclass lose if only the features of the class remain?
 
