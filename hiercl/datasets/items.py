@@ -14,7 +14,7 @@ from torch import Tensor
 from hiercl.runtime.types import UInt64
 
 MEASURED = 10_000  # pictures or vectors, at most, of which mean and standard deviation are measured
-MOST_NUMBERS = 2**26  # of pictures whose mean is measured together: half a gigabyte
+MOST_NUMBERS = 2**23  # of pictures whose mean is measured together: 64 MB
 MOST_PIXELS = 2**21  # of pictures that are embedded together: a thousand of 45 pixels a side
 LEAST_STD = 1e-6  # of a channel in [0, 1] that varies; below it are rounding errors
 SAMPLED = 1_000  # clouds, at most, whose size is looked at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -186,9 +187,11 @@ def free_memory(device: torch.device) -> int:
 
 def _held(items: np.ndarray | Rows, device: torch.device) -> Tensor:
     """Returns items as a tensor on a device. What the device has already is in memory once."""
-    if device.type == "cpu":
-        return torch.from_numpy(np.array(items))
+    if device.type == "cpu" and isinstance(items, np.ndarray) and not isinstance(items, np.memmap):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
+            return torch.from_numpy(np.ascontiguousarray(items))
     held = torch.empty(items.shape, dtype=torch.from_numpy(np.empty(0, items.dtype)).dtype, device=device)
     for rows in blocks(len(items), items[0].size):
-        held[rows] = torch.from_numpy(np.ascontiguousarray(items[rows]))
+        held[rows] = torch.from_numpy(np.array(items[rows]))
     return held

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from support.data import SMALL, pictures
 
-from hiercl.datasets import UnreadablePictures, folder
+from hiercl.datasets import HierarchicalDataset, UnreadablePictures, folder
 from hiercl.datasets.items import IMAGES
 from hiercl.datasets.loader import Feed
 from hiercl.encoders import make_encoder
@@ -79,3 +79,15 @@ def test_training_on_files_is_that_on_an_array(files):
         assert torch.equal(value, on_files.method.state_dict()[name]), name
     encoder = make_encoder("convnet", [0.5] * 3, [0.5] * 3)
     assert torch.equal(embed(encoder, files), embed(encoder, stored))
+
+
+def test_an_array_is_in_memory_once_and_a_mapped_one_is_read_into_it(tmp_path):
+    data = pictures(8)
+    data.items.flags.writeable = False
+    feed = Feed(data, "cpu")
+    assert feed.on_device.data_ptr() == data.items.ctypes.data
+    data.save(tmp_path / "store")
+    mapped = HierarchicalDataset.load(tmp_path / "store")
+    assert isinstance(mapped.items, np.memmap)
+    held = Feed(mapped, "cpu").on_device
+    assert held.data_ptr() != mapped.items.ctypes.data and torch.equal(held, feed.on_device)
