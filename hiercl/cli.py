@@ -1,4 +1,4 @@
-"""The command line: ``hiercl data | train | evaluate | study | demo``.
+"""The command line: ``hiercl data | train | evaluate | study | demo | playground``.
 
 This file is light, so that ``hiercl --help`` answers at once. The commands are in ``hiercl/commands.py``.
 """
@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "Evaluate a trained run at every level of the hierarchy.",
     "study": "Run a study, one of the package's or your own, and write its page.",
     "demo": "Run the quickstart notebook without a browser.",
+    "playground": "Write a page on which points learn live, for any browser.",
 }
 
 

@@ -221,6 +221,18 @@ class Demo:
         print(f"\n[{time.perf_counter() - start:4.0f} s] Done. In {out}: {', '.join(written)}")
 
 
+@dataclass(frozen=True)
+class Playground:
+    """Write a page on which points learn live. It opens in any browser, without Python and without a network."""
+
+    out: Path = Path("playground.html")
+    """File of the page."""
+
+    def run(self) -> None:
+        write_atomically(self.out, (Path(__file__).parent / "explore" / "playground.html").read_bytes())
+        print(f"Written: {self.out.resolve()}. Open it in a browser.")
+
+
 def find_notebook() -> Path:
     """Returns the quickstart notebook of the checkout, or the copy in an installed package."""
     package = Path(__file__).parent
@@ -368,7 +380,15 @@ def run(arguments: list[str]) -> None:
     trainers = Union[tuple(choice(name, command) for name, command in trained.items())]  # noqa: UP007
     train = dataclasses.make_dataclass("Train", [("what", trainers)], namespace={"run": lambda self: self.what.run()})
     train.__doc__ = "Train a method; hiercl train METHOD --help lists its settings."
-    command = {"data": Data, "train": train, "evaluate": Evaluate, "study": RunStudy, "demo": Demo}[arguments[0]]
+    own = {
+        "data": Data,
+        "train": train,
+        "evaluate": Evaluate,
+        "study": RunStudy,
+        "demo": Demo,
+        "playground": Playground,
+    }
+    command = own[arguments[0]]
     flags = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
     with REGISTRY:
         made = tyro.cli(command, prog=f"hiercl {arguments[0]}", args=arguments[1:], config=flags)

@@ -22,7 +22,9 @@ def run(capsys, *arguments: str) -> str:
     return str(capsys.readouterr())
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["study"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["study"], ["demo"], ["playground"]]
+)
 def test_help(capsys, command):
     text = run(capsys, *command, "--help")
     assert "usage: hiercl" in text
@@ -31,7 +33,7 @@ def test_help(capsys, command):
             flag in text for flag in ("--prototypes", "--select", "--epochs", "--crop-scale", "--out", "--init NAME")
         )
     if not command:
-        assert all(name in text for name in ("data", "train", "evaluate", "study", "demo"))
+        assert all(name in text for name in ("data", "train", "evaluate", "study", "demo", "playground"))
 
 
 @pytest.fixture
