@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, SupportsIndex
 
 import numpy as np
 import torch
@@ -11,8 +12,11 @@ from torch.nn import functional as F
 
 from hiercl.clustering.kmeans import kmeans, nearest
 from hiercl.hierarchy import Hierarchy
-from hiercl.runtime.arrays import Array, as_ids, as_tensor
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor
+from hiercl.runtime.config import Above, AtLeast, check_value
 from hiercl.runtime.errors import check_finite
+from hiercl.runtime.given import whole_number
 from hiercl.runtime.types import Float, Int
 
 MIN_CONCENTRATION = 1e-3
@@ -45,14 +49,15 @@ class PrototypeTree:
     closeness: Float[Tensor, "items levels"]
 
     @classmethod
+    @checked
     def fit(
         cls,
         z: Float[Array, "items dim"],
         sizes: Sequence[int],
-        seed: int = 0,
-        temperature: float = 0.2,
-        iterations: int = 20,
-        restarts: int = 1,
+        seed: SupportsIndex = 0,
+        temperature: Annotated[float, Above(0)] = 0.2,
+        iterations: Annotated[int, AtLeast(0)] = 20,
+        restarts: Annotated[int, AtLeast(1)] = 1,
     ) -> "PrototypeTree":
         """Clusters embeddings bottom-up.
 
@@ -69,15 +74,16 @@ class PrototypeTree:
 
         Raises:
             ValueError: sizes that do not grow from coarse to fine, more prototypes than items, embeddings that are not
-                finite or have length zero.
+                ``[items, dim]``, not finite or of length zero, another argument out of its range.
         """
-        sizes = tuple(int(size) for size in sizes)
+        seed = whole_number(seed, "seed", least=0)
+        sizes = check_value("prototypes", as_array(sizes) if isinstance(sizes, Tensor) else sizes, tuple[int, ...])
         if not sizes or any(fine <= coarse for coarse, fine in pairwise(sizes)) or sizes[0] < 1:
             raise ValueError(f"prototypes={sizes}: give at least one level, and sizes that grow from coarse to fine.")
-        if sizes[-1] > len(z):
-            raise ValueError(f"prototypes={sizes}: {sizes[-1]} prototypes need at least as many items, not {len(z)}.")
         z = as_tensor(z).float()
         check_finite(z)
+        if sizes[-1] > len(z):
+            raise ValueError(f"prototypes={sizes}: {sizes[-1]} prototypes need at least as many items, not {len(z)}.")
         if (z.norm(dim=1) == 0).any():
             raise ValueError("An embedding has length zero, so it has no direction: the projection has collapsed.")
         z = F.normalize(z, dim=1)
@@ -146,6 +152,9 @@ class PrototypeTree:
         """
         z = as_tensor(z).float()
         check_finite(z)
+        if z.shape[1] != self.centroids[-1].shape[1]:
+            numbers = f"embeddings have {z.shape[1]} numbers, the prototypes {self.centroids[-1].shape[1]}"
+            raise ValueError(f"{numbers}: pass embeddings of the model that the tree was learned of.")
         return _paths(self.parent, nearest(F.normalize(z, dim=1), self.centroids[-1])[0])
 
     # -- nodes --------------------------------------------------------------------------------------------------

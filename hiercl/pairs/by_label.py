@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hiercl.hierarchy import Hierarchy
 from hiercl.pairs.pairs import Kind, Members, Pairs
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_ids
 from hiercl.runtime.types import Bool, Int
 
@@ -21,6 +22,7 @@ def by_label(
 def by_label(
     labels: Array, hierarchy: Hierarchy | None = None, *, level: None, items: Array | None = None
 ) -> tuple[Pairs, ...]: ...
+@checked
 def by_label(
     labels: Array, hierarchy: Hierarchy | None = None, level: int | None = -1, items: Array | None = None
 ) -> Pairs | tuple[Pairs, ...]:

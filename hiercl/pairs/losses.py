@@ -60,6 +60,8 @@ def info_nce(
         >>> info_nce(torch.tensor([[2.0, 2.0]]), pairs)  # log 2
         tensor(0.6931)
     """
+    if not isinstance(pairs, Pairs):
+        raise ValueError(f"pairs are a {type(pairs).__name__}: give hiercl.Pairs, or use hiercl.contrast(z, pairs).")
     if logits.shape != pairs.negative.shape:
         raise ValueError(f"logits {tuple(logits.shape)} do not fit pairs {tuple(pairs.negative.shape)}.")
     if logits.dtype not in (torch.float32, torch.float64):

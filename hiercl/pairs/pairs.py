@@ -101,6 +101,10 @@ class Pairs:
                 f"{shape[0]} anchors and {shape[1]} candidates need masks of shape {shape}; negative has "
                 f"{tuple(self.negative.shape)}, removed {tuple(self.removed.shape)}."
             )
+        for name, fits in (("anchor_weight", shape[:1]), ("candidate_weight", shape)):
+            weight = getattr(self, name)
+            if weight is not None and weight.shape != fits:
+                raise ValueError(f"{name} has the shape {tuple(weight.shape)}: it must be {fits}.")
         row, column = self.positive_index.T
         overlap = (self.negative & self.removed).any() | (self.negative[row, column] | self.removed[row, column]).any()
         if overlap:  # one test for all, since on CUDA every test waits for the device

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Pairs
 from hiercl.runtime.arrays import Array, as_tensor
+from hiercl.runtime.config import Above, check_value
 from hiercl.runtime.types import Float
 
 
@@ -75,15 +76,24 @@ class Term:
             >>> term = Term.of(features, hiercl.pairs.by_label(test.labels))
             >>> figure = hiercl.plot.pairs(term, test)
         """
-        if not temperature > 0:
-            raise ValueError(f"temperature={temperature}: it must be above 0.")
+        if not isinstance(pairs, Pairs):
+            found = f"pairs are a {type(pairs).__name__}"
+            raise ValueError(
+                f"{found}: give hiercl.Pairs, such as hiercl.pairs.by_label(labels), of one level at a time."
+            )
+        learned = isinstance(temperature, Tensor) and temperature.numel() == 1  # a parameter keeps its gradient
+        check_value("temperature", temperature.item() if learned else temperature, Annotated[float, Above(0)])
         both = [rows if isinstance(rows, Tensor) else as_tensor(rows) for rows in (z, candidates) if rows is not None]
         for rows, members in ((both[0], pairs.anchors), (both[-1], pairs.candidates)):
             if rows.ndim != 2 or len(rows) != len(members):
                 shape = f"embeddings are {list(rows.shape)}, and the pairs have {len(members)} of them"
                 raise ValueError(f"{shape}: pass [{len(members)}, dim], one row for each label or item of the pairs.")
+        if both[0].shape[1] != both[-1].shape[1] or both[0].shape[1] == 0:
+            lengths = f"{both[0].shape[1]} numbers, those of candidates {both[-1].shape[1]}"
+            raise ValueError(f"embeddings of anchors have {lengths}: both need as many, at least one.")
         with torch.autocast(both[0].device.type, enabled=False):
-            unit = [F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=1) for rows in both]
+            double = torch.float64 if any(rows.dtype == torch.float64 for rows in both) else torch.float32
+            unit = [F.normalize(rows.to(double), dim=1) for rows in both]
             logits = unit[0] @ unit[-1].T / temperature
             return cls(name, logits, pairs.to(logits.device), shared_denominator=shared_denominator)
 

@@ -35,11 +35,13 @@ def check_finite(points: Float[Tensor, "points dim"]) -> None:
         points: embeddings, one a row.
 
     Raises:
-        ValueError: a NaN or an infinity; the message names the first row.
+        ValueError: another shape; a NaN or an infinity; the message names the first row.
 
     Example:
         >>> check_finite(torch.zeros(3, 2))
     """
+    if points.ndim != 2:
+        raise ValueError(f"embeddings are {list(points.shape)}: pass [items, dim], one row for each item.")
     bad = ~in_blocks(lambda part: torch.isfinite(part).all(dim=1), points)
     if bad.any():
         first = int(bad.nonzero()[0])

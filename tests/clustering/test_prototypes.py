@@ -140,11 +140,31 @@ def test_state_goes_around():
         (torch.randn(10, 4), (), "at least one level"),
         (torch.tensor([[1.0, float("nan")], [1.0, 0.0]]), (1,), "row 0"),
         (torch.zeros(3, 2), (1,), "length zero"),
+        (torch.randn(10), (1,), r"embeddings are \[10\]"),
+        (torch.randn(10, 2, 2), (1,), r"pass \[items, dim\]"),
+        (torch.randn(10, 4), 5, "prototypes=5: it must be a tuple"),
+        (torch.randn(10, 4), "24", "tuple of whole numbers"),
+        (torch.randn(10, 4), (2.7, 4.2), "tuple of whole numbers"),
     ],
 )
-def test_wrong_input(z, sizes, message):
+def test_wrong_input(z, sizes, message, as_a_user):
     with pytest.raises(ValueError, match=message):
         PrototypeTree.fit(z, sizes)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seed": -1}, {"seed": 1.5}, {"temperature": math.nan}, {"temperature": 0}, {"iterations": -1}, {"restarts": "2"}],
+)
+def test_wrong_settings(wrong, as_a_user):
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))}="):
+        PrototypeTree.fit(torch.randn(10, 4), (2, 4), **wrong)
+
+
+def test_new_points_of_another_length(as_a_user):
+    tree = PrototypeTree.fit(torch.randn(10, 4), np.array([2, 3]), seed=2**70)
+    with pytest.raises(ValueError, match="embeddings have 9 numbers, the prototypes 4"):
+        tree.assign(torch.randn(3, 9))
 
 
 def test_asking_for_a_node_that_is_not_there():

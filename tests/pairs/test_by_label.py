@@ -1,5 +1,7 @@
 """The losses alone: pairs by label and by item are those of the methods and of another library, with gradient."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,14 @@ def test_low_precision_is_computed_in_float32():
     assert contrast(z.double(), pairs).dtype == torch.float64
 
 
+def test_a_learned_temperature_and_candidates_in_float64(as_a_user):
+    z, pairs = torch.randn(4, 3), by_label([0, 0, 1, 1])
+    temperature = torch.tensor(0.2, requires_grad=True)
+    loss = contrast(z, pairs, temperature, candidates=z.double())
+    loss.backward()
+    assert temperature.grad != 0 and loss.item() == pytest.approx(contrast(z, pairs, 0.2).item(), abs=1e-5)
+
+
 def test_candidates_of_ones_own_and_the_long_form():
     z, bank = torch.randn(3, 4), torch.randn(5, 4)
     pairs = within_groups(torch.tensor([0, 1, 0, 1, 1]), torch.arange(5), anchors=torch.tensor([0, 1, 4]))
@@ -104,6 +114,14 @@ def test_candidates_of_ones_own_and_the_long_form():
         (lambda: contrast(torch.ones(3, 2), by_label([0, 1])), r"are \[3, 2\], and the pairs have 2"),
         (lambda: contrast(torch.ones(2, 2), by_label([0, 1]), temperature=0), "above 0"),
         (lambda: Term.of(np.ones((2, 2)), by_label([0, 1]), candidates=np.ones((1, 2))), r"are \[1, 2\]"),
+        (lambda: by_label([0, 1], {"a": ["b"]}), "give a hiercl Hierarchy"),
+        (lambda: by_label([0, 1], TREE, level=0.5), "level=0.5: it must be a whole number"),
+        (lambda: contrast(torch.ones(2, 2), by_label([0, 1]), temperature="0.1"), "it must be a number above 0"),
+        (lambda: contrast(torch.ones(2, 2), torch.tensor([0, 1])), "give hiercl.Pairs, such as"),
+        (lambda: info_nce(torch.ones(2, 2), torch.tensor([0, 1])), "give hiercl.Pairs, or"),
+        (lambda: contrast(torch.ones(2, 2), by_label([0, 1]), candidates=torch.ones(2, 3)), "both need as many"),
+        (lambda: replace(by_label([0, 1]), anchor_weight=torch.ones(3)), r"anchor_weight has the shape \(3,\)"),
+        (lambda: replace(by_label([0, 1]), candidate_weight=torch.ones(2)), "candidate_weight has the shape"),
     ],
 )
 def test_wrong_input(call, words, as_a_user):
