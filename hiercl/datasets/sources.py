@@ -63,6 +63,11 @@ def load(name: str | Path, root: str | Path | None = None, **options: Any) -> Sp
         module, *given = _NAMES[name]
         loader = importlib.import_module(f"hiercl.datasets.{module}").load
         return _call(loader, name, Path(root) if root is not None else data_root(), *given, options=options)
+    if not isinstance(name, str | Path):
+        raise ValueError(
+            f"the data set is a {type(name).__name__}: give a name ({', '.join(names())}) or a path; arrays become "
+            "data sets with hiercl.HierarchicalDataset.from_arrays or from_features"
+        )
     path = Path(name).expanduser()
     if path.is_dir():
         if any(is_store(place) for place in (path, path / "train", path / "test")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,11 @@ def train(
 
 def check_callbacks(callbacks: Sequence[Callable[[Run], bool | None]]) -> None:
     """Raises ValueError for anything but a list of functions, before an epoch is trained in vain."""
-    if callable(callbacks) or not all(callable(callback) and not isinstance(callback, type) for callback in callbacks):
+    if (
+        not isinstance(callbacks, Iterable)
+        or callable(callbacks)
+        or not all(callable(callback) and not isinstance(callback, type) for callback in callbacks)
+    ):
         raise ValueError(
             f"callbacks={callbacks!r}: give a list of functions that take the run, such as "
             "[hiercl.callbacks.EarlyStopping()]."

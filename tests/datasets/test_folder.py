@@ -936,6 +936,9 @@ def test_changed_labels_are_not_those_of_the_old_store(top, root):
         ("path,class\na.png,x\nb.png,y\na.png,y", r"lists 'a.png' twice, in rows 2 and 4"),
         ("path,split\na.png,train\nb.png,exam", r"row 3 of .* has the split 'exam': it must be train, test or val"),
         ("path,split\na.png,train\nb.png,train", r"all pictures of 'pictures' are train pictures"),
+        ("path,class\na.png,x\nb.png,y\nc/../a.png,y", r"lists 'c/../a.png' twice, in rows 2 and 4"),
+        ("path,class,class\na.png,x,y", "several columns 'class'"),
+        ("path,cat,dog\na.png,0,1\nb.png,1,0\nc.png,0,1", "'cat' and 'dog' hold 0 and 1.*make one column"),
         ("a.png,cat\nb.png,dog", r"names a picture, not columns"),
         ("path,class", "lists no pictures"),
         ("", "no table"),
@@ -951,6 +954,23 @@ def test_wrong_tables_are_errors_that_say_where(top, text, message):
 
 
 # ---- options and paths ----
+
+
+def test_wrong_label_columns_and_names_of_data_sets(top, as_a_user):
+    draw(top / "a.png")
+    path = top / "pictures.csv"
+    path.write_text("path,kind,class\na.png,animal,cat")
+    assert table(path, label_columns=("kind", "class")).hierarchy.level_names == ("kind", "class")
+    for wrong, words in (
+        (3, "give a list of names"),
+        ([0], "give a list of names"),
+        (["kind", "kind"], "several times"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            table(path, label_columns=wrong)
+    for wrong in (None, 5, ["shapes"]):
+        with pytest.raises(ValueError, match=r"give a name .* or a path"):
+            load(wrong)
 
 
 def test_wrong_paths(top, tmp_path):

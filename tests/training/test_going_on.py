@@ -151,7 +151,7 @@ def test_a_callback_ends_the_training_and_the_run_is_complete(folder, tmp_path):
     assert same(on, _whole()) and not on.stopped and len(on.history) == 3
 
 
-@pytest.mark.parametrize("callbacks", [print, [EarlyStopping], ["loss"]])
+@pytest.mark.parametrize("callbacks", [print, [EarlyStopping], ["loss"], 5])
 def test_callbacks_are_a_list_of_functions(callbacks, as_a_user):
     with pytest.raises(ValueError, match="give a list of functions that take the run"):
         fit("moco", DATA, callbacks=callbacks, **TINY)

@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -115,7 +116,7 @@ def listing(
 ) -> Listing:
     """Lists the pictures of a CSV file with their classes; nothing is decoded. See :func:`table` and :func:`load`."""
     path = Path(path).expanduser().resolve()
-    labels = [label_columns] if isinstance(label_columns, str) else label_columns
+    labels = _chosen(label_columns)
     named = [column for column in (path_column, split_column, *(labels or ())) if column is not None]
     frame = _read(path, named, all_chosen=path_column is not None and labels is not None)
     files = _file_columns(path, frame)
@@ -147,6 +148,18 @@ def listing(
     return Listing(path.stem, path.parent, paths, classes, splits, tuple(labels), joined(*notes, shared_names(classes)))
 
 
+def _chosen(label_columns: Any) -> list[str] | None:
+    """The label columns that a person has chosen, as a list; None for none."""
+    labels = [label_columns] if isinstance(label_columns, str) else label_columns
+    if labels is None:
+        return None
+    if not isinstance(labels, list | tuple) or not all(isinstance(name, str) for name in labels):
+        raise ValueError(f"label_columns={label_columns!r}: give a list of names of columns, from coarse to fine")
+    if twice := [name for name, count in Counter(labels).items() if count > 1]:
+        raise ValueError(f"label_columns has {twice[0]!r} several times: name each column once")
+    return list(labels)
+
+
 class _Rows:
     """Says where the item at a position stands."""
 
@@ -170,6 +183,9 @@ def _read(path: Path, named: Sequence[str], all_chosen: bool) -> Any:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     names, separator, blank = _header(path)
+    read = [column for column in names if column and (column in named or not all_chosen)]
+    if twice := [column for column, count in Counter(read).items() if count > 1]:  # pandas would rename one
+        raise ValueError(f"{path} has several columns {twice[0]!r}: rename one")
     for column in named:
         if column not in names:
             raise unknown(f"column of {path.name}:", column, filter(None, names))
@@ -195,8 +211,6 @@ def _read(path: Path, named: Sequence[str], all_chosen: bool) -> Any:
     except (ValueError, pd.errors.ParserWarning, csv.Error) as error:  # pandas' errors are of these kinds
         raise ValueError(f"{path} {NO_TABLE}: {error}") from error
     frame.columns = frame.columns.astype(str).str.strip()
-    if frame.columns.duplicated().any():
-        raise ValueError(f"{path} has several columns {frame.columns[frame.columns.duplicated()][0]!r}: rename one")
     frame = frame[[name for name in frame.columns if name and not re.fullmatch(r"Unnamed: \d+", name)]]
     if frame.columns.empty:
         raise ValueError(f"the columns of {path} have no names: begin with a row such as path,class")
@@ -271,10 +285,11 @@ def _check_rows(path: Path, frame: Any, path_column: str, labels: Sequence[str])
                 f"the column {above!r} of {path} has no value in {len(missing)} of the rows ({_few(missing)}), though "
                 f"{column!r} has one: fill it in, leave these rows out, or choose other columns with label_columns"
             )
-    again = frame.index[frame[path_column].duplicated()]
+    places = frame[path_column].str.replace("\\", "/").map(os.path.normpath)  # a/../b.png is b.png
+    again = frame.index[places.duplicated()]
     if len(again):
         name = frame[path_column][again[0]]
-        first = frame.index[frame[path_column] == name][0]
+        first = frame.index[places == places[again[0]]][0]
         raise ValueError(f"{path} lists {name!r} twice, in rows {first} and {again[0]}: give each picture one row")
 
 
@@ -314,6 +329,11 @@ def check_levels(path: Path, frame: Any, chosen: bool) -> None:
                 )
             if (pairs[above].str.lower() == pairs[column].str.lower()).all() or numbers[0] != numbers[1]:
                 raise ValueError(f"in {path}, {column!r} says the same as {above!r}: leave one out, {choose}")
+            if fine == coarse and set(pairs[above]) == set(pairs[column]) == {"0", "1"}:
+                raise ValueError(
+                    f"in {path}, {above!r} and {column!r} hold 0 and 1, as one column for each class does: make one "
+                    "column of them that names the class"
+                )
         twice = pairs[pairs[column].duplicated(keep=False)].sort_values(column, kind="stable")
         if len(twice) and not chosen:
             (one, name), (two, _) = twice.iloc[:2].itertuples(index=False, name=None)
