@@ -7,10 +7,9 @@ from typing import Annotated
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hiercl.runtime.arguments import checked
-from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor, blocks
+from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor, blocks, unit_rows
 from hiercl.runtime.config import AtLeast
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.types import Float, Int
@@ -84,7 +83,7 @@ def neighbour_blocks(
     if not 1 <= k < len(features):
         raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
     check_finite(features)
-    z = F.normalize(features, dim=1)
+    z = unit_rows(features)
     search = _flat_index(z) if z.device.type == "cpu" and k < MANY else _matmul(z)
     items = torch.arange(len(z), device=z.device) if items is None else as_ids(items).to(z.device)
     for rows in blocks(len(items), len(z), block):

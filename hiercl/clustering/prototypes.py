@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from hiercl.clustering.kmeans import kmeans, nearest
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.arguments import checked
-from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor
+from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor, unit_rows
 from hiercl.runtime.config import Above, AtLeast, check_value
 from hiercl.runtime.errors import check_finite
 from hiercl.runtime.given import whole_number
@@ -86,7 +86,7 @@ class PrototypeTree:
             raise ValueError(f"prototypes={sizes}: {sizes[-1]} prototypes need at least as many items, not {len(z)}.")
         if (z.norm(dim=1) == 0).any():
             raise ValueError("An embedding has length zero, so it has no direction: the projection has collapsed.")
-        z = F.normalize(z, dim=1)
+        z = unit_rows(z)
 
         centroids, concentrations, parents = [], [], []
         members = z  # what a level clusters: the items, then the prototypes of the level below
@@ -155,7 +155,7 @@ class PrototypeTree:
         if z.shape[1] != self.centroids[-1].shape[1]:
             numbers = f"embeddings have {z.shape[1]} numbers, the prototypes {self.centroids[-1].shape[1]}"
             raise ValueError(f"{numbers}: pass embeddings of the model that the tree was learned of.")
-        return _paths(self.parent, nearest(F.normalize(z, dim=1), self.centroids[-1])[0])
+        return _paths(self.parent, nearest(unit_rows(z), self.centroids[-1])[0])
 
     # -- nodes --------------------------------------------------------------------------------------------------
 

@@ -76,4 +76,4 @@ def take_items(items: Any, index: Int[np.ndarray, " k"]) -> Any:
     array, rows = (items.array, items.rows[index]) if isinstance(items, Rows) else (items, index)
     chosen = Rows(array, rows)
     large = isinstance(array, np.memmap) and chosen.nbytes > MOST_OF_MEMORY * free_memory()
-    return chosen if large else array[rows]
+    return chosen if large else np.asarray(array[rows])  # no memmap: that would count as being on disk

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hiercl.encoders import Encoder, projection_head
 from hiercl.hierarchy import Hierarchy
 from hiercl.pairs import Terms
-from hiercl.runtime.config import Above, AtLeast, Between, Config
+from hiercl.runtime.config import Above, Between, Config
 from hiercl.runtime.seeds import Draws
 
 Embed = Callable[[Callable[[Tensor], Tensor]], Tensor]
@@ -197,7 +197,7 @@ class MethodConfig(Config):
     """Divides the similarities (cosines); above 0. The default 0.1 and 0.2 are usual."""
     head: Literal["mlp", "linear"] = "mlp"
     """Projection head: mlp has one hidden layer, linear has none."""
-    dim: Annotated[int, AtLeast(1)] = 128
+    dim: Annotated[int, Between(1, 2**20)] = 128
     """Number of dimensions of the embedding; at least 1."""
 
 

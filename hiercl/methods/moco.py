@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from hiercl.methods.base import Batch, Method, MethodConfig, Step, TrainingInfo, full_precision
 from hiercl.pairs import Kind, Members, Pairs, Term
-from hiercl.runtime.config import AtLeast, Between
+from hiercl.runtime.config import Between
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class MomentumConfig(MethodConfig):
 
     momentum: Annotated[float, Between(0, 1, high_allowed=False)] = 0.99
     """m of the key encoder, k ← m·k + (1 − m)·q; from 0 to below 1. MoCo v2: 0.999 on ImageNet, 0.99 in its demo."""
-    queue: Annotated[int, AtLeast(1)] | None = None
+    queue: Annotated[int, Between(1, 2**26)] | None = None
     """Number of old keys, at least 1. None: 4,096, or half the data set if that is smaller."""
     mask_own: bool = True
     """Whether old keys of the anchor's own item are left alone; False pushes them, as the official codes do."""

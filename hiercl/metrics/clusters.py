@@ -3,13 +3,12 @@
 from typing import Annotated, NamedTuple
 
 import numpy as np
-from torch.nn import functional as F
 
 from hiercl.clustering import kmeans
 from hiercl.metrics.geometry import check_features, check_labels
 from hiercl.metrics.mistakes import check_same_items
 from hiercl.runtime.arguments import checked
-from hiercl.runtime.arrays import Array, check_labelled
+from hiercl.runtime.arrays import Array, check_labelled, unit_rows
 from hiercl.runtime.config import AtLeast
 from hiercl.runtime.types import Float, Int
 
@@ -92,5 +91,5 @@ def cluster_scores(
         1.0
     """
     features, labels = check_features(features), check_labels(features, labels)
-    clusters = kmeans(F.normalize(features, dim=1), len(np.unique(labels)), seed, iterations=50, restarts=3)
+    clusters = kmeans(unit_rows(features), len(np.unique(labels)), seed, iterations=50, restarts=3)
     return score_clusters(clusters.assignment.cpu().numpy(), labels)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import pandas as pd
 from torch import Tensor
-from torch.nn import functional as F
 
 from hiercl.metrics.dendrograms import (
     cophenetic_correlation,
@@ -32,6 +31,7 @@ from hiercl.metrics.geometry import (
 )
 from hiercl.metrics.mistakes import accuracy, balanced_accuracy, mistake_height, parent_agreement, rare_recall
 from hiercl.metrics.retrieval import hierarchical_distance_at_k
+from hiercl.runtime.arrays import unit_rows
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ OVERALL = (
     Metric("uniformity", "", "lower", lambda found: _of_directions(
                uniformity, found.queries, sample=found.sample, seed=found.seed),
            "log of the mean of exp(−2 squared distance) over pairs of unit features; 0: all in one point"),
-    Metric("effective_rank", "", "", lambda found: _of_directions(effective_rank, F.normalize(found.queries, dim=1)),
+    Metric("effective_rank", "", "", lambda found: _of_directions(effective_rank, unit_rows(found.queries)),
            "exponential of the entropy of the normalised singular values of the unit features"),
     Metric("total_variance", "", "", lambda found: _of_directions(total_variance, found.queries),
            "1 − squared length of the mean unit feature; 0: all in one point"),

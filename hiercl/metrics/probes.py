@@ -20,6 +20,7 @@ from hiercl.runtime.arrays import (
     check_labelled,
     check_numbered,
     in_blocks,
+    unit_rows,
 )
 from hiercl.runtime.config import Above, AtLeast, Between
 from hiercl.runtime.types import Float, Int
@@ -86,7 +87,7 @@ def nearest_in_bank(
     bank, queries = (check_features(values).float() for values in (bank, queries))
     if bank.shape[1] != queries.shape[1]:
         raise ValueError(f"the bank has {bank.shape[1]} features for each item and the queries {queries.shape[1]}.")
-    bank, queries = F.normalize(bank, dim=1), F.normalize(queries.to(bank.device), dim=1)
+    bank, queries = unit_rows(bank), unit_rows(queries.to(bank.device))
     if own is not None:
         own = as_ids(own).to(bank.device)
         if own.shape != queries.shape[:1] or not 0 <= int(own.min()) <= int(own.max()) < len(bank) or len(bank) < 2:

@@ -10,12 +10,11 @@ from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Pairs
-from hiercl.runtime.arrays import Array, as_tensor
+from hiercl.runtime.arrays import Array, as_tensor, unit_rows
 from hiercl.runtime.config import Above, check_value
 from hiercl.runtime.types import Float
 
@@ -93,7 +92,7 @@ class Term:
             raise ValueError(f"embeddings of anchors have {lengths}: both need as many, at least one.")
         with torch.autocast(both[0].device.type, enabled=False):
             double = torch.float64 if any(rows.dtype == torch.float64 for rows in both) else torch.float32
-            unit = [F.normalize(rows.to(double), dim=1) for rows in both]
+            unit = [unit_rows(rows.to(double)) for rows in both]
             logits = unit[0] @ unit[-1].T / temperature
             return cls(name, logits, pairs.to(logits.device), shared_denominator=shared_denominator)
 

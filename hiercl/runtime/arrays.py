@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hiercl.runtime.given import given_array
 
@@ -14,6 +15,7 @@ Array = np.ndarray | Tensor
 AT_ONCE = 2**25  # numbers of a table that are computed at once: 128 MiB of float32
 MOST_CLASSES = 10_000_000  # a number above it is no class, but an id of another kind
 LEAST_ROWS = 32  # fewer rows at a time are slow
+FAR_FROM_1 = 1e9  # the square of a larger number, or of a smaller one than its inverse, may not fit into float32
 
 
 def as_tensor(values: Any, what: str = "features") -> Tensor:
@@ -39,6 +41,23 @@ def as_tensor(values: Any, what: str = "features") -> Tensor:
     if values.is_complex():
         raise ValueError(f"{what} are {values.dtype} {list(values.shape)}: pass real numbers.")
     return values.detach() if values.dtype == torch.float64 else values.detach().float()
+
+
+def unit_rows(values: Tensor) -> Tensor:
+    """Returns rows of length 1, also where the squares of their numbers are too large or too small for the type.
+
+    Args:
+        values: rows, floating. A row of zeros stays one.
+
+    Example:
+        >>> unit_rows(torch.tensor([[3e30, 4e30], [3e-30, 4e-30], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    largest = values.detach().abs().amax(dim=1, keepdim=True)
+    extreme = (largest > FAR_FROM_1) | ((largest < 1 / FAR_FROM_1) & (largest > 0))
+    return F.normalize(torch.where(extreme, values / largest.where(extreme, torch.ones_like(largest)), values), dim=1)
 
 
 def as_ids(values: Any) -> Tensor:

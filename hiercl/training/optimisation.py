@@ -26,7 +26,7 @@ class FitConfig(Config):
     timm:NAME; points: pointnet_vanilla (auto), pointnet, dgcnn; vectors: mlp (auto), linear, identity. Or a
     torch.nn.Module, which is copied and starts from its own weights; a run or an encoder of hiercl, likewise; or a
     function that makes one."""
-    resize: Annotated[int, AtLeast(1)] | None = None
+    resize: Annotated[int, Between(1, 4096)] | None = None
     """Side in pixels that the encoder brings every picture and every view to; None leaves them as they are."""
     mean: float | tuple[float, ...] | None = None
     """What the encoder subtracts from every channel, for pictures in [0, 1]. None: the mean of the training set for an

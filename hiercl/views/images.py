@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from hiercl.runtime.config import AtLeast, Config, Share
+from hiercl.runtime.config import Between, Config, Share
 from hiercl.runtime.seeds import Draws
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
@@ -48,7 +48,7 @@ class ViewConfig(Config):
         32
     """
 
-    crop: Annotated[int, AtLeast(1)] = 24
+    crop: Annotated[int, Between(1, 4096)] = 24
     """Side of the training crop in pixels. With pictures of 32 pixels, 24 trains twice as fast; test at the full 32."""
     crop_scale: tuple[float, float] = (0.2, 1.0)
     """Smallest and largest share of the picture's area that a crop covers, above 0 and at most 1."""

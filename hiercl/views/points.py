@@ -33,7 +33,7 @@ class PointViewConfig(Config):
         1024
     """
 
-    points: Annotated[int, AtLeast(1)] = 512
+    points: Annotated[int, Between(1, 2**20)] = 512
     """Points of a training view, drawn anew for each view. A cloud with fewer points has some of them twice. Test with
     all points; with DGCNN, whose graph depends on how dense a cloud is, test with as many as in training."""
     rotation: Literal["up", "any", "none"] = "up"

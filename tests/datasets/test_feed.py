@@ -91,3 +91,5 @@ def test_an_array_is_in_memory_once_and_a_mapped_one_is_read_into_it(tmp_path):
     assert isinstance(mapped.items, np.memmap)
     held = Feed(mapped, "cpu").on_device
     assert held.data_ptr() != mapped.items.ctypes.data and torch.equal(held, feed.on_device)
+    part = mapped.take([3, 1]).items
+    assert type(part) is np.ndarray and Feed(mapped.take([3, 1]), "cpu").on_device.tolist() == part.tolist()

@@ -8,6 +8,7 @@ import torch
 from pytorch_metric_learning.losses import NTXentLoss, SupConLoss
 from support.planted import BATCH, HIERARCHIES, long_tailed, planted, random_batch, with_gradient
 
+import hiercl
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.pairs import Term, by_item, by_label, contrast, info_nce, within_groups
 
@@ -127,3 +128,20 @@ def test_candidates_of_ones_own_and_the_long_form():
 def test_wrong_input(call, words, as_a_user):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_rows_of_any_size_are_scaled(scale):
+    """Their squares do not fit into float32. Loss, votes and clusters are those of the same directions."""
+    rows = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    labels = np.arange(40) % 4
+    pairs = by_label(labels)
+    assert float(contrast(rows * scale, pairs)) == pytest.approx(float(contrast(rows, pairs)), abs=1e-5)
+    for of in (
+        lambda z: hiercl.metrics.knn_predict(z[:20], torch.from_numpy(labels[:20]), z[20:]),
+        lambda z: torch.tensor(hiercl.metrics.cluster_scores(z, labels).ami),
+    ):
+        assert torch.allclose(of(rows * scale).double(), of(rows).double(), atol=1e-5)
+    if scale > 1:  # a tree refuses tiny rows: the projection has collapsed
+        trees = [hiercl.PrototypeTree.fit(z, (2, 5)).centroids[-1] for z in (rows * scale, rows)]
+        assert torch.allclose(*trees, atol=1e-5)

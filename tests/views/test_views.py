@@ -219,6 +219,7 @@ def test_autocast_does_not_round_the_pictures():
     "setting",
     [
         dict(crop=0),
+        dict(crop=10**6),
         dict(crop_scale=(0.0, 1.0)),
         dict(crop_scale=(0.5, 0.2)),
         dict(crop_scale=(0.5, 1.2)),

@@ -86,8 +86,8 @@ class GHMLC(HMC):
     What was found
         On features of CIFAR-100 (all classes, five seeds) the mixture differs from a random split of the features by at
         most 0.25 points of kNN, linear probe and AMI. The study ``mixture`` also has a sort by labels, a mixture of
-        contrasts, free sizes and soft masks: docs/results-features.md has their numbers. The default follows the paper's
-        words, and is no recommendation.
+        contrasts, free sizes and soft masks: docs/results-features.md has their numbers. The default follows the
+        paper's words, and is no recommendation.
 
     Example:
         >>> untrained = hiercl.fit("g_hmlc", train, epochs=0, progress=False)
