@@ -80,8 +80,9 @@ class Term:
             raise ValueError(
                 f"{found}: give hiercl.Pairs, such as hiercl.pairs.by_label(labels), of one level at a time."
             )
-        learned = isinstance(temperature, Tensor) and temperature.numel() == 1  # a parameter keeps its gradient
-        check_value("temperature", temperature.item() if learned else temperature, Annotated[float, Above(0)])
+        # A learned temperature is a tensor of one number, and keeps its gradient.
+        number = temperature.item() if isinstance(temperature, Tensor) and temperature.numel() == 1 else temperature
+        check_value("temperature", number, Annotated[float, Above(0)])
         both = [rows if isinstance(rows, Tensor) else as_tensor(rows) for rows in (z, candidates) if rows is not None]
         for rows, members in ((both[0], pairs.anchors), (both[-1], pairs.candidates)):
             if rows.ndim != 2 or len(rows) != len(members):
