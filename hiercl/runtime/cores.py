@@ -27,6 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 LOOKED_AT = 0.1  # seconds for which other processes are looked at
 OFF, OWN = "HIERCL_THREADS", ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 CGROUP = Path("/sys/fs/cgroup")
+AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 
 
 def keep_to_free_cores(earlier: int | None = None) -> str:
@@ -118,7 +119,7 @@ _working = False  # whether a function that keeps to the free cores is at work
 
 
 def free_cores(seconds: float = LOOKED_AT) -> float:
-    """Returns how many cores of this process the others leave free now. Processes of low priority do not count.
+    """Returns how many cores of this process the others leave free now. What gives way to this one does not count.
 
     Args:
         seconds: how long to look.
@@ -157,9 +158,13 @@ def free_memory() -> int:
 
 
 def _busy_seconds() -> dict[int, float]:
-    """Seconds that every core has worked, without what was done at low priority."""
+    """Seconds that every core has worked, without what gives way to this process.
+
+    Work of low priority (``nice``) gives way. But where Linux shares cores between sessions (autogroup), it gives way
+    within its own session alone, such as a terminal.
+    """
     times = psutil.cpu_times(percpu=True)
-    busy = ("user", "system", "irq", "softirq", "steal")
+    busy = ("user", "system", "irq", "softirq", "steal") + ("nice",) * (_read(AUTOGROUP).strip() == "1")
     return {core: sum(getattr(one, name, 0.0) for name in busy) for core, one in enumerate(times)}
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,6 +42,14 @@ def test_threads_keep_to_the_free_cores_and_come_back(four_threads):
 def test_it_can_be_turned_off(four_threads, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     assert cores.keep_to_free_cores() == "" and torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize("shared, counted", [("0", 5.0), ("1", 7.0)])
+def test_work_of_low_priority_counts_where_sessions_share_cores(monkeypatch, tmp_path, shared, counted):
+    (tmp_path / "autogroup").write_text(f"{shared}\n")
+    monkeypatch.setattr(cores, "AUTOGROUP", tmp_path / "autogroup")
+    monkeypatch.setattr(cores.psutil, "cpu_times", lambda percpu: [SimpleNamespace(user=4.0, system=1.0, nice=2.0)])
+    assert cores._busy_seconds() == {0: counted}
 
 
 def test_with_free_cores_nothing_changes(four_threads, monkeypatch):
