@@ -1,6 +1,7 @@
 """Prepares the tests: the real data, if they exist, and one thread for each worker of pytest-xdist."""
 
 import os
+import shutil
 
 import pytest
 from support import checks
@@ -60,6 +61,20 @@ def real_modelnet10():
 def real_modelnet40():
     """The real shapes of a part of ModelNet40."""
     return real("modelnet40")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, for the tests of pages."""
+    paths = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    if not (path := next(filter(None, paths), None)):
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -265,9 +265,9 @@ class Plan:
                 study of your own data sets.
 
         Example:
-            >>> study = hiercl.Study.ready("labels").changed(epochs=100, encoder="resnet18")
+            >>> study = hiercl.Study.ready("mixture").changed(epochs=100, dim=64)
             >>> study.name
-            'labels-epochs=100-encoder=resnet18'
+            'mixture-epochs=100-dim=64'
         """
         changed = {}
         for variant, own in self.compared.items():
