@@ -46,6 +46,7 @@ _HOMES = {
     "level_count": "methods.labels.level_count",
     "load": "datasets:load",
     "load_run": "training:load_run",
+    "machine": "training.machine:machine",
     "masks": "methods.labels.masks",
     "methods": "methods",
     "metrics": "metrics",

@@ -32,6 +32,7 @@ from hiercl.training import FitConfig as FitConfig
 from hiercl.training import Run as Run
 from hiercl.training import callbacks as callbacks
 from hiercl.training import load_run as load_run
+from hiercl.training.machine import machine as machine
 
 from . import clustering as clustering
 from . import datasets as datasets
