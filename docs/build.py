@@ -4,7 +4,7 @@
     python docs/build.py --check    exits with 1 and names the pages that are not what the script would write
 
 A page marks the text that is written: `<!-- NAME: ARGUMENT | ARGUMENT --> ... <!-- end -->`. NAME is one of WRITERS.
-Arguments that name a study refer to its CSV file in benchmarks/studies.
+Arguments that name a study refer to its CSV file in hiercl/study/ready.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARKED = re.compile(r"(<!-- (?P<name>[a-z ]+?)(?:: (?P<arguments>.*?))? -->)(?P<
 @cache
 def runs(study: str) -> pd.DataFrame:
     """Returns one row a run, indexed by variant and seed."""
-    return pd.read_csv(ROOT / "benchmarks" / "studies" / f"{study}.csv").set_index(["variant", "seed"])
+    return pd.read_csv(ROOT / "hiercl" / "study" / "ready" / f"{study}.csv").set_index(["variant", "seed"])
 
 
 def column(study: str, variant: str, name: str) -> pd.Series:

@@ -2,7 +2,7 @@
 
 from hiercl.study.configurations import Configuration, DataConfig, EvaluateConfig
 from hiercl.study.effects import Effect, bootstrap_interval, effect
-from hiercl.study.plan import Member, ready_names
+from hiercl.study.plan import Member, ready_names, recorded
 from hiercl.study.study import Study
 from hiercl.study.variants import variants
 
@@ -16,5 +16,6 @@ __all__ = [
     "bootstrap_interval",
     "effect",
     "ready_names",
+    "recorded",
     "variants",
 ]

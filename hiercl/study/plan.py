@@ -11,6 +11,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 from filelock import FileLock
 
 from hiercl.datasets import HierarchicalDataset
@@ -40,6 +41,27 @@ def ready_names() -> tuple[str, ...]:
         True
     """
     return tuple(sorted(path.stem for path in READY.glob("*.json")))
+
+
+def recorded(name: str) -> pd.DataFrame:
+    """Returns the results of a study that comes with the package, one row a run, as ``study.table()`` gives them.
+
+    They are those of the pages in ``docs``. What a page says of the machine holds for them.
+
+    Args:
+        name: name of the study. An unknown one lists them.
+
+    Raises:
+        ValueError: an unknown name.
+
+    Example:
+        >>> hiercl.study.recorded("features")["variant"].nunique()
+        11
+    """
+    names = sorted(path.stem for path in READY.glob("*.csv"))
+    if name not in names:
+        raise unknown("recorded study", name, names)
+    return pd.read_csv(READY / f"{name}.csv")
 
 
 @dataclass(frozen=True)
