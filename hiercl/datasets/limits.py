@@ -6,11 +6,12 @@ import numpy as np
 
 from hiercl.runtime.cores import free_memory
 
-__all__ = ["LARGEST", "LARGEST_TEXT", "MOST_OF_MEMORY", "check_hdf5", "check_room", "npz_form"]
+__all__ = ["LARGEST", "LARGEST_TEXT", "MOST_COPIED", "MOST_OF_MEMORY", "check_hdf5", "check_room", "npz_form"]
 
 LARGEST = 4 << 30  # bytes of one file in an archive, when it is unpacked
 LARGEST_TEXT = 256 << 20  # bytes of a text with numbers; reading takes some twenty times as much memory
 MOST_OF_MEMORY = 0.5  # share of the free memory that one array may fill
+MOST_COPIED = 0.125  # share of it that a copy of what lies on disk may fill; there are several at a time
 
 
 def check_room(size: float | int, what: str, most: float | int = LARGEST, remedy: str = "take a part of it") -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hiercl.datasets.base import HierarchicalDataset
-from hiercl.datasets.limits import MOST_OF_MEMORY
+from hiercl.datasets.limits import MOST_COPIED, MOST_OF_MEMORY
 from hiercl.datasets.rows import Rows
 from hiercl.runtime.arrays import blocks
 from hiercl.runtime.cores import free_memory as free_memory_here
@@ -22,8 +22,8 @@ from hiercl.runtime.processes import ALONE, Processes
 class Feed:
     """Items of a data set on a device: pictures as uint8, points as float32.
 
-    A data set that takes at most half of the free memory is held on the device as a whole: no loader processes, no
-    waiting. A larger memory-mapped one is read from disk batch by batch. Worker processes decode picture files. They
+    A data set is held on the device as a whole, if it is in memory already, or takes at most half of a GPU's free
+    memory or an eighth of that of the machine: no loader processes, no waiting. A larger one is read batch by batch. Worker processes decode picture files. They
     start when the first batches are asked for, and work for all later ones, until the feed is gone.
 
     Args:
@@ -54,7 +54,7 @@ class Feed:
         if not isinstance(dataset.items, np.ndarray | Rows):  # files that are decoded when they are asked for
             cores = (os.cpu_count() or 1) // processes.count
             self.workers = max(0, min(8, cores - 1)) if workers is None else workers
-        elif hold and dataset.items.nbytes <= MOST_OF_MEMORY * free_memory(self.device):
+        elif hold and (_is_held(dataset.items, self.device) or _may_be_held(dataset.items, self.device)):
             self.on_device = _held(dataset.items, self.device)
 
     def __len__(self) -> int:
@@ -185,9 +185,19 @@ def free_memory(device: torch.device) -> int:
     return free_memory_here()
 
 
+def _is_held(items: np.ndarray | Rows, device: torch.device) -> bool:
+    """Whether the items are in the memory of the device already."""
+    return device.type == "cpu" and isinstance(items, np.ndarray) and not isinstance(items, np.memmap)
+
+
+def _may_be_held(items: np.ndarray | Rows, device: torch.device) -> bool:
+    """Whether a copy of the items leaves enough memory for others, and for the work."""
+    return items.nbytes <= (MOST_COPIED if device.type == "cpu" else MOST_OF_MEMORY) * free_memory(device)
+
+
 def _held(items: np.ndarray | Rows, device: torch.device) -> Tensor:
     """Returns items as a tensor on a device. What the device has already is in memory once."""
-    if device.type == "cpu" and isinstance(items, np.ndarray) and not isinstance(items, np.memmap):
+    if _is_held(items, device):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
             return torch.from_numpy(np.ascontiguousarray(items))

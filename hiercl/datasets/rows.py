@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hiercl.datasets.limits import MOST_OF_MEMORY
+from hiercl.datasets.limits import MOST_COPIED
 from hiercl.runtime.cores import free_memory
 from hiercl.runtime.types import Int
 
@@ -75,5 +75,5 @@ def take_items(items: Any, index: Int[np.ndarray, " k"]) -> Any:
         return items.take(index)
     array, rows = (items.array, items.rows[index]) if isinstance(items, Rows) else (items, index)
     chosen = Rows(array, rows)
-    large = isinstance(array, np.memmap) and chosen.nbytes > MOST_OF_MEMORY * free_memory()
+    large = isinstance(array, np.memmap) and chosen.nbytes > MOST_COPIED * free_memory()
     return chosen if large else np.asarray(array[rows])  # no memmap: that would count as being on disk

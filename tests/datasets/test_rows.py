@@ -18,8 +18,8 @@ from hiercl.training.loop import fit
 def stored(tmp_path, monkeypatch):
     """A store whose items would not fit into memory, by what this process believes of its memory."""
     pictures(48).save(tmp_path / "store")
-    monkeypatch.setattr(rows, "free_memory", lambda: 10_000)
-    monkeypatch.setattr(loader, "free_memory_here", lambda: 10_000)
+    monkeypatch.setattr(rows, "free_memory", lambda: 40_000)
+    monkeypatch.setattr(loader, "free_memory_here", lambda: 40_000)
     return HierarchicalDataset.load(tmp_path / "store")
 
 
