@@ -22,9 +22,10 @@ from hiercl.runtime.processes import ALONE, Processes
 class Feed:
     """Items of a data set on a device: pictures as uint8, points as float32.
 
-    A data set is held on the device as a whole, if it is in memory already, or takes at most half of a GPU's free
-    memory or an eighth of that of the machine: no loader processes, no waiting. A larger one is read batch by batch. Worker processes decode picture files. They
-    start when the first batches are asked for, and work for all later ones, until the feed is gone.
+    A data set is held on the device as a whole if it is in memory already, or takes at most half of a GPU's free memory
+    or an eighth of that of the machine: no loader processes, no waiting. A larger one is read batch by batch. Worker
+    processes decode picture files. They start when the first batches are asked for, and work for all later ones, until
+    the feed is gone.
 
     Args:
         dataset: any data set.

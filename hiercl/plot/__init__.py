@@ -20,11 +20,12 @@ from hiercl.plot._maps import compare_embeddings, embedding, map_2d
 from hiercl.plot._masks import masks
 from hiercl.plot._neighbours import neighbours
 from hiercl.plot._pairs import audit, pair_matrix, pairs
-from hiercl.plot._study import front, study
+from hiercl.plot._study import brackets, front, study
 from hiercl.plot._tree import flow, tree, trees
 
 __all__ = [
     "audit",
+    "brackets",
     "cloud",
     "cloud_3d",
     "cloud_picture",

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from hiercl.runtime.types import Float, Int
 NEIGHBOURS = 10  # neighbours whose agreement the titles state
 LEGEND = 12  # classes up to which a legend names them; if there are more, names stand on the map,
 NAMED = 40  # and if there are more than this, there are no names
+LETTERS = 14  # of a small text, in an inch
 SIZE, LINE = 7, 0.13  # size of the names on a map in points; height of a line in inches
 NEARBY, HALF = 20, 0.5  # items nearby, and the share of them that a class needs for its name to stand there
 
@@ -147,7 +149,7 @@ def embedding(
                 fontsize=SMALL, frameon=False, handletextpad=0.2, columnspacing=0.8, markerscale=2, **place_below
             )
         else:
-            axis.set_xlabel(_explanation(tree, level), size=SMALL, color=GREY)
+            axis.set_xlabel(fill(_explanation(tree, level), int(LETTERS * WIDTH / len(levels))), size=SMALL, color=GREY)
     _write_names(figure, [(axis, xy, part, level) for axis, level in zip(axes[0], levels, strict=True)])
     return figure
 

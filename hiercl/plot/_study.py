@@ -8,11 +8,23 @@ import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hiercl.metrics.definitions import decimals
-from hiercl.plot._canvas import SMALL, WIDTH, first_axes, new_figure, panel_title, panels, readable, simple_axis
-from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
+from hiercl.plot._canvas import (
+    NORMAL,
+    SMALL,
+    WIDTH,
+    first_axes,
+    legend_below,
+    new_figure,
+    panel_title,
+    panels,
+    readable,
+    simple_axis,
+)
+from hiercl.plot._colours import GREY, MARKERS, OKABE_ITO, TEXT, categorical
 from hiercl.runtime.errors import unknown
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
@@ -136,6 +148,74 @@ def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[s
     axis.set_ylabel(readable(y), size=SMALL)
     simple_axis(axis, grid="both")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL, frameon=False)
+    return figure
+
+
+def brackets(
+    table: pd.DataFrame,
+    variants: Mapping[str, str],
+    columns: Sequence[str],
+    own: Mapping[str, Mapping[str, float]] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draws what an idea is worth between a control and an oracle: every seed, the mean, and a run of your own.
+
+    A grey dot is a seed. The line is the mean of the seeds, and the bar its 95 % interval (normal approximation). A
+    star is your own run. A dashed line continues the first mean, so that one sees what the others add.
+
+    Args:
+        table: as in :func:`front`, such as ``hiercl.study.recorded("brackets-selection")``.
+        variants: what each row is called, and its variant in the table; from the control to the oracle.
+        columns: columns of the table, one panel each, as ``"ami class"``.
+        own: for a row, the numbers of your own run by column. Rows and columns may be missing.
+        title: title of the figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: no variant or no column, one that the table does not have, or a row of ``own`` that there is not.
+
+    Example:
+        >>> table = hiercl.study.recorded("brackets-selection")
+        >>> rows = {"at random": "20 classes, at random", "by prototypes": "20 classes, by prototypes"}
+        >>> figure = hiercl.plot.brackets(table, rows, ["ami class"], own={"by prototypes": {"ami class": 64.0}})
+    """
+    own = {} if own is None else own
+    if not variants or not columns:
+        raise ValueError("brackets needs at least one variant and one column.")
+    numbers, known = [name for name in table.select_dtypes("number").columns], list(dict.fromkeys(table["variant"]))
+    for wanted, there, what in ((columns, numbers, "column"), (variants.values(), known, "variant")):
+        if missing := [name for name in wanted if name not in there]:
+            raise unknown(what, missing[0], there)
+    if missing := [row for row in own if row not in variants]:
+        raise unknown("row", missing[0], list(variants))
+    figure, axes = panels(1, len(columns), height=0.45 * len(variants) + 1.5, title=title)
+    for axis, column in zip(axes[0], columns, strict=True):
+        for place, (row, variant) in enumerate(variants.items()):
+            seeds = table.loc[table["variant"] == variant, column].dropna()
+            mean, half = seeds.mean(), 1.96 * seeds.sem()
+            axis.scatter(seeds, [place] * len(seeds), s=16, color=GREY, alpha=0.6, linewidths=0, zorder=2)
+            axis.plot([mean, mean], [place - 0.3, place + 0.3], color=TEXT, linewidth=2, zorder=3)
+            if np.isfinite(half):
+                axis.barh(place, 2 * half, left=mean - half, height=0.42, color=OKABE_ITO[0], alpha=0.25, zorder=1)
+            if column in own.get(row, {}):
+                star = {"marker": "*", "s": 130, "color": OKABE_ITO[4], "edgecolor": "white", "linewidths": 0.6}
+                axis.scatter(own[row][column], place, zorder=4, **star)
+            if place == 0:
+                axis.axvline(mean, color=GREY, linewidth=1, linestyle="--", zorder=0)
+        axis.set_yticks(
+            range(len(variants)), list(variants) if axis is axes[0, 0] else [""] * len(variants), size=NORMAL
+        )
+        axis.set_ylim(len(variants) - 0.5, -0.5)
+        simple_axis(axis, grid="x")
+        panel_title(axis, readable(column))
+    dot = {"marker": "o", "linestyle": "none", "color": GREY, "markersize": 4, "label": "a seed"}
+    handles = [Line2D([], [], **dot), Line2D([], [], color=TEXT, linewidth=2, label="mean of the seeds")]
+    if own:
+        star = {"marker": "*", "linestyle": "none", "color": OKABE_ITO[4], "markersize": 11, "label": "your run"}
+        handles.append(Line2D([], [], **star))
+    legend_below(figure, handles, columns=3)
     return figure
 
 

@@ -91,6 +91,32 @@ def test_a_front_has_a_line_through_the_means_of_each_family_in_its_order():
     assert np.ptp(half) == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(3))
 
 
+def test_brackets_have_every_seed_the_mean_and_ones_own_run():
+    rows = {"control": "SupCon", "idea": "HMC, weight 1"}
+    axis = plot.brackets(FAMILIES, rows, ["knn class"], own={"idea": {"knn class": 61.5}}).axes[0]
+    for place, variant in enumerate(rows.values()):
+        seeds = FAMILIES.loc[FAMILIES["variant"] == variant, "knn class"]
+        dots = [c.get_offsets() for c in axis.collections if len(c.get_offsets()) == len(seeds) > 1]
+        assert any(sorted(own[:, 0]) == sorted(seeds) and set(own[:, 1]) == {place} for own in dots)
+        assert any(line.get_xdata()[0] == pytest.approx(seeds.mean()) for line in axis.lines)
+    assert any(c.get_offsets().tolist() == [[61.5, 1.0]] for c in axis.collections)
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(rows)
+
+
+@pytest.mark.parametrize(
+    "rows, columns, own, said",
+    [
+        ({}, ["knn class"], None, "at least one variant"),
+        ({"a": "SupCon"}, ["knn"], None, "Unknown column"),
+        ({"a": "Supcon"}, ["knn class"], None, "Unknown variant"),
+        ({"a": "SupCon"}, ["knn class"], {"b": {}}, "Unknown row"),
+    ],
+)
+def test_brackets_of_what_there_is_not_are_an_error(rows, columns, own, said):
+    with pytest.raises(ValueError, match=said):
+        plot.brackets(FAMILIES, rows, columns, own)
+
+
 def test_a_front_of_unknown_columns_or_variants_is_an_error():
     with pytest.raises(ValueError, match="ami, knn class"):
         plot.front(FAMILIES, "knn", "ami", {"SupCon": ["SupCon"]})
