@@ -25,6 +25,7 @@ from hiercl.methods import Method
 from hiercl.runtime.cores import keep_to_free_cores
 from hiercl.runtime.environment import describe_environment
 from hiercl.runtime.files import reading, write_json
+from hiercl.runtime.given import whole_number
 from hiercl.runtime.processes import Processes
 from hiercl.runtime.seeds import stream_seed
 from hiercl.training import own_class
@@ -257,7 +258,8 @@ class Earlier:
     @property
     def epochs(self) -> int:
         """Epochs that it was to have."""
-        return self.config["fit"]["epochs"]
+        with reading(self.folder / CONFIG, AGAIN):
+            return whole_number(self.config["fit"]["epochs"], "epochs", least=0)
 
     @property
     def done(self) -> int:

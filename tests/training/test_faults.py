@@ -88,6 +88,14 @@ def test_a_damaged_config_is_named(out, content):
         fit("moco", DATA, out=out, resume=True, **TINY)
 
 
+@pytest.mark.parametrize("fit_settings", [{}, {"epochs": "many"}])
+def test_a_config_without_a_number_of_epochs_is_named(out, fit_settings):
+    content = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(content | {"fit": fit_settings}))
+    with pytest.raises(ValueError, match=rf"{out / 'config.json'} is empty, cut or altered"):
+        fit("moco", DATA, out=out, resume=True, **TINY | {"epochs": 9})
+
+
 def test_killed_while_it_is_made_longer(out, monkeypatch):
     """Between the new settings and the new checkpoint: both old and new settings fit the checkpoint."""
     longer = TINY | {"epochs": 4}
