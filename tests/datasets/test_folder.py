@@ -824,8 +824,11 @@ def with_columns(top, names, **more):
     ("names", "more", "message"),
     [
         (["path", "class", "kind"], {}, "'kind' is coarser than 'class'.*label_columns"),
-        (["path", "kind", "class", "w"], {"w": lambda i: 32 + i % 2}, "column 'w' does not refine 'class': '32'"),
-        (["path", "w", "kind", "class"], {"w": lambda i: 32 + i % 2}, "column 'kind' does not refine 'w'"),
+        (["path", "kind", "class", "w"], {"w": lambda i: 32 + i % 2}, "'w' holds numbers and 'class' names"),
+        (["path", "kind", "class", "w"], {"w": lambda i: 32 + i}, "'w' holds numbers and 'class' names.*label_columns"),
+        (["path", "kind", "class", "w"], {"w": lambda i: f"a picture {i}"}, "every picture has a 'w' of its own"),
+        (["path", "a", "b"], {"a": lambda i: i // 4, "b": lambda i: i % 4 // 2}, "'b' does not refine 'a': '0'"),
+        (["path", "w", "kind", "class"], {"w": lambda i: 32 + i % 2}, "'w' holds numbers and 'kind' names"),
         (["path", "kind", "class", "y"], {"y": lambda i: i // 2}, "'y' says the same as 'class'"),
         (["path", "kind", "class", "k"], {"k": lambda i: PLAIN[i]["class"].upper()}, "'k' says the same as 'class'"),
         (["path", "k", "class"], {"k": lambda i: "anmal" if i == 1 else PLAIN[i]["kind"]}, r"'cat' .* in row [23] "),

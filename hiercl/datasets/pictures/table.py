@@ -22,6 +22,7 @@ PATH_COLUMNS = {"path", "file", "filename", "filepath", "image", "imagepath", "i
 ID_COLUMNS = {"", "id", "index", "idx", "key", "uid", "uuid", "guid", "no", "nr", "row", "number"}
 MOST_COLUMNS = 1000  # of a table of which a person chose none
 MOST_LEVELS = 32
+MOST_ALONE = 8  # rows of a table from which on a level with a class for each picture is no level
 NO_TABLE = "is no table of comma-separated values in UTF-8"
 
 
@@ -334,6 +335,13 @@ def check_levels(path: Path, frame: Any, chosen: bool) -> None:
                     f"in {path}, {above!r} and {column!r} hold 0 and 1, as one column for each class does: make one "
                     "column of them that names the class"
                 )
+        if numbers[0] != numbers[1] and not chosen:
+            number, name = (above, column) if numbers[0] else (column, above)
+            raise ValueError(
+                f"in {path}, {number!r} holds numbers and {name!r} names, so they may not both be labels: {choose}"
+            )
+        if fine == len(frame) >= MOST_ALONE and not chosen:
+            raise ValueError(f"in {path}, every picture has a {column!r} of its own, so that is no class: {choose}")
         twice = pairs[pairs[column].duplicated(keep=False)].sort_values(column, kind="stable")
         if len(twice) and not chosen:
             (one, name), (two, _) = twice.iloc[:2].itertuples(index=False, name=None)
