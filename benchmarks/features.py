@@ -178,7 +178,7 @@ class Window:
             train, test = (cut(part, *kept) for part in hiercl.load("cifar100-features"))
             size = {"MB": packed_bytes(train, test) / 1e6}
             few, judged = train.under(*CLASSES), test.under(*CLASSES)
-            plain = hiercl.evaluate(features=(few, judged), progress=False).table()["knn"]
+            plain = hiercl.evaluate(None, few, judged, progress=False).table()["knn"]
             for seed in range(self.seeds):
                 row = {"variant": name, "seed": seed, **size, "knn class": plain.iloc[-1]}
                 for arm, own in {"nothing": {"neighbours": 0}, "oracle": {"neighbour_source": "labels"}}.items():

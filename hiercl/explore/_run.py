@@ -38,7 +38,7 @@ def run(
     *Start* begins the training. After every epoch the figure, the table of the last epochs and the time left are
     updated. The table has the loss and its terms, the keep rates of the selection, the kNN accuracy of every level (in
     epochs that measure it) and the items per second. *Stop* ends the training after the current epoch, and *Continue*
-    resumes it. The result is bit for bit that of a run that was never stopped. The static twin is
+    resumes it. On the CPU the result is bit for bit that of a run that was never stopped. The static twin is
     :func:`hiercl.plot.history`.
 
     Only one training runs at a time: studies in the same notebook wait for it, and it waits for them. Call

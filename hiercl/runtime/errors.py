@@ -23,8 +23,9 @@ def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
         ValueError("Unknown method 'hcsk'. Did you mean 'hcsc'? Known: hcsc, moco.")
     """
     known = sorted(known)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    plain = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(str(name).lower(), plain, n=1)
+    hint = f" Did you mean {plain[close[0]]!r}?" if close else ""
     return ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(known)}.")
 
 

@@ -64,7 +64,8 @@ class ViewConfig(Config):
     grayscale: Share = 0.2
     """Probability that a view loses all colour."""
     blur: Share = 0.0
-    """Probability of a Gaussian blur. MoCo's CIFAR demo has 0 at 32 pixels, MoCo v2 has 0.5 at 224."""
+    """Probability of a Gaussian blur. MoCo's CIFAR demo has 0 at 32 pixels, MoCo v2 has 0.5 at 224. The kernel is a
+    tenth of the shorter side: three pixels at 32."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     """Smallest and largest standard deviation of the blur, in pixels, above 0."""
 
