@@ -69,8 +69,8 @@ class FitConfig(Config):
     """Share of training in which the learning rate rises to its highest value. What follows is lr_schedule."""
     lr_schedule: Literal["cosine", "constant", "linear"] | Callable[[float], float] = "cosine"
     """The learning rate after the warm-up, set in every step: cosine falls along a cosine to 0, linear falls evenly to
-    0, constant stays. Or your own function: it takes the share of the training that is done since the warm-up, from 0 to below 1, and
-    gives a factor of lr from 0 to 1."""
+    0, constant stays. Or your own function: it takes the share of the training that is done since the warm-up, from 0
+    to below 1, and gives a factor of lr from 0 to 1."""
     accumulate: Annotated[int, AtLeast(1)] = 1
     """Steps whose gradients are averaged before the optimiser moves. The last steps of an epoch make a smaller group if
     they do not fill one. Anchors are contrasted within their own step only."""
