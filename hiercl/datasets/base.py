@@ -1,6 +1,7 @@
 """`HierarchicalDataset`: items, their leaf labels, and the hierarchy of the labels."""
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -18,6 +19,7 @@ from hiercl.datasets.features import (
     to_numpy,
 )
 from hiercl.datasets.items import FORMS, ItemForm, channel_mean_std, form_of
+from hiercl.datasets.limits import check_room
 from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.rows import Rows, take_items
 from hiercl.datasets.store import altered, read_fields, write_store
@@ -129,6 +131,7 @@ class HierarchicalDataset:
         labels = to_numpy(labels, "labels")
         check_hierarchy(hierarchy)
         if items.ndim == 3 and items.dtype in (np.float16, np.float64):
+            check_room(4 * items.size, f"the points {list(items.shape)}, in float32,", math.inf)
             items = items.astype(np.float32)
         if labels.ndim == 2:
             labels = _leaf_labels(labels, hierarchy)

@@ -48,7 +48,7 @@ def read_features(
             default the only one that can be meant, or all columns of floats.
         labels: names of the label columns, from coarse to fine, or labels of all items: ``[n]`` or ``[n, levels]``,
             names or whole numbers. By default the column named label, labels, y, target or class; ``[]`` makes the
-            items unlabelled. An item whose label is missing or −1 has no label.
+            items unlabelled. An item whose label is missing or the number −1 has no label.
         hierarchy: the classes. By default they are made of the label columns, where the same name under two parents
             means two classes.
         texts: name of a column of texts, or a text for each item, which plots show.

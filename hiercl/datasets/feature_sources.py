@@ -3,6 +3,7 @@
 Objects of other libraries are told by their attributes: no such library is imported before it is needed.
 """
 
+import csv
 import math
 import re
 import warnings
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hiercl.datasets.features import to_numpy
+from hiercl.datasets.features import check_columns, to_numpy
 from hiercl.datasets.limits import check_hdf5, check_room, npz_form
 
 __all__ = ["ENDINGS", "TABLE_ENDINGS", "Entry", "FeatureSource", "open_source"]
@@ -212,17 +213,23 @@ def _read_frame(path: Path) -> Any:
             raise ImportError(f"{path.name} is a file of Parquet: pip install pyarrow") from error
         except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
             raise ValueError(f"{path} is no readable file of Parquet: {error}") from error
+    wrong = f"{path} is no table of comma-separated values in UTF-8"
     try:
         with open(path, encoding="utf-8-sig") as file:
             header = next((line for line in file if line.strip()), "")
         separator = max(",;\t", key=header.count)
+        names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{wrong}: {error}") from error
+    check_columns(filter(None, names), str(path))  # pandas would rename one
+    try:
         # "None" and "NA" are names like others
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the first
             options = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig", "index_col": False}
             frame = pd.read_csv(path, sep=separator, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
     except (ValueError, pd.errors.ParserWarning) as error:  # pandas' errors are of these kinds
-        raise ValueError(f"{path} is no table of comma-separated values in UTF-8: {error}") from error
+        raise ValueError(f"{wrong}: {error}") from error
     return frame[[name for name in frame.columns if not re.fullmatch(r"Unnamed: \d+", name)]]  # that have no name
 
 
@@ -247,6 +254,7 @@ def _of_arrays(entries: dict[str, Entry], what: str, name: str) -> dict[str, Fea
 
 def _of_frame(frame: Any, what: str, name: str) -> FeatureSource:
     matrices, columns = {}, {}
+    check_columns(map(str, frame.columns), what)
     for column in frame.columns:
         values = frame[column]
         first = values.iloc[0] if len(values) else None

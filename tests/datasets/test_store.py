@@ -221,6 +221,38 @@ def test_a_store_json_without_its_fields_is_named(path):
         read_store(path)
 
 
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"kind": "points"}, "says kind points, but the files hold images"),
+        ({"kind": 5}, "kind is 5"),
+        ({"counts": {"items": 7, "nodes": [2, 3]}}, "says counts .*7.*but the files hold .*5"),
+        ({"counts": [5]}, r"counts is \[5\]"),
+        ({"note": None}, "note is None"),
+        ({"source": "../other"}, "its source is '../other'"),
+        ({"source": 3}, "its source is 3"),
+        ({"name": ["lab"]}, "name is"),
+    ],
+)
+def test_fields_that_do_not_fit_the_files_are_named(path, fields, message):
+    change(path, **fields)
+    with pytest.raises(RuntimeError, match=f"store.json.*{message}"):
+        read_store(path)
+
+
+def test_arrays_that_claim_more_than_the_memory_are_refused(path):
+    header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(
+        117
+    )
+    (path / "labels.npy").write_bytes(header + b"\n")
+    os.truncate(path / "labels.npy", 128 + 8 * 10**12)  # a sparse file, which takes no room
+    about = json.loads((path / "store.json").read_text())
+    about["files"]["labels.npy"]["bytes"] = 128 + 8 * 10**12
+    change(path, files=about["files"], labels={"dtype": "int64", "shape": [10**12]})
+    with pytest.raises(RuntimeError, match=r"labels.npy takes 7,450.6 GiB"):
+        read_store(path)
+
+
 def test_a_pickle_in_a_store_is_not_loaded(path):
     with open(path / "items.npy", "wb") as file:
         np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)

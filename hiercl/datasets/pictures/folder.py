@@ -36,9 +36,9 @@ def folder(
     ``path/animal/cat/1.jpg`` is a cat, which is an animal. If a class ends early, it is its own child down to the last
     level. A folder that every class has, and nothing beside it, is no level: ``path/cat/images/1.jpg`` is a cat.
     Pictures below a folder ``unlabelled``, beside the folders of the coarsest classes, have no label (−1). Nor have
-    pictures that lie in the folder itself, with no folder below it. Hidden files and folders are ignored. Other files
-    that do not end like pictures are passed over; the note counts them. Folders without pictures become no class; a
-    warning names them.
+    pictures that lie in the folder itself, with no folder below it. A folder named -1 is a class like others. Hidden
+    files and folders are ignored. Other files that do not end like pictures are passed over; the note counts them.
+    Folders without pictures become no class; a warning names them.
 
     Args:
         path: the folder.
