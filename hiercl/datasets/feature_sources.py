@@ -103,6 +103,8 @@ def open_source(source: Any) -> dict[str, FeatureSource]:
     if hasattr(source, "columns") and hasattr(source, "iloc"):
         return {"": _of_frame(source, "the table", "table")}
     if isinstance(source, Mapping):
+        if wrong := [name for name in source if not isinstance(name, str)]:
+            raise ValueError(f"the mapping has the key {wrong[0]!r}: keys are the names of arrays")
         return _of_arrays({name: Entry.of(to_numpy(a)) for name, a in source.items()}, "the mapping", "arrays")
     if hasattr(source, "shape") and hasattr(source, "dtype"):
         array = source if hasattr(source, "toarray") else to_numpy(source)
@@ -282,8 +284,10 @@ def _column(values: Any) -> Entry:
 
 
 def _array_of(cell: Any) -> np.ndarray:
-    array = np.asarray(cell)
-    return np.stack([_array_of(part) for part in array]) if array.dtype == object and len(array) else array
+    array = to_numpy(cell, "the numbers of a cell")
+    if array.dtype == object and array.ndim and len(array):
+        return to_numpy([_array_of(part) for part in array], "the parts of a cell")
+    return array
 
 
 def _stacked(values: Any, column: str) -> np.ndarray:

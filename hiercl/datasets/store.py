@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
@@ -23,6 +23,7 @@ from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.rows import Rows
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.files import folder_beside, read_json, whole_file, write_atomically
+from hiercl.runtime.given import given_path
 
 __all__ = ["FORMAT_VERSION", "is_store", "read_fields", "replacing", "write_missing_store", "write_store"]
 
@@ -46,7 +47,7 @@ def is_store(path: str | Path) -> bool:
         >>> is_store("nowhere")
         False
     """
-    return (Path(path) / "store.json").is_file()
+    return (given_path(path, "path") / "store.json").is_file()
 
 
 def write_store(dataset: Any, path: str | Path, overwrite: bool = False) -> None:
@@ -67,7 +68,7 @@ def write_store(dataset: Any, path: str | Path, overwrite: bool = False) -> None
     Example:
         >>> write_store(train, "my_data/train")
     """
-    path = Path(path).absolute()
+    path = given_path(path, "path").absolute()
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: choose another path, or give overwrite=True to replace the store")
     if path.exists() and not is_store(path):
@@ -106,7 +107,9 @@ def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> di
         >>> read_fields("my_data/train")["name"]
         'shapes'
     """
-    path = Path(path)
+    path = given_path(path, "path")
+    if path.is_file():
+        raise NotADirectoryError(f"{path} is a file: give the folder of an array store, which holds a store.json")
     about = _read_json(path / "store.json", {"version": int})
     if about["version"] not in (FORMAT_VERSION, VECTORS_VERSION):
         raise RuntimeError(
@@ -252,7 +255,7 @@ def _sha256(path: Path) -> str:
 # ---- reading ----
 
 
-def _read_json(path: Path, form: dict[str, type] | None = None) -> dict[str, Any]:
+def _read_json(path: Path, form: Mapping[str, type | UnionType] | None = None) -> dict[str, Any]:
     try:
         return read_json(path, REMEDY, form)
     except FileNotFoundError as error:

@@ -18,6 +18,8 @@ from hiercl import methods, plot
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import Explorer, image, png, widgets
 from hiercl.methods import Method
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.given import given_path
 from hiercl.study.estimate import duration
 from hiercl.study.running import ONE_AT_A_TIME
 from hiercl.training import CHECKPOINT, Run, check_dataset, fit, split_settings, summary
@@ -26,6 +28,7 @@ EPOCHS = 6  # epochs in the table, the last ones
 REDRAWN = 2.0  # seconds between two figures at least, because drawing takes time from training
 
 
+@checked
 def run(
     method: str | type[Method],
     train: HierarchicalDataset,
@@ -87,7 +90,7 @@ class RunExplorer(Explorer):
         check_dataset(train)
         self.epochs = split_settings(self.method, self.settings, train.modality)[0].epochs
         self.temporary = out is None
-        self.folder = _temporary_folder() if out is None else Path(out)
+        self.folder = _temporary_folder() if out is None else given_path(out, "out")
         self.run: Run | None = None
         self.error: Exception | None = None
         self.stop_asked = threading.Event()

@@ -11,6 +11,8 @@ from typing import Any
 from hiercl import plot
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import Explorer, image, png, sized, widgets
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.given import given_path
 from hiercl.study import Study
 from hiercl.study.estimate import duration
 
@@ -18,6 +20,7 @@ METRICS = ("linear", "knn", "ami", "hierarchical_f1", "linear_balanced")
 MAP_ITEMS = 600  # items on the maps of two variants
 
 
+@checked
 def study(
     base: Mapping[str, Any],
     factors: Mapping[str, Sequence[Any]],
@@ -65,7 +68,7 @@ class StudyExplorer(Explorer):
     """
 
     def __init__(self, base: Mapping, factors: Mapping, data: tuple, out: str | Path, name: str):
-        self.base, self.data, self.out, self.name = dict(base), data, Path(out), name
+        self.base, self.data, self.out, self.name = dict(base), data, given_path(out, "out"), name
         self.choices = {factor: list(choices) for factor, choices in factors.items()}
         self.stop_asked = threading.Event()
         self.thread: threading.Thread | None = None

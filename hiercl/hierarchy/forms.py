@@ -248,6 +248,9 @@ def label_ids(column: np.ndarray, level: int, rows: np.ndarray) -> tuple[np.ndar
             f"label column {level} is {column.dtype}, such as {column[0]!r}; labels must be integers of 64 bits, or "
             "strings"
         )
+    if column.dtype.kind == "i" and column.min() < -1:
+        row = rows[int(np.argmin(column))]
+        raise ValueError(f"label column {level}, row {row}: {column.min()}; −1 is no label, and others count from 0")
     return np.unique(column, return_inverse=True)
 
 

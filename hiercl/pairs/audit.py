@@ -78,8 +78,9 @@ def tally(pairs: Pairs, labels: Array, hierarchy: Hierarchy, tree: Any = None) -
     largest = max(anchor_item.max(initial=-1), item[~is_prototype].max(initial=-1))
     if largest >= len(labels):
         raise ValueError(f"the pairs name item {largest}, and there are {len(labels)} labels: pass one for every item.")
-    if is_prototype.any() and not (pairs.level < tree.levels and item[is_prototype].max() < tree.sizes[pairs.level]):
-        found = f"prototype {item[is_prototype].max()} of level {pairs.level}"
+    prototypes, level = item[is_prototype], cast(int, pairs.level)
+    if len(prototypes) and tree is not None and not (level < tree.levels and prototypes.max() < tree.sizes[level]):
+        found = f"prototype {prototypes.max()} of level {level}"
         raise ValueError(f"the pairs name {found}, which {tree} does not have: pass the tree that they come from.")
     pulled = pairs.positive.cpu().numpy() > 0
     pushed = pairs.negative.cpu().numpy()

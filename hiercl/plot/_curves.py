@@ -26,6 +26,7 @@ from hiercl.plot._canvas import (
     user_axis,
 )
 from hiercl.plot._colours import GREY, MARKERS, categorical, sequence
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.errors import unknown
 from hiercl.training import summary
 
@@ -36,6 +37,7 @@ NAME_WIDTH = 36  # letters of a name in a line
 # ---- several variants and seeds ----
 
 
+@checked
 def curves(
     histories: pd.DataFrame | Mapping[str, Any],
     columns: str | Sequence[str] | None = None,
@@ -191,6 +193,7 @@ def _finish(axis: Axes, title: str, last: int, ticks: int = 8, margin: float = 0
 # ---- single runs ----
 
 
+@checked
 def history(runs: Any) -> Figure:
     """Draws loss, kNN accuracy at every level, and keep rates of the selection, over the epochs.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,8 @@ from hiercl.plot._canvas import (
     user_axis,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, categorical, tint
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.errors import unknown
 
 NO_LABEL = "no label"  # the name of the label −1, which reads the last name of a list
@@ -79,12 +81,13 @@ class Group:
 # ---- one anchor ----
 
 
+@checked
 def pairs(
     step: Shown,
     dataset: HierarchicalDataset,
     anchor: int | None = None,
     term: str | int | None = None,
-    count: int = 8,
+    count: Annotated[int, AtLeast(1)] = 8,
     tree: PrototypeTree | None = None,
     level: int | None = None,
 ) -> Figure:
@@ -261,6 +264,7 @@ CELLS = {
 ORDER = tuple(CELLS)
 
 
+@checked
 def pair_matrix(
     step: Shown,
     dataset: HierarchicalDataset,
@@ -377,6 +381,7 @@ OF_SAME = {"marker": "o", "color": OKABE_ITO[0], "markersize": 7, "linestyle": "
 OF_OTHERS = OF_SAME | {"color": "white", "markeredgecolor": OKABE_ITO[1], "markeredgewidth": 2}
 
 
+@checked
 def audit(tables: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
     """Draws false negatives, and what selection removed, for every term and level of the true hierarchy.
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from hiercl.metrics.definitions import decimals
 from hiercl.plot._canvas import SMALL, WIDTH, first_axes, new_figure, panel_title, panels, readable, simple_axis
 from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.errors import unknown
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
@@ -21,6 +22,7 @@ MOST_LINES = 12  # as many learning curves can be told apart
 FAR = 2.5  # an effect this many times larger than all smaller ones would leave them no room on a common scale
 
 
+@checked
 def study(
     summary: pd.DataFrame,
     table: pd.DataFrame,
@@ -86,6 +88,7 @@ def study(
     return figure
 
 
+@checked
 def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[str]], title: str = "") -> Figure:
     """Draws one metric against another, with a line through the variants of each family.
 

@@ -151,12 +151,20 @@ def test_labels_in_many_forms():
         ({"x": X, "split": ["exam"] * N}, {"labels": []}, "item 0 of the mapping has the split 'exam'"),
         (FRAME.assign(embedding=[X[0][:2], *X[1:]]), {"labels": "class"}, "differ in shape: .* in row 1"),
         (FRAME.set_axis(["class", *FRAME.columns[1:]], axis=1), {}, "several columns 'class'"),
+        (FRAME, {"labels": "class", "vectors": ["text", "text"]}, "vectors has several columns 'text'"),
+        ({"train_x": X, "train_y": CLASS, "test_x": X}, {}, "training and test set have 1 and 0 label columns"),
+        ({"x": X, "y": [2**70] * N}, {}, "numbers from 1180591620717411303424 to"),
+        ({"x": X, "y": np.arange(N) - 2}, {}, "numbers from -2 to 17: they count from 0"),
+        (FRAME.assign(embedding=[[[1.0, 2.0], [3.0]]] * N), {"labels": "class"}, "the numbers of a cell are no array"),
+        ({"x": X, "t": np.array([["a", "b"]] * N)}, {"labels": [], "texts": "t"}, "one text for each item"),
+        ({1: X}, {}, "the mapping has the key 1"),
+        (X, {"name": 5}, "name=5: give a text"),
         (3, {}, "cannot be read from a int"),
         ("none.npy", {}, "there is no file"),
         (scipy.sparse.csr_matrix((10**6, 10**6)), {}, "3,725.3 GiB.*TruncatedSVD"),
     ],
 )
-def test_wrong_use(source, options, message):
+def test_wrong_use(source, options, message, as_a_user):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         read_features(source, **options)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -204,6 +205,21 @@ def test_labels_that_do_not_fit_the_hierarchy_are_found_without_the_checksum(pat
 def change(path, **fields):
     about = json.loads((path / "store.json").read_text())
     (path / "store.json").write_text(json.dumps(about | fields))
+
+
+@pytest.mark.parametrize("given", [5, None, "", "a\0b", ["lab"]])
+def test_what_is_no_path_is_an_error(given, as_a_user):
+    for use in (HierarchicalDataset.load, dataset().save, store.is_store):
+        with pytest.raises(ValueError, match=f"^path={re.escape(repr(given))}: give a path"):
+            use(given)
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="file is a file: give the folder of an array store"):
+        HierarchicalDataset.load(tmp_path / "file")
+    with pytest.raises(ValueError, match="file is a file, and a folder is needed there"):
+        dataset().save(tmp_path / "file" / "lab")
 
 
 def test_an_unknown_version_is_named(path):

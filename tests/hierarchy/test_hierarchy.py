@@ -141,6 +141,7 @@ def test_the_same_name_may_stand_under_different_parents():
         (lambda: Hierarchy.from_labels([["a", float("nan")]]), "row 0 has labels at some levels only, .'a', nan."),
         (lambda: Hierarchy.from_labels([["a"], [None], [b"c"]]), "label column 0, row 2: b'c'"),
         (lambda: Hierarchy.from_labels([["a"], [3]]), "label column 0, row 1: 3"),
+        (lambda: Hierarchy.from_labels(np.array([[0], [-2]])), "label column 0, row 1: -2; −1 is no label"),
         (lambda: Hierarchy.from_labels(np.array([[0.5]])), "label column 0 is float64"),
         (lambda: Hierarchy.from_labels(np.array([[3]]), names=[["a"]]), "label 3 of column 0 has no name"),
         (lambda: Hierarchy.from_labels([["a"]], names=[["a"]]), "leave names out"),

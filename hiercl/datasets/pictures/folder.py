@@ -13,6 +13,7 @@ from hiercl.datasets.pictures.files import ENDINGS, printable
 from hiercl.datasets.pictures.layout import with_parts, without_constant_levels
 from hiercl.datasets.pictures.sets import UNLABELLED, Listing, PictureOptions, data_sets
 from hiercl.datasets.splits import joined, shared_names
+from hiercl.runtime.given import given_path
 
 __all__ = ["folder", "listing", "load"]
 
@@ -119,7 +120,7 @@ def listing(
     parts: Sequence[str] | None = None,
 ) -> Listing:
     """Lists the pictures of a folder with their classes; nothing is decoded. See :func:`folder` and :func:`load`."""
-    path = Path(path).expanduser().resolve()
+    path = given_path(path, "path").expanduser().resolve()
     if not path.is_dir():
         raise ValueError(f"{path} is no folder" if path.exists() else f"there is no folder {path}")
     if not isinstance(level_names, list | tuple | None):

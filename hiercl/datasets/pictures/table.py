@@ -16,6 +16,7 @@ from hiercl.datasets.pictures.files import ENDINGS
 from hiercl.datasets.pictures.sets import UNLABELLED, Listing, PictureOptions, data_sets
 from hiercl.datasets.splits import joined, shared_names, split_column_of, split_values
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.given import given_path
 
 __all__ = ["check_levels", "listing", "load", "table"]
 
@@ -117,7 +118,7 @@ def listing(
     split_column: str | None = None,
 ) -> Listing:
     """Lists the pictures of a CSV file with their classes; nothing is decoded. See :func:`table` and :func:`load`."""
-    path = Path(path).expanduser().resolve()
+    path = given_path(path, "path").expanduser().resolve()
     labels = _chosen(label_columns)
     named = [column for column in (path_column, split_column, *(labels or ())) if column is not None]
     frame = _read(path, named, all_chosen=path_column is not None and labels is not None)
