@@ -23,6 +23,7 @@ from hiercl.runtime.given import given_path
 from hiercl.study.estimate import duration
 from hiercl.study.running import ONE_AT_A_TIME
 from hiercl.training import CHECKPOINT, Run, check_dataset, fit, split_settings, summary
+from hiercl.training.loop import check_callbacks
 
 EPOCHS = 6  # epochs in the table, the last ones
 REDRAWN = 2.0  # seconds between two figures at least, because drawing takes time from training
@@ -84,6 +85,7 @@ class RunExplorer(Explorer):
         self, method: Any, train: HierarchicalDataset, out: Any, callbacks: Sequence, settings: dict[str, Any]
     ):
         w = widgets()
+        check_callbacks(callbacks)
         self.method, self.train, self.callbacks = methods.get(method), train, list(callbacks)
         # The explorer has its own progress bar, and always resumes.
         self.settings = {name: value for name, value in settings.items() if name not in ("progress", "resume")}

@@ -67,7 +67,7 @@ def cloud(
     """
     clouds, titles = _chosen(points, item)
     masks = _masks(mask, clouds)
-    if len(views) == 0 or any(np.ndim(view) != 1 for view in views):
+    if not isinstance(views, list | tuple | np.ndarray) or len(views) == 0 or any(np.ndim(view) != 1 for view in views):
         raise ValueError("views are pairs of elevation and azimuth, at least one, such as views=[(20, -55)].")
     captions = [_caption(one, part) for one, part in zip(clouds, masks, strict=True)]
     if len(views) == 1 and len(clouds) > 1:
@@ -192,6 +192,9 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
         several, item = dataset.items, 0 if item is None else item
     else:
         several = as_array(points)
+        if several.ndim not in (2, 3) or several.dtype.kind not in "fiu":
+            form = f"{several.dtype} {list(several.shape)}"
+            raise ValueError(f"points are {form}: pass numbers, [points, 3] or [clouds, points, 3].")
         if several.ndim == 2 and item is not None:
             raise ValueError(f"item={item!r} chooses among several clouds, and one is given: leave it out.")
         several = several[None] if several.ndim == 2 else several

@@ -213,7 +213,10 @@ def history(runs: Any) -> Figure:
     Example:
         >>> figure = hiercl.plot.history({"HCSC": run, "G-HMLC": masked_run})
     """
-    runs = runs if isinstance(runs, dict) else {runs.name: runs}
+    runs = runs if isinstance(runs, dict) else {getattr(runs, "name", ""): runs}
+    for run in runs.values():
+        if not isinstance(getattr(run, "history", None), pd.DataFrame):
+            raise ValueError(f"a run is a {type(run).__name__}: give a run, or several by name.")
     tables = {name: run.history for name, run in runs.items() if len(run.history)}
     if not tables:
         raise ValueError("there is no epoch to show: give at least one run that was trained for an epoch or more.")

@@ -30,7 +30,7 @@ from hiercl.plot._colours import GREY, TEXT, node_colours, node_markers
 from hiercl.plot._neighbours import name_of
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_array
-from hiercl.runtime.config import AtLeast
+from hiercl.runtime.config import AtLeast, check_value
 from hiercl.runtime.types import Float, Int
 
 NEIGHBOURS = 10  # neighbours whose agreement the titles state
@@ -129,8 +129,11 @@ def embedding(
         >>> figure = hiercl.plot.embedding(features, test, levels=[0], ax=axes)
     """
     tree = dataset.hierarchy
-    levels = range(tree.levels) if levels is None else levels
-    levels = [check_level(level, tree.levels, "the hierarchy") for level in levels]
+    asked = range(tree.levels) if levels is None else levels
+    asked = tuple(asked) if isinstance(asked, range) else asked
+    levels = [
+        check_level(level, tree.levels, "the hierarchy") for level in check_value("levels", asked, tuple[int, ...])
+    ]
     if not levels:
         raise ValueError("levels is empty: choose at least one, such as levels=[0].")
     own = None if ax is None else user_axis(ax, len(levels), "choose a level, such as levels=[0]")
