@@ -62,8 +62,6 @@ def gallery(
     """
     tree = dataset.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
-    if per_node < 1:
-        raise ValueError(f"per_node={per_node}: show at least one picture of each class.")
     missing = not dataset.has_label.all()
     names = [readable(name) for name in tree.names[level]] + ["no label"] * missing
     label = max(text_width(name) for name in names) + 0.35

@@ -44,7 +44,7 @@ def neighbours(
     run: Any,
     dataset: HierarchicalDataset,
     items: int | Sequence[int] | np.ndarray | None = None,
-    count: Annotated[int, AtLeast(1)] = 8,
+    count: int = 8,
     level: int = -1,
     seed: Annotated[int, AtLeast(0)] = 0,
     title: str | None = None,
