@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from hiercl.clustering.kmeans import kmeans, nearest
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.arguments import checked
-from hiercl.runtime.arrays import Array, as_array, as_ids, as_tensor, unit_rows
+from hiercl.runtime.arrays import MOST_CLASSES, Array, as_array, as_ids, as_tensor, unit_rows
 from hiercl.runtime.config import Above, AtLeast, check_value
-from hiercl.runtime.errors import check_finite
+from hiercl.runtime.errors import check_directions, check_finite
 from hiercl.runtime.given import whole_number
 from hiercl.runtime.types import Float, Int
 
@@ -81,11 +81,9 @@ class PrototypeTree:
         if not sizes or any(fine <= coarse for coarse, fine in pairwise(sizes)) or sizes[0] < 1:
             raise ValueError(f"prototypes={sizes}: give at least one level, and sizes that grow from coarse to fine.")
         z = as_tensor(z).float()
-        check_finite(z)
+        check_directions(z)
         if sizes[-1] > len(z):
             raise ValueError(f"prototypes={sizes}: {sizes[-1]} prototypes need at least as many items, not {len(z)}.")
-        if (z.norm(dim=1) == 0).any():
-            raise ValueError("An embedding has length zero, so it has no direction: the projection has collapsed.")
         z = unit_rows(z)
 
         centroids, concentrations, parents = [], [], []
@@ -122,26 +120,33 @@ class PrototypeTree:
 
     # -- points -------------------------------------------------------------------------------------------------
 
-    def logits(self, z: Float[Tensor, "points dim"], level: int) -> Float[Tensor, "points prototypes"]:
-        r"""Returns $\langle z, c_i\rangle / \phi_i$ for every prototype of a level; z must be unit vectors."""
+    def logits(self, z: Float[Array, "points dim"], level: int) -> Float[Tensor, "points prototypes"]:
+        r"""Returns $\langle z, c_i\rangle / \phi_i$ for every prototype of a level; z must be unit vectors.
+
+        Raises:
+            ValueError: no such level, or embeddings of another width.
+        """
+        level = self._level(level)
+        z = z if isinstance(z, Tensor) else as_tensor(z).to(self.centroids[level])
+        self._check_width(z)
         return z @ self.centroids[level].T / self.concentration[level]
 
     def posterior(
-        self, z: Float[Tensor, "points dim"], level: int, sharpness: float | int = 1.0
+        self, z: Float[Array, "points dim"], level: int, sharpness: float | int = 1.0
     ) -> Float[Tensor, "points prototypes"]:
         r"""Returns the softmax of :meth:`logits` over the prototypes of the level, which HCSC's selection draws with.
 
         $$\pi_i(z) = \frac{e^{s\langle z, c_i\rangle/\phi_i}}{\sum_{i'} e^{s\langle z, c_{i'}\rangle/\phi_{i'}}}$$
 
-        with s the ``sharpness``.
+        with s the ``sharpness``, at least 0. Errors are those of :meth:`logits`.
         """
-        return (sharpness * self.logits(z, level)).softmax(dim=1)
+        return (_sharpness(sharpness) * self.logits(z, level)).softmax(dim=1)
 
     def log_normaliser(
-        self, z: Float[Tensor, "points dim"], level: int, sharpness: float | int = 1.0
+        self, z: Float[Array, "points dim"], level: int, sharpness: float | int = 1.0
     ) -> Float[Tensor, " points"]:
         """Returns the logarithm of the posterior's denominator."""
-        return (sharpness * self.logits(z, level)).logsumexp(dim=1)
+        return (_sharpness(sharpness) * self.logits(z, level)).logsumexp(dim=1)
 
     def assign(self, z: Float[Array, "points dim"]) -> Int[Tensor, "points levels"]:
         """Returns the prototypes of new points: the nearest finest prototype and its ancestors.
@@ -152,9 +157,7 @@ class PrototypeTree:
         """
         z = as_tensor(z).float()
         check_finite(z)
-        if z.shape[1] != self.centroids[-1].shape[1]:
-            numbers = f"embeddings have {z.shape[1]} numbers, the prototypes {self.centroids[-1].shape[1]}"
-            raise ValueError(f"{numbers}: pass embeddings of the model that the tree was learned of.")
+        self._check_width(z)
         return _paths(self.parent, nearest(unit_rows(z), self.centroids[-1])[0])
 
     # -- nodes --------------------------------------------------------------------------------------------------
@@ -166,11 +169,11 @@ class PrototypeTree:
             >>> len(run.tree.path(0))
             2
         """
-        return tuple(self.assignment[item].tolist())
+        return tuple(self.assignment[whole_number(item, "item", least=0, most=len(self.assignment) - 1)].tolist())
 
     def members(self, level: int, node: int) -> Int[Tensor, " members"]:
         """Returns the indices of the items below a node."""
-        self._check(level, node)
+        level, node = self._node(level, node)
         return (self.assignment[:, level] == node).nonzero()[:, 0]
 
     def exemplars(self, level: int, node: int, count: int = 6) -> Int[Tensor, " exemplars"]:
@@ -179,7 +182,7 @@ class PrototypeTree:
         Example:
             >>> pictures = train.items[run.tree.exemplars(level=0, node=1, count=3)]
         """
-        members = self.members(level, node)
+        count, members = whole_number(count, "count", least=0), self.members(level, node)
         order = self.closeness[members, level].argsort(descending=True, stable=True)
         return members[order[:count]]
 
@@ -190,13 +193,17 @@ class PrototypeTree:
             >>> int(run.tree.counts(level=1).sum()) == len(train)
             True
         """
+        level = self._level(level)
         return torch.bincount(self.assignment[:, level], minlength=self.sizes[level])
 
     def _contingency(self, labels: Int[Array, " items"], level: int) -> Int[Tensor, "prototypes classes"]:
-        if len(labels) != len(self.assignment):
-            raise ValueError(f"{len(labels)} labels for a tree of {len(self.assignment)} items: pass one label each.")
         labels = as_ids(labels).to(self.assignment.device)
+        if labels.shape != self.assignment.shape[:1]:
+            given = f"labels are {list(labels.shape)} for a tree of {len(self.assignment)} items"
+            raise ValueError(f"{given}: pass one label each.")
         known, classes = labels >= 0, max(int(labels.max()), 0) + 1
+        if classes > MOST_CLASSES:
+            raise ValueError(f"labels go up to {classes - 1}: classes are numbered from 0.")
         flat = (self.assignment[:, level] * classes + labels)[known]
         return torch.bincount(flat, minlength=self.sizes[level] * classes).view(self.sizes[level], classes)
 
@@ -239,9 +246,23 @@ class PrototypeTree:
             names.append(tuple(f"{level}:{node}" for node in used))
         return Hierarchy.from_ancestors(np.stack(ancestors, axis=1), tuple(names))
 
-    def _check(self, level: int, node: int) -> None:
-        if not 0 <= level < self.levels or not 0 <= node < self.sizes[level]:
-            raise ValueError(f"No prototype {node} on level {level}: the tree has {self.sizes}, coarse to fine.")
+    def _level(self, level: int) -> int:
+        number = whole_number(level, "level")
+        if not -self.levels <= number < self.levels:
+            raise ValueError(f"there is no level {number}: the tree has {self.levels}, coarse to fine, from 0.")
+        return number % self.levels
+
+    def _node(self, level: int, node: int) -> tuple[int, int]:
+        level, number = self._level(level), whole_number(node, "node")
+        if not 0 <= number < self.sizes[level]:
+            raise ValueError(f"No prototype {number} on level {level}: the tree has {self.sizes}, coarse to fine.")
+        return level, number
+
+    def _check_width(self, z: Tensor) -> None:
+        dim = self.centroids[-1].shape[1]
+        if z.ndim != 2 or z.shape[1] != dim:
+            form = f"embeddings are {list(z.shape)}, and the prototypes have {dim} numbers"
+            raise ValueError(f"{form}: pass embeddings [points, {dim}] of the model that the tree was learned of.")
 
     def state_dict(self) -> dict:
         """Returns plain tensors, for checkpoints."""
@@ -255,6 +276,10 @@ class PrototypeTree:
 
     def __repr__(self) -> str:
         return f"PrototypeTree(sizes={self.sizes}, items={len(self.assignment)})"
+
+
+def _sharpness(sharpness: float | int) -> float:
+    return check_value("sharpness", sharpness, Annotated[float, AtLeast(0)])
 
 
 def _paths(parent: Sequence[Tensor], finest: Int[Tensor, " points"]) -> Int[Tensor, "points levels"]:

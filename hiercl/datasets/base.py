@@ -1,6 +1,7 @@
 """`HierarchicalDataset`: items, their leaf labels, and the hierarchy of the labels."""
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -18,6 +19,7 @@ from hiercl.datasets.features import (
     to_numpy,
 )
 from hiercl.datasets.items import FORMS, ItemForm, channel_mean_std, form_of
+from hiercl.datasets.limits import check_room
 from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.rows import Rows, take_items
 from hiercl.datasets.store import altered, read_fields, write_store
@@ -25,7 +27,7 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import blocks
 from hiercl.runtime.errors import unknown
-from hiercl.runtime.given import given_array, whole_number
+from hiercl.runtime.given import given_array, given_path, whole_number
 from hiercl.runtime.types import Bool, Float, Int, UInt8
 
 __all__ = [
@@ -86,6 +88,9 @@ class HierarchicalDataset:
         if not isinstance(self.items, np.ndarray | PictureFiles | Rows) or not isinstance(self.labels, np.ndarray):
             raise ValueError("items and labels must be arrays: HierarchicalDataset.from_arrays makes them of lists")
         check_hierarchy(self.hierarchy)
+        for what in ("name", "note"):
+            if not isinstance(getattr(self, what), str):
+                raise ValueError(f"{what}={getattr(self, what)!r}: give a text")
         object.__setattr__(self, "modality", _checked_modality(self.items, self.modality))
         object.__setattr__(self, "source", check_source(self.source, len(self.items)))
         if self.source is not None and self.modality != "vectors":
@@ -129,6 +134,7 @@ class HierarchicalDataset:
         labels = to_numpy(labels, "labels")
         check_hierarchy(hierarchy)
         if items.ndim == 3 and items.dtype in (np.float16, np.float64):
+            check_room(4 * items.size, f"the points {list(items.shape)}, in float32,", math.inf)
             items = items.astype(np.float32)
         if labels.ndim == 2:
             labels = _leaf_labels(labels, hierarchy)
@@ -685,4 +691,5 @@ def read_splits(folder: str | Path, mmap: bool = True, verify: bool = False) -> 
         >>> [len(part) for part in read_splits("mine")]
         [120, 60]
     """
-    return read_store(Path(folder) / "train", mmap, verify), read_store(Path(folder) / "test", mmap, verify)
+    folder = given_path(folder, "folder")
+    return read_store(folder / "train", mmap, verify), read_store(folder / "test", mmap, verify)

@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from hiercl.datasets.limits import LARGEST, LARGEST_TEXT, check_room
+from hiercl.runtime.given import given_path
 from hiercl.runtime.progress import progress_bar
 
 __all__ = ["DAMAGE", "Files", "Mirror", "UnreadableFiles", "fetch", "printable"]
@@ -94,7 +95,7 @@ def fetch(
     Example:
         >>> fetch([Mirror("https://example.org/ModelNet40.zip")], "data/download")  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = given_path(folder, "folder")
     for mirror in mirrors:
         _check_address(mirror.url, allow_http)
         path = folder / mirror.file

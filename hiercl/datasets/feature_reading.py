@@ -9,7 +9,7 @@ import numpy as np
 
 from hiercl.datasets.base import HierarchicalDataset, Splits, check_shared_leaf
 from hiercl.datasets.feature_sources import Entry, FeatureSource, open_source
-from hiercl.datasets.features import check_hierarchy, to_numpy
+from hiercl.datasets.features import check_columns, check_hierarchy, to_numpy
 from hiercl.datasets.splits import SPLIT_COLUMNS, find_parts, joined, shared_names, split_column_of, split_values
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.errors import unknown
@@ -48,7 +48,7 @@ def read_features(
             default the only one that can be meant, or all columns of floats.
         labels: names of the label columns, from coarse to fine, or labels of all items: ``[n]`` or ``[n, levels]``,
             names or whole numbers. By default the column named label, labels, y, target or class; ``[]`` makes the
-            items unlabelled. An item whose label is missing or −1 has no label.
+            items unlabelled. An item whose label is missing or the number −1 has no label.
         hierarchy: the classes. By default they are made of the label columns, where the same name under two parents
             means two classes.
         texts: name of a column of texts, or a text for each item, which plots show.
@@ -73,6 +73,8 @@ def read_features(
         several = isinstance(given, list | tuple) and all(isinstance(one, str) for one in given)
         if not (given is None or isinstance(given, str) or several or (option == "texts" and hasattr(given, "dtype"))):
             raise ValueError(f"{option}={given!r}: give the name of a column or array, or a list of names")
+        if isinstance(given, list | tuple):
+            check_columns(given, option)
     if hierarchy is not None:
         check_hierarchy(hierarchy)
     parts, is_test, note = _parts(source, test)
@@ -172,7 +174,9 @@ class _Chosen:
         note = f"vectors from {meant}" if source.matrices.keys() != {"array"} else ""
         note = ", ".join([note] * bool(note) + [f"labels from {' > '.join(map(repr, names))}"] * bool(names))
         if texts_name is not None:
-            texts = [str(text) for text in np.asarray(_entry(source, texts_name).read(), dtype=object)]
+            if len((entry := _entry(source, texts_name)).shape) != 1:
+                raise ValueError(f"texts={texts_name!r} is {entry}: give a column with one text for each item")
+            texts = [str(text) for text in np.asarray(entry.read(), dtype=object)]
             note += f", texts from {texts_name!r}"
         return cls(array, decoded, tuple(names) if len(names) == len(decoded) else (), texts, note)
 
@@ -269,6 +273,10 @@ def _decoded(entry: Entry, where: str) -> tuple[np.ndarray, np.ndarray]:
     elif all(
         isinstance(value, int | float | np.integer | np.floating) and float(value).is_integer() for value in known
     ):
+        if len(known) and not (-1 < min(known) and max(known) < 2**63):
+            raise ValueError(
+                f"{where} holds numbers from {min(known)} to {max(known)}: they count from 0, and −1 is none"
+            )
         known = known.to_numpy().astype(np.int64)
     else:
         raise ValueError(f"{where} holds {known.tolist()[0]!r}: labels must be names or whole numbers")
@@ -290,6 +298,9 @@ def _leaves(
     """Returns the leaf of every item of every part, the hierarchy, and a note. None: there are no labels."""
     if not parts[0]:
         return [None] * len(parts), hierarchy, ""
+    if (levels_of := [len(columns) for columns in parts])[0] != levels_of[-1]:
+        columns = " and ".join(map(str, levels_of))
+        raise ValueError(f"training and test set have {columns} label columns: both need the same ones")
     levels = [_level(columns) for columns in zip(*parts, strict=True)]
     table = np.stack([numbers for numbers, _ in levels], axis=1)
     known = (table >= 0).all(axis=1)

@@ -3,6 +3,7 @@
 Objects of other libraries are told by their attributes: no such library is imported before it is needed.
 """
 
+import csv
 import math
 import re
 import warnings
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hiercl.datasets.features import to_numpy
+from hiercl.datasets.features import check_columns, to_numpy
 from hiercl.datasets.limits import check_hdf5, check_room, npz_form
 
 __all__ = ["ENDINGS", "TABLE_ENDINGS", "Entry", "FeatureSource", "open_source"]
@@ -102,6 +103,8 @@ def open_source(source: Any) -> dict[str, FeatureSource]:
     if hasattr(source, "columns") and hasattr(source, "iloc"):
         return {"": _of_frame(source, "the table", "table")}
     if isinstance(source, Mapping):
+        if wrong := [name for name in source if not isinstance(name, str)]:
+            raise ValueError(f"the mapping has the key {wrong[0]!r}: keys are the names of arrays")
         return _of_arrays({name: Entry.of(to_numpy(a)) for name, a in source.items()}, "the mapping", "arrays")
     if hasattr(source, "shape") and hasattr(source, "dtype"):
         array = source if hasattr(source, "toarray") else to_numpy(source)
@@ -212,17 +215,23 @@ def _read_frame(path: Path) -> Any:
             raise ImportError(f"{path.name} is a file of Parquet: pip install pyarrow") from error
         except (ValueError, OSError) as error:  # pyarrow's errors are of these kinds
             raise ValueError(f"{path} is no readable file of Parquet: {error}") from error
+    wrong = f"{path} is no table of comma-separated values in UTF-8"
     try:
         with open(path, encoding="utf-8-sig") as file:
             header = next((line for line in file if line.strip()), "")
         separator = max(",;\t", key=header.count)
+        names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{wrong}: {error}") from error
+    check_columns(filter(None, names), str(path))  # pandas would rename one
+    try:
         # "None" and "NA" are names like others
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the first
             options = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig", "index_col": False}
             frame = pd.read_csv(path, sep=separator, **options)  # pyright: ignore[reportArgumentType, reportCallIssue]
     except (ValueError, pd.errors.ParserWarning) as error:  # pandas' errors are of these kinds
-        raise ValueError(f"{path} is no table of comma-separated values in UTF-8: {error}") from error
+        raise ValueError(f"{wrong}: {error}") from error
     return frame[[name for name in frame.columns if not re.fullmatch(r"Unnamed: \d+", name)]]  # that have no name
 
 
@@ -247,6 +256,7 @@ def _of_arrays(entries: dict[str, Entry], what: str, name: str) -> dict[str, Fea
 
 def _of_frame(frame: Any, what: str, name: str) -> FeatureSource:
     matrices, columns = {}, {}
+    check_columns(map(str, frame.columns), what)
     for column in frame.columns:
         values = frame[column]
         first = values.iloc[0] if len(values) else None
@@ -274,8 +284,10 @@ def _column(values: Any) -> Entry:
 
 
 def _array_of(cell: Any) -> np.ndarray:
-    array = np.asarray(cell)
-    return np.stack([_array_of(part) for part in array]) if array.dtype == object and len(array) else array
+    array = to_numpy(cell, "the numbers of a cell")
+    if array.dtype == object and array.ndim and len(array):
+        return to_numpy([_array_of(part) for part in array], "the parts of a cell")
+    return array
 
 
 def _stacked(values: Any, column: str) -> np.ndarray:

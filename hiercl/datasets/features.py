@@ -1,10 +1,13 @@
 """Vectors, their labels and what they were made of, in the form that a data set keeps."""
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from hiercl.datasets.limits import check_room
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.given import given_array
 from hiercl.runtime.types import Float, Int
@@ -97,6 +100,7 @@ def as_vectors(features: Any) -> Float[np.ndarray, "n views features"]:
         )
     array = array[:, None] if array.ndim == 2 else array
     if array.dtype != np.float32:
+        check_room(4 * array.size, f"the features {list(array.shape)}, in float32,", math.inf)
         with np.errstate(over="ignore"):  # the check below tells more
             array = array.astype(np.float32)
     for start in range(0, len(array), BLOCK):
@@ -185,6 +189,16 @@ def as_item_names(ids: Sequence | np.ndarray | None) -> np.ndarray | None:
         return None
     ids = to_numpy(ids, "ids")
     return ids.astype(str) if ids.dtype.kind in "OSiu" else ids
+
+
+def check_columns(names: Iterable[str], what: str) -> None:
+    """Raises ValueError for a name that several columns have.
+
+    Example:
+        >>> check_columns(["path", "class"], "lab.csv")
+    """
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{what} has several columns {twice[0]!r}: rename one")
 
 
 def check_hierarchy(hierarchy: Any) -> None:

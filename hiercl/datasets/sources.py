@@ -17,6 +17,7 @@ from hiercl.datasets.root import data_root
 from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.given import given_path
 
 # The module of each data set, which has a function load(root, ...), and the arguments after the root. A module is
 # imported when its data set is loaded, so `import hiercl` stays fast.
@@ -62,13 +63,15 @@ def load(name: str | Path, root: str | Path | None = None, **options: Any) -> Sp
     if isinstance(name, str) and name in _NAMES:
         module, *given = _NAMES[name]
         loader = importlib.import_module(f"hiercl.datasets.{module}").load
-        return _call(loader, name, Path(root) if root is not None else data_root(), *given, options=options)
+        return _call(
+            loader, name, given_path(root, "root") if root is not None else data_root(), *given, options=options
+        )
     if not isinstance(name, str | Path):
         raise ValueError(
             f"the data set is a {type(name).__name__}: give a name ({', '.join(names())}) or a path; arrays become "
             "data sets with hiercl.HierarchicalDataset.from_arrays or from_features"
         )
-    path = Path(name).expanduser()
+    path = given_path(name, "name").expanduser()
     if path.is_dir():
         if any(is_store(place) for place in (path, path / "train", path / "test")):
             return _load_stores(path, options)

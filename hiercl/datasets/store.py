@@ -7,18 +7,23 @@ the other files must be. If the items have names, these are in ``ids.npy``. What
 
 import hashlib
 import json
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import UnionType
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from hiercl.datasets.items import form_of
+from hiercl.datasets.limits import check_room
 from hiercl.datasets.pictures.files import PictureFiles
 from hiercl.datasets.rows import Rows
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.files import folder_beside, read_json, whole_file, write_atomically
+from hiercl.runtime.given import given_path
 
 __all__ = ["FORMAT_VERSION", "is_store", "read_fields", "replacing", "write_missing_store", "write_store"]
 
@@ -27,6 +32,10 @@ VECTORS_VERSION = 2  # of stores of vectors, which version 0.1.0 would take for 
 FILES = ("items.npy", "labels.npy", "hierarchy.json")
 OPTIONAL_FILES = ("ids.npy", "texts.json")
 SOURCE = "source"  # folder of the store of what vectors were made of
+FIELDS: dict[str, type | UnionType] = {  # of store.json
+    **{"name": str, "note": str, "items": dict, "labels": dict, "files": dict},
+    **{"kind": str | None, "counts": dict | None},
+}
 BLOCK = 1024  # items that are written at a time
 REMEDY = "delete the folder and make the store again, or copy it again from where it came"
 
@@ -38,7 +47,7 @@ def is_store(path: str | Path) -> bool:
         >>> is_store("nowhere")
         False
     """
-    return (Path(path) / "store.json").is_file()
+    return (given_path(path, "path") / "store.json").is_file()
 
 
 def write_store(dataset: Any, path: str | Path, overwrite: bool = False) -> None:
@@ -59,7 +68,7 @@ def write_store(dataset: Any, path: str | Path, overwrite: bool = False) -> None
     Example:
         >>> write_store(train, "my_data/train")
     """
-    path = Path(path).absolute()
+    path = given_path(path, "path").absolute()
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: choose another path, or give overwrite=True to replace the store")
     if path.exists() and not is_store(path):
@@ -98,14 +107,18 @@ def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> di
         >>> read_fields("my_data/train")["name"]
         'shapes'
     """
-    path = Path(path)
+    path = given_path(path, "path")
+    if path.is_file():
+        raise NotADirectoryError(f"{path} is a file: give the folder of an array store, which holds a store.json")
     about = _read_json(path / "store.json", {"version": int})
     if about["version"] not in (FORMAT_VERSION, VECTORS_VERSION):
         raise RuntimeError(
             f"{path / 'store.json'} has format version {about['version']!r}, this hiercl reads {FORMAT_VERSION} and "
             f"{VECTORS_VERSION}: use the hiercl that wrote the store, or {REMEDY}"
         )
-    about = _read_json(path / "store.json", {"name": str, "note": str, "items": dict, "labels": dict, "files": dict})
+    about = _read_json(path / "store.json", FIELDS)
+    if about.get("source") not in (None, SOURCE):
+        raise RuntimeError(f"{path / 'store.json'} is altered, its source is {about['source']!r}: {REMEDY}")
     optional = [file for file in OPTIONAL_FILES if file in about["files"]]
     for file in (*FILES, *optional):
         _check_file(path / file, about["files"], verify)
@@ -114,19 +127,24 @@ def read_fields(path: str | Path, mmap: bool = True, verify: bool = False) -> di
         source = _read_json(path / "texts.json", {"texts": list})["texts"]
     elif about.get("source") == SOURCE:
         source = path / SOURCE
+    items, vectors = _read_array(path / "items.npy", about["items"], mmap), about["version"] == VECTORS_VERSION
     try:
         hierarchy = Hierarchy.from_json(_read_json(path / "hierarchy.json"))
+        kind = "vectors" if vectors else form_of(items).name
     except ValueError as error:
         raise altered(path, error) from error
+    for name, value in {"counts": {"items": len(items), "nodes": list(hierarchy.sizes)}, "kind": kind}.items():
+        if about.get(name, value) != value:
+            raise RuntimeError(f"{path / 'store.json'} says {name} {about[name]}, but the files hold {value}: {REMEDY}")
     return {
-        "items": _read_array(path / "items.npy", about["items"], mmap),
+        "items": items,
         "labels": _read_array(path / "labels.npy", about["labels"], mmap=False),
         "ids": _read_array(path / "ids.npy", about.get("ids"), mmap=False) if "ids.npy" in optional else None,
         "hierarchy": hierarchy,
         "name": about["name"],
         "note": about["note"],
         "source": source,
-        "modality": "vectors" if about["version"] == VECTORS_VERSION else "",
+        "modality": "vectors" if vectors else "",
     }
 
 
@@ -237,7 +255,7 @@ def _sha256(path: Path) -> str:
 # ---- reading ----
 
 
-def _read_json(path: Path, form: dict[str, type] | None = None) -> dict[str, Any]:
+def _read_json(path: Path, form: Mapping[str, type | UnionType] | None = None) -> dict[str, Any]:
     try:
         return read_json(path, REMEDY, form)
     except FileNotFoundError as error:
@@ -271,4 +289,10 @@ def _read_array(path: Path, expected: dict[str, Any] | None, mmap: bool) -> np.n
     found = _form(array) if isinstance(array, np.ndarray) else "several arrays"
     if found != expected:
         raise RuntimeError(f"{path} holds {found}, but store.json says {expected}: {REMEDY}")
-    return array if mmap else np.array(array)
+    if mmap:
+        return array
+    try:
+        check_room(array.nbytes, str(path), math.inf)
+    except ValueError as error:
+        raise RuntimeError(str(error)) from error
+    return np.array(array)

@@ -13,6 +13,7 @@ from hiercl.datasets import Feed, HierarchicalDataset, embed_with
 from hiercl.encoders.adapter import evaluating
 from hiercl.encoders.base import Encoder, half_precision_is_native
 from hiercl.encoders.own import as_encoder
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import as_tensor
 from hiercl.runtime.types import Float
 
@@ -76,6 +77,7 @@ def ready(encoder: Encoder, device: torch.device | str | None = None) -> Iterato
             encoder.to(home)
 
 
+@checked
 def embed(
     model: Model | None, dataset: HierarchicalDataset, device: torch.device | str | None = None
 ) -> Float[Tensor, "items width"]:

@@ -20,6 +20,7 @@ from hiercl.encoders.embedding import Model, encoder_of, ready
 from hiercl.encoders.matching import NORMALISATION, layouts
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.files import whole_file
+from hiercl.runtime.given import given_path
 
 EXAMPLES = 2  # items in the batch that a program is traced with; any other number works afterwards
 SIZES = {"images": 32, "points": 1024, "vectors": 1}  # of the items of that batch
@@ -62,7 +63,7 @@ def export(
         >>> program(torch.rand(5, 3, 32, 32)).shape
         torch.Size([5, 256])
     """
-    path = Path(path)
+    path = given_path(path, "path")
     if path.suffix not in WRITERS:
         raise ValueError(
             f"{path}: the ending says what is written, one of {', '.join(WRITERS)}; .pt2 is torch's program."

@@ -21,6 +21,7 @@ from hiercl.encoders.given import Given
 from hiercl.encoders.modalities import modality_of
 from hiercl.encoders.own import Values, as_encoder
 from hiercl.runtime.config import Config, distribute, without_added
+from hiercl.runtime.given import given_path, whole_number
 from hiercl.runtime.progress import progress_bar
 from hiercl.runtime.seeds import generator, stream_seed
 from hiercl.runtime.types import Float
@@ -94,7 +95,7 @@ def featurise(
     settings = {"views": views, "seed": seed, "batch": batch, "dtype": dtype, "view settings": drawn}
     about = {"format": FORMAT, "data": _hash_items(dataset.items), "encoder": _describe(made), **settings}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    folder = data_root() / "features" if out is None else Path(out).expanduser()
+    folder = data_root() / "features" if out is None else given_path(out, "out").expanduser()
     path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', f'{dataset.name}-{name}')}-{digest}.npy"
     title = f"{dataset.name} by {name}"
     if not path.is_file():
@@ -153,6 +154,8 @@ def _check(dataset: Any, encoder: Any, views: int, batch: int, dtype: str) -> No
             f"{encoder!r} makes an untrained network, another one at every call: give a run, hiercl.pretrained(name), "
             "or a module with its weights"
         )
+    whole_number(views, "views")
+    whole_number(batch, "batch")
     if views < 0 or batch < 1 or dtype not in ("float32", "float16"):
         raise ValueError(
             f"views={views}, batch={batch}, dtype={dtype!r}: views must be at least 0, batch at least 1, and dtype "

@@ -136,6 +136,16 @@ def made_of(thing: Any) -> nn.Module | str:
     if isinstance(thing, str):
         return thing
     _check_callable(thing)
+    try:
+        inspect.signature(thing).bind()
+    except TypeError as error:
+        name = getattr(thing, "__name__", type(thing).__name__)
+        raise ValueError(
+            f"encoder={name} cannot be called without arguments ({error}): give a function that needs none, such as "
+            f"lambda: {name}(...)."
+        ) from None
+    except ValueError:  # of no known signature
+        pass
     made = _encoder_in(thing())
     if not isinstance(made, nn.Module | str):
         raise ValueError(f"encoder={thing!r} makes a {type(made).__name__}: it must make a torch.nn.Module.")

@@ -18,6 +18,7 @@ from hiercl.encoders.modalities import make_encoder
 from hiercl.encoders.quantise import STORED_AS, dequantise, quantise
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.files import read_json, reading, write_atomically
+from hiercl.runtime.given import given_path
 from hiercl.runtime.types import Float, Int, UInt64
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -135,7 +136,7 @@ def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
     """
     from safetensors.torch import load
 
-    folder = WEIGHTS if folder is None else Path(folder)
+    folder = WEIGHTS if folder is None else given_path(folder, "folder")
     if name not in pretrained_names(folder):
         raise unknown("pretrained model", name, pretrained_names(folder))
     place = folder / f"{name}.json"

@@ -13,6 +13,7 @@ import pandas as pd
 
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric
 from hiercl.runtime.files import read_json, reading, write_atomically
+from hiercl.runtime.given import given_path
 
 TABLES = ("few_labels", "tree", "edges", "classes")
 REPORT = "report.json"
@@ -55,7 +56,7 @@ class Report:
 
     def save(self, folder: str | Path) -> None:
         """Writes ``report.json`` (everything) and ``report.csv`` (the table) into a folder."""
-        folder = Path(folder)
+        folder = given_path(folder, "folder")
         content = {"rows": list(self.rows), "overall": self.overall, "protocol": self.protocol}
         for name in TABLES:
             table = getattr(self, name)
@@ -71,13 +72,15 @@ class Report:
             FileNotFoundError: there is none.
             ValueError: it is cut or altered.
         """
-        file = Path(folder) / REPORT
+        file = given_path(folder, "folder") / REPORT
         content = read_json(file, AGAIN, REPORT_FORM)
         with reading(file, AGAIN):
             rows, overall = tuple(map(_with_nan, content["rows"])), _with_nan(content["overall"])
             known = [name for name in TABLES if content.get(name) is not None]
             tables = {name: pd.DataFrame(map(_with_nan, content[name])) for name in known}
-        return cls(rows, overall, content["protocol"], **tables)
+            report = cls(rows, overall, content["protocol"], **tables)
+            str(report)  # which reads all of it
+        return report
 
     def parts(self) -> dict[str, pd.DataFrame]:
         """Returns all tables by their titles, one line for each metric, with the numbers as text."""

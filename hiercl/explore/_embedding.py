@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ from hiercl.explore._widgets import Explorer, level_choice, load_package, plain,
 from hiercl.plot._colours import TEXT, node_colours
 from hiercl.plot._maps import NAMED, agreement, place
 from hiercl.plot._neighbours import name_of
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.types import Float
 
 SHOWN = 24  # pictures of the selected items
@@ -28,12 +30,13 @@ KEYS = {"merge": "shift", "remove": "alt"}  # keys to hold while selecting
 HELP = "Nothing is selected. Draw a loop around points, or click one. Shift adds to the selection, Alt removes from it."
 
 
+@checked
 def embedding(
     runs: Any,
     dataset: HierarchicalDataset,
     coordinates: Any = None,
-    max_items: int = 2000,
-    seed: int = 0,
+    max_items: Annotated[int, AtLeast(1)] = 2000,
+    seed: Annotated[int, AtLeast(0)] = 0,
 ) -> EmbeddingExplorer:
     """Shows maps of embeddings side by side. A selection on one of them is a selection on all.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -27,12 +27,20 @@ from hiercl.explore._widgets import (
 from hiercl.plot._canvas import WIDTH, items_name, panels, percent, readable
 from hiercl.plot._masks import DRAWS, MEASURES, draw_separation, legend
 from hiercl.plot._neighbours import name_of
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.config import AtLeast
 
 BY_MASK, BY_SEPARATION = "its mask", "what they separate"
 ON, RANDOM, ALL = "those switched on", "as many random features", "all features"
 
 
-def masks(run: Any, dataset: HierarchicalDataset, max_items: int = 500, seed: int = 0) -> MasksExplorer:
+@checked
+def masks(
+    run: Any,
+    dataset: HierarchicalDataset,
+    max_items: Annotated[int, AtLeast(1)] = 500,
+    seed: Annotated[int, AtLeast(0)] = 0,
+) -> MasksExplorer:
     """Shows how well every level's classes are separated by the features that are switched on.
 
     A click on a feature switches it on or off, and a stroke over several switches them all. Below each feature stand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from hiercl.pairs import BlockTerm, Term, audit, by_item, by_label
 from hiercl.plot._canvas import class_name
 from hiercl.plot._neighbours import name_of
 from hiercl.plot._pairs import ROLES, pick_term, role_groups
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import as_ids, as_tensor
+from hiercl.runtime.config import AtLeast
 from hiercl.training import Run
 
 ANCHORS, SHOWN = 20, 12  # pictures to choose an anchor from; candidates in a row
@@ -71,11 +73,12 @@ class FeaturePairs:
         return Step(tuple(Term.of(z, own, self.temperature, name=name) for name, own in named.items()), item)
 
 
+@checked
 def pairs(
     runs: Any,
     train: HierarchicalDataset,
-    batch: int = 128,
-    seed: int = 0,
+    batch: Annotated[int, AtLeast(1)] = 128,
+    seed: Annotated[int, AtLeast(0)] = 0,
     rules: Mapping[str, Callable] | None = None,
 ) -> PairsExplorer:
     """Shows the candidates of an anchor, the most similar first, framed by what the method does with them.

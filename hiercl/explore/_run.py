@@ -18,14 +18,18 @@ from hiercl import methods, plot
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import Explorer, image, png, widgets
 from hiercl.methods import Method
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.given import given_path
 from hiercl.study.estimate import duration
 from hiercl.study.running import ONE_AT_A_TIME
 from hiercl.training import CHECKPOINT, Run, check_dataset, fit, split_settings, summary
+from hiercl.training.loop import check_callbacks
 
 EPOCHS = 6  # epochs in the table, the last ones
 REDRAWN = 2.0  # seconds between two figures at least, because drawing takes time from training
 
 
+@checked
 def run(
     method: str | type[Method],
     train: HierarchicalDataset,
@@ -81,13 +85,14 @@ class RunExplorer(Explorer):
         self, method: Any, train: HierarchicalDataset, out: Any, callbacks: Sequence, settings: dict[str, Any]
     ):
         w = widgets()
+        check_callbacks(callbacks)
         self.method, self.train, self.callbacks = methods.get(method), train, list(callbacks)
         # The explorer has its own progress bar, and always resumes.
         self.settings = {name: value for name, value in settings.items() if name not in ("progress", "resume")}
         check_dataset(train)
         self.epochs = split_settings(self.method, self.settings, train.modality)[0].epochs
         self.temporary = out is None
-        self.folder = _temporary_folder() if out is None else Path(out)
+        self.folder = _temporary_folder() if out is None else given_path(out, "out")
         self.run: Run | None = None
         self.error: Exception | None = None
         self.stop_asked = threading.Event()

@@ -11,13 +11,17 @@ from typing import Any
 from hiercl import plot
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._widgets import Explorer, image, png, sized, widgets
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.given import given_path
 from hiercl.study import Study
 from hiercl.study.estimate import duration
+from hiercl.study.variants import check_lists
 
 METRICS = ("linear", "knn", "ami", "hierarchical_f1", "linear_balanced")
 MAP_ITEMS = 600  # items on the maps of two variants
 
 
+@checked
 def study(
     base: Mapping[str, Any],
     factors: Mapping[str, Sequence[Any]],
@@ -65,8 +69,8 @@ class StudyExplorer(Explorer):
     """
 
     def __init__(self, base: Mapping, factors: Mapping, data: tuple, out: str | Path, name: str):
-        self.base, self.data, self.out, self.name = dict(base), data, Path(out), name
-        self.choices = {factor: list(choices) for factor, choices in factors.items()}
+        self.base, self.data, self.out, self.name = dict(base), data, given_path(out, "out"), name
+        self.choices = {factor: list(choices) for factor, choices in check_lists(factors).items()}
         self.stop_asked = threading.Event()
         self.thread: threading.Thread | None = None
         self.chips: dict[str, Any] = {}

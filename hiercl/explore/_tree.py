@@ -16,6 +16,7 @@ from hiercl.explore._widgets import Explorer, image, level_choice, load_package,
 from hiercl.plot._canvas import class_name
 from hiercl.plot._colours import tint
 from hiercl.plot._tree import check_tree, matching_level, node_labels
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Float
 from hiercl.training import Run
@@ -24,6 +25,7 @@ PICTURES = 16  # pictures of a node
 NAMED = 5  # classes of a node that are named
 
 
+@checked
 def tree(
     run: Run | PrototypeTree,
     train: HierarchicalDataset,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,9 @@ def as_names(names: Any, what: str) -> tuple[str, ...]:
             if not isinstance(name, str | int | np.integer) or isinstance(name, bool):
                 raise ValueError(f"{what} hold {name!r}: a name is a text")
         names = tuple(map(str, names))
+    if not all(map(str.strip, names)):
+        wrong = next(name for name in names if not name.strip())
+        raise ValueError(f"{what} hold {wrong!r}: a name needs at least one letter, digit or other sign")
     try:
         "".join(names).encode()
     except UnicodeEncodeError:
@@ -98,12 +102,23 @@ def check_one_parent(table: np.ndarray, names: Names, level_names: Sequence[str]
 
 def check_siblings(paths: Sequence[tuple[str, ...]]) -> None:
     """Checks that no two nodes have the same path, that is, that siblings have different names."""
-    seen = set()
+    seen: dict[tuple[str, ...], tuple[str, ...]] = {}
     for path in paths:
-        if path in seen:
+        first = seen.setdefault(one_spelling(path), path)
+        if first is not path:
             place = f"under {'/'.join(path[:-1])!r}" if path[:-1] else "at the top"
-            raise ValueError(f"{path[-1]!r} occurs twice {place}: siblings need different names, rename one")
-        seen.add(path)
+            how = "" if first == path else ", in two ways that Unicode has to write it"
+            raise ValueError(f"{path[-1]!r} occurs twice {place}{how}: siblings need different names, rename one")
+
+
+def one_spelling(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns names in the one spelling (NFC) that texts which look the same have.
+
+    Example:
+        >>> one_spelling(["cafe\\u0301"]) == one_spelling(["caf\\u00e9"])
+        True
+    """
+    return tuple(unicodedata.normalize("NFC", name) for name in names)
 
 
 # ---- forms ----
@@ -233,6 +248,9 @@ def label_ids(column: np.ndarray, level: int, rows: np.ndarray) -> tuple[np.ndar
             f"label column {level} is {column.dtype}, such as {column[0]!r}; labels must be integers of 64 bits, or "
             "strings"
         )
+    if column.dtype.kind == "i" and column.min() < -1:
+        row = rows[int(np.argmin(column))]
+        raise ValueError(f"label column {level}, row {row}: {column.min()}; −1 is no label, and others count from 0")
     return np.unique(column, return_inverse=True)
 
 

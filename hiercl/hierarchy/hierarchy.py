@@ -25,6 +25,7 @@ from hiercl.hierarchy.forms import (
     label_names,
     leaf_paths,
     names_of_levels,
+    one_spelling,
     paths_from_top,
     rows_with_labels,
 )
@@ -80,7 +81,7 @@ class Hierarchy:
         check_levels(self.names, ancestors, level_names)
         check_one_parent(ancestors, self.names, level_names)
         for level, names in enumerate(self.names):
-            if len(set(zip(self.parent(level).tolist(), names, strict=True))) < len(names):
+            if len(set(zip(self.parent(level).tolist(), one_spelling(names), strict=True))) < len(names):
                 check_siblings([self._path(level, node) for node in range(len(names))])
 
     # ---- constructors ----

@@ -56,7 +56,7 @@ def score_clusters(assignment: Int[Array, " n"], labels: Int[Array, " n"]) -> Cl
     """
     from sklearn import metrics  # imported here, so that `import hiercl` stays fast
 
-    assignment, labels = check_same_items(assignment, labels)
+    assignment, labels = check_same_items(assignment, labels, second="iubU")
     if labels.dtype.kind in "iu":
         check_labelled(labels)
     return ClusterScores(

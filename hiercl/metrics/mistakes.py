@@ -143,7 +143,7 @@ def hierarchical_precision_recall_f1(
 
     Raises:
         ValueError: no item, shapes that differ, an id below −1, a path that goes on after a −1, a truth that is −1
-            everywhere, an id that is no node of the hierarchy.
+            everywhere, an id that is no node of the hierarchy, a node below another one than its parent.
 
     Example:
         >>> hierarchical_precision_recall_f1(np.array([[0, 1], [1, -1]]), np.array([[0, 0], [1, 2]]))
@@ -173,6 +173,7 @@ def hierarchical_precision_recall_f1(
             copy = np.append(carried_down(hierarchy, level), False)  # the last one is for −1
             for paths, counted in ((predicted, is_node), (truth, is_true)):
                 check_nodes(paths[paths[:, level] >= 0, level], hierarchy, level)
+                _check_below(paths, hierarchy, level)
                 counted[:, level] &= ~copy[paths[:, level]]
     shared = int(((predicted == truth) & is_true).sum())
     n_predicted, n_true = int(is_node.sum()), int(is_true.sum())
@@ -459,6 +460,21 @@ def check_nodes(nodes: Int[np.ndarray, "..."], hierarchy: Hierarchy, level: int)
         raise ValueError(f"{wrong.flat[0]} is no node at {where}. Are these the labels of another level?")
 
 
+def _check_below(paths: Int[np.ndarray, "n levels"], hierarchy: Hierarchy, level: int) -> None:
+    """Raises ValueError naming the first row whose node at a level is not below the one at the level above."""
+    if level == 0:
+        return
+    rows = np.flatnonzero(paths[:, level] >= 0)
+    wrong = rows[hierarchy.parent(level)[paths[rows, level]] != paths[rows, level - 1]]
+    if len(wrong):
+        row = paths[wrong[0]].tolist()
+        parent = hierarchy.parent(level)[row[level]]
+        raise ValueError(
+            f"row {wrong[0]} is {row}, which is no path: the parent of node {row[level]} of level {level} is {parent}. "
+            "Are the classes numbered as in the hierarchy? top_down(...) and flat(...) make paths."
+        )
+
+
 def check_same_items(
     a: Array, b: Array, numbered: bool = False, kinds: str = "iubU", second: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -469,7 +485,7 @@ def check_same_items(
         b: the same, of the same items.
         numbered: whether the classes of b must be numbers from 0 on.
         kinds: NumPy's kinds of numbers that a may have: by default ids, truth values or names.
-        second: those of b; by default those of a.
+        second: those of b; by default those of a, and then both must be names, or none.
     """
     a, b = as_array(a), as_array(b)
     if a.ndim != 1 or a.shape != b.shape or len(a) == 0:
@@ -477,6 +493,8 @@ def check_same_items(
     for values, own in ((a, kinds), (b, "iu" if numbered else second or kinds)):
         if values.dtype.kind not in own:
             raise ValueError(f"labels are {values.dtype}: pass whole numbers, one for each item.")
+    if second is None and (a.dtype.kind == "U") != (b.dtype.kind == "U"):
+        raise ValueError(f"labels are {a.dtype} and {b.dtype}: give names for both, or numbers for both.")
     if numbered:
         check_numbered(b, "the true classes")
     return a, b

@@ -38,7 +38,8 @@ def audit(pairs: Pairs, labels: Array, hierarchy: Hierarchy, tree: Any = None) -
         if there are no such pairs), ``negatives_left`` (mean number per anchor) and ``anchors_without_negative``.
 
     Raises:
-        ValueError: prototypes among the candidates, without a tree.
+        ValueError: prototypes among the candidates, without a tree or with another one; labels of fewer items than the
+            pairs name.
 
     Example:
         >>> term = run.step(train).terms[0]
@@ -59,12 +60,28 @@ def tally(pairs: Pairs, labels: Array, hierarchy: Hierarchy, tree: Any = None) -
         >>> counts["level"]
         [0, 1, 2]
     """
+    for name, value, kind in (("pairs are", pairs, Pairs), ("hierarchy is", hierarchy, Hierarchy)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} a {type(value).__name__}: give hiercl.{kind.__name__}.")
     labels = as_array(labels)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"labels are {list(labels.shape)}: pass one leaf label for each item of the data set, [items]."
+        )
+    if tree is not None and not hasattr(tree, "majority"):
+        raise ValueError(f"tree is a {type(tree).__name__}: give the hiercl.PrototypeTree (run.tree).")
     is_prototype = (pairs.candidates.kind == Kind.PROTOTYPE).cpu().numpy()
     if is_prototype.any() and (tree is None or pairs.level is None):
         raise ValueError("Prototypes are among the candidates: pass the tree that they come from (run.tree).")
     anchor_item = pairs.anchors.item.cpu().numpy()
     item = pairs.candidates.item.cpu().numpy()
+    largest = max(anchor_item.max(initial=-1), item[~is_prototype].max(initial=-1))
+    if largest >= len(labels):
+        raise ValueError(f"the pairs name item {largest}, and there are {len(labels)} labels: pass one for every item.")
+    prototypes, level = item[is_prototype], cast(int, pairs.level)
+    if len(prototypes) and tree is not None and not (level < tree.levels and prototypes.max() < tree.sizes[level]):
+        found = f"prototype {prototypes.max()} of level {level}"
+        raise ValueError(f"the pairs name {found}, which {tree} does not have: pass the tree that they come from.")
     pulled = pairs.positive.cpu().numpy() > 0
     pushed = pairs.negative.cpu().numpy()
     removed = pairs.removed.cpu().numpy()

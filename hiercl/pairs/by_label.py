@@ -41,7 +41,8 @@ def by_label(
         The pairs; with ``level=None`` a tuple of the pairs of every level, coarse to fine.
 
     Raises:
-        ValueError: labels that are no whole numbers or no leaves, another number of items, or no such level.
+        ValueError: labels that are no whole numbers or no leaves, a class that lies in two classes of the level above,
+            another number of items, or no such level.
 
     Example:
         >>> z, labels = torch.randn(6, 8, requires_grad=True), torch.tensor([0, 0, 1, 1, 2, 2])
@@ -62,6 +63,8 @@ def by_label(
         classes = torch.where(classes[:, None] < 0, -1, above[classes])  # −1 reads the last row, which is not used
     alone = classes.ndim == 1
     classes = classes[:, None] if alone else classes
+    if hierarchy is None:
+        _check_classes(classes)
     levels = classes.shape[1]
     if level is not None and not -levels <= level < levels:
         raise ValueError(f"there is no level {level}: the labels have {levels}, 0 to {levels - 1}, coarse to fine.")
@@ -71,6 +74,22 @@ def by_label(
     chosen = range(levels) if level is None else (level % levels,)
     made = tuple(within_groups(classes[:, at], item, level=None if alone else at) for at in chosen)
     return made if level is None else made[0]
+
+
+def _check_classes(classes: Int[Tensor, "n levels"]) -> None:
+    """Raises ValueError for a label below −1, or a class that lies in two classes of the level above."""
+    fine, order = classes[:, 1:].sort(dim=0)  # a class in two others has two neighbours that differ above
+    above = classes[:, :-1].gather(0, order)
+    split = (fine[1:] == fine[:-1]) & (above[1:] != above[:-1]) & (fine[1:] >= 0)
+    if bool((classes < -1).any() | split.any()):  # one test for both, since on CUDA every test waits for the device
+        if not split.any():
+            raise ValueError(f"a label is {int(classes.min())}: classes count from 0, and −1 is no label.")
+        row, level = split.nonzero()[0].tolist()
+        two = " and ".join(str(int(above[at, level])) for at in (row, row + 1))
+        raise ValueError(
+            f"class {int(fine[row, level])} of column {level + 1} lies in the classes {two} of column {level}: a class "
+            "has one class above it, and columns go from coarse to fine. If these are two classes, number them apart."
+        )
 
 
 def by_item(items: Array) -> Pairs:

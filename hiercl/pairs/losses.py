@@ -1,6 +1,7 @@
 """The one loss: similarities and :class:`~hiercl.pairs.Pairs` in, a number out."""
 
 import math
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -50,7 +51,8 @@ def info_nce(
         (``pairs.without_negative`` and ``pairs.without_positive`` count these).
 
     Raises:
-        ValueError: shapes that differ, logits that are not float32 or float64, an unknown reduction.
+        ValueError: shapes that differ, logits that are not float32 or float64, an unknown reduction, a removed_logit
+            that is no number.
 
     Example:
         >>> from hiercl.pairs import Kind, Members
@@ -62,12 +64,16 @@ def info_nce(
     """
     if not isinstance(pairs, Pairs):
         raise ValueError(f"pairs are a {type(pairs).__name__}: give hiercl.Pairs, or use hiercl.contrast(z, pairs).")
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"logits are a {type(logits).__name__}: give a tensor, such as torch.as_tensor(logits).")
     if logits.shape != pairs.negative.shape:
         raise ValueError(f"logits {tuple(logits.shape)} do not fit pairs {tuple(pairs.negative.shape)}.")
     if logits.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"logits are {logits.dtype}; similarities need float32 (bfloat16 is off by 0.1 in a logit).")
     if reduction not in ("mean", "none", "positives"):
         raise ValueError(f"reduction={reduction!r}; it is 'mean', 'none' or 'positives'.")
+    if not isinstance(removed_logit, Real) or not -math.inf <= removed_logit < math.inf:
+        raise ValueError(f"removed_logit={removed_logit!r}: it must be a number, or −inf.")
 
     row, column = pairs.positive_index.T
     counted = pairs.negative

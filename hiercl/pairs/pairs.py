@@ -7,10 +7,23 @@ Every contrastive method answers this one question. So every method of this pack
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hiercl.runtime.arrays import Array, as_ids, as_tensor
+from hiercl.runtime.given import given_array
 from hiercl.runtime.types import Bool, Float, Int
+
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+TYPES = {  # of the tensors of pairs
+    "positive_index": (torch.int64,),
+    "positive_weight": FLOATS,
+    "negative": (torch.bool,),
+    "removed": (torch.bool,),
+    "anchor_weight": FLOATS,
+    "candidate_weight": FLOATS,
+}
 
 
 class Kind(IntEnum):
@@ -35,9 +48,19 @@ class Members:
     kind: Int[Tensor, " members"]
     item: Int[Tensor, " members"]
 
+    def __post_init__(self):
+        kind, item = as_ids(self.kind), as_ids(self.item)
+        if item.ndim != 1 or kind.shape != item.shape:
+            raise ValueError(f"kinds are {list(kind.shape)} and items {list(item.shape)}: give one of each, [members].")
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "item", item)
+
     @classmethod
-    def of(cls, kind: Kind, item: Int[Tensor, " members"]) -> "Members":
+    def of(cls, kind: Kind, item: Int[Array, " members"]) -> "Members":
         """Returns members that all have one kind."""
+        if not isinstance(kind, Kind):
+            raise ValueError(f"kind={kind!r}: give a member of hiercl.pairs.Kind, such as Kind.VIEW.")
+        item = as_ids(item)
         return cls(torch.full_like(item, int(kind)), item)
 
     def __add__(self, other: "Members") -> "Members":
@@ -70,11 +93,11 @@ class Pairs:
         keep_probability: probability with which the selection keeps each candidate; None without a selection.
         level: level that the pairs belong to: of the class hierarchy, or of the prototype tree that was used for the
             selection and that prototypes among the candidates come from.
-        anchor_weight: weight of every anchor in the mean, on average 1; None: 1.
+        anchor_weight: weight of every anchor in the mean, at least 0 and on average 1; None: 1.
         candidate_weight: weight of every candidate in the denominators, above 0; None: 1.
 
     Raises:
-        ValueError: shapes that do not fit, or a candidate with two roles.
+        ValueError: types or shapes that do not fit, a weight out of its range, or a candidate with two roles.
 
     Example:
         >>> two = Members.of(Kind.VIEW, torch.tensor([7, 8]))
@@ -95,19 +118,48 @@ class Pairs:
     candidate_weight: Float[Tensor, "anchors candidates"] | None = None
 
     def __post_init__(self):
+        for name in ("anchors", "candidates"):
+            if not isinstance(getattr(self, name), Members):
+                raise ValueError(
+                    f"{name} are a {type(getattr(self, name)).__name__}: give hiercl.pairs.Members.of(...)."
+                )
         shape = (len(self.anchors), len(self.candidates))
+        for name, types in TYPES.items():
+            part = getattr(self, name)
+            if part is not None and (not isinstance(part, Tensor) or part.dtype not in types):
+                found = f"a tensor of {part.dtype}" if isinstance(part, Tensor) else f"a {type(part).__name__}"
+                raise ValueError(f"{name} is {found}: give a tensor of {types[0]}.")
         if self.negative.shape != shape or self.removed.shape != shape:
             raise ValueError(
                 f"{shape[0]} anchors and {shape[1]} candidates need masks of shape {shape}; negative has "
                 f"{tuple(self.negative.shape)}, removed {tuple(self.removed.shape)}."
             )
+        index, positives = self.positive_index, self.positive_weight
+        if index.ndim != 2 or index.shape[1] != 2 or positives.shape != index.shape[:1]:
+            given = f"positive_index is {list(index.shape)} and positive_weight {list(positives.shape)}"
+            raise ValueError(f"{given}: give (anchor, candidate) of every positive, [positives, 2], and its weight.")
         for name, fits in (("anchor_weight", shape[:1]), ("candidate_weight", shape)):
             weight = getattr(self, name)
             if weight is not None and weight.shape != fits:
                 raise ValueError(f"{name} has the shape {tuple(weight.shape)}: it must be {fits}.")
-        row, column = self.positive_index.T
-        overlap = (self.negative & self.removed).any() | (self.negative[row, column] | self.removed[row, column]).any()
-        if overlap:  # one test for all, since on CUDA every test waits for the device
+        row, column = index.T
+        try:
+            twice = (self.negative & self.removed).any() | (
+                self.negative[row, column] | self.removed[row, column]
+            ).any()
+        except IndexError as error:
+            raise ValueError(f"positive_index names a pair that is none of the {shape[0]} x {shape[1]}.") from error
+        outside = (index < 0).any()
+        for weight, zero in ((positives, False), (self.candidate_weight, False), (self.anchor_weight, True)):
+            if weight is not None:
+                form = torch.finfo(weight.dtype)
+                outside = outside | (weight.clamp(0.0 if zero else form.tiny, form.max) != weight).any()  # or it is NaN
+        if twice | outside:  # one test for all, since on CUDA every test waits for the device
+            if (index < 0).any():
+                raise ValueError("positive_index holds a number below 0: anchors and candidates count from 0.")
+            if outside:
+                ranges = "positive_weight and candidate_weight must be above 0 and anchor_weight at least 0, all finite"
+                raise ValueError(f"A weight is NaN or not in its range: {ranges}.")
             raise ValueError("A candidate is two of pulled, pushed and removed for one anchor; a pair has one role.")
 
     @classmethod
@@ -115,9 +167,9 @@ class Pairs:
         cls,
         anchors: Members,
         candidates: Members,
-        positive: Float[Tensor, "anchors candidates"],
-        negative: Bool[Tensor, "anchors candidates"] | None = None,
-        removed: Bool[Tensor, "anchors candidates"] | None = None,
+        positive: Float[Array, "anchors candidates"],
+        negative: Bool[Array, "anchors candidates"] | None = None,
+        removed: Bool[Array, "anchors candidates"] | None = None,
         **more,
     ) -> "Pairs":
         """Makes pairs from a matrix of positive weights.
@@ -125,14 +177,24 @@ class Pairs:
         Args:
             anchors: who the anchors are.
             candidates: who the candidates are.
-            positive: weight of every pair; 0: not pulled.
+            positive: weight of every pair, NumPy or torch; 0: not pulled.
             negative: which candidates are pushed; None: none.
             removed: which candidates are removed; None: none.
             more: other attributes.
+
+        Raises:
+            ValueError: as for :class:`Pairs`.
         """
+        if not isinstance(positive, Tensor) or not positive.is_floating_point():
+            positive = as_tensor(positive, "positive weights")
+        if positive.ndim != 2:
+            raise ValueError(f"positive weights are {list(positive.shape)}: pass a matrix, [anchors, candidates].")
         index = positive.nonzero()
-        none = torch.zeros_like(positive, dtype=torch.bool)
-        negative, removed = (none if matrix is None else matrix for matrix in (negative, removed))
+        masks = [torch.zeros_like(positive, dtype=torch.bool) if mask is None else mask for mask in (negative, removed)]
+        negative, removed = (
+            mask if isinstance(mask, Tensor) else torch.from_numpy(np.array(given_array(mask, "masks")))
+            for mask in masks
+        )
         return cls(anchors, candidates, index, positive[index[:, 0], index[:, 1]], negative, removed, **more)
 
     def to(self, device: torch.device | str) -> "Pairs":

@@ -16,6 +16,7 @@ from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Pairs
 from hiercl.runtime.arrays import Array, as_tensor, unit_rows
 from hiercl.runtime.config import Above, check_value
+from hiercl.runtime.errors import check_directions
 from hiercl.runtime.types import Float
 
 
@@ -70,6 +71,8 @@ class Term:
 
         Raises:
             ValueError: embeddings that are not one row for each anchor (and candidate), or a temperature of 0 or less.
+                On the CPU also a row that is not finite or of length zero. Elsewhere this check would wait for the
+                device: there a row that is not finite makes the loss NaN, and one of length zero has the cosine 0.
 
         Example:
             >>> term = Term.of(features, hiercl.pairs.by_label(test.labels))
@@ -91,6 +94,9 @@ class Term:
         if both[0].shape[1] != both[-1].shape[1] or both[0].shape[1] == 0:
             lengths = f"{both[0].shape[1]} numbers, those of candidates {both[-1].shape[1]}"
             raise ValueError(f"embeddings of anchors have {lengths}: both need as many, at least one.")
+        for rows in both:
+            if rows.device.type == "cpu":  # elsewhere a check waits for the device
+                check_directions(rows)
         with torch.autocast(both[0].device.type, enabled=False):
             double = torch.float64 if any(rows.dtype == torch.float64 for rows in both) else torch.float32
             unit = [unit_rows(rows.to(double)) for rows in both]
@@ -133,7 +139,9 @@ def contrast(
         The loss in nats, a scalar: the mean over the anchors that have a positive; 0 if there is none.
 
     Raises:
-        ValueError: embeddings that do not fit the pairs, or a temperature of 0 or less.
+        ValueError: embeddings that do not fit the pairs, or a temperature of 0 or less. On the CPU also a row that is
+            not finite or of length zero. Elsewhere this check would wait for the device: there a row that is not finite
+            makes the loss NaN, and one of length zero has the cosine 0.
 
     Example:
         >>> z, labels = torch.randn(8, 16, requires_grad=True), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])

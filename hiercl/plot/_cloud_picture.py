@@ -7,6 +7,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from hiercl.plot._colours import from_oklab, to_oklab
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import as_array
 from hiercl.runtime.types import Float, Int, UInt8
 
@@ -19,6 +20,7 @@ CELLS = 16  # cells per side of the grid that measures the area of a cloud
 FADED = 0.4  # share of white in the farthest point; half of it if colour shows a mask, which must stay readable
 
 
+@checked
 def cloud_picture(
     points: Any, side: int = 96, colour: Any = None, view: Angles = FRONT
 ) -> UInt8[np.ndarray, "side side 3"]:
@@ -47,7 +49,7 @@ def cloud_picture(
         >>> hiercl.plot.cloud_picture(points_train.items[0]).shape
         (96, 96, 3)
     """
-    points = checked(points)
+    points = checked_points(points)
     if not 8 <= side <= 2048:
         raise ValueError(f"side={side}: a picture has from 8 to 2,048 pixels a side.")
     places, colours, share = far_to_near(points, colour, view)
@@ -78,7 +80,7 @@ def far_to_near(
     return places[order], colours[order], disc_radius(places)
 
 
-def checked(points: Any) -> Float[np.ndarray, "p 3"]:
+def checked_points(points: Any) -> Float[np.ndarray, "p 3"]:
     """Returns the points as float64, or raises ValueError if they are not finite points ``[p, 3]``."""
     points = as_array(points)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or points.dtype.kind not in "fiu":

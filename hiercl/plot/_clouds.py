@@ -20,8 +20,9 @@ from hiercl.plot._canvas import (
     text_width,
     title_width,
 )
-from hiercl.plot._cloud_picture import FRONT, Angles, checked, directions, far_to_near, point_colours
+from hiercl.plot._cloud_picture import FRONT, Angles, checked_points, directions, far_to_near, point_colours
 from hiercl.plot._colours import GREY, TEXT
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import as_array
 from hiercl.runtime.types import Float
 
@@ -33,6 +34,7 @@ LARGE = 0.75  # discs of a large figure are smaller by this factor than those of
 SCREEN = 200  # pixels on the screen, in the figure to turn, of a disc with radius 1
 
 
+@checked
 def cloud(
     points: Any,
     item: SupportsIndex | Sequence[int] | np.ndarray | None = None,
@@ -65,7 +67,7 @@ def cloud(
     """
     clouds, titles = _chosen(points, item)
     masks = _masks(mask, clouds)
-    if len(views) == 0 or any(np.ndim(view) != 1 for view in views):
+    if not isinstance(views, list | tuple | np.ndarray) or len(views) == 0 or any(np.ndim(view) != 1 for view in views):
         raise ValueError("views are pairs of elevation and azimuth, at least one, such as views=[(20, -55)].")
     captions = [_caption(one, part) for one, part in zip(clouds, masks, strict=True)]
     if len(views) == 1 and len(clouds) > 1:
@@ -132,6 +134,7 @@ def _draw(
     axis.scatter(left + x, top + y, s=size, c=colours, edgecolors=colours * 0.72, linewidths=0.4)  # pyright: ignore[reportArgumentType]
 
 
+@checked
 def cloud_3d(points: Any, item: SupportsIndex | None = None, mask: Any = None) -> Any:
     """Draws a point cloud to turn and to enlarge with the mouse. Hovering shows coordinates and the mask's value.
 
@@ -189,6 +192,9 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
         several, item = dataset.items, 0 if item is None else item
     else:
         several = as_array(points)
+        if several.ndim not in (2, 3) or several.dtype.kind not in "fiu":
+            form = f"{several.dtype} {list(several.shape)}"
+            raise ValueError(f"points are {form}: pass numbers, [points, 3] or [clouds, points, 3].")
         if several.ndim == 2 and item is not None:
             raise ValueError(f"item={item!r} chooses among several clouds, and one is given: leave it out.")
         several = several[None] if several.ndim == 2 else several
@@ -199,7 +205,7 @@ def _chosen(points: Any, item: SupportsIndex | Sequence[int] | np.ndarray | None
         check_item(one, len(several))
     if len(items) > MOST:
         raise ValueError(f"{len(items):,} clouds are too many for one figure (at most {MOST}): choose with item=.")
-    clouds = [checked(several[one]) for one in items]
+    clouds = [checked_points(several[one]) for one in items]
     if dataset is None:
         return clouds, [f"cloud {one}" if len(several) > 1 else "" for one in items.tolist()]
     tree, labels = dataset.hierarchy, dataset.labels[items].tolist()

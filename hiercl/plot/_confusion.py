@@ -32,6 +32,7 @@ from hiercl.plot._canvas import (
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.plot._neighbours import name_of, what_of
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_array
 from hiercl.runtime.types import Float, Int
 
@@ -44,6 +45,7 @@ Names = list[tuple[float, str]]  # row and name
 Layer = tuple[AxesImage, str, str]  # the cells of one colour: their picture, the name of the colour, what they are
 
 
+@checked
 def confusion(
     predicted: Any,
     test: HierarchicalDataset,

@@ -26,6 +26,7 @@ from hiercl.plot._canvas import (
     user_axis,
 )
 from hiercl.plot._colours import GREY, MARKERS, categorical, sequence
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.errors import unknown
 from hiercl.training import summary
 
@@ -36,6 +37,7 @@ NAME_WIDTH = 36  # letters of a name in a line
 # ---- several variants and seeds ----
 
 
+@checked
 def curves(
     histories: pd.DataFrame | Mapping[str, Any],
     columns: str | Sequence[str] | None = None,
@@ -191,6 +193,7 @@ def _finish(axis: Axes, title: str, last: int, ticks: int = 8, margin: float = 0
 # ---- single runs ----
 
 
+@checked
 def history(runs: Any) -> Figure:
     """Draws loss, kNN accuracy at every level, and keep rates of the selection, over the epochs.
 
@@ -210,7 +213,10 @@ def history(runs: Any) -> Figure:
     Example:
         >>> figure = hiercl.plot.history({"HCSC": run, "G-HMLC": masked_run})
     """
-    runs = runs if isinstance(runs, dict) else {runs.name: runs}
+    runs = runs if isinstance(runs, dict) else {getattr(runs, "name", ""): runs}
+    for run in runs.values():
+        if not isinstance(getattr(run, "history", None), pd.DataFrame):
+            raise ValueError(f"a run is a {type(run).__name__}: give a run, or several by name.")
     tables = {name: run.history for name, run in runs.items() if len(run.history)}
     if not tables:
         raise ValueError("there is no epoch to show: give at least one run that was trained for an epoch or more.")

@@ -1,7 +1,7 @@
 """The data and its true hierarchy."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,12 +27,20 @@ from hiercl.plot._canvas import (
     title_width,
 )
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.config import AtLeast
 
 HEADER = 0.62  # inches for the title and the names of the levels
 LINE = 0.29  # height of a line of leaves
 
 
-def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, seed: int = 0) -> Figure:
+@checked
+def gallery(
+    dataset: HierarchicalDataset,
+    level: int = 0,
+    per_node: Annotated[int, AtLeast(1)] = 10,
+    seed: Annotated[int, AtLeast(0)] = 0,
+) -> Figure:
     """Draws random pictures of every class of a level: one row per class, with its name and its colour.
 
     Items without a label have a row of their own, "no label", at the end. More than 24 rows stand in two columns.
@@ -54,8 +62,6 @@ def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, se
     """
     tree = dataset.hierarchy
     level = check_level(level, tree.levels, "the hierarchy")
-    if per_node < 1:
-        raise ValueError(f"per_node={per_node}: show at least one picture of each class.")
     missing = not dataset.has_label.all()
     names = [readable(name) for name in tree.names[level]] + ["no label"] * missing
     label = max(text_width(name) for name in names) + 0.35
@@ -81,6 +87,7 @@ def gallery(dataset: HierarchicalDataset, level: int = 0, per_node: int = 10, se
     return figure
 
 
+@checked
 def hierarchy(hierarchy: Hierarchy, counts: Sequence[int] | np.ndarray | None = None) -> Figure:
     """Draws a hierarchy as a tree that grows to the right. The leaves of one parent stand together.
 

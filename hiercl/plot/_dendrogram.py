@@ -17,12 +17,14 @@ from hiercl.metrics.mistakes import ancestor_paths
 from hiercl.plot._canvas import SMALL, WIDTH, branch, check_level, readable, sheet, simple_axis, text_width, title_width
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
 from hiercl.plot._neighbours import name_of, what_of
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.types import Float, Int
 
 MOST = 200  # classes that can be read
 SHUFFLES = 100  # random groupings, for the value that chance gives
 
 
+@checked
 def dendrogram(run: Any, dataset: HierarchicalDataset, level: int = -1, title: str | None = None) -> Figure:
     """Draws the average-linkage dendrogram of the class centroids, joined to the tree of the labels at the right.
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from textwrap import fill
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ from hiercl.plot._canvas import (
 )
 from hiercl.plot._colours import GREY, TEXT, node_colours, node_markers
 from hiercl.plot._neighbours import name_of
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_array
+from hiercl.runtime.config import AtLeast, check_value
 from hiercl.runtime.types import Float, Int
 
 NEIGHBOURS = 10  # neighbours whose agreement the titles state
@@ -40,7 +42,10 @@ SIZE, LINE = 7, 0.13  # size of the names on a map in points; height of a line i
 NEARBY, HALF = 20, 0.5  # items nearby, and the share of them that a class needs for its name to stand there
 
 
-def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarray, "items 2"]:
+@checked
+def map_2d(
+    features: Any, seed: Annotated[int, AtLeast(0)] = 0, neighbours: Annotated[int, AtLeast(1)] = 15
+) -> Float[np.ndarray, "items 2"]:
     """Computes two coordinates for every item, by UMAP with cosine distances. The same seed gives the same map.
 
     Args:
@@ -86,12 +91,13 @@ def map_2d(features: Any, seed: int = 0, neighbours: int = 15) -> Float[np.ndarr
             torch.set_num_threads(threads)
 
 
+@checked
 def embedding(
     run: Any,
     dataset: HierarchicalDataset,
     levels: Sequence[int] | None = None,
-    seed: int = 0,
-    max_items: int = 2000,
+    seed: Annotated[int, AtLeast(0)] = 0,
+    max_items: Annotated[int, AtLeast(1)] = 2000,
     coordinates: Any = None,
     title: str | None = None,
     ax: Axes | None = None,
@@ -125,8 +131,11 @@ def embedding(
         >>> figure = hiercl.plot.embedding(features, test, levels=[0], ax=axes)
     """
     tree = dataset.hierarchy
-    levels = range(tree.levels) if levels is None else levels
-    levels = [check_level(level, tree.levels, "the hierarchy") for level in levels]
+    asked = range(tree.levels) if levels is None else levels
+    asked = tuple(asked) if isinstance(asked, range) else asked
+    levels = [
+        check_level(level, tree.levels, "the hierarchy") for level in check_value("levels", asked, tuple[int, ...])
+    ]
     if not levels:
         raise ValueError("levels is empty: choose at least one, such as levels=[0].")
     own = None if ax is None else user_axis(ax, len(levels), "choose a level, such as levels=[0]")
@@ -154,12 +163,13 @@ def embedding(
     return figure
 
 
+@checked
 def compare_embeddings(
     runs: dict[str, Any],
     dataset: HierarchicalDataset,
     level: int = 0,
-    seed: int = 0,
-    max_items: int = 2000,
+    seed: Annotated[int, AtLeast(0)] = 0,
+    max_items: Annotated[int, AtLeast(1)] = 2000,
     coordinates: dict[str, Any] | None = None,
 ) -> Figure:
     """Draws maps of several embeddings side by side, coloured by the labels of one level.

@@ -1,7 +1,7 @@
 """The picture of feature masks: which dimensions serve which level of the hierarchy, and whether they do."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,8 @@ from hiercl.plot._canvas import (
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.plot._neighbours import name_of
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.types import Float
 
 DRAWS = 5  # draws of random features
@@ -40,7 +42,13 @@ MEASURES = {
 BARS = ("#9A9A9A", OKABE_ITO[0], OKABE_ITO[1])  # colours of the bars
 
 
-def masks(run: Any, dataset: HierarchicalDataset, max_items: int = 1000, seed: int = 0) -> Figure:
+@checked
+def masks(
+    run: Any,
+    dataset: HierarchicalDataset,
+    max_items: Annotated[int, AtLeast(1)] = 1000,
+    seed: Annotated[int, AtLeast(0)] = 0,
+) -> Figure:
     """Draws masks, features × levels, and whether the features serve the levels that the masks give them.
 
     The upper matrix shows the masks (their mean over the items, if masks depend on the item). The dimensions are sorted

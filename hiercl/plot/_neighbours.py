@@ -1,7 +1,7 @@
 """Neighbours in an embedding: rows of pictures, with frames that show what they have in common with the first."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -27,7 +27,9 @@ from hiercl.plot._canvas import (
     title_width,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, shades
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.types import Float, Int
 
 ROWS = 6  # items that are shown by default
@@ -37,13 +39,14 @@ LEFT, GAP = 1.2, 0.08  # inches: left edge of the neighbours, and gap between tw
 SAME, SHARED, NOTHING = OKABE_ITO[2], OKABE_ITO[0], OKABE_ITO[4]
 
 
+@checked
 def neighbours(
     run: Any,
     dataset: HierarchicalDataset,
     items: int | Sequence[int] | np.ndarray | None = None,
     count: int = 8,
     level: int = -1,
-    seed: int = 0,
+    seed: Annotated[int, AtLeast(0)] = 0,
     title: str | None = None,
 ) -> Figure:
     """Draws items and their nearest neighbours in an embedding, by cosine similarity: one row per item, nearest first.

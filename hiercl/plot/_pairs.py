@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,8 @@ from hiercl.plot._canvas import (
     user_axis,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, categorical, tint
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.config import AtLeast
 from hiercl.runtime.errors import unknown
 
 NO_LABEL = "no label"  # the name of the label −1, which reads the last name of a list
@@ -79,12 +81,13 @@ class Group:
 # ---- one anchor ----
 
 
+@checked
 def pairs(
     step: Shown,
     dataset: HierarchicalDataset,
     anchor: int | None = None,
     term: str | int | None = None,
-    count: int = 8,
+    count: Annotated[int, AtLeast(1)] = 8,
     tree: PrototypeTree | None = None,
     level: int | None = None,
 ) -> Figure:
@@ -149,9 +152,9 @@ def pairs(
 
 def pick_term(step: Shown, term: str | int | None) -> Term | BlockTerm:
     """Returns a term by name or number; by default the first that removes something, else the first."""
-    if isinstance(step, Term | BlockTerm):
-        step = [step]
-    terms = step.terms if isinstance(step, Step) else tuple(step)
+    terms = step.terms if isinstance(step, Step) else [step] if isinstance(step, Term | BlockTerm) else step
+    if not isinstance(terms, list | tuple) or not terms or not all(isinstance(t, Term | BlockTerm) for t in terms):
+        raise ValueError(f"step is a {type(step).__name__}: give run.step(dataset), a term, or a list of terms.")
     if term is None:
         return next((t for t in terms if bool(t.pairs.removed.any())), terms[0])
     if isinstance(term, int) and -len(terms) <= term < len(terms):
@@ -261,13 +264,14 @@ CELLS = {
 ORDER = tuple(CELLS)
 
 
+@checked
 def pair_matrix(
     step: Shown,
     dataset: HierarchicalDataset,
     term: str | int | None = None,
     level: int = 0,
-    anchors: int = 48,
-    candidates: int = 96,
+    anchors: Annotated[int, AtLeast(1)] = 48,
+    candidates: Annotated[int, AtLeast(2)] = 96,
     ax: Axes | None = None,
 ) -> Figure:
     """Draws anchors in rows and candidates in columns, ordered by class: which are pulled, pushed, removed, left alone.
@@ -377,6 +381,7 @@ OF_SAME = {"marker": "o", "color": OKABE_ITO[0], "markersize": 7, "linestyle": "
 OF_OTHERS = OF_SAME | {"color": "white", "markeredgecolor": OKABE_ITO[1], "markeredgewidth": 2}
 
 
+@checked
 def audit(tables: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
     """Draws false negatives, and what selection removed, for every term and level of the true hierarchy.
 
@@ -425,6 +430,8 @@ def audit(tables: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
 
 def _prepare(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Returns an audit with the labels of its rows, and with the rate of false negatives without selection."""
+    if not isinstance(table, pd.DataFrame):
+        raise ValueError(f"a table is a {type(table).__name__}: give what run.audit(dataset) or hiercl.audit gave.")
     if missing := [column for column in NEEDED if column not in table]:
         raise ValueError(f"the table lacks {', '.join(missing)}: give what run.audit(dataset) or hiercl.audit gave.")
     terms = table["term"] if "term" in table else [""] * len(table)

@@ -25,6 +25,7 @@ from hiercl.plot._canvas import (
     simple_axis,
 )
 from hiercl.plot._colours import GREY, MARKERS, OKABE_ITO, TEXT, categorical
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.errors import unknown
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
@@ -33,6 +34,7 @@ MOST_LINES = 12  # as many learning curves can be told apart
 FAR = 2.5  # an effect this many times larger than all smaller ones would leave them no room on a common scale
 
 
+@checked
 def study(
     summary: pd.DataFrame,
     table: pd.DataFrame,
@@ -66,6 +68,12 @@ def study(
     Example:
         >>> figure = study.plot("knn")
     """
+    for what, frame, needed in (
+        ("summary", summary, ("variant", "metric", "level", "mean")),
+        ("table", table, ("variant", "state")),
+        ("histories", histories, ("variant", "epoch")),
+    ):
+        _check_columns(what, frame, needed)
     rows = summary[summary["metric"] == metric].dropna(subset=["mean"])  # a level can have none: the coarsest, siblings
     done = table[table["state"] == "done"]
     if rows.empty or done.empty:
@@ -98,6 +106,12 @@ def study(
     return figure
 
 
+def _check_columns(what: str, table: pd.DataFrame, needed: Sequence[str]) -> None:
+    if missing := [name for name in needed if name not in table]:
+        raise ValueError(f"the {what} lacks {', '.join(missing)}: give what study.{what}() gave.")
+
+
+@checked
 def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[str]], title: str = "") -> Figure:
     """Draws one metric against another, with a line through the variants of each family.
 
@@ -123,6 +137,7 @@ def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[s
         >>> table = pd.DataFrame({"variant": ["none", "both"], "linear": [31.0, 32.0], "ami": [11.0, 13.0]})
         >>> figure = hiercl.plot.front(table, "linear", "ami", arms)
     """
+    _check_columns("table", table, ("variant",))
     numbers = [name for name in table.select_dtypes("number").columns if name != "seed"]
     if missing := [name for name in (x, y) if name not in numbers]:
         raise unknown("column", missing[0], numbers)
@@ -151,6 +166,7 @@ def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[s
     return figure
 
 
+@checked
 def brackets(
     table: pd.DataFrame,
     variants: Mapping[str, str],

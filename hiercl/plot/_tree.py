@@ -32,6 +32,7 @@ from hiercl.plot._canvas import (
     user_axis,
 )
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
+from hiercl.runtime.arguments import checked
 
 HEADER = 0.8  # inches above the rows of a tree
 MIX = 1.3  # inches of the bar that shows a node's mix of classes
@@ -41,6 +42,7 @@ OFTEN = 2  # a ribbon is coloured if it holds so many times the items that chanc
 LEGEND, AXIS, FLOW = 8, 14, 42  # numbers of classes up to which a legend, an axis and a flow name all of them
 
 
+@checked
 def tree(
     tree: PrototypeTree,
     dataset: HierarchicalDataset,
@@ -203,6 +205,7 @@ def _draw_mix(axis: Axes, counts: np.ndarray, colours: np.ndarray, left: float, 
 # ---- against the true classes ----
 
 
+@checked
 def trees(
     tree: PrototypeTree, dataset: HierarchicalDataset, levels: list[int] | None = None, ax: Axes | None = None
 ) -> Figure:
@@ -285,6 +288,7 @@ def _name_columns(axis: Axes, hierarchy: Hierarchy, level: int) -> None:
 # ---- as a flow into the true classes ----
 
 
+@checked
 def flow(
     tree: PrototypeTree,
     dataset: HierarchicalDataset,

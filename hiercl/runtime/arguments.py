@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,8 +17,8 @@ def checked(function: F) -> F:
     """Makes a function check its numbers, names, switches and objects of hiercl before it begins.
 
     The annotation says what an argument may be, as it does in a :class:`~hiercl.runtime.config.Config`: NaN is in no
-    range, True is no number, and NumPy's scalars become plain numbers. Arrays, and what is made of them, are left to
-    the function.
+    range, True is no number, and NumPy's scalars become plain numbers. Tables of pandas and mappings are told from
+    other things. Arrays, and what is made of them, are left to the function.
 
     Args:
         function: the function.
@@ -62,17 +62,19 @@ def checked(function: F) -> F:
 
 
 def _is_plain(hint: Any) -> bool:
-    """Whether a value can be checked by its annotation alone: a number, a name, a switch, or an object of hiercl."""
+    """Whether a value can be checked by its annotation alone: a number, a name, a switch, a table, a mapping, or an
+    object of hiercl."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _is_plain(inner[0])
-    if origin is Literal:
+    if origin in (Literal, dict, Mapping):
         return True
     if origin in (Union, UnionType):
         return all(map(_is_plain, inner))
     if origin is tuple:
         return all(_is_plain(one) for one in inner if one is not Ellipsis)
-    return hint in (int, float, str, bool, NoneType) or bool(_own_classes(hint))
+    table = getattr(hint, "__name__", "") == "DataFrame"
+    return hint in (int, float, str, bool, NoneType) or table or bool(_own_classes(hint))
 
 
 def _own_classes(hint: Any) -> tuple[type, ...]:

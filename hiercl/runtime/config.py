@@ -222,6 +222,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, choice) for choice in inner)
     if origin is Callable:
         return callable(value)
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping)
     if origin is tuple:
         items = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is Ellipsis else inner
         return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, value, items))

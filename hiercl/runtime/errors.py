@@ -50,3 +50,24 @@ def check_finite(points: Float[Tensor, "points dim"]) -> None:
             f"{int(bad.sum())} of {len(points)} embeddings are not finite (the first is row {first}). The encoder has "
             "diverged: lower the learning rate, or look at the loss of the epochs before."
         )
+
+
+def check_directions(points: Float[Tensor, "points dim"]) -> None:
+    """Checks that embeddings have a direction: that they are finite, and none has length zero.
+
+    Args:
+        points: embeddings, one a row.
+
+    Raises:
+        ValueError: as for :func:`check_finite`; a row of zeros.
+
+    Example:
+        >>> check_directions(torch.ones(3, 2))
+    """
+    check_finite(points)
+    nothing = ~in_blocks(lambda part: part.any(dim=1), points)
+    if nothing.any():
+        raise ValueError(
+            f"{int(nothing.sum())} of {len(points)} embeddings have length zero, so they have no direction (the first "
+            f"is row {int(nothing.nonzero()[0])}): the projection has collapsed, or a feature is missing."
+        )

@@ -48,6 +48,7 @@ def whole_file(path: Path, size: int | None = None) -> Iterator[Path]:
         >>> np.load("numbers.npy")
         array([0, 1, 2])
     """
+    _check_folder(path.parent)
     temporary = _beside(path)
     try:
         with naming_full_disk(path, size, temporary):
@@ -100,6 +101,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
         ...     new.parent == Path("report").parent
         True
     """
+    _check_folder(path.parent)
     temporary = _beside(path)
     try:
         with naming_full_disk(path):
@@ -275,8 +277,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         Traceback (most recent call last):
         BlockingIOError: runs/mine is in use: another process or thread writes to it. Wait for it, or choose another...
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file, and a folder is needed there: choose another path.")
+    _check_folder(folder)
     new = not folder.exists()
     with naming_full_disk(folder / LOCK):
         folder.mkdir(parents=True, exist_ok=True)
@@ -297,6 +298,12 @@ def only_writer(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # another one may have come
                 (folder / LOCK).unlink(missing_ok=True)
                 folder.rmdir()
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises ValueError where a file lies in the place of a folder, or of one above it."""
+    if not (there := _existing(folder)).is_dir():
+        raise ValueError(f"{there} is a file, and a folder is needed there: choose another path.")
 
 
 def _beside(path: Path) -> Path:

@@ -4,11 +4,13 @@ This file does not import torch.
 """
 
 import operator
+import os
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-__all__ = ["given_array", "whole_number"]
+__all__ = ["given_array", "given_path", "whole_number"]
 
 
 def given_array(values: Any, what: str) -> np.ndarray:
@@ -44,6 +46,26 @@ def given_array(values: Any, what: str) -> np.ndarray:
     if array.dtype == object and array.ndim == 1 and (difference := _difference(array)):
         raise ValueError(f"{what} are no array: {difference}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def given_path(value: Any, name: str) -> Path:
+    """Returns a path.
+
+    Args:
+        value: a text, or a path of pathlib.
+        name: name of the argument, for the message.
+
+    Raises:
+        ValueError: it is no path, or an empty text.
+
+    Example:
+        >>> given_path("runs/mine", "out").name
+        'mine'
+    """
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ValueError(f"{name}={value!r:.200}: give a path, such as {name}='runs/mine'")
+    return Path(path)
 
 
 def whole_number(

@@ -64,6 +64,8 @@ class Outcome(Plan):
             >>> study.summary("knn")["verdict"].iloc[-1]
             'too few seeds (2 of 5)'
         """
+        if not isinstance(metrics, str | list | tuple | None):
+            raise ValueError(f"metrics={metrics!r:.80}: give the name of a metric, or a list of names.")
         asked = () if metrics is None else (metrics,) if isinstance(metrics, str) else tuple(metrics)
         metrics = asked or self.metrics
         baselines = self.against(against)

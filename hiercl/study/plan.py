@@ -16,9 +16,11 @@ from filelock import FileLock
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.evaluation import Report
+from hiercl.runtime.arguments import checked
 from hiercl.runtime.config import frozen
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.files import LOCK, clear_partial, naming_full_disk, read_json, reading, write_atomically
+from hiercl.runtime.given import given_path
 from hiercl.study.configurations import Configuration, DataConfig, DataFacts, RunData, Splits, canonical, configuration
 from hiercl.study.running import DONE, FAILED, Place
 from hiercl.study.variants import as_text, at_grid_points, check_lists, variants
@@ -127,7 +129,7 @@ class Plan:
         asked = {"base": base, "name": name, "one_at_a_time": one_at_a_time, "baseline": baseline, "question": question}
         _check_asked(asked | {"metrics": metrics, "grid": grid, "out": out})
         metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-        self.question, self.metrics, self.out = question, metrics, Path(out).expanduser().resolve()
+        self.question, self.metrics, self.out = question, metrics, given_path(out, "out").expanduser().resolve()
         as_given = variants(base, vary, one_at_a_time)
         self.variants = self.compared = {
             name: {key: frozen(value) for key, value in settings.items()} for name, settings in as_given.items()
@@ -162,6 +164,8 @@ class Plan:
         if baseline is None:
             return self.baselines
         names = self.variants
+        if not isinstance(baseline, str | Mapping):
+            raise ValueError(f"baseline {baseline!r:.80} is no variant: give a name, or a name for every variant.")
         own = {name: baseline for name in names if name != baseline} if isinstance(baseline, str) else dict(baseline)
         for name in (*own, *own.values()):
             if name not in names:
@@ -207,6 +211,7 @@ class Plan:
             self._known[data] = RunData.of(data, self.given).facts
         return self._known[data]
 
+    @checked
     def of(self: Own, train: HierarchicalDataset, test: HierarchicalDataset) -> Own:
         """Gives the study data sets of your own, and returns the study.
 
@@ -384,7 +389,7 @@ class Plan:
             >>> again.variants == study.variants
             True
         """
-        path = Path(path)
+        path = given_path(path, "path")
         content = read_json(path, "it is not JSON that describes a study; hiercl.Study.load says what that is")
         known = (*ASKED, "given", "saved")
         for name in content:

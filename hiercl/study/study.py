@@ -12,6 +12,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 
 from hiercl.datasets import HierarchicalDataset
+from hiercl.runtime.given import given_path, whole_number
 from hiercl.runtime.progress import progress_bar
 from hiercl.study.estimate import Estimate, duration, estimate
 from hiercl.study.outcome import Outcome
@@ -121,6 +122,11 @@ class Study(Outcome):
         """
         if (train is None) != (test is None):
             raise ValueError("give both train and test, or neither.")
+        if whole_number(n_jobs, "n_jobs") == 0:
+            raise ValueError("n_jobs=0: give the number of runs at a time, or -1 for one on every core.")
+        for name, function in (("after_run", after_run), ("after_epoch", after_epoch)):
+            if function is not None and not callable(function):
+                raise ValueError(f"{name}={function!r:.80}: give a function.")
         if train is not None and test is not None:
             self.of(train, test)
         missing = self.missing()
@@ -210,7 +216,7 @@ class Study(Outcome):
             >>> study.report("page.html").stat().st_size > 100_000
             True
         """
-        return write_page(self, Path(path) if path else self.out / f"{self.name}.html")
+        return write_page(self, given_path(path, "path") if path else self.out / f"{self.name}.html")
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}: {len(self.variants)} variants x {len(self.seeds)} seeds, in {self.out})"

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.files import write_atomically
+from hiercl.runtime.given import given_path
 from hiercl.runtime.markup import in_markdown
 from hiercl.training.recipe import Recipe
 from hiercl.training.runs import Run
@@ -83,7 +84,7 @@ class CSVLog:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = given_path(path, "path")
 
     def __call__(self, run: Run) -> None:
         """Writes the file."""
@@ -112,7 +113,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError("TensorBoard needs its package: pip install tensorboard.") from error
-        self.folder, self.make_writer, self.writer = Path(folder), SummaryWriter, None
+        self.folder, self.make_writer, self.writer = given_path(folder, "folder"), SummaryWriter, None
 
     def __call__(self, run: Run) -> None:
         """Writes the epochs that are not written yet."""

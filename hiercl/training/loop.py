@@ -17,6 +17,7 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import AdaptedEncoder, modality_of
 from hiercl.methods import Batch, Method, Step, in_full
 from hiercl.runtime.cores import restored_threads
+from hiercl.runtime.given import given_path
 from hiercl.runtime.progress import progress_bar
 from hiercl.runtime.seeds import Draws, generator, own_generators, stream_seed
 from hiercl.training.checkpoint import Checkpoint
@@ -94,7 +95,7 @@ def fit(
         settings = {**resume.recipe.given, **settings}
         out = resume.path if out is None else out
     recipe = make_recipe(method, dataset, settings)  # what is trained; what a user got wrong ends here
-    device, folder = pick_device(recipe.fit.device), None if out is None else Path(out)
+    device, folder = pick_device(recipe.fit.device), None if out is None else given_path(out, "out")
     with restored_threads(), own_generators(device), start(recipe, dataset, folder, resume) as training:
         warn_of_late_starts(training.model, recipe.fit.epochs)
         size = dataset.form.size(dataset.items.shape)

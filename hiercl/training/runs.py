@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,11 @@ from hiercl.datasets import HierarchicalDataset, look_up
 from hiercl.encoders import Encoder, export
 from hiercl.methods import Batch, Method, Step, in_full
 from hiercl.pairs import shares, tally
-from hiercl.runtime.config import distribute
+from hiercl.runtime.arguments import checked
+from hiercl.runtime.arrays import as_ids
+from hiercl.runtime.config import AtLeast, distribute
 from hiercl.runtime.files import read_json, reading, write_json
+from hiercl.runtime.given import given_path
 from hiercl.runtime.seeds import Draws, generator
 from hiercl.training.checkpoint import AGAIN, CHECKPOINT, Checkpoint
 from hiercl.training.recipe import Recipe, recipe_hash
@@ -85,8 +88,15 @@ class Run:
         """Where the model is."""
         return next(self.method.parameters()).device
 
+    @checked
     @torch.no_grad()
-    def step(self, dataset: HierarchicalDataset, items: Any = None, batch: int = 256, seed: int = 0) -> Step:
+    def step(
+        self,
+        dataset: HierarchicalDataset,
+        items: Any = None,
+        batch: Annotated[int, AtLeast(1)] = 256,
+        seed: Annotated[int, AtLeast(0)] = 0,
+    ) -> Step:
         """Makes one step of the method on its training set and changes nothing: which pairs, which loss.
 
         Args:
@@ -96,7 +106,7 @@ class Run:
             seed: seed of the anchors, the views and the selection.
 
         Raises:
-            ValueError: the data set is not the one that the run was trained on.
+            ValueError: the data set is not the one that the run was trained on, or items that it does not have.
 
         Example:
             >>> step = run.step(train, batch=8)
@@ -114,8 +124,11 @@ class Run:
                 "whose items the queue and the prototypes refer to."
             )
         rng = np.random.default_rng(seed)
-        index = rng.permutation(len(dataset))[:batch] if items is None else np.atleast_1d(items)
-        index = torch.as_tensor(index, dtype=torch.long)
+        index = as_ids(rng.permutation(len(dataset))[:batch] if items is None else items).cpu().reshape(-1)
+        if len(index) == 0 or index.min() < 0 or index.max() >= len(dataset):
+            raise ValueError(
+                f"items={items!r:.200}: give indices of items, at least one, from 0 to {len(dataset) - 1}."
+            )
         view_draws, selection_draws = (Draws(generator(self.device, seed, 0, stream)) for stream in ("views", "draws"))
         items = self.method.items(index, generator("cpu", seed, 0, "items"))
         views = self.recipe.make_views()
@@ -127,7 +140,14 @@ class Run:
         finally:
             self.method.train(was_training)
 
-    def audit(self, dataset: HierarchicalDataset, batches: int = 8, batch: int = 256, seed: int = 0) -> pd.DataFrame:
+    @checked
+    def audit(
+        self,
+        dataset: HierarchicalDataset,
+        batches: Annotated[int, AtLeast(1)] = 8,
+        batch: Annotated[int, AtLeast(1)] = 256,
+        seed: Annotated[int, AtLeast(0)] = 0,
+    ) -> pd.DataFrame:
         """Judges this run's pairs by the true labels: :func:`hiercl.audit`, summed over batches.
 
         Args:
@@ -200,7 +220,7 @@ class Run:
             >>> hiercl.load_run(folder).name
             'hcsc'
         """
-        path = Path(path)
+        path = given_path(path, "path")
         if (path / CHECKPOINT).exists():
             raise FileExistsError(f"{path} already holds a run: choose another folder, or delete it.")
         newest = self.checkpoint.read() if self.checkpoint else {}
@@ -262,7 +282,7 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
     Example:
         >>> same = hiercl.load_run(run.save("runs/same"))
     """
-    path = Path(path)
+    path = given_path(path, "path")
     if not (path / CONFIG).exists() or not (path / CHECKPOINT).exists():
         raise FileNotFoundError(f"No run at {path}: its folder holds {CONFIG} and {CHECKPOINT}.")
     content = read_config(path)

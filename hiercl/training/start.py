@@ -335,7 +335,7 @@ def check_continues(earlier: Earlier, recipe: Recipe) -> None:
             "only change that a run can take. For other settings choose another out=; init=run starts from its weights."
         )
     check_belongs(earlier.state, earlier.config, recipe.method, earlier.folder)
-    if earlier.state["optimiser"] is None and longer:
+    if earlier.state.get("optimiser") is None and longer:
         raise ValueError(
             f"{earlier.words} was written by run.save of an earlier hiercl, without its optimiser: it cannot be "
             "continued. init=run starts a new training from its weights."

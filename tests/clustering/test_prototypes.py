@@ -163,14 +163,31 @@ def test_wrong_settings(wrong, as_a_user):
 
 def test_new_points_of_another_length(as_a_user):
     tree = PrototypeTree.fit(torch.randn(10, 4), np.array([2, 3]), seed=2**70)
-    with pytest.raises(ValueError, match="embeddings have 9 numbers, the prototypes 4"):
+    with pytest.raises(ValueError, match=r"embeddings are \[3, 9\], and the prototypes have 4"):
         tree.assign(torch.randn(3, 9))
 
 
-def test_asking_for_a_node_that_is_not_there():
-    tree = PrototypeTree.fit(torch.randn(10, 4), (2, 3))
-    with pytest.raises(ValueError, match="No prototype 3 on level 1"):
-        tree.members(1, 3)
+@pytest.mark.parametrize(
+    "ask, message",
+    [
+        (lambda tree: tree.members(1, 3), "No prototype 3 on level 1"),
+        (lambda tree: tree.members(1, 0.5), "node=0.5: give a whole number"),
+        (lambda tree: tree.exemplars(1, 0, count=-1), "count=-1: give a whole number from 0"),
+        (lambda tree: tree.counts(7), "there is no level 7: the tree has 2"),
+        (lambda tree: tree.counts("fine"), "level='fine': give a whole number"),
+        (lambda tree: tree.path(99), "item=99: give a whole number from 0 to 9"),
+        (lambda tree: tree.posterior(torch.randn(3, 4), 1, sharpness=-1), "sharpness=-1: it must be a number at least"),
+        (lambda tree: tree.posterior(np.ones((3, 5)), 1), r"are \[3, 5\], and the prototypes have 4"),
+        (lambda tree: tree.log_normaliser(torch.randn(3, 4), 2), "there is no level 2"),
+        (lambda tree: tree.logits(torch.randn(4), 0), r"are \[4\]"),
+        (lambda tree: tree.majority(5), r"labels are \[\] for a tree of 10 items"),
+        (lambda tree: tree.purity([0] * 9), r"labels are \[9\]"),
+        (lambda tree: tree.majority([2**40] * 10), "numbered from 0"),
+    ],
+)
+def test_asking_a_tree_for_what_it_does_not_have(ask, message, as_a_user):
+    with pytest.raises(ValueError, match=message):
+        ask(PrototypeTree.fit(torch.randn(10, 4), (2, 3)))
 
 
 def test_nearest_is_the_same_by_faiss_and_by_matmul():

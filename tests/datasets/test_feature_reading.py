@@ -150,14 +150,35 @@ def test_labels_in_many_forms():
         ({"train_x": X, "train_y": CLASS}, {}, "the parts 'train', and needs train and test"),
         ({"x": X, "split": ["exam"] * N}, {"labels": []}, "item 0 of the mapping has the split 'exam'"),
         (FRAME.assign(embedding=[X[0][:2], *X[1:]]), {"labels": "class"}, "differ in shape: .* in row 1"),
+        (FRAME.set_axis(["class", *FRAME.columns[1:]], axis=1), {}, "several columns 'class'"),
+        (FRAME, {"labels": "class", "vectors": ["text", "text"]}, "vectors has several columns 'text'"),
+        ({"train_x": X, "train_y": CLASS, "test_x": X}, {}, "training and test set have 1 and 0 label columns"),
+        ({"x": X, "y": [2**70] * N}, {}, "numbers from 1180591620717411303424 to"),
+        ({"x": X, "y": np.arange(N) - 2}, {}, "numbers from -2 to 17: they count from 0"),
+        (FRAME.assign(embedding=[[[1.0, 2.0], [3.0]]] * N), {"labels": "class"}, "the numbers of a cell are no array"),
+        ({"x": X, "t": np.array([["a", "b"]] * N)}, {"labels": [], "texts": "t"}, "one text for each item"),
+        ({1: X}, {}, "the mapping has the key 1"),
+        (X, {"name": 5}, "name=5: give a text"),
         (3, {}, "cannot be read from a int"),
         ("none.npy", {}, "there is no file"),
         (scipy.sparse.csr_matrix((10**6, 10**6)), {}, "3,725.3 GiB.*TruncatedSVD"),
     ],
 )
-def test_wrong_use(source, options, message):
+def test_wrong_use(source, options, message, as_a_user):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         read_features(source, **options)
+
+
+def test_double_columns_of_a_table_and_numbers_that_mean_no_label(tmp_path):
+    """pandas would rename a column; −1 is no label among numbers, and a name among names."""
+    (tmp_path / "double.csv").write_text("a,a,label\n0.5,1.5,x\n")
+    with pytest.raises(ValueError, match=r"double.csv has several columns 'a': rename one"):
+        read_features(tmp_path / "double.csv")
+    for labels, names in (([-1, 0, 1, 2], ("0", "1", "2")), (["-1", "a", "b", "c"], ("-1", "a", "b", "c"))):
+        table = pd.DataFrame({"x": np.linspace(0, 1, 20), "label": labels * 5})
+        table.to_csv(tmp_path / "t.csv", index=False)
+        train, _ = read_features(tmp_path / "t.csv")
+        assert train.hierarchy.leaf_names == names and train.has_label.all() == (len(names) == 4)
 
 
 def test_python_objects_are_never_unpickled(tmp_path):

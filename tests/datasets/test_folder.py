@@ -890,6 +890,25 @@ def test_a_table_of_many_columns_is_refused_at_once_and_some_can_be_chosen(top):
     assert table(top / "t.csv", path_column="path", label_columns=["c7"]).hierarchy.leaf_names == ("a",)
 
 
+@pytest.mark.parametrize("ending", ["", ".0"])
+def test_minus_one_among_numbers_is_no_label_and_among_names_a_class(top, ending):
+    for names, leaves in (
+        (["-1", "0", "12", "-12", "3"], ("-12", "0", "12", "3")),
+        (["-1", "a", "b", "c", "d"], ("-1", "a", "b", "c", "d")),
+    ):
+        labels = [name + ending for name in names]
+        rows = "\n".join(f"{name},{labels[i % 5]}" for i, (name, *_) in enumerate(ROWS))
+        data = table(write_table(top, f"path,class\n{rows}"))
+        assert data.hierarchy.leaf_names == tuple(sorted(name + ending for name in leaves))
+        assert (~data.has_label).sum() == 3 * (len(leaves) == 4)
+    assert folder(fill_minus_one(top)).hierarchy.leaf_names == ("-1", "cat")
+
+
+def fill_minus_one(top):
+    fill(top / "signs", ("-1", "cat"), 2)
+    return top / "signs"
+
+
 def test_names_keep_their_text(top):
     """NA, None and 007 are names; spaces around a name are not part of it; a slash is."""
     names = ["NA", "None", " 007", "7 ", "cat/dog"]

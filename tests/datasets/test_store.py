@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -206,6 +207,21 @@ def change(path, **fields):
     (path / "store.json").write_text(json.dumps(about | fields))
 
 
+@pytest.mark.parametrize("given", [5, None, "", "a\0b", ["lab"]])
+def test_what_is_no_path_is_an_error(given, as_a_user):
+    for use in (HierarchicalDataset.load, dataset().save, store.is_store):
+        with pytest.raises(ValueError, match=f"^path={re.escape(repr(given))}: give a path"):
+            use(given)
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="file is a file: give the folder of an array store"):
+        HierarchicalDataset.load(tmp_path / "file")
+    with pytest.raises(ValueError, match="file is a file, and a folder is needed there"):
+        dataset().save(tmp_path / "file" / "lab")
+
+
 def test_an_unknown_version_is_named(path):
     change(path, version=99)
     with pytest.raises(RuntimeError, match=r"store.json has format version 99, this hiercl reads 1"):
@@ -218,6 +234,38 @@ def test_a_store_json_without_its_fields_is_named(path):
         read_store(path)
     (path / "store.json").write_text('{"version": 1}')
     with pytest.raises(RuntimeError, match=r"store.json is empty, cut or altered \(name is None\)"):
+        read_store(path)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"kind": "points"}, "says kind points, but the files hold images"),
+        ({"kind": 5}, "kind is 5"),
+        ({"counts": {"items": 7, "nodes": [2, 3]}}, "says counts .*7.*but the files hold .*5"),
+        ({"counts": [5]}, r"counts is \[5\]"),
+        ({"note": None}, "note is None"),
+        ({"source": "../other"}, "its source is '../other'"),
+        ({"source": 3}, "its source is 3"),
+        ({"name": ["lab"]}, "name is"),
+    ],
+)
+def test_fields_that_do_not_fit_the_files_are_named(path, fields, message):
+    change(path, **fields)
+    with pytest.raises(RuntimeError, match=f"store.json.*{message}"):
+        read_store(path)
+
+
+def test_arrays_that_claim_more_than_the_memory_are_refused(path):
+    header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<i8', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(
+        117
+    )
+    (path / "labels.npy").write_bytes(header + b"\n")
+    os.truncate(path / "labels.npy", 128 + 8 * 10**12)  # a sparse file, which takes no room
+    about = json.loads((path / "store.json").read_text())
+    about["files"]["labels.npy"]["bytes"] = 128 + 8 * 10**12
+    change(path, files=about["files"], labels={"dtype": "int64", "shape": [10**12]})
+    with pytest.raises(RuntimeError, match=r"labels.npy takes 7,450.6 GiB"):
         read_store(path)
 
 

@@ -347,6 +347,11 @@ def test_descriptions():
         ("torchvision:resnet19", "torchvision has no network 'resnet19'. Close to it are resnet18"),
         ("torchvison:resnet18", "Unknown library of encoders 'torchvison'. Did you mean 'torchvision'"),
         ("resnet19", "Unknown encoder 'resnet19'. Did you mean 'resnet18'"),
+        (
+            lambda width: nn.Flatten(),
+            "encoder=<lambda> cannot be called without arguments .*give a function that needs",
+        ),
+        (nn.Conv2d, "encoder=Conv2d cannot be called without arguments .*'in_channels'"),
         (lambda: 3, "makes a int: it must make a torch.nn.Module"),
         (nn.Conv2d(1, 8, 3), r"shape \[2, 3, 16, 16\]: .*It takes 1 channel: make the pictures so, as with items.mean"),
         (nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 4)), "It takes pictures of 28 pixels: give resize=28"),

@@ -1,5 +1,6 @@
 """evaluate and embed: every level, every metric, any kind of model and data."""
 
+import json
 import math
 
 import numpy as np
@@ -69,6 +70,25 @@ def test_report_goes_around(report, run, tmp_path):
         assert said in report._repr_html_()
     assert report.protocol["run"] == run.config and report.protocol["environment"]["torch"]
     assert "NaN" not in (tmp_path / "report.json").read_text()  # it is no JSON
+
+
+@pytest.mark.parametrize(
+    "part, name, value",
+    [
+        ("overall", "uniformity", "high"),
+        ("overall", "uniformity", [1]),
+        ("protocol", "knn_k", None),
+        ("protocol", "train_items", "many"),
+    ],
+)
+def test_an_altered_report_is_named(report, tmp_path, part, name, value):
+    report.save(tmp_path)
+    content = json.loads((tmp_path / "report.json").read_text())
+    content[part][name] = value
+    content[part] = {key: own for key, own in content[part].items() if own is not None}
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"report\.json(: | is empty, cut or altered)"):
+        Report.load(tmp_path)
 
 
 def test_learned_tree_is_scored_on_its_own_items_only(report, run):

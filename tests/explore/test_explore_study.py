@@ -87,3 +87,20 @@ def test_without_ipywidgets_it_says_what_to_install(tmp_path, data, monkeypatch)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(ImportError, match="pip install ipywidgets"):
         make(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"base": 5}, "base=5: it must be a Mapping"),
+        ({"factors": {"temperature": 5}}, "vary 'temperature': give a list of its values"),
+        ({"train": None}, "train=None: it must be a HierarchicalDataset"),
+        ({"out": 5}, "out=5: give a path"),
+    ],
+)
+def test_wrong_arguments_are_errors(data, tmp_path, wrong, message, as_a_user):
+    given = {"base": BASE, "factors": {"queue": [20]}, "train": data[0], "test": data[1], "out": tmp_path}
+    with pytest.raises(ValueError, match=message):
+        explore.study(**(given | wrong))
+    with pytest.raises(ValueError, match="callbacks=5: give a list of functions"):
+        explore.run("simclr", data[0], callbacks=5)

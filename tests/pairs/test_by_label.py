@@ -1,5 +1,6 @@
 """The losses alone: pairs by label and by item are those of the methods and of another library, with gradient."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -123,6 +124,14 @@ def test_candidates_of_ones_own_and_the_long_form():
         (lambda: contrast(torch.ones(2, 2), by_label([0, 1]), candidates=torch.ones(2, 3)), "both need as many"),
         (lambda: replace(by_label([0, 1]), anchor_weight=torch.ones(3)), r"anchor_weight has the shape \(3,\)"),
         (lambda: replace(by_label([0, 1]), candidate_weight=torch.ones(2)), "candidate_weight has the shape"),
+        (lambda: by_label([0, -2]), "a label is -2: classes count from 0"),
+        (lambda: by_label([[0, 3], [1, 3], [0, 1]]), "class 3 of column 1 lies in the classes"),
+        (lambda: contrast(torch.tensor([[1.0, 0], [0, 0]]), by_label([0, 1])), "length zero.*row 1"),
+        (lambda: contrast(torch.tensor([[1.0, 0], [1, math.nan]]), by_label([0, 1])), "not finite.*row 1"),
+        (lambda: Term.of(np.ones((2, 2)), by_label([0, 1]), candidates=np.zeros((2, 2))), "length zero"),
+        (lambda: info_nce(torch.ones(2, 2), by_label([0, 1]), removed_logit=math.nan), "removed_logit=nan: it must be"),
+        (lambda: info_nce(torch.ones(2, 2), by_label([0, 1]), removed_logit="0"), "removed_logit='0'"),
+        (lambda: info_nce(np.ones((2, 2)), by_label([0, 1])), "logits are a ndarray: give a tensor"),
     ],
 )
 def test_wrong_input(call, words, as_a_user):
@@ -142,6 +151,5 @@ def test_rows_of_any_size_are_scaled(scale):
         lambda z: torch.tensor(hiercl.metrics.cluster_scores(z, labels).ami),
     ):
         assert torch.allclose(of(rows * scale).double(), of(rows).double(), atol=1e-5)
-    if scale > 1:  # a tree refuses tiny rows: the projection has collapsed
-        trees = [hiercl.PrototypeTree.fit(z, (2, 5)).centroids[-1] for z in (rows * scale, rows)]
-        assert torch.allclose(*trees, atol=1e-5)
+    trees = [hiercl.PrototypeTree.fit(z, (2, 5)).centroids[-1] for z in (rows * scale, rows)]
+    assert torch.allclose(*trees, atol=1e-5)

@@ -43,7 +43,7 @@ def test_gallery_of_gray_pictures(dataset):
     assert plot.gallery(gray).axes[0].images[0].get_array().shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize("wrong, message", [({"level": 3}, "no level 3"), ({"per_node": 0}, "at least one")])
+@pytest.mark.parametrize("wrong, message", [({"level": 3}, "no level 3"), ({"per_node": 0}, "at least 1")])
 def test_gallery_of_what_does_not_exist(dataset, wrong, message):
     with pytest.raises(ValueError, match=message):
         plot.gallery(dataset, **wrong)

@@ -1,6 +1,7 @@
 """Every plot works on features and labels alone, from NumPy and from torch, and with items that have no label."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from support.figures import HIERARCHY, texts
@@ -79,3 +80,37 @@ def test_items_without_a_label_are_shown_as_such():
 def test_wrong_input(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+TABLE = pd.DataFrame({"variant": ["a"], "state": ["done"]})
+TERM = Term.of(X, by_item(np.arange(48)))
+WRONG = {
+    "gallery of no data": (lambda: plot.gallery(X), "give a hiercl HierarchicalDataset"),
+    "gallery with a word": (lambda: plot.gallery(LABELLED, level="fine"), "level='fine': it must be a whole number"),
+    "gallery with a seed": (lambda: plot.gallery(LABELLED, seed=-1), "seed=-1: it must be a whole number at least 0"),
+    "hierarchy of names": (lambda: plot.hierarchy({"a": ["b"]}), "give a hiercl Hierarchy, such as"),
+    "tree of no tree": (lambda: plot.tree(X, LABELLED), "give a hiercl PrototypeTree, such as"),
+    "embedding of a level": (lambda: plot.embedding(X, LABELLED, levels=0), "levels=0: it must be a tuple"),
+    "embeddings of none": (lambda: plot.compare_embeddings(5, LABELLED), "it must be a dict"),
+    "coordinates of none": (
+        lambda: plot.compare_embeddings({"a": X}, LABELLED, coordinates=5),
+        "coordinates=5: it must",
+    ),
+    "history of none": (lambda: plot.history(5), "a run is a int: give a run"),
+    "audit of none": (lambda: plot.audit({"a": 5}), "a table is a int: give what run.audit"),
+    "pairs of none": (lambda: plot.pairs(None, LABELLED), "step is a NoneType: give run.step"),
+    "no pairs": (lambda: plot.pair_matrix([], LABELLED), "step is a list: give run.step"),
+    "pairs with anchors": (lambda: plot.pair_matrix(TERM, LABELLED, anchors=-1), "anchors=-1: it must be"),
+    "cloud of a number": (lambda: plot.cloud(5), r"points are int64 \[\]: pass numbers"),
+    "cloud without views": (lambda: plot.cloud(np.ones((4, 3)), views=None), "views are pairs"),
+    "study of none": (lambda: plot.study(5, TABLE, TABLE), "it must be a DataFrame"),
+    "study of a part": (lambda: plot.study(TABLE, TABLE, TABLE), "summary lacks metric, level, mean: give what study"),
+    "front of a part": (lambda: plot.front(TABLE[["state"]], "x", "y", {}), "table lacks variant"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_are_errors_that_say_what_to_give(name, as_a_user):
+    make, message = WRONG[name]
+    with pytest.raises(ValueError, match=message):
+        make()

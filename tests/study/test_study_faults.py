@@ -106,3 +106,20 @@ def test_wrong_types_in_a_file_are_told_in_a_line(tmp_path, content, message, as
     with pytest.raises(SystemExit, match=message) as stop:
         main(["study", str(path), "--dry", "--out", str(tmp_path)])
     assert str(path) in str(stop.value) or "variant" in str(stop.value)
+
+
+@pytest.mark.parametrize(
+    "use, message",
+    [
+        (lambda study: study.of(None, None), "train=None: it must be a HierarchicalDataset"),
+        (lambda study: study.run(n_jobs=0), "n_jobs=0: give the number of runs"),
+        (lambda study: study.run(n_jobs="x"), "n_jobs='x': give a whole number"),
+        (lambda study: study.run(after_run=5), "after_run=5: give a function"),
+        (lambda study: study.summary(5), "metrics=5: give the name of a metric"),
+        (lambda study: study.against(5), "baseline 5 is no variant"),
+        (lambda study: study.report(5), "path=5: give a path"),
+    ],
+)
+def test_wrong_arguments_are_errors(tmp_path, use, message, as_a_user):
+    with pytest.raises(ValueError, match=message):
+        use(make(tmp_path))

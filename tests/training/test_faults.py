@@ -112,6 +112,39 @@ def test_killed_while_it_is_made_longer(out, monkeypatch):
     assert len(ended.history) == 4 and len(load_run(out).history) == 4
 
 
+@pytest.mark.parametrize("given", [5, True, "", ["run"]])
+def test_what_is_no_path_is_an_error(given, as_a_user):
+    for use in (lambda path: fit("moco", DATA, out=path, **TINY), load_run, load_run(folder_of(0)).save):
+        with pytest.raises(ValueError, match=r"(out|path)=.*: give a path"):
+            use(given)
+
+
+def test_a_run_below_a_file_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file is a file, and a folder is needed there"):
+        fit("moco", DATA, out=tmp_path / "file" / "run", **TINY)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"items": [64]}, "give indices of items, at least one, from 0 to 63"),
+        ({"items": [-1]}, "give indices of items"),
+        ({"items": []}, "pass whole numbers"),
+        ({"items": [0.5]}, "pass whole numbers"),
+        ({"batch": 0}, "batch=0: it must be a whole number at least 1"),
+        ({"seed": -1}, "seed=-1: it must be"),
+        ({"dataset": None}, "dataset=None: it must be a HierarchicalDataset"),
+    ],
+)
+def test_wrong_steps_are_errors(wrong, message, as_a_user):
+    with pytest.raises(ValueError, match=message):
+        load_run(folder_of(0)).step(**{"dataset": DATA, **wrong})
+    if "items" not in wrong:
+        with pytest.raises(ValueError, match=message):
+            load_run(folder_of(0)).audit(**{"dataset": DATA, **wrong})
+
+
 def test_two_cannot_train_in_one_folder(tmp_path):
     said = []
 

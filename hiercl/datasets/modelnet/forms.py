@@ -14,6 +14,7 @@ from hiercl.datasets.clouds import Mesh
 from hiercl.datasets.download import DAMAGE, Files
 from hiercl.datasets.limits import LARGEST_TEXT, check_hdf5, check_room, npz_form
 from hiercl.datasets.modelnet.off import parse_off
+from hiercl.runtime.given import given_path
 from hiercl.runtime.types import Float
 
 __all__ = ["DAMAGE", "Found", "Shape", "find_shapes"]
@@ -71,7 +72,7 @@ def find_shapes(path: str | Path, name: str = "modelnet40") -> Found:
     Example:
         >>> shapes, problems = find_shapes("Downloads/ModelNet40.zip")  # doctest: +SKIP
     """
-    files = Files(Path(path).expanduser())
+    files = Files(given_path(path, "path").expanduser())
     fitting = [form for pattern, form in FORMS.items() if any(re.search(pattern, file) for file in files.names)]
     if len(fitting) != 1:
         what = "several forms of ModelNet, give the path of one" if fitting else "no known form of ModelNet"

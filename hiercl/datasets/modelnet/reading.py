@@ -21,6 +21,7 @@ from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store, replacing, write_store
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.files import read_json, write_json
+from hiercl.runtime.given import given_path
 from hiercl.runtime.progress import progress_bar
 from hiercl.runtime.types import Float
 
@@ -105,7 +106,7 @@ def load(
     if sampling not in SAMPLING:
         raise ValueError(f"sampling must be {' or '.join(map(repr, SAMPLING))}, got {sampling!r}")
     folder = Path(root) / (name if (points, sampling) == (1024, "random") else f"{name}-{points}-{sampling}")
-    source = None if source is None else Path(source).expanduser().resolve()
+    source = None if source is None else given_path(source, "source").expanduser().resolve()
     if overwrite or not all(is_store(folder / split) for split in SPLITS):
         place = source or _downloaded(Path(root), name)
         _write(_data_sets(place, name, points, sampling, skip_unreadable), folder, place)

@@ -10,6 +10,7 @@ import numpy as np
 from hiercl.datasets.base import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.given import given_path
 
 __all__ = ["OFFICIAL", "hierarchy", "note", "with_tree"]
 
@@ -44,7 +45,7 @@ def hierarchy(name: str = "modelnet40", file: str | Path | None = None) -> Hiera
     ours = json.loads(Path(__file__).with_name("modelnet.json").read_text(encoding="utf-8"))
     every = [leaf for leaves in ours["superclasses"].values() for leaf in leaves]
     wanted = sorted(every if name == "modelnet40" else ours["modelnet10"])
-    tree = _tree(ours) if file is None else _own_tree(Path(file).expanduser(), every, wanted)
+    tree = _tree(ours) if file is None else _own_tree(given_path(file, "hierarchy_file").expanduser(), every, wanted)
     # The leaves in alphabetical order, whatever the order of the superclasses.
     order = np.argsort(tree.leaf_names)
     ancestors = tree.ancestors[order].copy()

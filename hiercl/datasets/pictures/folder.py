@@ -13,6 +13,7 @@ from hiercl.datasets.pictures.files import ENDINGS, printable
 from hiercl.datasets.pictures.layout import with_parts, without_constant_levels
 from hiercl.datasets.pictures.sets import UNLABELLED, Listing, PictureOptions, data_sets
 from hiercl.datasets.splits import joined, shared_names
+from hiercl.runtime.given import given_path
 
 __all__ = ["folder", "listing", "load"]
 
@@ -36,9 +37,9 @@ def folder(
     ``path/animal/cat/1.jpg`` is a cat, which is an animal. If a class ends early, it is its own child down to the last
     level. A folder that every class has, and nothing beside it, is no level: ``path/cat/images/1.jpg`` is a cat.
     Pictures below a folder ``unlabelled``, beside the folders of the coarsest classes, have no label (−1). Nor have
-    pictures that lie in the folder itself, with no folder below it. Hidden files and folders are ignored. Other files
-    that do not end like pictures are passed over; the note counts them. Folders without pictures become no class; a
-    warning names them.
+    pictures that lie in the folder itself, with no folder below it. A folder named -1 is a class like others. Hidden
+    files and folders are ignored. Other files that do not end like pictures are passed over; the note counts them.
+    Folders without pictures become no class; a warning names them.
 
     Args:
         path: the folder.
@@ -119,7 +120,7 @@ def listing(
     parts: Sequence[str] | None = None,
 ) -> Listing:
     """Lists the pictures of a folder with their classes; nothing is decoded. See :func:`folder` and :func:`load`."""
-    path = Path(path).expanduser().resolve()
+    path = given_path(path, "path").expanduser().resolve()
     if not path.is_dir():
         raise ValueError(f"{path} is no folder" if path.exists() else f"there is no folder {path}")
     if not isinstance(level_names, list | tuple | None):

@@ -19,7 +19,7 @@ from hiercl.datasets.splits import joined
 from hiercl.datasets.store import is_store, write_store
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.files import read_json, write_json
-from hiercl.runtime.given import whole_number
+from hiercl.runtime.given import given_path, whole_number
 
 __all__ = ["UNLABELLED", "Listing", "PictureOptions", "data_sets"]
 
@@ -86,7 +86,7 @@ class PictureOptions:
     @property
     def cache(self) -> Path:
         """The folder of the array stores."""
-        return (data_root() if self.root is None else Path(self.root)) / "folders"
+        return (data_root() if self.root is None else given_path(self.root, "root")) / "folders"
 
     def has_room(self, n_bytes: int) -> bool:
         """Whether the disk has room for an array store; an error if ``store`` is True and it has not."""

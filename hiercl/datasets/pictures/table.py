@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hiercl.datasets.base import HierarchicalDataset, Splits
+from hiercl.datasets.features import check_columns
 from hiercl.datasets.pictures.files import ENDINGS
 from hiercl.datasets.pictures.sets import UNLABELLED, Listing, PictureOptions, data_sets
 from hiercl.datasets.splits import joined, shared_names, split_column_of, split_values
 from hiercl.runtime.errors import unknown
+from hiercl.runtime.given import given_path
 
 __all__ = ["check_levels", "listing", "load", "table"]
 
@@ -40,8 +42,9 @@ def table(
 
     The first row holds the names of the columns, which commas, semicolons or tabs separate. Paths are absolute, or
     relative to the folder of the CSV file. Labels are names. A row whose last label cells are empty is of a class that
-    ends early; one whose label cells are all empty is a picture without a label (−1). Without label columns no picture
-    has one. Columns without a name are left out, and so are columns such as ``id`` that number the rows.
+    ends early; one whose label cells are all empty is a picture without a label (−1). In a column of whole numbers −1
+    is an empty cell; among names it is a class of this name. Without label columns no picture has one. Columns without
+    a name are left out, and so are columns such as ``id`` that number the rows.
 
     Args:
         path: the CSV file.
@@ -116,7 +119,7 @@ def listing(
     split_column: str | None = None,
 ) -> Listing:
     """Lists the pictures of a CSV file with their classes; nothing is decoded. See :func:`table` and :func:`load`."""
-    path = Path(path).expanduser().resolve()
+    path = given_path(path, "path").expanduser().resolve()
     labels = _chosen(label_columns)
     named = [column for column in (path_column, split_column, *(labels or ())) if column is not None]
     frame = _read(path, named, all_chosen=path_column is not None and labels is not None)
@@ -139,6 +142,8 @@ def listing(
             raise ValueError(f"{path} has {len(labels)} columns that may be labels: choose some with label_columns")
         notes += [f"the column {column!r} numbers the rows and is passed over" for column in ids]
         notes += [f"the column {column!r} holds files and is passed over" for column in files if column in rest]
+    numbered = [name for name in labels if frame[name].str.fullmatch(r"(-?\d+(\.0*)?)?").all()]  # where −1 is no label
+    frame = frame.assign(**{name: frame[name].mask(frame[name].str.fullmatch(r"-1(\.0*)?"), "") for name in numbered})
     _check_rows(path, frame, path_column, labels)
     check_levels(path, frame[labels], chosen=label_columns is not None)
     classes: list[tuple[str, ...]] = [UNLABELLED] * len(frame)
@@ -185,8 +190,7 @@ def _read(path: Path, named: Sequence[str], all_chosen: bool) -> Any:
         raise ValueError(f"there is no file {path}")
     names, separator, blank = _header(path)
     read = [column for column in names if column and (column in named or not all_chosen)]
-    if twice := [column for column, count in Counter(read).items() if count > 1]:  # pandas would rename one
-        raise ValueError(f"{path} has several columns {twice[0]!r}: rename one")
+    check_columns(read, str(path))  # pandas would rename one
     for column in named:
         if column not in names:
             raise unknown(f"column of {path.name}:", column, filter(None, names))
