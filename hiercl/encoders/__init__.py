@@ -1,7 +1,7 @@
 """Encoders: items to feature maps, stage by stage, and to one pooled vector; what each kind of item needs."""
 
 from hiercl.encoders.adapter import AdaptedEncoder
-from hiercl.encoders.base import Encoder, Pool, half_precision_is_native, projection_head
+from hiercl.encoders.base import Encoder, Pool, half_precision_is_native, projection_head, sound_gradients
 from hiercl.encoders.embedding import HasEncoder, Model, embed, encoder_of, ready
 from hiercl.encoders.export import export
 from hiercl.encoders.given import Given
@@ -50,5 +50,6 @@ __all__ = [
     "modality_of",
     "projection_head",
     "ready",
+    "sound_gradients",
     "stage_block",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -309,3 +310,39 @@ def half_precision_is_native(device: torch.device | str) -> bool:
         questions = (getattr(torch.cpu, f"_is_{feature}_supported", None) for feature in ("avx512_bf16", "amx_tile"))
         return any(bool(question()) for question in questions if question is not None)
     return False
+
+
+@contextmanager
+def sound_gradients(model: nn.Module, half: bool) -> Iterator[None]:
+    """Pads maps that are smaller than the stride of a convolution, while a model trains in bf16 on a CPU.
+
+    There torch 2.15 takes memory that nobody has written as the gradient of such a kernel. Its forward pass is right,
+    and the zeros change neither that nor the size of its answer.
+
+    Args:
+        model: what is trained in the ``with`` block.
+        half: whether it computes in bf16. Otherwise nothing happens.
+
+    Example:
+        >>> with sound_gradients(torch.nn.Conv2d(3, 8, 3, stride=2, padding=1), half=True) as _:
+        ...     pass
+    """
+    convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d) and max(part.stride) > 1]
+    handles = [part.register_forward_pre_hook(_padded) for part in convolutions if half]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _padded(convolution: nn.Conv2d, given: tuple[Tensor]) -> tuple[Tensor] | None:
+    """The map with zeros below and at the right, if it is smaller than the stride and that changes no size."""
+    x, added = given[0], []
+    if x.device.type != "cpu" or isinstance(convolution.padding, str):
+        return None
+    kinds = (x.shape[2:], convolution.kernel_size, convolution.stride, convolution.padding, convolution.dilation)
+    for side, kernel, stride, padding, dilation in zip(*kinds, strict=True):
+        room = stride - 1 - (side + 2 * padding - dilation * (kernel - 1) - 1) % stride  # that adds no place
+        added.append(min(max(0, stride - side), room))
+    return (F.pad(x, (0, added[1], 0, added[0])),) if any(added) else None

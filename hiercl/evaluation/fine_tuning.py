@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
-from hiercl.encoders import MODALITIES, Encoder, Modality, SplitBatchNorm2d, half_precision_is_native, modality_of
+from hiercl.encoders import (
+    MODALITIES,
+    Encoder,
+    Modality,
+    SplitBatchNorm2d,
+    half_precision_is_native,
+    modality_of,
+    sound_gradients,
+)
 from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.config import AtLeast, Between, Config
 from hiercl.runtime.seeds import generator, own_generators, stream_seed
@@ -212,7 +220,8 @@ def fine_tune(
     total = total_steps(len(dataset), config)
     losses: list[list[Tensor]] = []
     step = 0
-    with own_generators(device), torch.enable_grad():  # the caller's random numbers do not change
+    # The caller's random numbers do not change.
+    with own_generators(device), torch.enable_grad(), sound_gradients(trunk, half):
         torch.manual_seed(stream_seed(seed, 0, "weights"))  # for dropout, if the encoder has it
         while step < total:
             epoch = len(losses)

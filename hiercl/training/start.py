@@ -20,7 +20,7 @@ from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env,
 from torch import nn
 
 from hiercl.datasets import Feed, HierarchicalDataset, embed_with
-from hiercl.encoders import SPLITS, Encoder, Weights, half_precision_is_native
+from hiercl.encoders import SPLITS, Encoder, Weights, half_precision_is_native, sound_gradients
 from hiercl.methods import Method
 from hiercl.runtime.cores import keep_to_free_cores
 from hiercl.runtime.environment import describe_environment
@@ -167,7 +167,9 @@ def start(recipe: Recipe, dataset: HierarchicalDataset, out: Path | None, resume
     accelerator = make_accelerator(pick_device(recipe.fit.device))
     checkpoint = Checkpoint(out)
     with checkpoint.only_writer() if Processes.here().first else nullcontext():
-        yield prepare(recipe, dataset, checkpoint, resume, accelerator)
+        training = prepare(recipe, dataset, checkpoint, resume, accelerator)
+        with sound_gradients(training.model, training.half):
+            yield training
 
 
 def prepare(

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from hiercl import encoders, views
-from hiercl.encoders import Encoder, encoder_names, half_precision_is_native, make_encoder, projection_head
+from hiercl.encoders import (
+    Encoder,
+    encoder_names,
+    half_precision_is_native,
+    make_encoder,
+    projection_head,
+    sound_gradients,
+)
 
 MEAN, STD = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
 PARAMETERS = {
@@ -148,3 +155,23 @@ def test_half_precision_answer_is_safe(monkeypatch):
 
 def test_importing_does_not_load_torchvision():
     assert "torchvision" not in vars(encoders) | vars(views)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 2, 1), (3, 3, 1), (7, 2, 3), (5, 4, 2), (2, 2, 1), (1, 2, 0)])
+def test_gradients_in_bf16_are_sound_for_maps_smaller_than_a_stride(side, kernel, stride, padding):
+    torch.manual_seed(side)
+    convolution = nn.Conv2d(8, 16, kernel, stride, padding, bias=False)
+    x = torch.randn(4, 8, side, side)
+    answer, weight = convolution(x), torch.randn(16)[:, None, None]
+    (expected,) = torch.autograd.grad((answer * weight).sum(), convolution.weight)
+    with sound_gradients(convolution, half=True):
+        for _ in range(3):
+            junk = [torch.full_like(expected, 1e30) for _ in range(20)]  # what the allocator may give again
+            del junk
+            with torch.autocast("cpu", torch.bfloat16):
+                found = convolution(x)
+            assert found.shape == answer.shape
+            (gradient,) = torch.autograd.grad((found.float() * weight).sum(), convolution.weight)
+            assert (gradient - expected).norm() < 0.02 * expected.norm()
+    assert not convolution._forward_pre_hooks
