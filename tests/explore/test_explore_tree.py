@@ -59,7 +59,7 @@ def test_the_picture_is_the_tree(tree, data):
 
 
 def test_what_is_no_tree(tree, data, as_a_user):
-    with pytest.raises(ValueError, match="a PrototypeTree is needed"):
+    with pytest.raises(ValueError, match="it must be a Run or a PrototypeTree"):
         explore.tree(None, data)
     with pytest.raises(ValueError, match=r"coordinates \[3, 2\] are not those of 64 items"):
         explore.tree(tree, data, coordinates=np.zeros((3, 2), np.float32))
