@@ -63,6 +63,9 @@ def test_code_of_pages_names_what_exists(page):
     """Blocks of Python are valid, their names of hiercl exist, and its functions know their keyword arguments."""
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
         for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "hiercl":
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, name.name) for name in node.names), ast.unparse(node)
             if isinstance(node, ast.Attribute) and _of_package(node) is None:
                 pytest.fail(f"{ast.unparse(node)} does not exist")
             if isinstance(node, ast.Call) and inspect.isroutine(found := _of_package(node.func)):

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
 
 from hiercl.encoders.base import Encoder
 from hiercl.runtime.identity import identity_hash, tensors_hash, text_hash
@@ -58,6 +60,7 @@ class Given:
             return cls(**thing)
         thing = _encoder_in(thing)
         if isinstance(thing, nn.Module):
+            _check_module(thing)
             inner = getattr(thing, "net", thing) if isinstance(thing, Encoder) else thing
             origin = thing.origin if isinstance(thing, Encoder) else None
             code, weights = text_hash(repr(thing)), tensors_hash(thing.state_dict())
@@ -128,6 +131,7 @@ def made_of(thing: Any) -> nn.Module | str:
     """
     thing = _encoder_in(thing)
     if isinstance(thing, nn.Module):
+        _check_module(thing)
         try:
             return copy.deepcopy(thing)
         except Exception as error:
@@ -149,7 +153,19 @@ def made_of(thing: Any) -> nn.Module | str:
     made = _encoder_in(thing())
     if not isinstance(made, nn.Module | str):
         raise ValueError(f"encoder={thing!r} makes a {type(made).__name__}: it must make a torch.nn.Module.")
+    if isinstance(made, nn.Module):
+        _check_module(made)
     return made
+
+
+def _check_module(module: nn.Module) -> None:
+    """Raises ValueError for a module that is not whole yet, or not in float32."""
+    name = type(module).__name__
+    for value in module.parameters():
+        if isinstance(value, UninitializedTensorMixin):
+            raise ValueError(f"{name} has lazy layers, which have no weights yet: call it once with a batch of items.")
+        if value.is_floating_point() and value.dtype != torch.float32:
+            raise ValueError(f"{name} has weights in {value.dtype}: give it in float32, module.float().")
 
 
 def _encoder_in(thing: Any) -> Any:

@@ -6,6 +6,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -244,6 +245,18 @@ def _file_checksum(path: Path, changed: int, size: int) -> str:
 # -- weights of torchvision and timm ----------------------------------------------------------------------------
 
 
+@contextmanager
+def _downloading(what: str) -> Iterator[None]:
+    """Says what to do when weights cannot be downloaded. What the libraries raise then has many types."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(
+            f"the weights {what} cannot be downloaded ({type(error).__name__}: {error!s:.200}). Without a network, "
+            "download them elsewhere and give the file: init='weights.safetensors' (or .pt)."
+        ) from error
+
+
 def _torchvision(network: str, name: str) -> tuple[str, Callable[[], State]]:
     import torchvision
 
@@ -255,7 +268,8 @@ def _torchvision(network: str, name: str) -> tuple[str, Callable[[], State]]:
     def read() -> State:
         shown = chosen.transforms()
         normalisation = {"mean": torch.tensor(shown.mean), "std": torch.tensor(shown.std)}
-        return normalisation | dict(flat(chosen.get_state_dict(progress=True, check_hash=True)))
+        with _downloading(str(chosen)):
+            return normalisation | dict(flat(chosen.get_state_dict(progress=True, check_hash=True)))
 
     return str(chosen), read
 
@@ -272,7 +286,8 @@ def _timm(network: str, name: str) -> tuple[str, Callable[[], State]]:
         raise unknown(f"weights of timm's {network}", name, ["DEFAULT", *(tag.partition(".")[2] for tag in known)])
 
     def read() -> State:
-        model = timm.create_model(full, pretrained=True)
+        with _downloading(full):
+            model = timm.create_model(full, pretrained=True)
         shown = timm.data.resolve_model_data_config(model)  # pyright: ignore[reportAttributeAccessIssue]
         normalisation = {part: torch.tensor(shown[part]) for part in ("mean", "std")}
         return normalisation | dict(flat(model.state_dict()))

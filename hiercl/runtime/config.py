@@ -265,6 +265,8 @@ def _in_words(hint: Any) -> str:
         whole = (get_args(inner[0]) or inner)[0] is int
         numbers = " ".join(["whole numbers" if whole else "numbers", *map(str, of_range)])
         return f"a tuple of {numbers}" if inner[-1] is Ellipsis else f"a tuple of {len(inner)} {numbers}"
+    if hint is Any:
+        return "an object"
     words = {int: "a whole number", float: "a number", str: "a name", bool: "True or False", NoneType: "None"}
     return words.get(hint, f"a {getattr(hint, '__name__', hint)}")
 

@@ -258,13 +258,12 @@ def split_settings(
     view_config = MODALITIES[modality].view_config
     known = {name for part in (FitConfig, view_config, method.Config) for name in _names(part)}
     for name in settings.keys() - known:
-        for other in MODALITIES.values():
-            if name in _names(other.view_config):
-                own = ", ".join(_names(view_config))
-                raise ValueError(
-                    f"{name!r} is a setting of views of {other.name}, and the items are {modality}. Their views have "
-                    f"the settings {own}."
-                )
+        if others := [other.name for other in MODALITIES.values() if name in _names(other.view_config)]:
+            own = ", ".join(_names(view_config))
+            raise ValueError(
+                f"{name!r} is a setting of views of {' and '.join(others)}, and the items are {modality}. Their views "
+                f"have the settings {own}."
+            )
         owners = [other for other in methods.names() if name in _names(methods.get(other).Config)]
         if owners:
             raise ValueError(f"{name!r} is no setting of {method.name}. These methods have it: {', '.join(owners)}.")

@@ -294,7 +294,16 @@ def load_run(path: str | Path, device: str | torch.device = "cpu", **functions: 
     with reading(path / CHECKPOINT, f"it may be that of another run than {path / CONFIG}; {AGAIN}"):
         # The memory format of the training, so that the run gives the same numbers as before it was saved.
         method = recipe.make_method().to(device).to(memory_format=torch.channels_last)
-        method.load_state_dict(state["model"])
+        try:
+            method.load_state_dict(state["model"])
+        except RuntimeError as error:
+            if "encoder" not in functions:
+                raise
+            lines = " ".join(str(error).split())
+            raise ValueError(
+                f"the encoder that is given does not have these weights ({lines:.200} ...): give the one that the run "
+                "was trained with"
+            ) from error
     history, stopped = pd.DataFrame(state["history"]), state.get("stopped", False)
     interrupted = len(history) < recipe.fit.epochs and not stopped
     return Run(method.eval(), recipe, history, state["environment"], path, interrupted, stopped, checkpoint)

@@ -238,6 +238,15 @@ def test_a_module_is_copied_and_starts_from_its_own_weights():
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])  # made under the seed
 
 
+def test_a_study_takes_every_kind_of_encoder(tmp_path):
+    kinds = {"torchvision": "torchvision:resnet18", "timm": "timm:resnet10t", "transformer": "vit_tiny"}
+    vary = {name: {"encoder": one} for name, one in (kinds | {"zoo": hiercl.pretrained("simclr").encoder}).items()}
+    settings = {name: value for name, value in FAST.items() if name not in ("progress", "monitor_every")}
+    study = hiercl.Study({"method": "simclr", **settings, "resize": 32}, vary, 1, "kinds", tmp_path)
+    assert not study.run(pictures(8), pictures(8), progress=False).missing()
+    assert study.table().filter(like="knn ").notna().all(axis=None)
+
+
 def test_what_was_found_is_shown(capsys):
     run = hiercl.fit("simclr", pictures(8), encoder=net(), **FAST | {"epochs": 0, "progress": True})
     assert run.encoder.found == "torch Sequential: width 12, stages of 8, 12 channels at 8, 4 places a side"
@@ -312,6 +321,8 @@ def test_resume_and_studies_tell_encoders_apart(tmp_path):
     assert hiercl.fit("simclr", data, encoder=net(), out=tmp_path / "run", resume=True, **FAST).config == first.config
     with pytest.raises(ValueError, match=r"other settings .*encoder: there .*weights"):
         hiercl.fit("simclr", data, encoder=net(seed=1), out=tmp_path / "run", resume=True, **FAST)
+    with pytest.raises(ValueError, match=r"checkpoint.pt: the encoder that is given does not have these weights"):
+        hiercl.load_run(tmp_path / "run", encoder=nn.Conv2d(3, 8, 3))
     with pytest.raises(ValueError, match=r"give it again, load_run\(path, encoder="):
         hiercl.load_run(tmp_path / "run")
 
@@ -352,6 +363,9 @@ def test_descriptions():
             "encoder=<lambda> cannot be called without arguments .*give a function that needs",
         ),
         (nn.Conv2d, "encoder=Conv2d cannot be called without arguments .*'in_channels'"),
+        (nn.LazyConv2d(8, 3), r"LazyConv2d has lazy layers.*call it once"),
+        (nn.Conv2d(3, 8, 3).double(), r"has weights in torch.float64: .*module.float\(\)"),
+        (lambda: nn.Conv2d(3, 8, 3).half(), "has weights in torch.float16"),
         (lambda: 3, "makes a int: it must make a torch.nn.Module"),
         (nn.Conv2d(1, 8, 3), r"shape \[2, 3, 16, 16\]: .*It takes 1 channel: make the pictures so, as with items.mean"),
         (nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 4)), "It takes pictures of 28 pixels: give resize=28"),

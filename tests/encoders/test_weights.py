@@ -9,7 +9,7 @@ from support.runs import same, state_of
 from torch import nn
 
 import hiercl
-from hiercl.encoders import Weights, make_encoder, match
+from hiercl.encoders import Weights, make_encoder, match, weights
 from hiercl.training.initial import learned_parts, load_initial
 
 ONE = SMALL | {"epochs": 1, "encoder": "convnet"}
@@ -251,3 +251,27 @@ def test_load_initial_says_all_in_one_line(moco):
     text = load_initial(model, Weights.of(moco))
     assert text.startswith("run 'moco': 32 of 32 tensors of the encoder under 'encoder.'; not used: key_encoder.mean, ")
     assert text.endswith("; also taken: head") and "\n" not in text
+
+
+@pytest.mark.parametrize("encoder, module", [("torchvision:resnet18", "torchvision"), ("timm:resnet10t", "timm")])
+def test_the_best_weights_of_a_library_are_asked_for_and_a_missing_network_is_said(encoder, module, monkeypatch):
+    """The weights themselves are not downloaded here: a state dict stands in for them."""
+    net = __import__(module).create_model("resnet10t") if module == "timm" else __import__(module).models.resnet18()
+
+    def best(*_, **__):
+        return net if module == "timm" else net.state_dict()
+
+    def no_network(*_, **__):
+        raise OSError("Name or service not known")
+
+    place = "timm.create_model" if module == "timm" else "torchvision.models.ResNet18_Weights.get_state_dict"
+    made = {"epochs": 0, "progress": False, "encoder": encoder, "resize": 32}
+    with monkeypatch.context() as patch:
+        patch.setattr(place, best)
+        run = hiercl.fit("simclr", pictures(8), init="DEFAULT", **made)
+    assert torch.equal(run.encoder.net.conv1.weight if module == "torchvision" else run.encoder.net.conv1[0].weight,
+                       net.conv1.weight if module == "torchvision" else net.conv1[0].weight)  # fmt: skip
+    weights._library_checksum.cache_clear()
+    monkeypatch.setattr(place, no_network)
+    with pytest.raises(RuntimeError, match="cannot be downloaded .*Name or service.*give the file: init="):
+        hiercl.fit("simclr", pictures(8), init="DEFAULT", **made)
