@@ -273,5 +273,5 @@ def test_the_best_weights_of_a_library_are_asked_for_and_a_missing_network_is_sa
                        net.conv1.weight if module == "torchvision" else net.conv1[0].weight)  # fmt: skip
     weights._library_checksum.cache_clear()
     monkeypatch.setattr(place, no_network)
-    with pytest.raises(RuntimeError, match="cannot be downloaded .*Name or service.*give the file: init="):
+    with pytest.raises(RuntimeError, match=r"cannot be downloaded .*Name or service.*give the file: init="):
         hiercl.fit("simclr", pictures(8), init="DEFAULT", **made)
