@@ -60,6 +60,8 @@ class BenchConfig:
     """Embeddings that the tree is built of, pictures that are featurised, and items that are judged."""
     queries: int = 1000
     """Items whose neighbours are searched among all others, where the time grows with the square of the items."""
+    only: tuple[str, ...] = ()
+    """Parts by their function, such as vectors and featurising; by default all."""
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path = Path("runs/bench.json")
@@ -80,7 +82,11 @@ def bench(config: BenchConfig, say: Callable[[str], None] = print) -> dict[str, 
         "(e) featurise: memory for noise pictures, five vectors each": featurising,
         "(f) growth of evaluate: items of 128 numbers in two superclasses, as many for training as for test": judging,
     }
+    if missing := set(config.only) - {part.__name__ for part in parts.values()}:
+        raise SystemExit(f"no part {', '.join(missing)}: there are {', '.join(p.__name__ for p in parts.values())}.")
     for title, part in parts.items():
+        if config.only and part.__name__ not in config.only:
+            continue
         say(f"\n{title}")
         table = part(config, device)
         say(table.to_string(index=False, float_format=lambda x: f"{x:.3g}" if abs(x) < 100 else f"{x:,.0f}"))
