@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from hiercl.encoders.base import Encoder
 from hiercl.runtime.identity import identity_hash, tensors_hash, text_hash
@@ -162,7 +162,7 @@ def _check_module(module: nn.Module) -> None:
     """Raises ValueError for a module that is not whole yet, or not in float32."""
     name = type(module).__name__
     for value in module.parameters():
-        if isinstance(value, UninitializedTensorMixin):
+        if is_lazy(value):
             raise ValueError(f"{name} has lazy layers, which have no weights yet: call it once with a batch of items.")
         if value.is_floating_point() and value.dtype != torch.float32:
             raise ValueError(f"{name} has weights in {value.dtype}: give it in float32, module.float().")

@@ -99,9 +99,8 @@ def machine(*encoders: str) -> Machine:
 def _rate(name: str, device: torch.device, half: bool) -> float:
     shape: Sequence[int] = SHAPES[encoder_modality(name).name]
     channels = shape[0]
-    encoder = make_encoder(name, [0.0] * channels, [1.0] * channels, channels).to(
-        device, memory_format=torch.channels_last
-    )
+    encoder = make_encoder(name, [0.0] * channels, [1.0] * channels, channels)
+    encoder = encoder.to(device).to(memory_format=torch.channels_last)
 
     def seconds(items: int) -> float:
         views = torch.rand(2 * items, *shape, device=device).to(memory_format=torch.channels_last)
