@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from hiercl.runtime.types import Float
 
 Pooling = Literal["mean", "max", "max and mean"]
 SEEN = 2_000  # items, at most, that a stem sees before training
+WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")  # values of ONEDNN_MAX_CPU_ISA
 PLACES_AT_ONCE = 2**22  # pixels, or points, that pass an encoder together when there is no gradient
 
 
@@ -295,7 +297,8 @@ def projection_head(kind: str, width: int, dim: int = 128, hidden: int | None = 
 def half_precision_is_native(device: torch.device | str) -> bool:
     """Whether the device computes in bf16 in hardware: CUDA with bf16, or a CPU with AVX512-BF16 or AMX.
 
-    Elsewhere bf16 is emulated and slower than float32.
+    Elsewhere bf16 is emulated and slower than float32. The environment variable ONEDNN_MAX_CPU_ISA=AVX2, which tells
+    torch's library to be content with that, makes a CPU one without bf16.
 
     Example:
         >>> half_precision_is_native("cpu") in (True, False)
@@ -305,7 +308,7 @@ def half_precision_is_native(device: torch.device | str) -> bool:
     if device.type == "cuda" and torch.cuda.is_available():
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
+    if device.type == "cpu" and os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL") not in WITHOUT_BF16:
         # These functions of torch are private: where a version lacks them, float32 is the safe answer.
         questions = (getattr(torch.cpu, f"_is_{feature}_supported", None) for feature in ("avx512_bf16", "amx_tile"))
         return any(bool(question()) for question in questions if question is not None)

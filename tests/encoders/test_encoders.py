@@ -175,3 +175,11 @@ def test_gradients_in_bf16_are_sound_for_maps_smaller_than_a_stride(side, kernel
             (gradient,) = torch.autograd.grad((found.float() * weight).sum(), convolution.weight)
             assert (gradient - expected).norm() < 0.02 * expected.norm()
     assert not convolution._forward_pre_hooks
+
+
+def test_a_limit_for_onednn_is_a_cpu_without_bf16(monkeypatch):
+    before = half_precision_is_native("cpu")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not half_precision_is_native("cpu")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    assert half_precision_is_native("cpu") == before
