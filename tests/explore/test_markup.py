@@ -23,7 +23,7 @@ def html_of(widget) -> list[str]:
     return own + [text for child in getattr(widget, "children", ()) for text in html_of(child)]
 
 
-def test_names_in_explorers():
+def test_names_in_explorers(tmp_path):
     data = replace(vectors(48), hierarchy=TREE, name=EVIL)
     features = torch.from_numpy(np.array(data.items[:, 0])).float()
     tree = hiercl.explore.tree(PrototypeTree.fit(features, (2, 4)), data, coordinates=features[:, :2])
@@ -33,6 +33,8 @@ def test_names_in_explorers():
         *html_of(hiercl.explore.masks(None, data).widget),
         *html_of(hiercl.explore.embedding(None, data, coordinates={EVIL: features[:, :2]}).widget),
         *map(str, tree.figure.data[0].text),
+        *html_of(hiercl.explore.run("simclr", data).widget),
+        *html_of(hiercl.explore.study({"method": "simclr"}, {"dim": [8, 16]}, data, data, tmp_path, EVIL).widget),
     ]
     assert sum("&lt;img" in text for text in shown) >= 4
     assert not [text for text in shown if re.search(r"<(img|b> *$)|<b>[^<]*<b>", text)]

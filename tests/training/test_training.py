@@ -263,6 +263,8 @@ def test_step_and_audit_of_a_finished_run():
     "change, error, message",
     [
         ({"method": "mocco"}, ValueError, "Did you mean 'moco'"),
+        ({"method": "MoCo"}, ValueError, "Did you mean 'moco'"),
+        ({"dataset": pictures(1)}, ValueError, "contrast needs at least two"),
         ({"epoch": 3}, ValueError, "Unknown setting 'epoch'. Did you mean 'epochs'"),
         ({"prototypes": (2, 3)}, ValueError, "no setting of moco. These methods have it: hcsc, supcon"),
         ({"encoder": "resnet"}, ValueError, "resnet18"),
