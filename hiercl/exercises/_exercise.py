@@ -115,9 +115,10 @@ def solution(
 def _conform(answer: Any, right: Any, hints: dict[str, Any]) -> Any:
     """Returns the answer as a word, a number or an array, like the right one."""
     if isinstance(right, str):
-        if answer not in (words := [right, *hints.values()]):
+        words = {word.lower(): word for word in [right, *hints.values()]}
+        if (plain := str(answer).strip().lower()) not in words:
             raise Wrong(f"the answer is one of {', '.join(map(repr, sorted(words)))}, and yours is {answer!r}.")
-        return answer
+        return words[plain]
     if isinstance(right, tuple) and np.shape(answer) != (len(right),):
         raise Wrong(f"give {len(right)} values in a tuple.")
     return as_number(answer) if isinstance(right, Real) else _as_array(answer, np.asarray(right))
