@@ -301,9 +301,9 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raises ValueError where a file lies in the place of a folder, or of one above it."""
+    """Raises NotADirectoryError where a file lies in the place of a folder, or of one above it."""
     if not (there := _existing(folder)).is_dir():
-        raise ValueError(f"{there} is a file, and a folder is needed there: choose another path.")
+        raise NotADirectoryError(f"{there} is a file, and a folder is needed there: choose another path.")
 
 
 def _beside(path: Path) -> Path:

@@ -218,7 +218,7 @@ def test_a_file_in_the_place_of_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="file is a file: give the folder of an array store"):
         HierarchicalDataset.load(tmp_path / "file")
-    with pytest.raises(ValueError, match="file is a file, and a folder is needed there"):
+    with pytest.raises(NotADirectoryError, match="file is a file, and a folder is needed there"):
         dataset().save(tmp_path / "file" / "lab")
 
 

@@ -121,7 +121,7 @@ def test_what_is_no_path_is_an_error(given, as_a_user):
 
 def test_a_run_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="file is a file, and a folder is needed there"):
+    with pytest.raises(NotADirectoryError, match="file is a file, and a folder is needed there"):
         fit("moco", DATA, out=tmp_path / "file" / "run", **TINY)
 
 
