@@ -102,7 +102,10 @@ def test_one_writer_at_a_time_and_nothing_of_dead_ones_is_left(tmp_path):
     assert "is in use: another process or thread writes to it" in said[0] and said[1] == "wrote"
     assert names(tmp_path) == [".lock"]
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match="is a file, and a folder is needed there"), only_writer(tmp_path / "file"):
+    with (
+        pytest.raises(NotADirectoryError, match="is a file, and a folder is needed there"),
+        only_writer(tmp_path / "file"),
+    ):
         pass
 
 
