@@ -71,7 +71,7 @@ def fit(
     sampler_level: int = ...,
     augment: Callable[..., Any] | None = ...,
     augment_at: Literal["before", "after", "instead"] = ...,
-    optimiser: Literal["adamw", "sgd", "muon"] = ...,
+    optimiser: Literal["auto", "adamw", "sgd", "muon"] = ...,
     lr: float | None = ...,
     weight_decay: float | None = ...,
     lr_warm_up: float = ...,

@@ -30,11 +30,13 @@ class Architecture:
         build: takes the channels of an item and a maker of norms; returns the stem, the stages and their widths.
         pooling: how the last map becomes one vector.
         refused: norms that it cannot have, each with the reason and what to do.
+        optimiser: what trains a new one best, as far as it was tried.
     """
 
     build: Callable[..., tuple[nn.Module, Sequence[nn.Module], tuple[int, ...]]]
     pooling: Pooling = "mean"
     refused: Mapping[str, str] = field(default_factory=dict)
+    optimiser: str = "adamw"
 
 
 class Pool(nn.Module):

@@ -110,8 +110,8 @@ def image_block(width: int, wider: int, norm) -> nn.Module:
 _LAYER_NORMS = "it has layer norms, which depend on no other item; leave norm out"
 
 IMAGE_ENCODERS = {
-    "convnet": Architecture(_convnet),
-    "whitenet": Architecture(_whitenet),
+    "convnet": Architecture(_convnet, optimiser="muon"),
+    "whitenet": Architecture(_whitenet, optimiser="muon"),
     "resnet18": Architecture(_resnet(18)),
     "resnet50": Architecture(_resnet(50)),
     "vit_tiny": Architecture(vit_tiny, refused=dict.fromkeys(("split", "group"), _LAYER_NORMS)),

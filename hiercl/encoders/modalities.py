@@ -50,7 +50,7 @@ class Modality:
             vectors the mean and the deviation of every feature, for the others nothing.
         mix: a mixture of two items with the share of the first, as CsMl needs it.
         encoders: the encoders by name; each builds its stem, stages and widths, and says how it pools.
-        default_encoder: the smallest of them.
+        default_encoder: the one that "auto" stands for.
         stage_block: a residual block from the map of one stage to the width of the next.
         check_views: warns when an encoder, trained on views of this size, meets items of that size.
         fine_tuning_views: the light views of a fine-tuning: from the size of the items and the options below to
@@ -89,7 +89,7 @@ MODALITIES = {
         views=lambda config, input: ImageViews(config),
         mix=box_mix,
         encoders=IMAGE_ENCODERS,
-        default_encoder="convnet",
+        default_encoder="whitenet",
         stage_block=image_block,
         check_views=lambda encoder, view, item: None,
         fine_tuning_views=plain_image_views,
@@ -134,7 +134,7 @@ def modality_of(thing: HierarchicalDataset | Encoder) -> Modality:
 
     Example:
         >>> modality_of(train).default_encoder
-        'convnet'
+        'whitenet'
     """
     return MODALITIES[thing.modality]
 

@@ -15,7 +15,7 @@ from hiercl.runtime.cores import free_cores, free_memory, keep_to_free_cores, ow
 from hiercl.training.start import pick_device
 
 SHAPES = MappingProxyType({"images": (3, 24, 24), "points": (3, 128, 1), "vectors": (640, 1, 1)})  # of a view
-MEASURED = ("convnet", "whitenet", "resnet18", "pointnet_vanilla", "mlp")
+MEASURED = ("whitenet", "convnet", "resnet18", "pointnet_vanilla", "mlp")
 SECONDS, FEWEST, MOST = 0.1, 8, 256  # of a measured step: how long it should take, and how many items it may have
 
 
@@ -39,10 +39,10 @@ class Machine:
     precision: str
     rates: dict[str, float]
 
-    def minutes(self, items: int, epochs: float | int = 1, encoder: str = "convnet") -> float:
+    def minutes(self, items: int, epochs: float | int = 1, encoder: str = "whitenet") -> float:
         r"""Estimates how long a training takes: $\text{items}\cdot\text{epochs} / (60\cdot\text{rate})$.
 
-        Views, loss, queue and trees come on top. They are a fifth to a half of the whole for ``convnet``.
+        Views, loss, queue and trees come on top. They are a fifth to a half of the whole for ``whitenet``.
 
         Args:
             items: number of items of the training set.
@@ -56,7 +56,7 @@ class Machine:
             ValueError: an encoder that was not measured.
 
         Example:
-            >>> Machine("cpu", 2, 2.0, 2**34, "float32", {"convnet": 500.0}).minutes(3000, epochs=10)
+            >>> Machine("cpu", 2, 2.0, 2**34, "float32", {"whitenet": 500.0}).minutes(3000, epochs=10)
             1.0
         """
         if encoder not in self.rates:
@@ -77,7 +77,7 @@ def machine(*encoders: str) -> Machine:
     points, vectors of 640 numbers. It keeps to the cores that are free, as a training does.
 
     Args:
-        encoders: names of encoders; by default convnet, whitenet, resnet18, pointnet_vanilla and mlp.
+        encoders: names of encoders; by default whitenet, convnet, resnet18, pointnet_vanilla and mlp.
 
     Raises:
         ValueError: an unknown encoder.

@@ -22,7 +22,7 @@ class FitConfig(Config):
     """Settings of a training."""
 
     encoder: str | Callable[[], Any] | Any = "auto"
-    """Name of the encoder. Pictures: convnet (auto), whitenet, resnet18, resnet50, vit_tiny, torchvision:NAME,
+    """Name of the encoder. Pictures: whitenet (auto), convnet, resnet18, resnet50, vit_tiny, torchvision:NAME,
     timm:NAME; points: pointnet_vanilla (auto), pointnet, dgcnn; vectors: mlp (auto), linear, identity. Or a
     torch.nn.Module, which is copied and starts from its own weights; a run or an encoder of hiercl, likewise; or a
     function that makes one."""
@@ -57,9 +57,10 @@ class FitConfig(Config):
     item by itself."""
     augment_at: Literal["before", "after", "instead"] = "after"
     """Whether your augmentation comes before our random views, after them, or instead of them."""
-    optimiser: Literal["adamw", "sgd", "muon"] = "adamw"
-    """AdamW; SGD with momentum 0.9; or muon, which is AdamW with orthogonal steps for kernels of convolutions. The
-    spelling optimizer= is accepted too."""
+    optimiser: Literal["auto", "adamw", "sgd", "muon"] = "auto"
+    """adamw; sgd with momentum 0.9; or muon, which is AdamW with orthogonal steps for kernels of convolutions. auto is
+    muon for a new whitenet or convnet, whose kernels have norms behind them, and else adamw. The spelling optimizer= is
+    accepted too."""
     lr: Annotated[float, Above(0)] | None = None
     """Highest learning rate; by default 1e-3 for AdamW and muon (whose kernels have 48 times as much), and
     0.03 × batch × accumulate / 256 for SGD, as in MoCo v2."""
@@ -129,12 +130,27 @@ def resolve_defaults(config: FitConfig, modality: str, items: int) -> FitConfig:
     if isinstance(given, Encoder):
         norm = given.norm if config.norm == "batch" else config.norm
         config = replace(config, norm=norm, resize=given.resize if config.resize is None else config.resize)
+    encoder, encoders = config.encoder, MODALITIES[modality].encoders
+    if encoder == "auto":
+        encoder = MODALITIES[modality].default_encoder
+        if config.init is not None and encoder == "whitenet" and not has_whitening(cast(Weights, config.init)):
+            encoder = "convnet"
+    optimiser = config.optimiser
+    if optimiser == "auto":
+        new = isinstance(encoder, str) and encoder in encoders and config.init is None
+        optimiser = encoders[encoder].optimiser if new else "adamw"
     return replace(
         config,
-        encoder=MODALITIES[modality].default_encoder if config.encoder == "auto" else config.encoder,
+        encoder=encoder,
+        optimiser=optimiser,
         lr=rate if config.lr is None else config.lr,
         weight_decay=decay if config.weight_decay is None else config.weight_decay,
     )
+
+
+def has_whitening(weights: Weights) -> bool:
+    """Whether weights are those of a whitenet."""
+    return any(name.endswith("stem.filters") for name in weights.tensors())
 
 
 def make_optimiser(model: Method, config: FitConfig) -> torch.optim.Optimizer:

@@ -33,7 +33,7 @@ import pandas as pd
 import hiercl
 from hiercl.exercises import check
 
-# %config InlineBackend.print_figure_kwargs = {"dpi": 110, "pil_kwargs": {"optimize": True}}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 100, "pil_kwargs": {"optimize": True}}
 
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 SEED = 0
@@ -197,9 +197,9 @@ keep(hiercl.plot.embedding(hcsc, test, seed=SEED, title="HCSC"), "map")
 
 # %%
 pictures, test_pictures = hiercl.load("shapes", per_class=20 if FAST else 200, test_per_class=5 if FAST else 50)
-machine = hiercl.machine("convnet")
+machine = hiercl.machine("whitenet")
 print(machine)
-MINUTES = 0.5  # for the passes through the network; views, trees and loss come on top
+MINUTES = 0.8  # for the passes through the network; views, trees and loss come on top
 epochs = 2 if FAST else max(4, min(12, int(MINUTES / machine.minutes(len(pictures)))))
 print(f"So the training has {epochs} epochs of {len(pictures):,} pictures.")
 
