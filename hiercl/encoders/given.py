@@ -33,7 +33,7 @@ class Given:
 
     Example:
         >>> Given.of(run).origin
-        'convnet'
+        'whitenet'
     """
 
     module: str

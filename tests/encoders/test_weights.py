@@ -275,3 +275,13 @@ def test_the_best_weights_of_a_library_are_asked_for_and_a_missing_network_is_sa
     monkeypatch.setattr(place, no_network)
     with pytest.raises(RuntimeError, match=r"cannot be downloaded .*Name or service.*give the file: init="):
         hiercl.fit("simclr", pictures(8), init="DEFAULT", **made)
+
+
+def test_auto_is_the_encoder_that_the_weights_are_of(data, moco):
+    kept = {"epochs": 0, "progress": False}
+    new = hiercl.fit("moco", data, **kept)
+    assert (new.recipe.fit.encoder, new.recipe.fit.optimiser) == ("whitenet", "muon")
+    for init, encoder in (("simclr", "convnet"), (moco, "convnet"), (new, "whitenet")):
+        run = hiercl.fit("moco", data, init=init, **kept)
+        assert (run.recipe.fit.encoder, run.recipe.fit.optimiser) == (encoder, "adamw")
+        assert "of the encoder" in run.environment["init"]

@@ -138,7 +138,7 @@ def test_the_same_configuration_twice_is_no_comparison(tmp_path, data):
 
 def test_the_hash_is_of_everything_that_matters(data):
     first = made(BASE, data)
-    for same in ({"momentum": 0.99}, {"device": "cpu", "workers": 3}, {"encoder": "convnet"}, {"subset_seed": 7}):
+    for same in ({"momentum": 0.99}, {"device": "cpu", "workers": 3}, {"encoder": "whitenet"}, {"subset_seed": 7}):
         assert first.training_hash == made(BASE | same, data).training_hash
     others = [made(BASE | change, data) for change in ({"lr": 1e-4}, {"crop": 10}, {"per_class": 9})]
     others += [made(BASE, data, seed=1), made(BASE, (pictures(64, seed=5), data[1]))]
@@ -149,7 +149,8 @@ def test_the_hash_is_of_everything_that_matters(data):
         assert judged.training_hash == first.training_hash and judged.report_hash != first.report_hash
 
 
-SHORT = {"data": "cifar100", "per_class": 100, "epochs": 10, "batch": 256, "monitor_every": 5}
+OLD = {"encoder": "convnet", "optimiser": "adamw"}  # the defaults of the first version
+SHORT = OLD | {"data": "cifar100", "per_class": 100, "epochs": 10, "batch": 256, "monitor_every": 5}
 HCSC = Study(
     SHORT | {"method": "hcsc", "prototypes": [20, 100, 300], "warm_up": 0.3},
     {"all of these": {"removed": "zeroed", "reduce": "sum", "scale": "official", "restarts": 5}},
@@ -478,7 +479,7 @@ def test_the_page_and_the_plot(tmp_path, data):
     page = study.report().read_text()
     assert "What of τ?" in page and "&lt;b&gt;τ&lt;/b&gt; &amp; more" in page and "<b>τ</b>" not in page
     assert page.count("data:image/png;base64,") == 4
-    assert '"temperature": 0.5' in page.replace("&quot;", '"') and "convnet, 1 epochs, batch 32" in page
+    assert '"temperature": 0.5' in page.replace("&quot;", '"') and "whitenet, 1 epochs, batch 32" in page
     assert not set(re.findall(r"(?:src|href)=['\"]?(\w+)", page)) - {"data"}, "self-contained"
     assert len(pd.read_csv(tmp_path / f"{study.name}.csv")) == 4
     environment = study.members()[0].place.load()[1].protocol["environment"]

@@ -99,7 +99,7 @@ def test_an_untrained_run_trained_further_is_a_training_of_that_length(recwarn):
     [
         ({"epochs": 1}, r"^Run\(moco.*epochs: there 2, here 1.*more epochs are the only change.*init=run"),
         ({"lr": 0.5}, "lr: there 0.001, here 0.5"),
-        ({"optimizer": "sgd"}, "optimiser: there 'adamw', here 'sgd'"),
+        ({"optimizer": "sgd"}, "optimiser: there 'muon', here 'sgd'"),
         ({"method": "simclr"}, "is no setting of simclr"),
         ({"dataset": pictures(64, seed=5)}, "fingerprint"),
     ],
