@@ -1,8 +1,8 @@
 """The race: one task, one budget of CPU seconds, one number. Which change of the recipe pays?
 
     .venv/bin/python benchmarks/race.py                                  # every entry, with SimCLR
-    .venv/bin/python benchmarks/race.py --only "today" "new recipe" --seeds 3 --budget 300
-    .venv/bin/python benchmarks/race.py --method supcon --only "today" "new recipe"
+    .venv/bin/python benchmarks/race.py --only "before" "new recipe" --seeds 3 --budget 300
+    .venv/bin/python benchmarks/race.py --method supcon --only "before" "new recipe"
 
 The task: pictures of CIFAR-100, of which a tenth is held out. Every entry trains for as many epochs as its budget
 allows; a short trial measures its speed. A linear probe on the frozen features is judged on the held-out pictures. So
@@ -32,7 +32,8 @@ from hiercl.encoders import Encoder
 from hiercl.encoders.images import Whitening, _convolution, _Skip
 from hiercl.encoders.norms import NORMS
 
-NEW = {"encoder": "whitenet", "optimiser": "muon"}
+BEFORE = {"encoder": "convnet", "optimiser": "adamw"}  # the defaults of the first edition
+NEW = {"encoder": "whitenet", "optimiser": "muon"}  # the defaults now
 WIDTHS = (32, 64, 128, 256)  # of whitenet
 
 
@@ -77,9 +78,9 @@ def tell(run: hiercl.Run) -> None:
 
 
 ENTRIES: dict[str, dict[str, Any]] = {
-    "today": {},
-    "whitened patches": {"encoder": "whitenet"},
-    "Muon": {"optimiser": "muon"},
+    "before": BEFORE,
+    "whitened patches": {**BEFORE, "encoder": "whitenet"},
+    "Muon": {**BEFORE, "optimiser": "muon"},
     "new recipe": NEW,
     # from here on: one change of the new recipe
     "batch 128": {**NEW, "batch": 128},
