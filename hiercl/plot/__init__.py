@@ -22,6 +22,7 @@ from hiercl.plot._neighbours import neighbours
 from hiercl.plot._pairs import audit, pair_matrix, pairs
 from hiercl.plot._study import brackets, front, study
 from hiercl.plot._tree import flow, tree, trees
+from hiercl.plot._views import views
 
 __all__ = [
     "audit",
@@ -48,4 +49,5 @@ __all__ = [
     "study",
     "tree",
     "trees",
+    "views",
 ]

@@ -203,9 +203,16 @@ MINUTES = 0.8  # for the passes through the network; views, trees and loss come 
 epochs = 2 if FAST else max(4, min(12, int(MINUTES / machine.minutes(len(pictures)))))
 print(f"So the training has {epochs} epochs of {len(pictures):,} pictures.")
 
+# %% [markdown]
+# A training never sees the pictures themselves. It sees random **views**: parts of them, in other colours. Two views of
+# one picture are pulled together, so whatever differs between them must not matter. Objects of one class come in any
+# colour here. So these views change colours strongly.
+
 # %%
-# Objects of one class come in any colour. So the views change colours strongly, and colour identifies no picture.
 VIEWS = dict(jitter=(0.6, 0.6, 0.6, 0.5), jitter_probability=1.0, grayscale=0.5)
+keep(hiercl.plot.views(pictures, count=5, seed=SEED, **VIEWS), "views")
+
+# %%
 scratch = hiercl.fit(
     "hcsc", pictures, epochs=epochs, seed=SEED, prototypes=(5, 12, 30), warm_up=0.5, progress=False,
     callbacks=[hiercl.plot.live()], **VIEWS,
