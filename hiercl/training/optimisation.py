@@ -137,8 +137,8 @@ def resolve_defaults(config: FitConfig, modality: str, items: int) -> FitConfig:
             encoder = "convnet"
     optimiser = config.optimiser
     if optimiser == "auto":
-        new = isinstance(encoder, str) and encoder in encoders and config.init is None
-        optimiser = encoders[encoder].optimiser if new else "adamw"
+        name = encoder if isinstance(encoder, str) else ""
+        optimiser = encoders[name].optimiser if name in encoders and config.init is None else "adamw"
     return replace(
         config,
         encoder=encoder,
