@@ -156,7 +156,7 @@ class Race:
         run, seconds = self.train(entry, train, epochs, seed)
         report = hiercl.evaluate(run, train, test, progress=False)
         numbers = {
-            f"{name} {row['level']}": round(100 * float(row[name]), 2) if row[name] <= 1 else round(float(row[name]), 2)
+            f"{name} {row['level']}": round(float(row[name]), 2)
             for row in report.rows
             for name in ("linear", "knn", "ami")
         }
