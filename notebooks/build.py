@@ -30,6 +30,7 @@ EXACT = 128  # largest number of colours that a figure keeps exactly
 SWATCH = 12  # smallest number of pixels inside a flat area whose colour is kept
 APART = 8  # smallest difference between two kept colours, in steps of 0 to 255
 PLACE = re.compile(r"\S+ipykernel_\d+/\d+\.py:\d+: ")  # place of a warning; its file name changes with every run
+BUSY = re.compile(r"^Other processes leave .* cores free: .*\n+", re.MULTILINE)  # of the machine that built it
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -113,10 +114,11 @@ def plain(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
-        cell.outputs = [output for output in cell.outputs if not is_bar(output)]
         for output in cell.outputs:
             if output.output_type == "stream":
-                output.text = PLACE.sub("", output.text)
+                output.text = BUSY.sub("", PLACE.sub("", output.text))
+        cell.outputs = [output for output in cell.outputs if not is_bar(output) and output.get("text") != ""]
+        for output in cell.outputs:
             data = output.get("data", {})
             if WIDGET in data:
                 output["data"] = {"text/plain": "An explorer: run this cell in JupyterLab to use it."}
