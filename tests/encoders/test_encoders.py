@@ -142,6 +142,7 @@ def test_projection_heads():
 
 
 def test_half_precision_answer_is_safe(monkeypatch):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     assert half_precision_is_native("meta") is False
     assert half_precision_is_native(torch.device("cpu")) in (True, False)
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
@@ -178,6 +179,7 @@ def test_gradients_in_bf16_are_sound_for_maps_smaller_than_a_stride(side, kernel
 
 
 def test_a_limit_for_onednn_is_a_cpu_without_bf16(monkeypatch):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     before = half_precision_is_native("cpu")
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert not half_precision_is_native("cpu")
