@@ -200,7 +200,7 @@ def brackets(
     own = {} if own is None else own
     if not variants or not columns:
         raise ValueError("brackets needs at least one variant and one column.")
-    numbers, known = [name for name in table.select_dtypes("number").columns], list(dict.fromkeys(table["variant"]))
+    numbers, known = list(table.select_dtypes("number").columns), list(dict.fromkeys(table["variant"]))
     for wanted, there, what in ((columns, numbers, "column"), (variants.values(), known, "variant")):
         if missing := [name for name in wanted if name not in there]:
             raise unknown(what, missing[0], there)

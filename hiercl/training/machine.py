@@ -1,4 +1,4 @@
-"""machine: what this machine can do, measured in about a second."""
+"""machine: what this machine can do, measured in one to three seconds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Machine:
     def minutes(self, items: int, epochs: float | int = 1, encoder: str = "whitenet") -> float:
         r"""Estimates how long a training takes: $\text{items}\cdot\text{epochs} / (60\cdot\text{rate})$.
 
-        Views, loss, queue and trees come on top. They are a fifth to a half of the whole for ``whitenet``.
+        It counts two passes with gradient of every item, as SimCLR has them. Views, loss, queue and trees come on top;
+        a method with a momentum encoder has a gradient in one of its two passes only.
 
         Args:
             items: number of items of the training set.
@@ -71,7 +72,7 @@ class Machine:
 
 
 def machine(*encoders: str) -> Machine:
-    """Measures what this machine can do, in about a second.
+    """Measures what this machine can do, in one to three seconds.
 
     A measured step has two views of every item, forward and backward, and no loss: pictures of 24 pixels, clouds of 128
     points, vectors of 640 numbers. It keeps to the cores that are free, as a training does.
