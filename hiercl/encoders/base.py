@@ -17,7 +17,7 @@ from hiercl.datasets import FORMS
 from hiercl.runtime.types import Float
 
 Pooling = Literal["mean", "max", "max and mean"]
-SEEN = 2_000  # items, at most, that a stem sees before training
+SEEN = 500  # items, at most, that a stem sees before training
 WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")  # values of ONEDNN_MAX_CPU_ISA
 PLACES_AT_ONCE = 2**22  # pixels, or points, that pass an encoder together when there is no gradient
 
@@ -192,7 +192,7 @@ class Encoder(nn.Module):
         """Shows training items to the stem, if it has fixed filters that depend on them; called before training.
 
         Args:
-            items: array of the items; at most 2,000 of them are read, spread evenly.
+            items: array of the items; at most 500 of them are read, spread evenly.
 
         Example:
             >>> encoder = hiercl.encoders.make_encoder("whitenet", mean=[0.5] * 3, std=[0.25] * 3)

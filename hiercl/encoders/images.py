@@ -32,37 +32,43 @@ class _Skip(nn.Module):
 
 
 class Whitening(nn.Module):
-    r"""Fixed filters of 2×2 patches, whose answers are uncorrelated and have variance 1; and their negatives.
+    r"""A first layer that sees whitened patches of 2×2 pixels: fixed filters, and learned mixtures of their answers.
 
-    $$W=(\Lambda+\varepsilon)^{-1/2}\,V^\top,\qquad \operatorname{cov}(\text{patches})=V\Lambda V^\top$$
+    $$y=\operatorname{relu}(M\,W\,x+b),\qquad W=(\Lambda+\varepsilon)^{-1/2}\,V^\top,\qquad
+      \operatorname{cov}(x)=V\Lambda V^\top$$
 
-    A first layer that is learned spends many steps on this. As in the CIFAR-10 speed runs (Jordan, 2024,
-    arXiv 2404.00498), it is computed before training.
+    The answers $Wx$ are uncorrelated and have variance 1. A first layer that is learned spends many steps on this. As
+    in the CIFAR-10 speed runs (Jordan, 2024, arXiv 2404.00498), the filters are computed before training. $M$ and $b$
+    are learned. Rows of $M$ that have norm 1 give answers of variance 1, so no norm is needed behind them. $MW$ is
+    one small convolution, so the answers $Wx$ are never written down.
 
     Args:
         channels: channels of a picture.
+        width: channels of the map.
     """
 
     filters: Tensor
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, width: int):
         super().__init__()
-        basis = torch.linalg.qr(torch.randn(4 * channels, 4 * channels))[0]  # until see() is called
-        self.register_buffer("filters", self._both(basis))
-
-    @staticmethod
-    def _both(filters: Tensor) -> Tensor:
-        return torch.cat([filters, -filters]).unflatten(1, (-1, 2, 2))
+        patch = 4 * channels
+        basis = torch.linalg.qr(torch.randn(patch, patch))[0]  # until see() is called
+        self.register_buffer("filters", basis)
+        self.mix = nn.Conv2d(patch, width, 1)
+        nn.init.orthogonal_(self.mix.weight, gain=max(1.0, (width / patch) ** 0.5))
+        nn.init.zeros_(self.mix.bias)
 
     @torch.no_grad()
     def see(self, pictures: Tensor) -> None:
         """Computes the filters from normalised pictures ``[n, channels, height, width]``."""
         patches = F.unfold(pictures, 2).transpose(1, 2).flatten(0, 1)
         values, vectors = torch.linalg.eigh(patches.T.cov().double())
-        self.filters.copy_(self._both((vectors / (values + WHITENING_EPSILON).sqrt()).T.float()))
+        self.filters.copy_((vectors / (values + WHITENING_EPSILON).sqrt()).T)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.filters.to(x.dtype))
+        # In float32, under autocast too: filters of rare patches are large, and bf16 would round their mixtures badly.
+        kernel = (self.mix.weight.flatten(1).unsqueeze(2) * self.filters).sum(dim=1).unflatten(1, (-1, 2, 2))
+        return F.relu(F.conv2d(F.pad(x, (0, 1, 0, 1)), kernel, self.mix.bias), inplace=True)
 
 
 def _convnet(channels, norm):
@@ -72,7 +78,7 @@ def _convnet(channels, norm):
 
 
 def _whitenet(channels, norm):
-    return Whitening(channels), [_convolution(8 * channels, 32, norm, kernel=1), *_deeper(norm)], (32, 64, 128, 256)
+    return Whitening(channels, 32), _deeper(norm), (64, 128, 256)
 
 
 def _deeper(norm):

@@ -81,7 +81,12 @@ class Muon(torch.optim.AdamW):
 
 
 def orthogonal(matrix: Tensor, iterations: int = 4) -> Tensor:
-    r"""Returns about $UV^\top$ for the matrix $U\Sigma V^\top$: all singular values become about 1.
+    r"""Returns about $UV^\top$ for the matrix $X=U\Sigma V^\top$: all singular values become about 1.
+
+    Every iteration multiplies $X$ by a polynomial $P$ of its Gram matrix $G=XX^\top$. Such polynomials commute with
+    $G$. So the iterations run on the small $G$ alone, and their product meets $X$ once:
+
+    $$P=aI+bG+cG^2,\qquad Q\leftarrow PQ,\qquad G\leftarrow PGP,\qquad UV^\top\approx QX$$
 
     Args:
         matrix: ``[rows, columns]``.
@@ -93,9 +98,12 @@ def orthogonal(matrix: Tensor, iterations: int = 4) -> Tensor:
         True
     """
     a, b, c = COEFFICIENTS
-    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T  # the smaller product
+    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T  # the smaller Gram matrix
     x = wide / wide.norm().clamp(min=1e-12)
+    gram, one = x @ x.T, torch.eye(len(x), dtype=x.dtype, device=x.device)
+    product = one
     for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        p = a * one + b * gram + c * gram @ gram
+        product, gram = p @ product, p @ gram @ p
+    x = product @ x
     return x if wide is matrix else x.T

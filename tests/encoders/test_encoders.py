@@ -18,7 +18,7 @@ from hiercl.encoders import (
 MEAN, STD = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
 PARAMETERS = {
     "convnet": 536_608,
-    "whitenet": 536_512,
+    "whitenet": 536_096,
     # torchvision's count, less the fc of 1,000 classes, less a 7×7 stem, plus a 3×3 one
     "resnet18": 11_689_512 - (512 * 1000 + 1000) - 64 * 3 * 49 + 64 * 3 * 9,
     "resnet50": 25_557_032 - (2048 * 1000 + 1000) - 64 * 3 * 49 + 64 * 3 * 9,
@@ -28,7 +28,7 @@ PARAMETERS = {
 # Widths of the stages, and how often the side was halved when each ends.
 STAGES = {
     "convnet": [(32, 1), (64, 2), (128, 4), (256, 8)],
-    "whitenet": [(32, 1), (64, 2), (128, 4), (256, 8)],
+    "whitenet": [(64, 2), (128, 4), (256, 8)],
     "resnet18": [(64, 1), (128, 2), (256, 4), (512, 8)],
     "resnet50": [(256, 1), (512, 2), (1024, 4), (2048, 8)],
     "vit_tiny": [(128, 4)] * 4,
@@ -65,16 +65,20 @@ def test_every_name_is_tested():
 
 
 def test_whitening_from_training_pictures():
-    """The answers to the training pictures have variance 1 and no correlation; the others are their negatives."""
+    """The answers to the training pictures have variance 1 and no correlation, and so have those of the mixtures."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (300, 5, 5, 3))
     items = np.repeat(np.repeat(small, 3, axis=1), 3, axis=2).astype(np.uint8)  # neighbouring pixels are alike
     encoder = make_encoder("whitenet", MEAN, STD)
     encoder.see(items)
-    answers = encoder.stem(encoder.normalise(torch.from_numpy(items).permute(0, 3, 1, 2) / 255))
-    first, second = answers[:, :, :-1, :-1].transpose(0, 1).flatten(1).chunk(2)
-    assert torch.equal(first, -second)
-    assert torch.allclose(first.cov(), torch.eye(12), atol=0.02)
+    pictures, stem = encoder.normalise(torch.from_numpy(items).permute(0, 3, 1, 2) / 255), encoder.stem
+    patches = nn.functional.unfold(pictures, 2).transpose(1, 2)  # [n, 14 * 14, 12]
+    answers = patches @ stem.filters.T
+    assert torch.allclose(answers.flatten(0, 1).T.cov(), torch.eye(12), atol=0.02)
+    mixed = (answers @ stem.mix.weight.flatten(1).T + stem.mix.bias).transpose(1, 2)
+    found = stem(pictures)[:, :, :-1, :-1].flatten(2)  # the last row and column see the padding
+    assert torch.allclose(found, mixed.relu(), atol=1e-4)
+    assert abs(mixed.var(dim=(0, 2)).mean() - 1) < 0.05
     assert not any("filters" in name for name, _ in encoder.named_parameters())
 
 
