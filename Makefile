@@ -38,7 +38,7 @@ lint: .venv/ready  ## Style, and types of the package.
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-notebooks: .venv/ready  ## Make the notebooks from their sources, executed: what is committed. NAMES="01_pairs" for some.
+notebooks: .venv/ready  ## Make the notebooks from their sources, executed: what is committed. NAMES="02_pairs" for some.
 	$(BIN)/python notebooks/build.py $(NAMES)
 
 docs: .venv/ready  ## Write the tables of docs/ anew, from the files that hold the numbers.

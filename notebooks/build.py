@@ -1,8 +1,8 @@
 """Builds the notebooks from their sources: executed, with figures, without widget state.
 
     .venv/bin/python notebooks/build.py                   # all notebooks
-    .venv/bin/python notebooks/build.py 01_pairs          # one notebook
-    .venv/bin/python notebooks/build.py --texts 01_pairs  # only its texts: nothing is executed, the outputs stay
+    .venv/bin/python notebooks/build.py 02_pairs          # one notebook
+    .venv/bin/python notebooks/build.py --texts 02_pairs  # only its texts: nothing is executed, the outputs stay
 
 A source is notebooks/source/NAME.py (jupytext's percent format). The notebook is notebooks/NAME.ipynb.
 """

@@ -1,6 +1,6 @@
 """The exercises of the notebooks: ``hiercl.exercises.check(name, answer)`` tells right from wrong."""
 
-from hiercl.exercises import notebooks_00_to_03, notebooks_04_to_07, notebooks_08_to_11
+from hiercl.exercises import notebooks_00_to_04, notebooks_05_to_08, notebooks_09_to_12
 from hiercl.exercises._exercise import check, names
 
-__all__ = ["check", "names", "notebooks_00_to_03", "notebooks_04_to_07", "notebooks_08_to_11"]
+__all__ = ["check", "names", "notebooks_00_to_04", "notebooks_05_to_08", "notebooks_09_to_12"]

@@ -42,16 +42,16 @@ def check(name: str, answer: Any) -> None:
     """Prints whether an answer is right, and if it is not, where to look.
 
     Args:
-        name: Name of the exercise, as the notebook gives it, such as ``"01 loss"``.
+        name: Name of the exercise, as the notebook gives it, such as ``"02 loss"``.
         answer: What the exercise asks for: a number, a word, a tuple or a function. ``...`` means no answer yet.
 
     Raises:
         ValueError: There is no exercise of that name.
 
     Example:
-        >>> hiercl.exercises.check("01 false negatives", 0.05)
+        >>> hiercl.exercises.check("02 false negatives", 0.05)
         Right.
-        >>> hiercl.exercises.check("01 false negatives", 0.95)
+        >>> hiercl.exercises.check("02 false negatives", 0.95)
         Not yet: that is the share of pushed views that are of other classes.
     """
     if name not in _CHECKS:

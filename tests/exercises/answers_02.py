@@ -5,36 +5,29 @@ import numpy as np
 RIGHT, WRONG = {}, {}
 
 
-def walk(nearest, edges):
-    for edge in edges:
-        nearest = edge[nearest]
-    return nearest
+def softmax_loss(similarities, positive, temperature):
+    logits = similarities / temperature
+    return np.log(np.exp(logits).sum()) - logits[positive]
 
 
-def phi(members, centre):
-    return np.linalg.norm(members - centre, axis=1).mean() / np.log(len(members) + 10)
-
-
-RIGHT["02 walk up"] = [walk]
-WRONG["02 walk up"] = [
-    lambda nearest, edges: nearest,
-    lambda nearest, edges: edges[0][nearest] if edges else nearest,
-    lambda nearest, edges: edges[-1][nearest],
-    lambda nearest, edges: walk(nearest, edges[::-1]),
-    lambda nearest, edges: edges[-1],
-    lambda nearest, edges: np.zeros_like(nearest),
-    lambda nearest, edges: ...,
-    0,
+RIGHT["02 false negatives"] = [0.05, 1 / 20]
+WRONG["02 false negatives"] = [0.01, 0.95, 5, 0.1, "few", True]
+RIGHT["02 loss"] = [softmax_loss]
+WRONG["02 loss"] = [
+    lambda s, p, t: -softmax_loss(s, p, t),
+    lambda s, p, t: softmax_loss(s, p, 1.0),
+    lambda s, p, t: softmax_loss(s, p, t) / np.log(2),
+    lambda s, p, t: np.log(np.exp(np.delete(s, p) / t).sum()) - s[p] / t,
+    lambda s, p, t: ...,
+    lambda s: 0.0,
+    0.5,
 ]
-RIGHT["02 concentration"] = [phi, lambda m, c: (((m - c) ** 2).sum(1) ** 0.5).mean() / np.log(10 + len(m))]
-WRONG["02 concentration"] = [
-    lambda m, c: np.linalg.norm(m - c, axis=1).mean(),
-    lambda m, c: phi(m, c) * len(m),
-    lambda m, c: (np.linalg.norm(m - c, axis=1) ** 2).mean() / np.log(len(m) + 10),
-    lambda m, c: np.linalg.norm(m - c, axis=1).mean() / np.log10(len(m) + 10),
-    lambda m, c: np.linalg.norm(m - c, axis=1).mean() / np.log(len(m)),
-    lambda m, c: phi(m, m.mean(axis=0)),
-    lambda m, c: ...,
+RIGHT["02 pushed"] = [lambda items: items[:, None] != items[None, :]]
+WRONG["02 pushed"] = [
+    lambda items: ~np.eye(len(items), dtype=bool),
+    lambda items: items[:, None] == items[None, :],
+    lambda items: np.ones((len(items), len(items)), dtype=bool),
+    lambda items: (items[:, None] != items[None, :]).astype(float),
+    lambda items: np.triu(items[:, None] != items[None, :]),
+    lambda items: items[:, None] != items[None, : len(items) // 2],
 ]
-RIGHT["02 alone"] = [(1, 0), np.array([1.0, 0.0])]
-WRONG["02 alone"] = [(1, 1), (0, 0), (0, 1), (100, 0), (1, 0.5), (1, float("nan")), 1]

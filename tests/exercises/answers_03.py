@@ -1,43 +1,40 @@
 """Right and wrong answers to the exercises of notebook 03."""
 
 import numpy as np
-import torch
 
 RIGHT, WRONG = {}, {}
 
 
-def posterior(similarity, phi):
-    weight = np.exp(similarity / phi)
-    return weight / weight.sum()
+def walk(nearest, edges):
+    for edge in edges:
+        nearest = edge[nearest]
+    return nearest
 
 
-RIGHT["03 keep"] = [lambda s, phi, own: 1 - posterior(s, phi)[own]]
-WRONG["03 keep"] = [
-    lambda s, phi, own: posterior(s, phi)[own],
-    lambda s, phi, own: 1 - posterior(s, phi).max(),
-    lambda s, phi, own: 1 - posterior(s, np.ones_like(phi))[own],
-    lambda s, phi, own: 1 - posterior(s * phi, np.ones_like(phi))[own],
-    lambda s, phi, own: 1 - posterior(s, phi[own])[own],
-    lambda s, phi, own: 1 - s[own] / phi[own],
-    lambda s, phi, own: 0.5,
-    lambda s, phi, own: ...,
+def phi(members, centre):
+    return np.linalg.norm(members - centre, axis=1).mean() / np.log(len(members) + 10)
+
+
+RIGHT["03 walk up"] = [walk]
+WRONG["03 walk up"] = [
+    lambda nearest, edges: nearest,
+    lambda nearest, edges: edges[0][nearest] if edges else nearest,
+    lambda nearest, edges: edges[-1][nearest],
+    lambda nearest, edges: walk(nearest, edges[::-1]),
+    lambda nearest, edges: edges[-1],
+    lambda nearest, edges: np.zeros_like(nearest),
+    lambda nearest, edges: ...,
+    0,
 ]
-RIGHT["03 removed"] = [0.05, 1 / 20]
-WRONG["03 removed"] = [0.95, 20, 0.5, 0.01, "few"]
-RIGHT["03 rule"] = [
-    lambda p: (p < 0.5).float(),
-    lambda p: p <= 0.5,
-    lambda p: (1 - 2 * p).clamp(min=0),
-    lambda p: torch.where(p > 0.5, 0.0, 1 - p),
+RIGHT["03 concentration"] = [phi, lambda m, c: (((m - c) ** 2).sum(1) ** 0.5).mean() / np.log(10 + len(m))]
+WRONG["03 concentration"] = [
+    lambda m, c: np.linalg.norm(m - c, axis=1).mean(),
+    lambda m, c: phi(m, c) * len(m),
+    lambda m, c: (np.linalg.norm(m - c, axis=1) ** 2).mean() / np.log(len(m) + 10),
+    lambda m, c: np.linalg.norm(m - c, axis=1).mean() / np.log10(len(m) + 10),
+    lambda m, c: np.linalg.norm(m - c, axis=1).mean() / np.log(len(m)),
+    lambda m, c: phi(m, m.mean(axis=0)),
+    lambda m, c: ...,
 ]
-WRONG["03 rule"] = [
-    lambda p: 1 - p,
-    lambda p: 1 - 2 * p,
-    lambda p: (p > 0.5).float(),
-    lambda p: torch.zeros_like(p),
-    lambda p: (p < 0.5).float().mean(),
-    lambda p: torch.where((p > 0.1) & (p < 0.2) | (p > 0.5), 0.0, 1.0),
-    lambda p: 0.5,
-    lambda p: ...,
-    1,
-]
+RIGHT["03 alone"] = [(1, 0), np.array([1.0, 0.0])]
+WRONG["03 alone"] = [(1, 1), (0, 0), (0, 1), (100, 0), (1, 0.5), (1, float("nan")), 1]

@@ -1,46 +1,43 @@
 """Right and wrong answers to the exercises of notebook 04."""
 
 import numpy as np
+import torch
+
+RIGHT, WRONG = {}, {}
 
 
-def mixed_loss(a, b, q, share, t, own=True):
-    pushed = np.exp(q / t).sum()
-    first, second = (np.log(own * np.exp(s / t) + pushed) - s / t for s in (a, b))
-    return share * first + (1 - share) * second
+def posterior(similarity, phi):
+    weight = np.exp(similarity / phi)
+    return weight / weight.sum()
 
 
-def one_softmax(a, b, q, share, t):
-    logits = np.r_[a, b, q] / t
-    return np.log(np.exp(logits).sum()) - (share * a + (1 - share) * b) / t
-
-
-RIGHT = {
-    "04 purity": [
-        lambda neighbours, labels: (labels[neighbours] == labels[:, None]).mean(),
-        lambda neighbours, labels: np.mean([labels[i] == labels[j] for i, row in enumerate(neighbours) for j in row]),
-    ],
-    "04 lambda": [1 - 160 / 576, 0.72222],
-    "04 mixed": [mixed_loss],
-}
-WRONG = {
-    "04 purity": [
-        lambda neighbours, labels: 100 * (labels[neighbours] == labels[:, None]).mean(),
-        lambda neighbours, labels: (labels[neighbours] == labels[:, None]).sum(),
-        lambda neighbours, labels: (labels[neighbours] == labels[:, None]).any(axis=1).mean(),
-        lambda neighbours, labels: (labels[neighbours[:, 0]] == labels).mean(),
-        lambda neighbours, labels: (labels[neighbours] != labels[:, None]).mean(),
-        lambda neighbours, labels: (neighbours == labels[:, None]).mean(),
-        lambda neighbours, labels: ...,
-        0.5,
-    ],
-    "04 lambda": [0.5, 160, 416, 160 / 576, 1 - 256 / 576, 0.7],
-    "04 mixed": [
-        lambda a, b, q, share, t: mixed_loss(b, a, q, share, t),
-        one_softmax,
-        lambda a, b, q, share, t: mixed_loss(a, b, q, 0.5, t),
-        lambda a, b, q, share, t: mixed_loss(a, b, q, share, t, own=False),
-        lambda a, b, q, share, t: -mixed_loss(a, b, q, share, t),
-        lambda a, b, q, share, t: mixed_loss(a, b, q, share, 1),
-        lambda a, b: 0.0,
-    ],
-}
+RIGHT["04 keep"] = [lambda s, phi, own: 1 - posterior(s, phi)[own]]
+WRONG["04 keep"] = [
+    lambda s, phi, own: posterior(s, phi)[own],
+    lambda s, phi, own: 1 - posterior(s, phi).max(),
+    lambda s, phi, own: 1 - posterior(s, np.ones_like(phi))[own],
+    lambda s, phi, own: 1 - posterior(s * phi, np.ones_like(phi))[own],
+    lambda s, phi, own: 1 - posterior(s, phi[own])[own],
+    lambda s, phi, own: 1 - s[own] / phi[own],
+    lambda s, phi, own: 0.5,
+    lambda s, phi, own: ...,
+]
+RIGHT["04 removed"] = [0.05, 1 / 20]
+WRONG["04 removed"] = [0.95, 20, 0.5, 0.01, "few"]
+RIGHT["04 rule"] = [
+    lambda p: (p < 0.5).float(),
+    lambda p: p <= 0.5,
+    lambda p: (1 - 2 * p).clamp(min=0),
+    lambda p: torch.where(p > 0.5, 0.0, 1 - p),
+]
+WRONG["04 rule"] = [
+    lambda p: 1 - p,
+    lambda p: 1 - 2 * p,
+    lambda p: (p > 0.5).float(),
+    lambda p: torch.zeros_like(p),
+    lambda p: (p < 0.5).float().mean(),
+    lambda p: torch.where((p > 0.1) & (p < 0.2) | (p > 0.5), 0.0, 1.0),
+    lambda p: 0.5,
+    lambda p: ...,
+    1,
+]

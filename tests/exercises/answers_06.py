@@ -1,53 +1,39 @@
 """Right and wrong answers to the exercises of notebook 06."""
 
+import math
+
 import numpy as np
 
-RIGHT, WRONG = {}, {}
+
+def pulled(labels, level):
+    return (labels[:, None, level] == labels[None, :, level]) & ~np.eye(len(labels), dtype=bool)
 
 
-def unit(values):
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+def raised(losses):
+    return np.maximum.accumulate(losses[::-1])[::-1]
 
 
-def parts(values, classes):
-    return [values[classes == c] for c in np.unique(classes)]
-
-
-def between(values, classes):
-    return np.var([part.mean() for part in parts(values, classes)])
-
-
-def within(values, classes):
-    return np.mean([part.var(ddof=1) for part in parts(values, classes)])
-
-
-RIGHT["06 masked"] = [lambda v, mask: unit(v * mask)]
-WRONG["06 masked"] = [
-    lambda v, mask: v * mask,
-    lambda v, mask: unit(v) * mask,
-    lambda v, mask: unit(v),
-    lambda v, mask: unit(v * (1 - mask)),
-    lambda v, mask: v * mask / np.linalg.norm(v * mask),
-    lambda v, mask: v * mask / np.linalg.norm(v * mask + 1e-9, axis=0),
-    lambda v, mask: unit(np.abs(v * mask)),
-    lambda v, mask: unit((v * mask)[:, mask > 0]),
-    lambda v, mask: ...,
-    0.5,
-]
-RIGHT["06 fisher"] = [lambda v, c: between(v, c) / within(v, c)]
-WRONG["06 fisher"] = [
-    lambda v, c: within(v, c) / between(v, c),
-    lambda v, c: between(v, c) / v.var(),
-    lambda v, c: np.sqrt(between(v, c) / within(v, c)),
-    lambda v, c: between(v, c) / np.mean([part.var() for part in parts(v, c)]),
-    lambda v, c: np.var([part.mean() for part in parts(v, c)], ddof=1) / within(v, c),
-    lambda v, c: between(v, c) / np.mean(np.concatenate([part - part.mean() for part in parts(v, c)]) ** 2),
-    lambda v, c: (
-        np.average((np.array([p.mean() for p in parts(v, c)]) - v.mean()) ** 2, weights=np.bincount(c)) / within(v, c)
-    ),
-    lambda v, c: between(v, c),
-    lambda v, c: ...,
-    0.5,
-]
-RIGHT["06 chance"] = [1 / 3, 0.3333]
-WRONG["06 chance"] = [0.5, 40, 33.3, 1 / 9, 2 / 3, 0.1, "a third"]
+RIGHT = {
+    "06 pulled": [pulled],
+    "06 weight": [math.exp(0.5) / (math.exp(0.5) + math.e), 0.3775, 0.378],
+    "06 maximum": [raised, lambda losses: [max(losses[level:]) for level in range(len(losses))]],
+}
+WRONG = {
+    "06 pulled": [
+        lambda labels, level: pulled(labels, level) | np.eye(len(labels), dtype=bool),
+        lambda labels, level: pulled(labels, -1),
+        lambda labels, level: pulled(labels, 0),
+        lambda labels, level: ~pulled(labels, level) & ~np.eye(len(labels), dtype=bool),
+        lambda labels, level: pulled(labels, level).astype(int),
+        lambda labels, level: pulled(labels, level)[0],
+    ],
+    "06 weight": [0.6225, 1.6487, 2.7183, 0.5, 1 / 3, 0.4],
+    "06 maximum": [
+        lambda losses: losses,
+        lambda losses: np.maximum.accumulate(losses),
+        lambda losses: np.full_like(losses, losses.max()),
+        lambda losses: np.maximum(losses, np.append(losses[1:], -np.inf)),
+        lambda losses: np.minimum.accumulate(losses[::-1])[::-1],
+        lambda losses: losses[:-1],
+    ],
+}

@@ -1,43 +1,53 @@
 """Right and wrong answers to the exercises of notebook 07."""
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes
-from scipy.spatial import procrustes
 
 RIGHT, WRONG = {}, {}
 
 
-def turned(a, b):
-    own = b - b.mean(axis=0)
-    return own @ orthogonal_procrustes(own, a - a.mean(axis=0))[0] + a.mean(axis=0)
+def unit(values):
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def not_mirrored(a, b):
-    own = b - b.mean(axis=0)
-    u, _, vt = np.linalg.svd(own.T @ (a - a.mean(axis=0)))
-    return own @ u @ np.diag([1, np.linalg.det(u @ vt)]) @ vt + a.mean(axis=0)
+def parts(values, classes):
+    return [values[classes == c] for c in np.unique(classes)]
 
 
-def wrong_way(a, b):
-    own = b - b.mean(axis=0)
-    return own @ orthogonal_procrustes(own, a - a.mean(axis=0))[0].T + a.mean(axis=0)
+def between(values, classes):
+    return np.var([part.mean() for part in parts(values, classes)])
 
 
-RIGHT["07 union"] = [0.9, 0.8 + 0.5 - 0.8 * 0.5]
-WRONG["07 union"] = [0.4, 1.3, 0.65, 0.1, 0.8, "0.9"]
-RIGHT["07 chance"] = [0.01, 10 / 1000, 10 / 1001]
-WRONG["07 chance"] = [0.1, 1, 1e-4, 10, 0.5, "1 %"]
-RIGHT["07 turned"] = [turned]
-WRONG["07 turned"] = [
-    lambda a, b: b,
-    lambda a, b: a,
-    lambda a, b: b - b.mean(axis=0) + a.mean(axis=0),
-    lambda a, b: turned(a, b) - a.mean(axis=0),
-    lambda a, b: b @ orthogonal_procrustes(b, a)[0],
-    lambda a, b: procrustes(a, b)[1],
-    not_mirrored,
-    wrong_way,
-    lambda a, b: turned(a, b)[:10],
-    lambda a, b: ...,
+def within(values, classes):
+    return np.mean([part.var(ddof=1) for part in parts(values, classes)])
+
+
+RIGHT["07 masked"] = [lambda v, mask: unit(v * mask)]
+WRONG["07 masked"] = [
+    lambda v, mask: v * mask,
+    lambda v, mask: unit(v) * mask,
+    lambda v, mask: unit(v),
+    lambda v, mask: unit(v * (1 - mask)),
+    lambda v, mask: v * mask / np.linalg.norm(v * mask),
+    lambda v, mask: v * mask / np.linalg.norm(v * mask + 1e-9, axis=0),
+    lambda v, mask: unit(np.abs(v * mask)),
+    lambda v, mask: unit((v * mask)[:, mask > 0]),
+    lambda v, mask: ...,
     0.5,
 ]
+RIGHT["07 fisher"] = [lambda v, c: between(v, c) / within(v, c)]
+WRONG["07 fisher"] = [
+    lambda v, c: within(v, c) / between(v, c),
+    lambda v, c: between(v, c) / v.var(),
+    lambda v, c: np.sqrt(between(v, c) / within(v, c)),
+    lambda v, c: between(v, c) / np.mean([part.var() for part in parts(v, c)]),
+    lambda v, c: np.var([part.mean() for part in parts(v, c)], ddof=1) / within(v, c),
+    lambda v, c: between(v, c) / np.mean(np.concatenate([part - part.mean() for part in parts(v, c)]) ** 2),
+    lambda v, c: (
+        np.average((np.array([p.mean() for p in parts(v, c)]) - v.mean()) ** 2, weights=np.bincount(c)) / within(v, c)
+    ),
+    lambda v, c: between(v, c),
+    lambda v, c: ...,
+    0.5,
+]
+RIGHT["07 chance"] = [1 / 3, 0.3333]
+WRONG["07 chance"] = [0.5, 40, 33.3, 1 / 9, 2 / 3, 0.1, "a third"]

@@ -1,17 +1,43 @@
 """Right and wrong answers to the exercises of notebook 08."""
 
 import numpy as np
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial import procrustes
 
 RIGHT, WRONG = {}, {}
-RIGHT["08 invariance"] = [lambda p: p[:, 2].std(), lambda p: np.ptp(p[:, 2]), lambda p: (p[:, :2] ** 2).sum(1).mean()]
-WRONG["08 invariance"] = [
-    lambda p: p[0, 2],
-    lambda p: np.ptp(p[:, 0]),
-    lambda p: p[:, 0].sum() + p[:, 2].std(),
-    lambda p: 1.0,
-    lambda p: p.max(axis=0),
+
+
+def turned(a, b):
+    own = b - b.mean(axis=0)
+    return own @ orthogonal_procrustes(own, a - a.mean(axis=0))[0] + a.mean(axis=0)
+
+
+def not_mirrored(a, b):
+    own = b - b.mean(axis=0)
+    u, _, vt = np.linalg.svd(own.T @ (a - a.mean(axis=0)))
+    return own @ u @ np.diag([1, np.linalg.det(u @ vt)]) @ vt + a.mean(axis=0)
+
+
+def wrong_way(a, b):
+    own = b - b.mean(axis=0)
+    return own @ orthogonal_procrustes(own, a - a.mean(axis=0))[0].T + a.mean(axis=0)
+
+
+RIGHT["08 union"] = [0.9, 0.8 + 0.5 - 0.8 * 0.5]
+WRONG["08 union"] = [0.4, 1.3, 0.65, 0.1, 0.8, "0.9"]
+RIGHT["08 chance"] = [0.01, 10 / 1000, 10 / 1001]
+WRONG["08 chance"] = [0.1, 1, 1e-4, 10, 0.5, "1 %"]
+RIGHT["08 turned"] = [turned]
+WRONG["08 turned"] = [
+    lambda a, b: b,
+    lambda a, b: a,
+    lambda a, b: b - b.mean(axis=0) + a.mean(axis=0),
+    lambda a, b: turned(a, b) - a.mean(axis=0),
+    lambda a, b: b @ orthogonal_procrustes(b, a)[0],
+    lambda a, b: procrustes(a, b)[1],
+    not_mirrored,
+    wrong_way,
+    lambda a, b: turned(a, b)[:10],
+    lambda a, b: ...,
+    0.5,
 ]
-RIGHT["08 lambda"] = [307 / 1024, 0.299805]
-WRONG["08 lambda"] = [0.3, 307, 717 / 1024, 308 / 1024]
-RIGHT["08 balanced"] = [(95, 75), np.array([95.0, 75.0])]
-WRONG["08 balanced"] = [(75, 95), (0.95, 0.75), (95, 95), 95]

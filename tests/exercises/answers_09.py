@@ -3,21 +3,15 @@
 import numpy as np
 
 RIGHT, WRONG = {}, {}
-RIGHT["09 paired"] = [lambda a, b: ((b - a).mean(), (b - a).std(ddof=1) / np.sqrt(len(a)))]
-WRONG["09 paired"] = [
-    lambda a, b: ((a - b).mean(), (b - a).std(ddof=1) / np.sqrt(len(a))),
-    lambda a, b: ((b - a).mean(), (b - a).std(ddof=1)),
-    lambda a, b: ((b - a).mean(), (b - a).std() / np.sqrt(len(a))),
-    lambda a, b: ((b - a).mean(), np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / len(a))),
-    lambda a, b: (b - a).mean(),
+RIGHT["09 invariance"] = [lambda p: p[:, 2].std(), lambda p: np.ptp(p[:, 2]), lambda p: (p[:, :2] ** 2).sum(1).mean()]
+WRONG["09 invariance"] = [
+    lambda p: p[0, 2],
+    lambda p: np.ptp(p[:, 0]),
+    lambda p: p[:, 0].sum() + p[:, 2].std(),
+    lambda p: 1.0,
+    lambda p: p.max(axis=0),
 ]
-RIGHT["09 verdicts"] = [("better", "undecided"), ["better", "undecided"]]
-WRONG["09 verdicts"] = [
-    ("worse", "undecided"),
-    ("better", "better"),
-    ("undecided", "undecided"),
-    "better",
-    ("yes", "no"),
-]
-RIGHT["09 minutes"] = [60, 60.0]
-WRONG["09 minutes"] = [120, 24, 70, 12, "60"]
+RIGHT["09 lambda"] = [307 / 1024, 0.299805]
+WRONG["09 lambda"] = [0.3, 307, 717 / 1024, 308 / 1024]
+RIGHT["09 balanced"] = [(95, 75), np.array([95.0, 75.0])]
+WRONG["09 balanced"] = [(75, 95), (0.95, 0.75), (95, 95), 95]

@@ -1,31 +1,23 @@
 """Right and wrong answers to the exercises of notebook 10."""
 
-from hiercl import Hierarchy
+import numpy as np
 
 RIGHT, WRONG = {}, {}
-RIGHT["10 hierarchy"] = [
-    Hierarchy.from_dict({"animal": {"pet": ["cat", "dog"], "wolf": None}, "vehicle": ["car"]}),
-    Hierarchy.from_parents(
-        {
-            "animal": None,
-            "vehicle": None,
-            "pet": "animal",
-            "wolf": "animal",
-            "cat": "pet",
-            "dog": "pet",
-            "car": "vehicle",
-        }
-    ),
+RIGHT["10 paired"] = [lambda a, b: ((b - a).mean(), (b - a).std(ddof=1) / np.sqrt(len(a)))]
+WRONG["10 paired"] = [
+    lambda a, b: ((a - b).mean(), (b - a).std(ddof=1) / np.sqrt(len(a))),
+    lambda a, b: ((b - a).mean(), (b - a).std(ddof=1)),
+    lambda a, b: ((b - a).mean(), (b - a).std() / np.sqrt(len(a))),
+    lambda a, b: ((b - a).mean(), np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / len(a))),
+    lambda a, b: (b - a).mean(),
 ]
-WRONG["10 hierarchy"] = [
-    Hierarchy.from_dict({"animal": ["cat", "dog", "wolf"], "vehicle": ["car"]}),
-    Hierarchy.from_dict({"pet": ["cat", "dog"], "animal": ["wolf"], "vehicle": ["car"]}),
-    Hierarchy.from_dict({"animal": {"pet": ["cat", "dog", "wolf"]}, "vehicle": ["car"]}),
-    Hierarchy.from_dict({"animal": {"pet": ["cat", "dog"]}, "vehicle": ["car"]}),
-    {"animal": {"pet": ["cat", "dog"], "wolf": None}, "vehicle": ["car"]},
-    Hierarchy.from_labels([["pet", "cat"], ["pet", "dog"]]),
+RIGHT["10 verdicts"] = [("better", "undecided"), ["better", "undecided"]]
+WRONG["10 verdicts"] = [
+    ("worse", "undecided"),
+    ("better", "better"),
+    ("undecided", "undecided"),
+    "better",
+    ("yes", "no"),
 ]
-RIGHT["10 views"] = ["flip"]
-WRONG["10 views"] = ["crop", "blur", "jitter_probability", "colour", 0]
-RIGHT["10 rare"] = ["linear_balanced"]
-WRONG["10 rare"] = ["linear", "flat", "ami", "knn"]
+RIGHT["10 minutes"] = [60, 60.0]
+WRONG["10 minutes"] = [120, 24, 70, 12, "60"]

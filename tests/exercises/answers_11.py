@@ -1,9 +1,31 @@
 """Right and wrong answers to the exercises of notebook 11."""
 
+from hiercl import Hierarchy
+
 RIGHT, WRONG = {}, {}
-RIGHT["11 memory"] = [256, 256.0]
-WRONG["11 memory"] = [64, 128, 512, 2**28, 268.4, "256"]
-RIGHT["11 rate"] = [0.012, 0.003 * 4]
-WRONG["11 rate"] = [0.006, 0.003, 0.00075, 0.03]
-RIGHT["11 cluster"] = [80, 80.0]
-WRONG["11 cluster"] = [75, 600, 70, 10]
+RIGHT["11 hierarchy"] = [
+    Hierarchy.from_dict({"animal": {"pet": ["cat", "dog"], "wolf": None}, "vehicle": ["car"]}),
+    Hierarchy.from_parents(
+        {
+            "animal": None,
+            "vehicle": None,
+            "pet": "animal",
+            "wolf": "animal",
+            "cat": "pet",
+            "dog": "pet",
+            "car": "vehicle",
+        }
+    ),
+]
+WRONG["11 hierarchy"] = [
+    Hierarchy.from_dict({"animal": ["cat", "dog", "wolf"], "vehicle": ["car"]}),
+    Hierarchy.from_dict({"pet": ["cat", "dog"], "animal": ["wolf"], "vehicle": ["car"]}),
+    Hierarchy.from_dict({"animal": {"pet": ["cat", "dog", "wolf"]}, "vehicle": ["car"]}),
+    Hierarchy.from_dict({"animal": {"pet": ["cat", "dog"]}, "vehicle": ["car"]}),
+    {"animal": {"pet": ["cat", "dog"], "wolf": None}, "vehicle": ["car"]},
+    Hierarchy.from_labels([["pet", "cat"], ["pet", "dog"]]),
+]
+RIGHT["11 views"] = ["flip"]
+WRONG["11 views"] = ["crop", "blur", "jitter_probability", "colour", 0]
+RIGHT["11 rare"] = ["linear_balanced"]
+WRONG["11 rare"] = ["linear", "flat", "ami", "knn"]

@@ -30,5 +30,5 @@ def test_right_is_right_and_wrong_is_wrong(name, capsys):
 
 
 def test_an_exercise_that_is_not_there():
-    with pytest.raises(ValueError, match=r"Unknown exercise '01 lose'. Did you mean '01 loss'"):
-        exercises.check("01 lose", 1)
+    with pytest.raises(ValueError, match=r"Unknown exercise '02 lose'. Did you mean '02 loss'"):
+        exercises.check("02 lose", 1)

@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 09 · The ablation lab
+# # 10 · The ablation lab
 #
 # **After this notebook you can** turn your own question into variants and seeds. You can say how certain an answer
 # is. You can distinguish a finding from luck.
 #
-# Before: any of [01](01_pairs.ipynb) to [08](08_modelnet40.ipynb). After: [10, your own
-# data](10_your_own_data.ipynb).
+# Before: any of [02](02_pairs.ipynb) to [09](09_modelnet40.ipynb). After: [11, your own
+# data](11_your_own_data.ipynb).
 
 # %%
 import os
@@ -139,7 +139,7 @@ def paired(first, second):
     return ...
 
 
-check("09 paired", paired)
+check("10 paired", paired)
 
 # %% [markdown]
 # ## 3. Luck
@@ -208,14 +208,14 @@ print(f"{page.name} has {page.stat().st_size / 1e3:.0f} kB. {page.with_suffix('.
 # new variant "better", "worse" or "undecided"? What is it with $[-2.1, +0.3]$? Give both words in a tuple.
 
 # %%
-check("09 verdicts", ...)
+check("10 verdicts", ...)
 
 # %% [markdown]
 # **Exercise.** A grid has 3 temperatures and 4 queues, with 5 seeds each. A run takes 2 minutes, and two runs go at a
 # time. How many minutes does the grid take?
 
 # %%
-check("09 minutes", ...)
+check("10 minutes", ...)
 
 # %% [markdown]
 # ## Summary

@@ -11,12 +11,12 @@
 # ---
 
 # %% [markdown]
-# # 11 · Scaling up
+# # 12 · Scaling up
 #
 # **After this notebook you can** say which parts of a training take time. You can say what grows with batch, queue
 # and prototypes. You can move to one or several GPUs. You can send a sweep to a cluster.
 #
-# Before: [09, the ablation lab](09_ablation_lab.ipynb).
+# Before: [10, the ablation lab](10_ablation_lab.ipynb).
 
 # %%
 import os
@@ -110,7 +110,7 @@ print(f"{sizes[-1] // sizes[0]} times the candidates take {longer:.0f} times as 
 # Both views are anchors, and both are candidates.)
 
 # %%
-check("11 memory", ...)
+check("12 memory", ...)
 
 # %% [markdown]
 # `block=` computes the similarities for some anchors at a time. Loss and gradient are the same up to rounding, and it
@@ -145,7 +145,7 @@ notebook_launcher(training, num_processes=1)
 # rate in proportion to the batch. 0.003 was right for one GPU with 256. Which rate does the rule give?
 
 # %%
-check("11 rate", ...)
+check("12 rate", ...)
 
 # %% [markdown]
 # ## 5. Many trainings
@@ -166,7 +166,7 @@ sweep.table()[["variant", "seed", "state", "seconds"]].round(1)
 # least, if nothing goes wrong?
 
 # %%
-check("11 cluster", ...)
+check("12 cluster", ...)
 
 # %% [markdown]
 # ## 6. Stop and continue

@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 07 · Maps of embeddings
+# # 08 · Maps of embeddings
 #
 # **After this notebook you can** draw a map of what an encoder has learned, at every level and over the epochs. You
 # can compare methods on maps. You know which part of such a figure to believe.
 #
-# Before: [06, feature identification](06_feature_identification.ipynb). After: [08, the same on
-# shapes](08_modelnet40.ipynb).
+# Before: [07, feature identification](07_feature_identification.ipynb). After: [09, the same on
+# shapes](09_modelnet40.ipynb).
 
 # %%
 import os
@@ -85,7 +85,7 @@ for name, model in models.items():
 # **Exercise.** Item $i$ has a tie of 0.8 to $j$, and $j$ has a tie of 0.5 to $i$. What is $p_{ij}$?
 
 # %%
-check("07 union", ...)
+check("08 union", ...)
 
 # %% [markdown]
 # This is one map, shown for every level. The places are the same, and the colours differ. The titles say how often an
@@ -180,7 +180,7 @@ for axis, name in zip(axes, (shown, "untrained", "random numbers"), strict=True)
 # item's 10 nearest items in the features is among its 10 nearest items on the map, on average?
 
 # %%
-check("07 chance", ...)
+check("08 chance", ...)
 
 # %% [markdown]
 # We use two measures. **Kept** is the share of the 10 nearest items in the features that are among the 10 nearest
@@ -252,7 +252,7 @@ def turned(a, b):
     return ...
 
 
-check("07 turned", turned)
+check("08 turned", turned)
 
 # %% [markdown]
 # What happens if there is nothing to see? Random numbers have no groups. **Predict**: does a map of random numbers

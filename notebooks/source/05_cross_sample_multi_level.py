@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 04 · Neighbours, mixtures, stages: CsMl
+# # 05 · Neighbours, mixtures, stages: CsMl
 #
 # **After this notebook you can** judge how good neighbours are as positives. You can say where CutMix cuts a picture
 # and how much each part counts. You can read a loss with two positives. You can find out what every stage of an
 # encoder has learned.
 #
-# Before: [01, pairs](01_pairs.ipynb). After: [05, label hierarchies](05_label_hierarchies.ipynb).
+# Before: [02, pairs](02_pairs.ipynb). After: [06, label hierarchies](06_label_hierarchies.ipynb).
 
 # %%
 import os
@@ -71,7 +71,7 @@ def purity(neighbours, labels):
     return ...
 
 
-check("04 purity", purity)
+check("05 purity", purity)
 
 # %% [markdown]
 # ## 2. A mixture of two pictures
@@ -138,7 +138,7 @@ except ImportError:
 # as `1 - 3 / 4`.
 
 # %%
-check("04 lambda", ...)
+check("05 lambda", ...)
 
 # %% [markdown]
 # ## 3. The loss: two positives, each with a weight
@@ -163,7 +163,7 @@ def mixed_loss(anchor, neighbour, queue, share, temperature):
     return ...
 
 
-check("04 mixed", mixed_loss)
+check("05 mixed", mixed_loss)
 
 # %% [markdown]
 # We train CsMl, and MoCo v2 for comparison. CsMl searches its neighbours again before every epoch.
@@ -361,7 +361,7 @@ for name, spent in seconds.items():
 
 # %% [markdown]
 # Are the parts of CsMl worth their time? This question needs several seeds and two axes. The study `csml-parts` asks
-# it. [09, ablation lab](09_ablation_lab.ipynb) shows how to run a study.
+# it. [10, ablation lab](10_ablation_lab.ipynb) shows how to run a study.
 #
 # ## 8. Try it yourself
 #

@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 05 · Hierarchies of labels: SupCon, HMC, HCE, HMCE
+# # 06 · Hierarchies of labels: SupCon, HMC, HCE, HMCE
 #
 # **After this notebook you can** say which candidates are pulled at which level. You can see which level the gradient
 # reaches, and when a maximum takes the gradient away. You can test whether a *true* hierarchy matters. You can read a
 # confusion matrix and a dendrogram.
 #
-# Before: [01, pairs](01_pairs.ipynb). After: [06, feature identification](06_feature_identification.ipynb).
+# Before: [02, pairs](02_pairs.ipynb). After: [07, feature identification](07_feature_identification.ipynb).
 
 # %%
 import os
@@ -114,13 +114,13 @@ def pulled(labels, level):
     return ...
 
 
-check("05 pulled", pulled)
+check("06 pulled", pulled)
 
 # %% [markdown]
 # **Exercise.** With two levels, which share of the weights does the *coarse* level get? Write a number.
 
 # %%
-check("05 weight", ...)
+check("06 weight", ...)
 
 # %% [markdown]
 # What do both encoders know about test pictures? *kNN* is the share of right votes of the nearest training pictures.
@@ -166,7 +166,7 @@ def raised(losses):
     return ...
 
 
-check("05 maximum", raised)
+check("06 maximum", raised)
 
 # %% [markdown]
 # There is a problem. Where the maximum replaces the coarse loss, it also replaces its **gradient**. Then the coarse

@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 06 · Feature identification
+# # 07 · Feature identification
 #
 # **After this notebook you can** say which features serve which level of a hierarchy. You can give every level its
 # own features with G-HMLC and A-HMLC. You can switch features on and off. You can tell whether a mixture finds more
 # than chance does.
 #
-# Before: [05, label hierarchies](05_label_hierarchies.ipynb). After: [07, embedding maps](07_embedding_maps.ipynb).
+# Before: [06, label hierarchies](06_label_hierarchies.ipynb). After: [08, embedding maps](08_embedding_maps.ipynb).
 #
 # Both methods come from one paper (Ott et al., 2025, arXiv 2510.00837). We had neither its code nor its full text.
 # Its abstract and summaries by others say: a Gaussian mixture finds the features of each level and makes hard masks
@@ -45,7 +45,7 @@ COLOURS = np.array(["#0072B2", "#E69F00", "#009E73"])  # colours of the levels, 
 # ## 1. Together and apart
 #
 # These are the classes of one superclass. At the coarse level they are all pulled together. At the fine level the
-# rows are pushed apart. HMC ([05](05_label_hierarchies.ipynb)) wants both from the *same* features.
+# rows are pushed apart. HMC ([06](06_label_hierarchies.ipynb)) wants both from the *same* features.
 
 # %%
 train, test = hiercl.load(DATA)
@@ -75,7 +75,7 @@ def masked(features, mask):
     return ...
 
 
-check("06 masked", masked)
+check("07 masked", masked)
 
 # %% [markdown]
 # ## 2. Which level does a feature serve?
@@ -101,7 +101,7 @@ def fisher(values, classes):
     return ...
 
 
-check("06 fisher", fisher)
+check("07 fisher", fisher)
 
 # %% [markdown]
 # ## 3. A case with a known answer
@@ -313,7 +313,7 @@ hiercl.explore.masks(runs["G-HMLC"], test)
 # size. This is done twice. Which share of the features has the same level in both splits, on average?
 
 # %%
-check("06 chance", ...)
+check("07 chance", ...)
 
 # %%
 for name in worn:

@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 03 · Which negatives may stay? Pair selection
+# # 04 · Which negatives may stay? Pair selection
 #
 # **After this notebook you can** say where HCSC's keep probability comes from. You can see which negatives HCSC
 # removes and how often this is right. You can write your own selection rule, see its effect at once, and test it.
 #
-# Before: [02, prototype hierarchies](02_prototype_hierarchies.ipynb). After: [04, cross-sample and
-# multi-level](04_cross_sample_multi_level.ipynb).
+# Before: [03, prototype hierarchies](03_prototype_hierarchies.ipynb). After: [05, cross-sample and
+# multi-level](05_cross_sample_multi_level.ipynb).
 
 # %%
 import os
@@ -42,8 +42,8 @@ SETTINGS = dict(prototypes=PROTOTYPES, epochs=EPOCHS, batch=256, monitor_every=0
 # %% [markdown]
 # ## 1. From a tree to a probability
 #
-# [MoCo v2](01_pairs.ipynb) pushes everything in its queue. Some of these pictures are of the anchor's own kind. HCSC
-# (Guo et al., CVPR 2022) has a [learned tree](02_prototype_hierarchies.ipynb). At every level $l$ it asks the tree:
+# [MoCo v2](02_pairs.ipynb) pushes everything in its queue. Some of these pictures are of the anchor's own kind. HCSC
+# (Guo et al., CVPR 2022) has a [learned tree](03_prototype_hierarchies.ipynb). At every level $l$ it asks the tree:
 # does the queue item $n_j$ belong to the anchor's prototype $c^l(x)$? The answer is a **posterior**. A random draw
 # uses it to decide:
 #
@@ -97,7 +97,7 @@ def keep(similarity, concentration, own):
     return ...
 
 
-check("03 keep", keep)
+check("04 keep", keep)
 
 # %% [markdown]
 # **Predict**: which level removes more candidates, the coarse level with few prototypes or the fine level with many?
@@ -106,7 +106,7 @@ check("03 keep", keep)
 # anchors removes a given queue item, on average? (Hint: what is the sum of a posterior over all prototypes?)
 
 # %%
-check("03 removed", ...)
+check("04 removed", ...)
 
 # %%
 audit = hcsc.audit(train, batches=4)
@@ -119,7 +119,7 @@ for level, size in enumerate(PROTOTYPES):
 # %% [markdown]
 # ## 2. Which candidates are removed?
 #
-# This is the [matrix of pairs](01_pairs.ipynb) of the coarse level. Dark cells are false negatives that are still
+# This is the [matrix of pairs](02_pairs.ipynb) of the coarse level. Dark cells are false negatives that are still
 # pushed. A perfect selection would remove all of them and nothing else. White cells are left alone: keys of the
 # batch, and old keys of the anchor's own picture.
 
@@ -289,7 +289,7 @@ def sure(posterior):
     return ...
 
 
-check("03 rule", sure)
+check("04 rule", sure)
 
 # %% [markdown]
 # ## 6. Try it yourself
@@ -374,4 +374,4 @@ print(f"The {max(auc, key=auc.get)} training separates the same {coarse} better 
 # * You see at once what a rule would do. Whether it helps is a question for trainings with at least five seeds.
 #
 # **To think about.** A removed false negative is no longer pushed, but it is not pulled either. Would you pull it?
-# What would go wrong if the posterior is wrong? [The next notebook](04_cross_sample_multi_level.ipynb) pulls.
+# What would go wrong if the posterior is wrong? [The next notebook](05_cross_sample_multi_level.ipynb) pulls.

@@ -11,14 +11,14 @@
 # ---
 
 # %% [markdown]
-# # 08 · The same on shapes: ModelNet
+# # 09 · The same on shapes: ModelNet
 #
 # **After this notebook you can** train any method of this project on point clouds. You can say what an encoder of
 # points must not depend on. You can judge unequal classes fairly. You can find neighbours of shapes whose classes the
 # encoder never saw.
 #
-# Before: [06, feature identification](06_feature_identification.ipynb). After: [09, ablation
-# lab](09_ablation_lab.ipynb).
+# Before: [07, feature identification](07_feature_identification.ipynb). After: [10, ablation
+# lab](10_ablation_lab.ipynb).
 
 # %%
 import os
@@ -86,7 +86,7 @@ def feature(points):
     return ...
 
 
-check("08 invariance", feature)
+check("09 invariance", feature)
 
 # %% [markdown]
 # ## 3. Two methods
@@ -135,7 +135,7 @@ hiercl.plot.confusion(runs["a_hmlc"], test, train=train)
 # %% [markdown]
 # ## 4. Which shapes are pushed?
 #
-# This is the same figure as in [01](01_pairs.ipynb), for SimCLR. The figure after it shows one anchor of A-HMLC. At
+# This is the same figure as in [02](02_pairs.ipynb), for SimCLR. The figure after it shows one anchor of A-HMLC. At
 # level 0 it pulls everything of its superclass.
 
 # %%
@@ -167,7 +167,7 @@ hiercl.plot.cloud(
 # Which exact $\lambda$ must the loss use?
 
 # %%
-check("08 lambda", ...)
+check("09 lambda", ...)
 
 # %% [markdown]
 # ## 6. Classes that the encoder never saw
@@ -196,7 +196,7 @@ hiercl.plot.cloud_3d(train, item=1)
 # of the 90. What are its accuracy and its balanced accuracy, in per cent? Give both in a tuple.
 
 # %%
-check("08 balanced", ...)
+check("09 balanced", ...)
 
 # %% [markdown]
 # ## Summary

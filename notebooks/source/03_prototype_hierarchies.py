@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 02 · A learned hierarchy: prototypes
+# # 03 · A learned hierarchy: prototypes
 #
 # **After this notebook you can** build a tree of prototypes from the bottom up and read its figures. You can follow
 # the tree during a training. You can compare it with a true hierarchy, and the number of prototypes does not mislead
 # you.
 #
-# Before: [01, what is a pair?](01_pairs.ipynb). After: [03, pair selection](03_pair_selection.ipynb).
+# Before: [02, what is a pair?](02_pairs.ipynb). After: [04, pair selection](04_pair_selection.ipynb).
 
 # %%
 import os
@@ -99,7 +99,7 @@ def coarsest(nearest, edges):
     return ...
 
 
-check("02 walk up", coarsest)
+check("03 walk up", coarsest)
 
 # %% [markdown]
 # ## 2. Concentration
@@ -125,14 +125,14 @@ def concentration(members, centre):
     return ...
 
 
-check("02 concentration", concentration)
+check("03 concentration", concentration)
 
 # %% [markdown]
 # ## 3. Pictures
 #
-# HCSC begins as [MoCo v2](01_pairs.ipynb). After a warm-up it fits a tree before *every* epoch. It uses the momentum
+# HCSC begins as [MoCo v2](02_pairs.ipynb). After a warm-up it fits a tree before *every* epoch. It uses the momentum
 # encoder's embeddings of all training pictures. We keep the tree of every epoch. [The next
-# notebook](03_pair_selection.ipynb) shows how HCSC uses the tree.
+# notebook](04_pair_selection.ipynb) shows how HCSC uses the tree.
 
 # %%
 train, _ = hiercl.load(DATA)
@@ -271,7 +271,7 @@ print(f"AMI with shuffled labels is at most {chance:.3f} away from 0. With true 
 # items. What are the purity and the AMI? Give both numbers in a tuple.
 
 # %%
-check("02 alone", ...)
+check("03 alone", ...)
 
 # %% [markdown]
 # Two good partitions do not make a good *tree*. We look at the most frequent class of the child and at the most

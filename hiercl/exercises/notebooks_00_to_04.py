@@ -1,4 +1,4 @@
-"""Exercises of the notebooks 00 (quickstart), 01 (pairs), 02 (prototype hierarchies) and 03 (pair selection)."""
+"""Exercises of the notebooks 00 (quickstart), 02 (pairs), 03 (prototype hierarchies) and 04 (pair selection)."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def removed():
     }
 
 
-# ---- 01: pairs ----
+# ---- 02: pairs ----
 
 
-@solution("01 false negatives", tolerance=0.005)
+@solution("02 false negatives", tolerance=0.005)
 def false_negatives():
     """A batch holds pictures of C classes, all equally frequent, and two views of each picture. An anchor pushes every
     view but its own two. Which share of the pushed views is of its class, on average, for a very large batch and
@@ -55,7 +55,7 @@ def false_negatives():
     }
 
 
-@solution("01 loss", cases=[(rng.uniform(-1, 1, n), n // 2, t) for n, t in ((2, 1.0), (5, 0.5), (40, 0.07))])
+@solution("02 loss", cases=[(rng.uniform(-1, 1, n), n // 2, t) for n, t in ((2, 1.0), (5, 0.5), (40, 0.07))])
 def loss(similarities: np.ndarray, positive: int, temperature: float):
     """A function ``loss(similarities, positive, temperature)``: InfoNCE of one anchor, in nats, from the cosine
     similarities ``[n]`` of its candidates. ``positive`` is the number of the candidate that is pulled."""
@@ -69,7 +69,7 @@ def loss(similarities: np.ndarray, positive: int, temperature: float):
     }
 
 
-@solution("01 pushed", cases=[(np.array(items),) for items in ([0, 1, 2, 0, 1, 2], [3, 3, 1, 1], [0, 1, 2, 2, 1, 0])])
+@solution("02 pushed", cases=[(np.array(items),) for items in ([0, 1, 2, 0, 1, 2], [3, 3, 1, 1], [0, 1, 2, 2, 1, 0])])
 def pushed(items: np.ndarray):
     """A function ``pushed(items)``: who pushes whom in SimCLR. ``items [n]`` holds the picture of each view. The result
     is a boolean matrix ``[n, n]`` with anchors in rows."""
@@ -81,11 +81,11 @@ def pushed(items: np.ndarray):
     }
 
 
-# ---- 02: prototype hierarchies ----
+# ---- 03: prototype hierarchies ----
 
 
 @solution(
-    "02 walk up",
+    "03 walk up",
     cases=[
         (rng.integers(sizes[0], size=50), [rng.integers(above, size=below) for below, above in pairwise(sizes)])
         for sizes in ((12, 4), (30, 10, 5), (20,), (24, 16, 8, 3))
@@ -108,7 +108,7 @@ def walk_up(nearest: np.ndarray, edges: list[np.ndarray]):
 
 
 @solution(
-    "02 concentration", cases=[(rng.normal(size=(n, d)), rng.normal(size=d)) for n, d in ((2, 3), (40, 2), (500, 8))]
+    "03 concentration", cases=[(rng.normal(size=(n, d)), rng.normal(size=d)) for n, d in ((2, 3), (40, 2), (500, 8))]
 )
 def concentration(members: np.ndarray, centre: np.ndarray):
     """A function ``concentration(members, centre)``: φ of one cluster before it is clipped and scaled, from its members
@@ -123,7 +123,7 @@ def concentration(members: np.ndarray, centre: np.ndarray):
     }
 
 
-@solution("02 alone", tolerance=1e-3)
+@solution("03 alone", tolerance=1e-3)
 def alone():
     """There are as many prototypes as items, and every prototype has one item. What are the purity, and the AMI with
     classes that have several items each? Give two numbers in a tuple."""
@@ -135,7 +135,7 @@ def alone():
     }
 
 
-# ---- 03: pair selection ----
+# ---- 04: pair selection ----
 
 
 def _queue_items() -> list[tuple[np.ndarray, np.ndarray, int]]:
@@ -144,7 +144,7 @@ def _queue_items() -> list[tuple[np.ndarray, np.ndarray, int]]:
     return [(similarity, phi, int(np.argsort(similarity / phi)[-2])) for similarity, phi in drawn]
 
 
-@solution("03 keep", cases=_queue_items())
+@solution("04 keep", cases=_queue_items())
 def keep(similarity: np.ndarray, concentration: np.ndarray, own: int):
     """A function ``keep(similarity, concentration, own)``: the probability with which HCSC keeps one queue item as a
     negative. ``similarity [prototypes]``: its cosines with the prototypes of a level. ``concentration [prototypes]``:
@@ -160,7 +160,7 @@ def keep(similarity: np.ndarray, concentration: np.ndarray, own: int):
     }
 
 
-@solution("03 removed", tolerance=0.005)
+@solution("04 removed", tolerance=0.005)
 def share_removed():
     """A level has 20 prototypes, and each has equally many of the anchors. Which share of the anchors removes a given
     queue item, on average over draws?"""
@@ -171,7 +171,7 @@ def share_removed():
     }
 
 
-@exercise("03 rule")
+@exercise("04 rule")
 def rule(answer: Any) -> None:
     """A function from a tensor of posteriors to keep probabilities of the same shape. At the posterior 0 it surely
     keeps, above one half it surely removes, and the keep probability never rises with the posterior."""

@@ -1,4 +1,4 @@
-"""Exercises of the notebooks 04 (cross-samples), 05 (label hierarchies), 06 (feature masks) and 07 (maps)."""
+"""Exercises of the notebooks 05 (cross-samples), 06 (label hierarchies), 07 (feature masks) and 08 (maps)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hiercl.exercises._exercise import NOT_A_SHARE, any_other, nearly_equal, sol
 
 rng = np.random.default_rng(0)
 
-# ---- 04: cross-samples and several levels ----
+# ---- 05: cross-samples and several levels ----
 
 
 @solution(
-    "04 purity",
+    "05 purity",
     cases=[(rng.integers(n, size=(n, k)), rng.integers(c, size=n)) for n, k, c in ((30, 4, 3), (6, 1, 2), (50, 5, 10))],
 )
 def purity(neighbours: np.ndarray, labels: np.ndarray):
@@ -34,7 +34,7 @@ def purity(neighbours: np.ndarray, labels: np.ndarray):
     }
 
 
-@solution("04 lambda", tolerance=1e-3)
+@solution("05 lambda", tolerance=1e-3)
 def share_of_anchor():
     """Pictures have 24 × 24 pixels, and λ = 0.5 was drawn. The box has sides of 16 pixels and its centre at row 12,
     column 22. It is clipped at the right border. Which exact λ must the loss use?"""
@@ -47,7 +47,7 @@ def share_of_anchor():
 
 
 @solution(
-    "04 mixed",
+    "05 mixed",
     cases=[
         (rng.uniform(0, 1), rng.uniform(-1, 0), rng.uniform(-1, 1, n), share, temperature)
         for n, share, temperature in ((20, 0.3, 0.2), (3, 0.75, 1.0), (60, 0.9, 0.1))
@@ -78,13 +78,13 @@ def mixed_loss(anchor: float, neighbour: float, queue: np.ndarray, share: float,
     }
 
 
-# ---- 05: label hierarchies ----
+# ---- 06: label hierarchies ----
 
 _fine = rng.integers(6, size=14)
 
 
 @solution(
-    "05 pulled",
+    "06 pulled",
     cases=[
         (labels, level)
         for labels in (np.array([[0, 0], [0, 1], [1, 2], [0, 0]]), np.stack([_fine // 4, _fine // 2, _fine], axis=1))
@@ -104,7 +104,7 @@ def pulled(labels: np.ndarray, level: int):
     }
 
 
-@solution("05 weight", tolerance=1e-3)
+@solution("06 weight", tolerance=1e-3)
 def weight():
     """There are two levels with the weights of HMC: e^(1/l), divided by their sum, where l = 1 is the finest level.
     What is the weight of the coarse level?"""
@@ -119,7 +119,7 @@ def weight():
 
 
 @solution(
-    "05 maximum",
+    "06 maximum",
     cases=[(np.array(losses),) for losses in ([1.0, 0.2, 2.0, 0.5, 1.5], [1.0, 2.0, 0.5], [2.0, 3.0], [3.0, 2.0])],
     tolerance=1e-5,
 )
@@ -136,11 +136,11 @@ def raised(losses: np.ndarray):
     }
 
 
-# ---- 06: feature identification ----
+# ---- 07: feature identification ----
 
 
 @solution(
-    "06 masked",
+    "07 masked",
     cases=[(rng.normal(size=(n, d)), (np.arange(d) % 2).astype(float)) for n, d in ((5, 4), (4, 12), (1, 6))],
     tolerance=1e-5,
 )
@@ -165,7 +165,7 @@ def _classes(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=len(classes)) + 2.0 * rng.normal(size=len(sizes))[classes], classes
 
 
-@solution("06 fisher", cases=map(_classes, ((3, 20), (2, 6, 40), (5, 4, 3, 60))))
+@solution("07 fisher", cases=map(_classes, ((3, 20), (2, 6, 40), (5, 4, 3, 60))))
 def fisher(values: np.ndarray, classes: np.ndarray):
     """A function ``fisher(values, classes)``: the Fisher ratio of one feature at the coarsest level, from its values
     ``[n]`` and the classes ``[n]`` of the pictures. Every class has the same weight. Numerator: the mean over classes
@@ -188,7 +188,7 @@ def fisher(values: np.ndarray, classes: np.ndarray):
     }
 
 
-@solution("06 chance", tolerance=0.005)
+@solution("07 chance", tolerance=0.005)
 def same_level_by_chance():
     """120 features are split at random into three levels of equal size, twice. Which share of the features has the same
     level in both splits, on average?"""
@@ -200,10 +200,10 @@ def same_level_by_chance():
     }
 
 
-# ---- 07: embedding maps ----
+# ---- 08: embedding maps ----
 
 
-@solution("07 union")
+@solution("08 union")
 def union():
     """In UMAP, item i is tied to j with 0.8, and j to i with 0.5. What is p, the strength of the tie of the pair?"""
     return 0.9, {
@@ -215,7 +215,7 @@ def union():
     }
 
 
-@solution("07 chance", tolerance=5e-5)
+@solution("08 chance", tolerance=5e-5)
 def kept_by_chance():
     """The places of 1,001 items on a map are drawn at random. Which share of an item's 10 nearest in the features is
     among its 10 nearest on the map, on average?"""
@@ -234,7 +234,7 @@ def _map_pair(mirror: float) -> tuple[np.ndarray, np.ndarray]:
     return a, 1.5 * (a + 0.1 * rng.normal(size=a.shape)) @ turn + shift
 
 
-@solution("07 turned", cases=map(_map_pair, (1.0, -1.0, 1.0)), tolerance=1e-5)
+@solution("08 turned", cases=map(_map_pair, (1.0, -1.0, 1.0)), tolerance=1e-5)
 def turned(a: np.ndarray, b: np.ndarray):
     """A function ``turned(a, b)``: the map b, moved, turned and, where that helps, mirrored, but not stretched, so that
     the mean squared distance between its items and those of the map a is as small as possible. Maps are ``[n, 2]``."""

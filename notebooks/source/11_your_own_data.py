@@ -11,13 +11,13 @@
 # ---
 
 # %% [markdown]
-# # 10 · Your own data
+# # 11 · Your own data
 #
 # **After this notebook you can** load your own pictures, from a folder or from arrays, with or without a hierarchy.
 # You can train and judge any method on them. The example is Omniglot (Lake et al., Science 2015): handwritten
 # characters of several alphabets.
 #
-# Before: [01](01_pairs.ipynb). After: [11, scaling up](11_scaling_up.ipynb).
+# Before: [02](02_pairs.ipynb). After: [12, scaling up](12_scaling_up.ipynb).
 
 # %%
 import os
@@ -107,7 +107,7 @@ except ValueError as error:
 # is under `vehicle`. You may use any of the forms.
 
 # %%
-check("10 hierarchy", ...)
+check("11 hierarchy", ...)
 
 # %% [markdown]
 # ## 3. Views for these pictures
@@ -118,7 +118,7 @@ check("10 hierarchy", ...)
 # `"crop"`, `"flip"`, `"jitter_probability"`, or `"blur"`?
 
 # %%
-check("10 views", ...)
+check("11 views", ...)
 
 # %% [markdown]
 # Now we train with suitable views: SimCLR without labels, and HMC with the labels of both levels.
@@ -194,7 +194,7 @@ print(HierarchicalDataset.load(FOLDER.parent / "by_tree"))
 # `"ami"`?
 
 # %%
-check("10 rare", ...)
+check("11 rare", ...)
 
 # %% [markdown]
 # ## Summary

@@ -1,4 +1,4 @@
-"""Exercises of the notebooks 08 (ModelNet40), 09 (ablation lab), 10 (your own data) and 11 (scaling up)."""
+"""Exercises of the notebooks 09 (ModelNet40), 10 (ablation lab), 11 (your own data) and 12 (scaling up)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hiercl.hierarchy import Hierarchy
 
 rng = np.random.default_rng(0)
 
-# ---- 08: ModelNet40 ----
+# ---- 09: ModelNet40 ----
 
 
-@exercise("08 invariance")
+@exercise("09 invariance")
 def invariance(answer: Any) -> None:
     """A function from a cloud ``[points, 3]`` to one number. The number depends neither on the order of the points nor
     on a turn about z, but tells a tall cloud from a flat one."""
@@ -35,7 +35,7 @@ def invariance(answer: Any) -> None:
         raise Wrong("it does not tell tall clouds from flat ones: their numbers overlap.")
 
 
-@solution("08 lambda", tolerance=1e-6)
+@solution("09 lambda", tolerance=1e-6)
 def share_of_points():
     """Two clouds of 1,024 points are mixed, and λ = 0.3 was drawn. The first cloud gives a whole number of points, at
     most 0.3 of all. Which exact λ must the loss use?"""
@@ -47,7 +47,7 @@ def share_of_points():
     }
 
 
-@solution("08 balanced")
+@solution("09 balanced")
 def balanced():
     """One class has 10 test shapes, another has 90. A classifier is right for 5 of the 10 and for all of the 90. What
     are accuracy and balanced accuracy, in per cent? Give two numbers in a tuple."""
@@ -59,7 +59,7 @@ def balanced():
     }
 
 
-# ---- 09: ablation lab ----
+# ---- 10: ablation lab ----
 
 
 def _two_variants(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def _two_variants(n: int) -> tuple[np.ndarray, np.ndarray]:
     return first, first + rng.normal(1, 0.5, n)
 
 
-@solution("09 paired", cases=map(_two_variants, (2, 5, 12)))
+@solution("10 paired", cases=map(_two_variants, (2, 5, 12)))
 def paired(first: np.ndarray, second: np.ndarray):
     """A function ``paired(first, second)`` of two variants' numbers over the same seeds: the mean of the differences,
     second minus first, and its standard error."""
@@ -84,7 +84,7 @@ def paired(first: np.ndarray, second: np.ndarray):
     }
 
 
-@solution("09 verdicts")
+@solution("10 verdicts")
 def verdicts():
     """There are two intervals for "new minus old" of a number where lower is better: [−2.1, −0.3] and [−2.1, +0.3]. Is
     the new one better, worse or undecided? Give two words in a tuple, one for each interval."""
@@ -97,7 +97,7 @@ def verdicts():
     }
 
 
-@solution("09 minutes", tolerance=0)
+@solution("10 minutes", tolerance=0)
 def minutes():
     """A grid has 3 temperatures and 4 queues, with 5 seeds each. A run takes 2 minutes, and two run at a time. How many
     minutes does it take?"""
@@ -110,10 +110,10 @@ def minutes():
     }
 
 
-# ---- 10: your own data ----
+# ---- 11: your own data ----
 
 
-@exercise("10 hierarchy")
+@exercise("11 hierarchy")
 def hierarchy(answer: Any) -> None:
     """The hierarchy in which cat and dog are under pet, pet and wolf under animal, and car under vehicle."""
     right = {"cat": ["animal", "pet", "cat"], "dog": ["animal", "pet", "dog"], "wolf": ["animal", "wolf"]}
@@ -132,7 +132,7 @@ def hierarchy(answer: Any) -> None:
             raise Wrong(f"{leaf} has the path {' > '.join(paths[leaf])}: what lies above it?")
 
 
-@solution("10 views")
+@solution("11 views")
 def views():
     """Which setting of the views turns some letters into others: crop, flip, jitter_probability or blur?"""
     return "flip", {
@@ -142,7 +142,7 @@ def views():
     }
 
 
-@solution("10 rare")
+@solution("11 rare")
 def rare():
     """Which column counts a rare class as much as a frequent one: linear, linear_balanced, flat or ami?"""
     return "linear_balanced", {
@@ -152,10 +152,10 @@ def rare():
     }
 
 
-# ---- 11: scaling up ----
+# ---- 12: scaling up ----
 
 
-@solution("11 memory")
+@solution("12 memory")
 def memory():
     """How many MiB does one float32 matrix of similarities take for SimCLR at batch 4,096? Both views are anchors and
     candidates."""
@@ -169,7 +169,7 @@ def memory():
     }
 
 
-@solution("11 rate")
+@solution("12 rate")
 def rate():
     """0.003 was right for a batch of 256. Which rate does the linear rule give for four GPUs with 256 each?"""
     return 4 * 0.003, {
@@ -180,7 +180,7 @@ def rate():
     }
 
 
-@solution("11 cluster", tolerance=0)
+@solution("12 cluster", tolerance=0)
 def cluster():
     """There are 60 runs of 10 minutes and 8 workers. How many minutes does it take at least?"""
     return 80, {

@@ -11,14 +11,14 @@
 # ---
 
 # %% [markdown]
-# # 01 · What is a pair?
+# # 02 · What is a pair?
 #
 # **After this notebook you can** say which candidates a contrastive loss pulls and which candidates it pushes. You
 # can read the figures that show pairs. You can say what the temperature does. You can measure how often a picture is
 # pushed away from its own kind.
 #
-# Before: [00, quickstart](00_quickstart.ipynb), or nothing. After: [02, prototype
-# hierarchies](02_prototype_hierarchies.ipynb).
+# Before: [00, quickstart](00_quickstart.ipynb), or nothing. After: [03, prototype
+# hierarchies](03_prototype_hierarchies.ipynb).
 
 # %%
 import os
@@ -89,7 +89,7 @@ for level, rate in found.items():
 # the anchor's class, on average? Write a number in place of the dots.
 
 # %%
-check("01 false negatives", ...)
+check("02 false negatives", ...)
 
 # %% [markdown]
 # ## 3. One anchor
@@ -149,7 +149,7 @@ def loss(similarities, positive, temperature):
     return ...
 
 
-check("01 loss", loss)
+check("02 loss", loss)
 
 # %% [markdown]
 # ## 5. More negatives: MoCo v2
@@ -213,7 +213,7 @@ def pushed(items):
     return ...
 
 
-check("01 pushed", pushed)
+check("02 pushed", pushed)
 
 # %% [markdown]
 # ## Summary
