@@ -5,7 +5,7 @@ export HIERCL_DATA ?= $(CURDIR)/data
 # Where this is set, every worker and kernel compiles torch again: twice the time of a short test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo lab test test-notebooks test-browser lint notebooks docs bench fuzz kill-test clean
+.PHONY: demo lab test test-notebooks test-browser lint notebooks assignments docs bench fuzz kill-test clean
 .DEFAULT_GOAL := demo
 
 # uv installs the same packages as pip, in seconds. Remove .venv after changing pyproject.toml by hand.
@@ -40,6 +40,9 @@ lint: .venv/ready  ## Style, and types of the package.
 
 notebooks: .venv/ready  ## Make the notebooks from their sources, executed: what is committed. NAMES="02_pairs" for some.
 	$(BIN)/python notebooks/build.py $(NAMES)
+
+assignments: .venv/ready  ## Editions of the notebooks for a course: solutions, for teachers, and for nbgrader; in runs/course.
+	$(BIN)/python notebooks/editions.py runs/course $(NAMES)
 
 docs: .venv/ready  ## Write the tables of docs/ anew, from the files that hold the numbers.
 	$(BIN)/python docs/build.py

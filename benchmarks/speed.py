@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,8 @@ from hiercl.metrics import LinearProbe, knn_predict, retrieve, uniformity
 from hiercl.pairs import Term
 from hiercl.runtime.environment import describe_environment
 from hiercl.runtime.seeds import Draws
-from hiercl.training import fit, pick_device
+from hiercl.training import FitConfig, fit, pick_device
+from hiercl.training.optimisation import make_optimiser, resolve_defaults
 
 DIM = 128
 
@@ -42,7 +43,7 @@ DIM = 128
 class BenchConfig:
     """What is measured."""
 
-    encoder: str = "convnet"
+    encoder: str = "whitenet"
     """Encoder of the throughput."""
     batch: int = 256
     """Anchors a step."""
@@ -56,6 +57,8 @@ class BenchConfig:
     """Points of their views."""
     rounds: int = 5
     """Rounds; medians are reported."""
+    precision: Literal["auto", "float32"] = "auto"
+    """Of the encoder in the throughput; auto is bf16 where the hardware has it."""
     data: int = 50_000
     """Embeddings that the tree is built of, pictures that are featurised, and items that are judged."""
     queries: int = 1000
@@ -137,7 +140,7 @@ def _throughput(
     dataset = HierarchicalDataset.from_arrays(items, np.arange(n) % 10, Hierarchy.from_dict(list("abcdefghij")))
     bare = bare_step(config, device, encoder, view)
     common = {"encoder": encoder, "epochs": 1, "batch": config.batch, "queue": config.queue, "monitor_every": 0}
-    common |= {"device": device.type, "progress": False} | settings_of_views
+    common |= {"device": device.type, "precision": config.precision, "progress": False} | settings_of_views
     arms = {"MoCo v2": ("moco", {}), "HCSC": ("hcsc", {"warm_up": 0.0, "prototypes": (20, 50, 100)})}
 
     rates: dict[str, list[float]] = {name: [] for name in ("bare step", *arms)}
@@ -176,11 +179,12 @@ def _as_shares(rates: dict[str, list[float]], bare: str, what: str) -> pd.DataFr
 
 def bare_step(config: BenchConfig, device: torch.device, name: str, view: Tensor) -> Callable[[], None]:
     """The step that is left when data, views and loss are taken away."""
-    half = half_precision_is_native(device)
+    half = config.precision == "auto" and half_precision_is_native(device)
     encoder = make_encoder(name, mean=[0.5] * 3, std=[0.25] * 3)
+    settings = resolve_defaults(FitConfig(encoder=name), encoder.modality, items=10_000)
     model = MoCo(encoder, MoCoConfig(queue=config.queue), TrainingInfo(10_000, 1, 1)).to(device).train()
     model.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-3)
+    optimiser = make_optimiser(model, settings)
     views = [(view * share).contiguous(memory_format=torch.channels_last) for share in (1.0, 0.9)]
     slow = [*model.key_encoder.parameters(), *model.key_head.parameters()]
     fast = [*model.encoder.parameters(), *model.head.parameters()]

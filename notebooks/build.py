@@ -4,7 +4,8 @@
     .venv/bin/python notebooks/build.py 02_pairs          # one notebook
     .venv/bin/python notebooks/build.py --texts 02_pairs  # only its texts: nothing is executed, the outputs stay
 
-A source is notebooks/source/NAME.py (jupytext's percent format). The notebook is notebooks/NAME.ipynb.
+A source is notebooks/source/NAME.py (jupytext's percent format). The notebook is notebooks/NAME.ipynb, the edition for
+students: solutions and cells for teachers are left out (notebooks/editions.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import numpy as np
+from editions import student
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from PIL import Image
@@ -54,7 +56,7 @@ def main(names: list[str]) -> None:
 
 def executed(source: Path) -> nbformat.NotebookNode:
     """Executes a source and returns its notebook."""
-    notebook = jupytext.read(source)
+    notebook = student(jupytext.read(source))
     NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": HERE}}).execute()
     return notebook
 
@@ -71,7 +73,7 @@ def with_stored_outputs(source: Path, stored: Path) -> nbformat.NotebookNode:
     """
     if not stored.exists():
         raise SystemExit(f"{stored.name} does not exist, so there are no outputs to keep. Build it without --texts.")
-    notebook, earlier = jupytext.read(source), nbformat.read(stored, as_version=4)
+    notebook, earlier = student(jupytext.read(source)), nbformat.read(stored, as_version=4)
     cells, before = ([cell for cell in of.cells if cell.cell_type != "markdown"] for of in (notebook, earlier))
     if [cell.cell_type for cell in cells] != [cell.cell_type for cell in before]:
         raise SystemExit(

@@ -4,15 +4,22 @@ import ast
 import base64
 import importlib.util
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
+from editions import CONFIG, assignment, is_tagged, of_students, solution, teacher, with_outputs, write
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
+import hiercl
+from hiercl import exercises
 from hiercl.plot._colours import categorical
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -31,15 +38,15 @@ def build():
 def test_notebook_matches_its_source(source):
     built = NOTEBOOKS / f"{source.stem}.ipynb"
     assert built.exists(), f"{built.name} does not exist: make notebooks NAMES={source.stem}"
-    wanted, there = jupytext.read(source), jupytext.read(built)
-    assert [(c.cell_type, c.source) for c in there.cells] == [(c.cell_type, c.source) for c in wanted.cells]
+    wanted, there = of_students(jupytext.read(source)), jupytext.read(built)
+    assert [(c.cell_type, c.source) for c in there.cells] == [(c.cell_type, c.source) for c in wanted]
     assert "widgets" not in there.metadata
     assert all(cell.outputs or cell.execution_count for cell in there.cells if cell.cell_type == "code")
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_cells_are_few_and_short(source):
-    code = [cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code"]
+    code = [cell.source for cell in of_students(jupytext.read(source)) if cell.cell_type == "code"]
     assert len(code) <= 25
     for cell in code:
         lines = [line for line in cell.splitlines() if line.strip()]
@@ -163,3 +170,101 @@ def test_figures_are_smaller_and_keep_the_colours_of_swatches(build):
         tiny = io.BytesIO()
         Image.fromarray(picture[100 : 100 + size[0], 100 : 100 + size[1]]).save(tiny, "PNG")
         assert build.smaller(base64.b64encode(tiny.getvalue()).decode())
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_exercise_has_a_right_solution(source, capsys):
+    notebook = jupytext.read(source)
+    students = [cell.source for cell in of_students(notebook) if "\ncheck(" in f"\n{cell.source}"]
+    solved = [cell.source for cell in notebook.cells if is_tagged(cell, "solution")]
+    assert len(solved) == len(students)
+    for open_cell, cell in zip(students, solved, strict=True):
+        assert "..." in open_cell and open_cell.split("check(")[1].split(",")[0] in cell  # it stands below its exercise
+        exec(cell, {"check": exercises.check, "np": np, "hiercl": hiercl})
+        assert capsys.readouterr().out == "Right.\n", cell
+    assert set(solved) <= {cell.source for cell in solution(notebook).cells}
+
+
+COURSE = """# %% [markdown]
+# # Two exercises
+
+# %%
+import numpy as np
+from hiercl.exercises import check
+
+# %%
+check("00 chance", ...)
+
+# %% tags=["solution"]
+# 3,600 / 12
+check("00 chance", 300)
+
+# %%
+def pushed(items):
+    \"\"\"Returns a matrix.\"\"\"
+    return ...
+
+
+check("02 pushed", pushed)
+
+# %% tags=["solution"]
+def pushed(items):
+    \"\"\"Returns a matrix.\"\"\"
+    return items[:, None] != items[None, :]
+
+
+check("02 pushed", pushed)
+
+# %% [markdown] tags=["teacher"]
+# Five minutes.
+"""
+
+
+def test_an_assignment_is_handed_out_collected_and_graded(tmp_path):
+    """nbgrader's circle: release, one right and one wrong submission, grades, feedback."""
+    made = assignment(jupytext.reads(COURSE, "py:percent"))
+    nbformat.validate(made)
+    for folder in ("source/pairs", "submitted/ada/pairs", "submitted/bob/pairs"):
+        (tmp_path / folder).mkdir(parents=True)
+    write(made, tmp_path / "source/pairs/pairs.ipynb")
+    (tmp_path / "nbgrader_config.py").write_text(CONFIG)
+
+    def nbgrader(*words):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it calls alembic by name
+        command = [sys.executable, "-m", "nbgrader", *words]
+        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    nbgrader("generate_assignment", "pairs")
+    released = nbformat.read(tmp_path / "release/pairs/pairs.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in released.cells)
+    assert "300" not in text and "items[:, None]" not in text and "Five minutes" not in text and "3,600" not in text
+    assert '"""Returns a matrix."""\n    ...' in text
+    for student_name, answer in (("ada", "300"), ("bob", "12")):
+        for cell in released.cells:
+            if cell.source.startswith("answer"):
+                cell.source = f"answer = {answer}"
+        write(released, tmp_path / f"submitted/{student_name}/pairs/pairs.ipynb")
+    nbgrader("autograde", "pairs")
+    nbgrader("generate_feedback", "pairs")
+    nbgrader("export")
+    grades = pd.read_csv(tmp_path / "grades.csv").set_index("student_id")
+    assert grades.max_score.tolist() == [2, 2]
+    assert grades.score.to_dict() == {"ada": 1, "bob": 0}  # neither has written the function
+    feedback = (tmp_path / "feedback/bob/pairs/pairs.html").read_text()
+    assert "Not yet" in feedback and "your function gives no answer yet" in feedback
+
+
+def test_the_edition_of_teachers_makes_slides(tmp_path):
+    made = teacher(with_outputs(NOTEBOOKS / "source" / "02_pairs.py"))
+    assert any(is_tagged(cell, "solution") for cell in made.cells)
+    write(made, tmp_path / "pairs.ipynb")
+    command = ["-m", "nbconvert", "--to", "slides", "--no-input", "pairs.ipynb"]
+    subprocess.run([sys.executable, *command], cwd=tmp_path, check=True, capture_output=True)
+    page = (tmp_path / "pairs.slides.html").read_text()
+    headings = sum(cell.cell_type == "markdown" and cell.source.startswith("#") for cell in made.cells)
+    assert page.count("<section") >= headings and page.count("<img") >= page_pictures(made)
+
+
+def page_pictures(notebook):
+    return sum("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", ()))

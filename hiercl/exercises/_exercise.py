@@ -16,6 +16,7 @@ from hiercl.runtime.errors import unknown
 
 Solution = tuple[Any, dict[str, Any]]
 NOT_A_SHARE = {"a share lies between 0 and 1, and yours is above 1.": lambda answer: answer > 1}
+RIGHT = "Right."
 _CHECKS: dict[str, Callable[[Any], None]] = {}
 
 
@@ -54,19 +55,40 @@ def check(name: str, answer: Any) -> None:
         >>> hiercl.exercises.check("02 false negatives", 0.95)
         Not yet: that is the share of pushed views that are of other classes.
     """
+    print(_verdict(name, answer))
+
+
+def grade(name: str, answer: Any) -> None:
+    """Raises AssertionError with the hint of :func:`check` if an answer is not right. Assignments are graded with it.
+
+    Args:
+        name: Name of the exercise.
+        answer: What the exercise asks for.
+
+    Raises:
+        AssertionError: The answer is wrong or missing.
+        ValueError: There is no exercise of that name.
+
+    Example:
+        >>> hiercl.exercises.grade("02 false negatives", 0.05)
+    """
+    verdict = _verdict(name, answer)
+    assert verdict == RIGHT, verdict
+
+
+def _verdict(name: str, answer: Any) -> str:
+    """Returns what is said of an answer."""
     if name not in _CHECKS:
         raise unknown("exercise", name, _CHECKS)
     if answer is ...:
-        print(f"{name}: no answer yet. Write your answer in place of the three dots.")
-        return
+        return f"{name}: no answer yet. Write your answer in place of the three dots."
     try:
         _CHECKS[name](answer)
     except Wrong as error:
-        print(f"Not yet: {error}")
+        return f"Not yet: {error}"
     except Exception as error:  # from the student's own function
-        print(f"Not yet: your code stopped with {type(error).__name__}: {error}")
-    else:
-        print("Right.")
+        return f"Not yet: your code stopped with {type(error).__name__}: {error}"
+    return RIGHT
 
 
 def exercise(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:

@@ -126,11 +126,19 @@ for row in audit[audit["removed"] > 0].itertuples():
 # %%
 check("00 chance", ...)
 
+# %% tags=["solution"]
+# 3,600 pictures in 12 groups of equal size: 3,600 / 12.
+check("00 chance", 300)
+
 # %% [markdown]
 # **Exercise.** What happens to a candidate that was removed? Is it `"pulled"`, `"pushed"`, or `"neither"`?
 
 # %%
 check("00 removed", ...)
+
+# %% tags=["solution"]
+# A removed candidate has no part in the loss.
+check("00 removed", "neither")
 
 # %% [markdown]
 # ## 4. Does it help? Between a random control and an oracle

@@ -91,6 +91,10 @@ for level, rate in found.items():
 # %%
 check("02 false negatives", ...)
 
+# %% tags=["solution"]
+# With very many views, each of the 20 classes has a twentieth of them.
+check("02 false negatives", 1 / 20)
+
 # %% [markdown]
 # ## 3. One anchor
 #
@@ -147,6 +151,18 @@ print(f"At the lowest temperature a false negative gets {share:.1f} times the pu
 def loss(similarities, positive, temperature):
     """Returns the InfoNCE loss of one anchor in nats. `similarities` is a numpy array of cosines."""
     return ...
+
+
+check("02 loss", loss)
+
+
+# %% tags=["solution"]
+def loss(similarities, positive, temperature):
+    """Returns the InfoNCE loss of one anchor in nats. `similarities` is a numpy array of cosines."""
+    import numpy as np
+
+    logits = similarities / temperature
+    return np.log(np.exp(logits).sum()) - logits[positive]
 
 
 check("02 loss", loss)
@@ -211,6 +227,15 @@ hiercl.plot.neighbours(long.encoder, test, items=range(0, len(test), max(1, len(
 def pushed(items):
     """Returns a boolean matrix [n, n], anchors in rows. `items` is a numpy array, the picture index of each view."""
     return ...
+
+
+check("02 pushed", pushed)
+
+
+# %% tags=["solution"]
+def pushed(items):
+    """Returns a boolean matrix [n, n], anchors in rows. `items` is a numpy array, the picture index of each view."""
+    return items[:, None] != items[None, :]
 
 
 check("02 pushed", pushed)

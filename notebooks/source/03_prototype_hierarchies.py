@@ -101,6 +101,17 @@ def coarsest(nearest, edges):
 
 check("03 walk up", coarsest)
 
+
+# %% tags=["solution"]
+def coarsest(nearest, edges):
+    """Returns coarsest prototypes of all items. `nearest [items]`; `edges`: arrays of parents, finest level first."""
+    for parents in edges:
+        nearest = parents[nearest]
+    return nearest
+
+
+check("03 walk up", coarsest)
+
 # %% [markdown]
 # ## 2. Concentration
 #
@@ -123,6 +134,15 @@ check("03 walk up", coarsest)
 def concentration(members, centre):
     """Returns φ of one cluster. `members [n, dim]` and `centre [dim]` are numpy arrays."""
     return ...
+
+
+check("03 concentration", concentration)
+
+
+# %% tags=["solution"]
+def concentration(members, centre):
+    """Returns φ of one cluster. `members [n, dim]` and `centre [dim]` are numpy arrays."""
+    return np.linalg.norm(members - centre, axis=1).mean() / np.log(len(members) + 10)
 
 
 check("03 concentration", concentration)
@@ -272,6 +292,10 @@ print(f"AMI with shuffled labels is at most {chance:.3f} away from 0. With true 
 
 # %%
 check("03 alone", ...)
+
+# %% tags=["solution"]
+# A prototype with one item has one class. With shuffled labels the purity is 1 too, so the AMI is 0.
+check("03 alone", (1, 0))
 
 # %% [markdown]
 # Two good partitions do not make a good *tree*. We look at the most frequent class of the child and at the most

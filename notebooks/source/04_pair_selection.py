@@ -99,6 +99,16 @@ def keep(similarity, concentration, own):
 
 check("04 keep", keep)
 
+
+# %% tags=["solution"]
+def keep(similarity, concentration, own):
+    """Returns the keep probability. Cosines and φ are arrays [prototypes]; `own`: index of the anchor's prototype."""
+    weights = np.exp(similarity / concentration)
+    return 1 - weights[own] / weights.sum()
+
+
+check("04 keep", keep)
+
 # %% [markdown]
 # **Predict**: which level removes more candidates, the coarse level with few prototypes or the fine level with many?
 #
@@ -107,6 +117,10 @@ check("04 keep", keep)
 
 # %%
 check("04 removed", ...)
+
+# %% tags=["solution"]
+# The posterior of an item sums to 1 over the prototypes. Each has a twentieth of the anchors.
+check("04 removed", 1 / 20)
 
 # %%
 audit = hcsc.audit(train, batches=4)
@@ -287,6 +301,15 @@ hiercl.plot.audit(audits)
 def sure(posterior):
     """Returns the keep probability of every posterior."""
     return ...
+
+
+check("04 rule", sure)
+
+
+# %% tags=["solution"]
+def sure(posterior):
+    """Returns the keep probability of every posterior."""
+    return (posterior <= 0.5) * (1 - posterior)
 
 
 check("04 rule", sure)

@@ -73,6 +73,15 @@ def purity(neighbours, labels):
 
 check("05 purity", purity)
 
+
+# %% tags=["solution"]
+def purity(neighbours, labels):
+    """Returns the share of all neighbours that have their item's class. `neighbours` [n, k] are indices of items."""
+    return (labels[neighbours] == labels[:, None]).mean()
+
+
+check("05 purity", purity)
+
 # %% [markdown]
 # ## 2. A mixture of two pictures
 #
@@ -140,6 +149,10 @@ except ImportError:
 # %%
 check("05 lambda", ...)
 
+# %% tags=["solution"]
+# The box covers rows 4 to 19 and columns 14 to 23: 16 × 10 of the 24 × 24 pixels.
+check("05 lambda", 1 - 16 * 10 / 24**2)
+
 # %% [markdown]
 # ## 3. The loss: two positives, each with a weight
 #
@@ -161,6 +174,18 @@ check("05 lambda", ...)
 def mixed_loss(anchor, neighbour, queue, share, temperature):
     """Returns the loss in nats. Inputs: cosines with the anchor's key, the neighbour's key, the queue (array); λ."""
     return ...
+
+
+check("05 mixed", mixed_loss)
+
+
+# %% tags=["solution"]
+def mixed_loss(anchor, neighbour, queue, share, temperature):
+    """Returns the loss in nats. Inputs: cosines with the anchor's key, the neighbour's key, the queue (array); λ."""
+    pushed = np.exp(queue / temperature).sum()
+    both = np.array([anchor, neighbour]) / temperature
+    first, second = np.log(np.exp(both) + pushed) - both
+    return share * first + (1 - share) * second
 
 
 check("05 mixed", mixed_loss)

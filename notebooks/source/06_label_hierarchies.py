@@ -116,11 +116,25 @@ def pulled(labels, level):
 
 check("06 pulled", pulled)
 
+
+# %% tags=["solution"]
+def pulled(labels, level):
+    """Returns a boolean matrix [n, n], anchors in rows. `labels` [n, levels]: classes of every view, coarse to fine."""
+    same = labels[:, None, level] == labels[None, :, level]
+    return same & ~np.eye(len(labels), dtype=bool)
+
+
+check("06 pulled", pulled)
+
 # %% [markdown]
 # **Exercise.** With two levels, which share of the weights does the *coarse* level get? Write a number.
 
 # %%
 check("06 weight", ...)
+
+# %% tags=["solution"]
+# The weights are exp(1/2) for the coarse level and exp(1) for the fine one.
+check("06 weight", np.exp(1 / 2) / (np.exp(1 / 2) + np.exp(1)))
 
 # %% [markdown]
 # What do both encoders know about test pictures? *kNN* is the share of right votes of the nearest training pictures.
@@ -164,6 +178,15 @@ for name, run in {"SupCon": supcon, "HMC": hmc}.items():
 def raised(losses):
     """Returns the losses after the maximum. `losses` is a numpy array with one entry per level, coarse to fine."""
     return ...
+
+
+check("06 maximum", raised)
+
+
+# %% tags=["solution"]
+def raised(losses):
+    """Returns the losses after the maximum. `losses` is a numpy array with one entry per level, coarse to fine."""
+    return np.maximum.accumulate(losses[::-1])[::-1]
 
 
 check("06 maximum", raised)

@@ -77,6 +77,16 @@ def masked(features, mask):
 
 check("07 masked", masked)
 
+
+# %% tags=["solution"]
+def masked(features, mask):
+    """Returns unit embeddings [n, d] of one level. Features [n, d] and mask [d] are numpy arrays."""
+    z = features * mask
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+check("07 masked", masked)
+
 # %% [markdown]
 # ## 2. Which level does a feature serve?
 #
@@ -99,6 +109,17 @@ check("07 masked", masked)
 def fisher(values, classes):
     """Returns the Fisher ratio of one feature. Values and classes are numpy arrays [n]."""
     return ...
+
+
+check("07 fisher", fisher)
+
+
+# %% tags=["solution"]
+def fisher(values, classes):
+    """Returns the Fisher ratio of one feature. Values and classes are numpy arrays [n]."""
+    parts = [values[classes == c] for c in np.unique(classes)]
+    between = np.var([part.mean() for part in parts])
+    return between / np.mean([part.var(ddof=1) for part in parts])
 
 
 check("07 fisher", fisher)
@@ -314,6 +335,10 @@ hiercl.explore.masks(runs["G-HMLC"], test)
 
 # %%
 check("07 chance", ...)
+
+# %% tags=["solution"]
+# Whatever level a feature has in the first split, it has it in the second with probability 1/3.
+check("07 chance", 1 / 3)
 
 # %%
 for name in worn:

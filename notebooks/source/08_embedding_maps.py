@@ -87,6 +87,10 @@ for name, model in models.items():
 # %%
 check("08 union", ...)
 
+# %% tags=["solution"]
+# Either of two independent ties is enough.
+check("08 union", 0.8 + 0.5 - 0.8 * 0.5)
+
 # %% [markdown]
 # This is one map, shown for every level. The places are the same, and the colours differ. The titles say how often an
 # item and its 10 nearest items *on the map* have the same label. (The first call of UMAP is slow, because UMAP is
@@ -182,6 +186,10 @@ for axis, name in zip(axes, (shown, "untrained", "random numbers"), strict=True)
 # %%
 check("08 chance", ...)
 
+# %% tags=["solution"]
+# Each of the 1,000 other items is among the 10 nearest on the map with probability 10 / 1,000.
+check("08 chance", 10 / 1000)
+
 # %% [markdown]
 # We use two measures. **Kept** is the share of the 10 nearest items in the features that are among the 10 nearest
 # items on the map. **Trustworthiness** is 1 if all items that are near on the map are near in the features. A false
@@ -250,6 +258,20 @@ print(f"Here {'k' if by_k > by_seed else 'the seed'} has the larger effect on th
 def turned(a, b):
     """Returns the map b, rotated onto a. Both are numpy arrays [items, 2]."""
     return ...
+
+
+check("08 turned", turned)
+
+
+# %% tags=["solution"]
+def turned(a, b):
+    """Returns the map b, rotated onto a. Both are numpy arrays [items, 2]."""
+    from scipy.linalg import orthogonal_procrustes
+
+    centre = a.mean(axis=0)
+    own = b - b.mean(axis=0)
+    rotation, _ = orthogonal_procrustes(own, a - centre)
+    return own @ rotation + centre
 
 
 check("08 turned", turned)

@@ -88,6 +88,15 @@ def feature(points):
 
 check("09 invariance", feature)
 
+
+# %% tags=["solution"]
+def feature(points):
+    """Returns one number for a cloud. `points` is a numpy array [points, 3] with z up."""
+    return points[:, 2].std()
+
+
+check("09 invariance", feature)
+
 # %% [markdown]
 # ## 3. Two methods
 #
@@ -169,6 +178,10 @@ hiercl.plot.cloud(
 # %%
 check("09 lambda", ...)
 
+# %% tags=["solution"]
+# 0.3 · 1024 = 307.2, so 307 points come from the first cloud.
+check("09 lambda", 307 / 1024)
+
 # %% [markdown]
 # ## 6. Classes that the encoder never saw
 #
@@ -197,6 +210,10 @@ hiercl.plot.cloud_3d(train, item=1)
 
 # %%
 check("09 balanced", ...)
+
+# %% tags=["solution"]
+# 95 of 100 shapes are right. The mean of 50 % and 100 % is 75 %.
+check("09 balanced", (95, 75))
 
 # %% [markdown]
 # ## Summary

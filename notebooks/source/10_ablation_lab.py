@@ -141,6 +141,16 @@ def paired(first, second):
 
 check("10 paired", paired)
 
+
+# %% tags=["solution"]
+def paired(first, second):
+    """Returns (mean of second - first, its standard error). Both inputs are numpy arrays over the same seeds."""
+    difference = second - first
+    return difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))
+
+
+check("10 paired", paired)
+
 # %% [markdown]
 # ## 3. Luck
 #
@@ -210,12 +220,20 @@ print(f"{page.name} has {page.stat().st_size / 1e3:.0f} kB. {page.with_suffix('.
 # %%
 check("10 verdicts", ...)
 
+# %% tags=["solution"]
+# The first interval lies below 0, and lower is better. The second holds 0.
+check("10 verdicts", ("better", "undecided"))
+
 # %% [markdown]
 # **Exercise.** A grid has 3 temperatures and 4 queues, with 5 seeds each. A run takes 2 minutes, and two runs go at a
 # time. How many minutes does the grid take?
 
 # %%
 check("10 minutes", ...)
+
+# %% tags=["solution"]
+# 3 · 4 · 5 = 60 runs of 2 minutes, two at a time.
+check("10 minutes", 60)
 
 # %% [markdown]
 # ## Summary

@@ -109,6 +109,9 @@ except ValueError as error:
 # %%
 check("11 hierarchy", ...)
 
+# %% tags=["solution"]
+check("11 hierarchy", hiercl.Hierarchy.from_dict({"animal": {"pet": ["cat", "dog"], "wolf": None}, "vehicle": ["car"]}))
+
 # %% [markdown]
 # ## 3. Views for these pictures
 #
@@ -119,6 +122,10 @@ check("11 hierarchy", ...)
 
 # %%
 check("11 views", ...)
+
+# %% tags=["solution"]
+# A mirrored b is a d.
+check("11 views", "flip")
 
 # %% [markdown]
 # Now we train with suitable views: SimCLR without labels, and HMC with the labels of both levels.
@@ -195,6 +202,10 @@ print(HierarchicalDataset.load(FOLDER.parent / "by_tree"))
 
 # %%
 check("11 rare", ...)
+
+# %% tags=["solution"]
+# The balanced accuracy is the mean over classes of the accuracy within the class.
+check("11 rare", "linear_balanced")
 
 # %% [markdown]
 # ## Summary

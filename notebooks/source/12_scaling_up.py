@@ -112,6 +112,10 @@ print(f"{sizes[-1] // sizes[0]} times the candidates take {longer:.0f} times as 
 # %%
 check("12 memory", ...)
 
+# %% tags=["solution"]
+# 2 · 4,096 = 8,192 rows and columns of 4 bytes: 2²⁸ bytes.
+check("12 memory", 256)
+
 # %% [markdown]
 # `block=` computes the similarities for some anchors at a time. Loss and gradient are the same up to rounding, and it
 # needs less memory.
@@ -147,6 +151,10 @@ notebook_launcher(training, num_processes=1)
 # %%
 check("12 rate", ...)
 
+# %% tags=["solution"]
+# The batch is four times as large.
+check("12 rate", 4 * 0.003)
+
 # %% [markdown]
 # ## 5. Many trainings
 #
@@ -167,6 +175,10 @@ sweep.table()[["variant", "seed", "state", "seconds"]].round(1)
 
 # %%
 check("12 cluster", ...)
+
+# %% tags=["solution"]
+# 60 runs on 8 workers are 8 rounds, the last with 4 runs: 8 · 10 minutes.
+check("12 cluster", 80)
 
 # %% [markdown]
 # ## 6. Stop and continue
