@@ -4,13 +4,14 @@ from hiercl.pairs.audit import audit, shares, tally
 from hiercl.pairs.by_label import by_item, by_label, within_groups
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Kind, Members, Pairs
-from hiercl.pairs.terms import BlockTerm, Term, Terms, contrast
+from hiercl.pairs.terms import BlockTerm, Seen, Term, Terms, contrast
 
 __all__ = [
     "BlockTerm",
     "Kind",
     "Members",
     "Pairs",
+    "Seen",
     "Term",
     "Terms",
     "audit",
