@@ -28,7 +28,7 @@ class Seen(NamedTuple):
 
     Attributes:
         anchors: views that the anchors are.
-        candidates: views that the first candidates are. Those after them (a queue, prototypes) are no views of the batch.
+        candidates: views that the first candidates are; those after them (a queue, prototypes) are none of the batch.
 
     Example:
         >>> Seen((0,), (1,))  # MoCo: the first view makes the queries, the second the keys
