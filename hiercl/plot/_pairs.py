@@ -315,7 +315,8 @@ def _draw_group(axis: Axes, group: Group, level_name: str, top: float, size: flo
         weight = "bold" if same else "normal"
         axis.text(y=top + size + 0.12, s=shortened(name, room), weight=weight, **centred)
         for line, texts in enumerate(texts for texts in (group.common, group.notes) if any(texts)):
-            axis.text(y=top + size + 0.12 + LINE * (line + 1), s=shortened(texts[number], room), **centred)
+            words = shortened(texts[number], room) if texts is group.common else texts[number]
+            axis.text(y=top + size + 0.12 + LINE * (line + 1), s=words, **centred)
 
 
 # ---- all pairs ----
