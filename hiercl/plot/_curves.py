@@ -338,12 +338,12 @@ def _mark_first_trees(axis: Axes, tables: dict[str, pd.DataFrame]) -> None:
         axis.axvline(first + 0.5, color=GREY, linestyle=":", linewidth=1.2)
         axis.annotate(
             "first tree",
-            (first + 0.5, 0.5),
+            (first + 0.5, 0.02),
             xycoords=("data", "axes fraction"),
             xytext=(2, 0),
             textcoords="offset points",
             ha="left",
-            va="center",
+            va="bottom",
             rotation=90,
             size=SMALL,
             color=GREY,

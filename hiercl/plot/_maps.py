@@ -117,7 +117,7 @@ def embedding(
         run: a run, an encoder, or features ``[items, d]``; None for vectors themselves. It is ignored if coordinates
             are given.
         dataset: the items and their labels.
-        levels: levels of the hierarchy. By default all.
+        levels: levels of the hierarchy. By default all; with ``highlight`` that of the first highlighted class.
         seed: seed of UMAP, and of the choice of items.
         max_items: largest number of items. If there are more, random ones are drawn.
         coordinates: ``[items, 2]`` for every item of the data set, such as :func:`map_2d` gives. Nothing is computed.
@@ -139,15 +139,15 @@ def embedding(
         >>> figure = hiercl.plot.embedding(features, test, levels=[0], ax=axes)
     """
     tree = dataset.hierarchy
-    asked = range(tree.levels) if levels is None else levels
-    asked = tuple(asked) if isinstance(asked, range) else asked
+    asked = _asked(tree, highlight)
+    given = (asked[0][0],) if asked and levels is None else range(tree.levels) if levels is None else levels
+    given = tuple(given) if isinstance(given, range) else given
     levels = [
-        check_level(level, tree.levels, "the hierarchy") for level in check_value("levels", asked, tuple[int, ...])
+        check_level(level, tree.levels, "the hierarchy") for level in check_value("levels", given, tuple[int, ...])
     ]
     if not levels:
         raise ValueError("levels is empty: choose at least one, such as levels=[0].")
     own = None if ax is None else user_axis(ax, len(levels), "choose a level, such as levels=[0]")
-    asked = _asked(tree, highlight)
     chosen, xy = place(run, dataset, seed, max_items, coordinates)
     part = dataset.take(chosen)
     what = f"{title or name_of(run)}: {len(chosen):,} items of {dataset.name}"
@@ -275,7 +275,7 @@ def _scatter(
         axis.scatter(*xy.T, s=size, linewidths=0, **rest)
         for place, (of, node) in enumerate(asked):
             style = {"color": OKABE_ITO[place], "marker": MARKERS[place], "label": readable(tree.names[of][node])}
-            axis.scatter(*xy[dataset.labels_at(of) == node].T, s=1.5 * size, linewidths=0, **style)
+            axis.scatter(*xy[dataset.labels_at(of) == node].T, s=1.2 * size, linewidths=0, **style)
     else:
         colours, markers = node_colours(tree, level), node_markers(tree, level)
         for node in np.unique(labels):

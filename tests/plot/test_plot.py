@@ -143,7 +143,8 @@ def test_neighbours_agree_where_classes_are_apart(dataset):
 
 def test_classes_are_highlighted_by_name_at_any_level(dataset):
     xy = np.random.default_rng(0).normal(size=(60, 2))
-    figure = plot.embedding(None, dataset, coordinates=xy, highlight=["cats", "car"])
+    figure = plot.embedding(None, dataset, levels=[0, 2], coordinates=xy, highlight=["cats", "car"])
+    assert len(figure.axes) == 2 and len(plot.embedding(None, dataset, coordinates=xy, highlight="cats").axes) == 1
     for axis in figure.axes:
         _, cats, car = axis.collections
         assert len(cats.get_offsets()) == 20 and len(car.get_offsets()) == 10
