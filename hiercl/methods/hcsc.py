@@ -26,7 +26,7 @@ from hiercl.methods.base import (
 )
 from hiercl.methods.moco import MoCo, MomentumConfig
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
-from hiercl.pairs import Kind, Members, Pairs, Term
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term
 from hiercl.runtime.config import Above, AtLeast, Share
 from hiercl.runtime.seeds import Draws
 
@@ -236,7 +236,12 @@ class HCSC(WithTree, MoCo):
     def warm_up_terms(self, logits: Queries, pairs: Pairs) -> tuple[Term, ...]:
         """Returns MoCo v2's term for every query."""
         weight = 1 / len(logits) if self.config.scale == "normalised" else 1.0
-        return tuple(Term(f"{crop}instance", values, pairs, weight) for crop, values in logits.items())
+        seen = self.seen(logits)
+        return tuple(Term(f"{crop}instance", values, pairs, weight, seen=seen[crop]) for crop, values in logits.items())
+
+    def seen(self, queries: Queries) -> dict[str, Seen]:
+        """Returns which views the instances of every query are: the query's own, and view 1, which makes the keys."""
+        return {crop: Seen((view + (view > 0),), (1,)) for view, crop in enumerate(queries)}
 
     def selective_terms(self, logits: Queries, queries: Queries, base: Pairs, draws: Draws) -> tuple[Term, ...]:
         """Returns the instance and prototype terms of every level, for every query."""
@@ -245,20 +250,22 @@ class HCSC(WithTree, MoCo):
         removed_logit = -math.inf if self.config.removed == "excluded" else 0.0
         of_instances, of_prototypes = (levels if weight else () for weight in (instance_weight, prototype_weight))
         selected = [self.select_instances(base, level, draws) for level in of_instances]  # all queries share one draw
-        terms = []
+        terms, seen = [], self.seen(queries)
         for crop, query in queries.items():
             acts = self.acts_on_instances(bool(crop))
             if of_instances and self.config.reduce == "official" and not acts:
-                terms.append(Term(f"{crop}instance", logits[crop], base, instance_weight))
+                terms.append(Term(f"{crop}instance", logits[crop], base, instance_weight, seen=seen[crop]))
             else:
                 for level in of_instances:
                     name, pairs = f"{crop}instance {level}", selected[level] if acts else base
-                    terms.append(Term(name, logits[crop], pairs, instance_weight, removed_logit=removed_logit))
+                    more = {"removed_logit": removed_logit, "seen": seen[crop]}
+                    terms.append(Term(name, logits[crop], pairs, instance_weight, **more))
             for level in of_prototypes:
                 name = f"{crop}prototype {level}"
                 pairs = self.select_prototypes(base.anchors.item, level, draws)  # one draw per query
                 similar = self.fitted_tree.logits(query, level)
-                terms.append(Term(name, similar, pairs, prototype_weight, removed_logit=removed_logit))
+                more = {"removed_logit": removed_logit, "seen": Seen(seen[crop].anchors, ())}
+                terms.append(Term(name, similar, pairs, prototype_weight, **more))
         return tuple(terms)
 
     def weights(self, queries: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.methods.base import Batch, Method, MethodConfig, Step, TrainingInfo, full_precision
-from hiercl.pairs import Kind, Members, Pairs, Term
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term
 from hiercl.runtime.config import Between
 
 
@@ -157,7 +157,8 @@ class MoCo(Method):
             query, keys = self.project(batch.views[first]), batch.gather(self.keys(batch, second))
             with full_precision(query):
                 logits = self.instance_logits(query, keys)
-                terms.append(Term(name, logits, self.instance_pairs(items, batch.positions), weight=weight))
+                pairs, seen = self.instance_pairs(items, batch.positions), Seen((first,), (second,))
+                terms.append(Term(name, logits, pairs, weight=weight, seen=seen))
             all_keys.append(keys)
         return Step(tuple(terms), items.repeat(len(ways)), torch.cat(all_keys[::-1] if official else all_keys))
 

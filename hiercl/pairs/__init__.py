@@ -1,22 +1,26 @@
 """Pairs: which candidates an anchor pulls, pushes, removes or leaves alone; and the one loss that reads them."""
 
 from hiercl.pairs.audit import audit, shares, tally
+from hiercl.pairs.bounds import floor, if_equal
 from hiercl.pairs.by_label import by_item, by_label, within_groups
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Kind, Members, Pairs
-from hiercl.pairs.terms import BlockTerm, Term, Terms, contrast
+from hiercl.pairs.terms import BlockTerm, Seen, Term, Terms, contrast
 
 __all__ = [
     "BlockTerm",
     "Kind",
     "Members",
     "Pairs",
+    "Seen",
     "Term",
     "Terms",
     "audit",
     "by_item",
     "by_label",
     "contrast",
+    "floor",
+    "if_equal",
     "info_nce",
     "shares",
     "tally",

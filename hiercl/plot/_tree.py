@@ -37,7 +37,7 @@ from hiercl.runtime.arguments import checked
 HEADER = 0.8  # inches above the rows of a tree
 MIX = 1.3  # inches of the bar that shows a node's mix of classes
 TOP = 0.85  # inches above the bars of a flow
-BAR, LINE = 0.12, 0.13  # inches: width of the bars of a flow, height of a name
+BAR, LINE = 0.12, 0.16  # inches: width of the bars of a flow, height of a name
 OFTEN = 2  # a ribbon is coloured if it holds so many times the items that chance gives it
 LEGEND, AXIS, FLOW = 8, 14, 42  # numbers of classes up to which a legend, an axis and a flow name all of them
 
@@ -398,4 +398,4 @@ def _bars(
             axis.text(beside, y, names[place], size=SMALL, color=TEXT, ha=side, va="center")
     if len(taken) < len(names):
         said = f"{len(taken)} of {len(names)} are named"
-        axis.text(x + BAR, TOP - 0.1, said, size=7, color=GREY, ha="right")
+        axis.text(x + BAR, TOP - 0.1, said, size=SMALL, color=GREY, ha="right")
