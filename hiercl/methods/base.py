@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hiercl.encoders import Encoder, projection_head
 from hiercl.hierarchy import Hierarchy
-from hiercl.pairs import Terms
+from hiercl.pairs import BlockTerm, Kind, Seen, Term, Terms
 from hiercl.runtime.config import Above, Between, Config
 from hiercl.runtime.seeds import Draws
 
@@ -61,11 +61,18 @@ class Batch:
         views: float views in [0, 1], one tensor ``[B, channels, size, size]`` for each entry of the method's plan.
         draws: random numbers for selection. They are separate from those of the views, so that methods that select
             differently still see the same views.
+        made: a list that keeps the views that the method makes of others, for plots; None in a training.
     """
 
     items: Tensor
     views: tuple[Tensor, ...]
     draws: Draws
+    made: list[Tensor] | None = None
+
+    def keep(self, view: Tensor) -> None:
+        """Keeps a view that the method has made of others, such as a mixture. In a training this does nothing."""
+        if self.made is not None:
+            self.made.append(view)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Joins these rows of all processes, with gradient: ``[B of this process, ...]`` → ``[B of all, ...]``."""
@@ -97,6 +104,8 @@ class Step:
         keys: keys of the whole batch, for the queue.
         combine: makes the loss from the terms. Most methods take the weighted sum; HCE and HMCE do not.
         observe: returns further numbers for the history, such as the share of losses that a maximum replaces.
+        views: the views of the batch as the method saw them, ``[B, channels, height, width]`` each: those of its plan,
+            then those that it made of others. None in a training; :meth:`hiercl.Run.step` keeps them.
         loss: the loss, made when the step is made.
     """
 
@@ -105,10 +114,44 @@ class Step:
     keys: Tensor | None = None
     combine: Callable[[Terms], Tensor] = weighted_sum
     observe: Callable[[], Mapping[str, Tensor | float]] = dict
+    views: tuple[Tensor, ...] | None = None
     loss: Tensor = field(init=False)
 
     def __post_init__(self):
         object.__setattr__(self, "loss", self.combine(self.terms))
+
+    def anchor_view(self, term: Term | BlockTerm, anchor: int) -> Tensor | None:
+        """Returns the view that an anchor of a term is, ``[channels, height, width]``; None if the step kept none.
+
+        Example:
+            >>> step = run.step(train, batch=8)
+            >>> step.anchor_view(step.terms[0], 3).shape
+            torch.Size([3, 24, 24])
+        """
+        return self._view(self._seen(term).anchors, anchor)
+
+    def candidate_view(self, term: Term | BlockTerm, candidate: int) -> Tensor | None:
+        """Returns the view that a candidate of a term is, as :meth:`anchor_view`; None for the queue and prototypes."""
+        return self._view(self._seen(term).candidates, candidate)
+
+    def _view(self, numbers: tuple[int, ...], member: int) -> Tensor | None:
+        if not self.views:
+            return None
+        number, row = divmod(member, len(self.views[0]))
+        return self.views[numbers[number]][row] if number < len(numbers) else None
+
+    def _seen(self, term: Term | BlockTerm) -> Seen:
+        """Returns which views the members of a term are. A method that does not say so has them in their order."""
+        if term.seen is not None or not self.views:
+            return term.seen or Seen((), ())
+        size, found = len(self.views[0]), []
+        for members in (term.pairs.anchors, term.pairs.candidates):
+            views, keys = (int((members.kind == kind).sum()) for kind in (Kind.VIEW, Kind.KEY))
+            first, count = (1, keys) if keys else (0, views)
+            numbers = tuple(range(first, first + count // size))
+            in_order = torch.equal(members.item[:count], self.items[:size].repeat(len(numbers)))
+            found.append(numbers if in_order and first + len(numbers) <= len(self.views) else ())
+        return Seen(*found)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -15,7 +15,7 @@ from hiercl.clustering import nearest_neighbours, random_neighbours
 from hiercl.encoders import Encoder, Pool, modality_of, projection_head, stage_block
 from hiercl.methods.base import LOCAL_CROPS, Batch, Embed, LocalCrops, Step, TrainingInfo, ViewSpec, full_precision
 from hiercl.methods.moco import MoCo, MomentumConfig, Queue
-from hiercl.pairs import Kind, Members, Pairs, Term, Vectors
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term, Vectors
 from hiercl.runtime.config import Above, AtLeast, Share
 from hiercl.views import numbers_needed
 
@@ -293,6 +293,7 @@ class CsMl(MoCo):
     def forward(self, batch: Batch) -> Step:
         items = batch.gather(batch.items)
         views, pairs = self.queries(batch, items)
+        seen = self.seen(views, len(batch.views))
         queries = {name: self.embed_stages(view) for name, view in views.items()}
         columns = [batch.gather(self.keys(batch, 2 * column + 1)) for column in range(items.shape[1])]
         keys = torch.cat(columns)
@@ -306,7 +307,8 @@ class CsMl(MoCo):
                 for name, query in queries.items():
                     vectors = Vectors(query[:, of], (candidates,), self.config.temperature)
                     logits = similarities(vectors.anchors / self.config.temperature, candidates)
-                    terms.append(Term(prefix + name, logits, pairs[name], weight / len(queries), vectors=vectors))
+                    more = {"seen": seen[name], "vectors": vectors}
+                    terms.append(Term(prefix + name, logits, pairs[name], weight / len(queries), **more))
             return Step(tuple(terms), items[:, ANCHOR], columns[ANCHOR])
 
     def queries(self, batch: Batch, items: Tensor) -> tuple[dict[str, Tensor], dict[str, Pairs]]:
@@ -330,12 +332,25 @@ class CsMl(MoCo):
                 both = views["anchor"], views["neighbour"]
                 views["mixed"], kept = modality_of(self.encoder).mix(*both, numbers, self.config.mix_alpha)
                 weights["mixed"] = kept, 1 - kept
+                batch.keep(views["mixed"])
         pairs = {name: self.pairs(items, batch.positions, shares, name) for name, shares in weights.items()}
         if local:
             crops = {f"local {i}": view for i, view in enumerate(local, start=1)}
             views |= crops
             pairs |= dict.fromkeys(crops, self.pairs(items, batch.positions, (1.0,), "local"))
         return views, pairs
+
+    def seen(self, queries: Iterable[str], planned: int) -> dict[str, Seen]:
+        """Returns which views the members of every query's terms are.
+
+        Args:
+            queries: names of the queries.
+            planned: number of views in the plan; the mixture comes after them.
+        """
+        keys = (1, 3) if self.config.neighbours else (1,)
+        number = {"anchor": 0, "neighbour": 2, "mixed": planned}
+        number |= {f"local {i}": keys[-1] + i for i in range(1, self.config.local_crops + 1)}
+        return {name: Seen((number[name],), keys) for name in queries}
 
     def pairs(self, items: Tensor, positions: Tensor, weights: tuple[float | Tensor, ...], query: str) -> Pairs:
         """Returns which candidates one kind of query pulls, pushes and leaves alone.

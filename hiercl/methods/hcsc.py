@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -26,7 +26,7 @@ from hiercl.methods.base import (
 )
 from hiercl.methods.moco import MoCo, MomentumConfig
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
-from hiercl.pairs import Kind, Members, Pairs, Term, Vectors
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term, Vectors
 from hiercl.runtime.config import Above, AtLeast, Share
 from hiercl.runtime.seeds import Draws
 
@@ -237,9 +237,15 @@ class HCSC(WithTree, MoCo):
     def warm_up_terms(self, logits: Queries, vectors: dict[str, Vectors], pairs: Pairs) -> tuple[Term, ...]:
         """Returns MoCo v2's term for every query."""
         weight = 1 / len(logits) if self.config.scale == "normalised" else 1.0
-        return tuple(
-            Term(f"{crop}instance", values, pairs, weight, vectors=vectors[crop]) for crop, values in logits.items()
-        )
+        seen, terms = self.seen(logits), []
+        for crop, values in logits.items():
+            more = {"seen": seen[crop], "vectors": vectors[crop]}
+            terms.append(Term(f"{crop}instance", values, pairs, weight, **more))
+        return tuple(terms)
+
+    def seen(self, queries: Iterable[str]) -> dict[str, Seen]:
+        """Returns which views the instances of every query are: the query's own, and view 1, which makes the keys."""
+        return {crop: Seen((view + (view > 0),), (1,)) for view, crop in enumerate(queries)}
 
     def selective_terms(
         self, logits: Queries, vectors: dict[str, Vectors], base: Pairs, draws: Draws
@@ -250,23 +256,25 @@ class HCSC(WithTree, MoCo):
         removed_logit = -math.inf if self.config.removed == "excluded" else 0.0
         of_instances, of_prototypes = (levels if weight else () for weight in (instance_weight, prototype_weight))
         selected = [self.select_instances(base, level, draws) for level in of_instances]  # all queries share one draw
-        terms = []
+        terms, seen = [], self.seen(logits)
         for crop, made_of in vectors.items():
-            query, more = made_of.anchors, {"removed_logit": removed_logit}
-            acts = self.acts_on_instances(bool(crop))
+            acts, query = self.acts_on_instances(bool(crop)), made_of.anchors
+            of_crop = {"seen": seen[crop], "vectors": made_of}
             if of_instances and self.config.reduce == "official" and not acts:
-                terms.append(Term(f"{crop}instance", logits[crop], base, instance_weight, vectors=made_of))
+                terms.append(Term(f"{crop}instance", logits[crop], base, instance_weight, **of_crop))
             else:
                 for level in of_instances:
                     name, pairs = f"{crop}instance {level}", selected[level] if acts else base
-                    terms.append(Term(name, logits[crop], pairs, instance_weight, vectors=made_of, **more))
+                    more = {"removed_logit": removed_logit, **of_crop}
+                    terms.append(Term(name, logits[crop], pairs, instance_weight, **more))
             for level in of_prototypes:
                 name = f"{crop}prototype {level}"
                 pairs = self.select_prototypes(base.anchors.item, level, draws)  # one draw per query
                 similar = self.fitted_tree.logits(query, level)
                 prototypes = (self.fitted_tree.centroids[level],)
                 to_prototypes = Vectors(query, prototypes, self.fitted_tree.concentration[level])
-                terms.append(Term(name, similar, pairs, prototype_weight, vectors=to_prototypes, **more))
+                more = {"removed_logit": removed_logit, "seen": Seen(seen[crop].anchors, ()), "vectors": to_prototypes}
+                terms.append(Term(name, similar, pairs, prototype_weight, **more))
         return tuple(terms)
 
     def weights(self, queries: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hiercl.methods.base import Batch
-from hiercl.pairs import BlockTerm, Pairs, Term, within_groups
+from hiercl.pairs import BlockTerm, Pairs, Seen, Term, within_groups
 from hiercl.runtime.config import AtLeast
 
 Block = Annotated[int, AtLeast(1)] | None  # a setting: how many anchors a block has
@@ -63,6 +63,7 @@ class BatchViews:
 def view_term(name: str, rows, views: BatchViews, block: int | None, **more) -> Term | BlockTerm:
     """Makes a term of all anchors, as a whole or in blocks; ``rows`` gives logits and pairs of some anchors."""
     anchors, device = 2 * len(views.own), views.items.device
+    more["seen"] = Seen((0, 1), (0, 1))
     if block is None or block >= anchors:
         return Term(name, *rows(torch.arange(anchors, device=device)), **more)
     return BlockTerm(name, rows, anchors, block, device, **more)

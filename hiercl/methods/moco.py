@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.methods.base import Batch, Method, MethodConfig, Step, TrainingInfo, full_precision
-from hiercl.pairs import Kind, Members, Pairs, Term, Vectors
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term, Vectors
 from hiercl.runtime.config import Between
 
 
@@ -157,8 +157,9 @@ class MoCo(Method):
             query, keys = self.project(batch.views[first]), batch.gather(self.keys(batch, second))
             with full_precision(query):
                 logits = self.instance_logits(query, keys)
-                pairs, vectors = self.instance_pairs(items, batch.positions), self.instance_vectors(query, keys)
-                terms.append(Term(name, logits, pairs, weight=weight, vectors=vectors))
+                pairs, seen = self.instance_pairs(items, batch.positions), Seen((first,), (second,))
+                more = {"seen": seen, "vectors": self.instance_vectors(query, keys)}
+                terms.append(Term(name, logits, pairs, weight=weight, **more))
             all_keys.append(keys)
         return Step(tuple(terms), items.repeat(len(ways)), torch.cat(all_keys[::-1] if official else all_keys))
 

@@ -5,7 +5,7 @@ from hiercl.pairs.by_label import by_item, by_label, within_groups
 from hiercl.pairs.forces import Forces, forces
 from hiercl.pairs.losses import info_nce
 from hiercl.pairs.pairs import Kind, Members, Pairs
-from hiercl.pairs.terms import BlockTerm, Term, Terms, Vectors, contrast
+from hiercl.pairs.terms import BlockTerm, Seen, Term, Terms, Vectors, contrast
 
 __all__ = [
     "BlockTerm",
@@ -13,6 +13,7 @@ __all__ = [
     "Kind",
     "Members",
     "Pairs",
+    "Seen",
     "Term",
     "Terms",
     "Vectors",

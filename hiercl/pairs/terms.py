@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,25 @@ from hiercl.runtime.arrays import Array, as_tensor, unit_rows
 from hiercl.runtime.config import Above, check_value
 from hiercl.runtime.errors import check_directions
 from hiercl.runtime.types import Float
+
+
+class Seen(NamedTuple):
+    """Which views of the batch the anchors and the candidates of a term are, one view after the other.
+
+    A view is named by its number in the method's plan. The numbers after those of the plan are the views that the
+    method makes itself, such as mixtures.
+
+    Attributes:
+        anchors: views that the anchors are.
+        candidates: views that the first candidates are; those after them (a queue, prototypes) are none of the batch.
+
+    Example:
+        >>> Seen((0,), (1,))  # MoCo: the first view makes the queries, the second the keys
+        Seen(anchors=(0,), candidates=(1,))
+    """
+
+    anchors: tuple[int, ...]
+    candidates: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,8 @@ class Term:
         removed_logit: logit of removed candidates.
         count: what the mean divides by; None: the number of anchors that have a positive.
         vectors: what the logits are made of; None: unknown.
+        seen: which views of the batch its members are, for plots. None: views of the batch are views 0, 1, ... of the
+            plan, and keys are view 1.
         loss: the loss, made with the term.
     """
 
@@ -62,6 +83,7 @@ class Term:
     removed_logit: float = -math.inf
     count: Tensor | None = None
     vectors: Vectors | None = field(default=None, repr=False)
+    seen: Seen | None = None
     loss: Tensor = field(init=False)
 
     def __post_init__(self):
@@ -192,6 +214,7 @@ class BlockTerm:
         removed_logit: logit of removed candidates.
         count: what the mean divides by; None: the number of anchors that have a positive.
         vectors: what the logits are made of; None: unknown.
+        seen: as in :class:`Term`.
         loss: the loss, made with the term.
         selective: always False: blocks have no selection.
     """
@@ -206,6 +229,7 @@ class BlockTerm:
     removed_logit: float = -math.inf
     count: Tensor | None = None
     vectors: Vectors | None = field(default=None, repr=False)
+    seen: Seen | None = None
     loss: Tensor = field(init=False)
     selective: bool = field(init=False, default=False)
 

@@ -98,7 +98,7 @@ class Run:
         batch: Annotated[int, AtLeast(1)] = 256,
         seed: Annotated[int, AtLeast(0)] = 0,
     ) -> Step:
-        """Makes one step of the method on its training set and changes nothing: which pairs, which loss.
+        """Makes one step of the method on its training set and changes nothing: which pairs, which loss, which views.
 
         Args:
             dataset: the training set of this run.
@@ -135,13 +135,14 @@ class Run:
                 f"items={items!r:.200}: give indices of items, at least one, from 0 to {len(dataset) - 1}."
             )
         view_draws, selection_draws = (Draws(generator(self.device, seed, 0, stream)) for stream in ("views", "draws"))
-        items = self.method.items(index, generator("cpu", seed, 0, "items"))
+        items, made = self.method.items(index, generator("cpu", seed, 0, "items")), []
         views = self.recipe.make_views()
         was_training = self.method.training
         self.method.eval()
         try:
             drawn = make_views(self.method, views, look_up(dataset.items, items).to(self.device), view_draws)
-            return self.method(Batch(items.to(self.device), drawn, selection_draws))
+            step = self.method(Batch(items.to(self.device), drawn, selection_draws, made))
+            return replace(step, views=(*drawn, *made))
         finally:
             self.method.train(was_training)
 
