@@ -91,14 +91,44 @@ class Forces:
         """Returns the anchor's loss if its embedding were another one."""
         return float(self.weigh(self.directions @ z)[0])
 
+    @property
+    def rate(self) -> float:
+        r"""A step size that is small enough for the loss not to rise, with τ the smallest temperature.
+
+        $$\eta=\frac1{1/\tau^2+2/\tau}$$
+
+        The second derivative of the loss along the sphere is at most the denominator: the variance of unit vectors
+        under the softmax is at most 1, and the gradient is at most 2/τ long.
+        """
+        tau = float(self.divisor.min())
+        return tau**2 / (1 + 2 * tau)
+
     def moved(self, rate: float) -> Float[Tensor, " dim"]:
-        """Returns z after a step against the gradient, on the sphere: the normalised $z-\\eta\\nabla_z\\ell$.
+        r"""Returns z after a step against the gradient, on the sphere: the normalised $z-\eta\nabla_z\ell$.
 
         Args:
             rate: η, at least 0.
         """
         parts = (self.z - rate * self.tangent(self.gradient)).unflatten(0, (self.patches, -1))
         return torch.nn.functional.normalize(parts, dim=1).flatten()
+
+    def downhill(self, most: float = 10.0) -> Float[Tensor, " dim"]:
+        """Returns z after the largest step of :attr:`rate` × 1, 2, 4, … with which the loss still falls.
+
+        Args:
+            most: the largest angle between z and the result, in degrees.
+        """
+        best, loss, rate = self.z, self.loss_at(self.z), self.rate
+        while True:
+            z, rate = self.moved(rate), 2 * rate
+            if not (now := self.loss_at(z)) < loss or self.angle(z) > most:
+                return best
+            best, loss = z, now
+
+    def angle(self, z: Float[Tensor, " dim"]) -> float:
+        """Returns the angle between the anchor and another embedding in degrees; of several patches the largest."""
+        both = (self.z.unflatten(0, (self.patches, -1)), z.unflatten(0, (self.patches, -1)))
+        return math.degrees(math.acos(float(torch.cosine_similarity(*both).min().clamp(-1, 1))))
 
 
 @checked
@@ -118,7 +148,7 @@ def forces(term: Term | BlockTerm, anchor: int = 0) -> Forces:
 
     Example:
         >>> found = hiercl.pairs.forces(run.step(train, batch=8).terms[0], anchor=3)
-        >>> found.loss_at(found.moved(0.01)) < found.loss
+        >>> found.loss_at(found.downhill()) < found.loss
         True
     """
     if not isinstance(term, Term | BlockTerm):

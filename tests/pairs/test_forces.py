@@ -73,6 +73,7 @@ def test_any_weights(shared, removed_logit):
         some = bool((pairs.positive[anchor] > 0).any())
         assert float(found.share.sum()) + found.outside == pytest.approx(float(some))
         assert found.loss == pytest.approx(found.loss_at(found.z), abs=1e-6)
+        assert found.loss_at(found.moved(found.rate)) <= found.loss + 1e-12
 
 
 def test_a_small_step_goes_down_on_the_sphere():
@@ -85,8 +86,8 @@ def test_a_small_step_goes_down_on_the_sphere():
         assert float(moved.norm()) == pytest.approx(1)
         gained, tangent = found.loss - found.loss_at(moved), found.tangent(found.gradient)
         assert gained == pytest.approx(1e-4 * float(tangent @ tangent), rel=0.02)
-        assert float(tangent @ found.z) == pytest.approx(0, abs=1e-9)
-        assert torch.equal(found.similarity(found.z), found.similarity())
+        assert float(tangent @ found.z) == pytest.approx(0, abs=1e-6)
+        assert found.loss_at(found.downhill()) < found.loss - gained and found.angle(found.downhill(3.0)) <= 3
         assert torch.allclose(found.similarity(), F.cosine_similarity(z[anchor][None], z).double(), atol=1e-6)
 
 
