@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import data_uri, gallery, row
 from hiercl.explore._widgets import Explorer, level_choice, load_package, plain, widgets
+from hiercl.plot._canvas import picture
 from hiercl.plot._colours import TEXT, node_colours
 from hiercl.plot._maps import NAMED, agreement, place
 from hiercl.plot._neighbours import name_of
@@ -143,7 +144,7 @@ class EmbeddingExplorer(Explorer):
             {
                 "item": [f"{item:,}" for item in self.items],
                 "class": [paths[leaf] for leaf in self.part.labels],
-                "picture": [data_uri(self.dataset, int(item)) for item in drawn],
+                "picture": [data_uri(picture(self.dataset, item)) for item in drawn],
             }
         )
 

@@ -30,6 +30,7 @@ def row(
     note: str = "",
     colour: str = "#bbbbbb",
     bold: Sequence[bool] | None = None,
+    pictures: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Returns a row of a gallery: pictures of items, each with lines of text below it. Where the mouse rests, it shows
     these lines, and the text that a vector was made of.
@@ -42,24 +43,26 @@ def row(
         note: Text beside the title.
         colour: Colour of the title and the frames.
         bold: Whether the first line is bold, for each picture. By default none is.
+        pictures: What is shown of each item. By default the item itself.
     """
+    pictures = [picture(dataset, item) for item in items] if pictures is None else pictures
     entries = [
         {
             "item": int(item),
-            "picture": data_uri(dataset, int(item)),
+            "picture": data_uri(shown),
             "lines": [line for line in below if line],
             "title": "\n".join(filter(None, [", ".join(filter(None, below)), source_text(dataset, item)])),
             "colour": colour,
             "bold": bool(strong),
         }
-        for item, below, strong in zip(items, lines, bold or [False] * len(items), strict=True)
+        for item, shown, below, strong in zip(items, pictures, lines, bold or [False] * len(items), strict=True)
     ]
     return {"title": title, "note": note, "colour": colour, "entries": entries}
 
 
-def data_uri(dataset: HierarchicalDataset, item: int) -> str:
-    """Returns a small picture of an item as an address that needs no server."""
-    image = Image.fromarray(picture(dataset, item))
+def data_uri(shown: np.ndarray) -> str:
+    """Returns a small picture as an address that needs no server."""
+    image = Image.fromarray(shown)
     image.thumbnail((2 * SIDE, 2 * SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")

@@ -19,7 +19,7 @@ from hiercl.methods import Step
 from hiercl.pairs import BlockTerm, Term, audit, by_item, by_label
 from hiercl.plot._canvas import class_name
 from hiercl.plot._neighbours import name_of
-from hiercl.plot._pairs import ROLES, pick_term, role_groups
+from hiercl.plot._pairs import ROLES, StepPictures, pick_term, role_groups
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import as_ids, as_tensor
 from hiercl.runtime.config import AtLeast
@@ -83,7 +83,8 @@ def pairs(
 ) -> PairsExplorer:
     """Shows the candidates of an anchor, the most similar first, framed by what the method does with them.
 
-    A click on a picture makes it the anchor. Under each candidate stand its class, its lowest common ancestor with the
+    The pictures are the views that the step saw; items of the queue, prototypes and vectors are shown as they are. A
+    click on a picture makes it the anchor. Under each candidate stand its class, its lowest common ancestor with the
     anchor, and the probability with which selection keeps it. Controls change the run, the term, the temperature, the
     selection and the level at which classes are compared. The counts and the rate of false negatives follow. Nothing is
     trained, and the runs do not change. The static twin is :func:`hiercl.plot.pairs`.
@@ -189,8 +190,11 @@ class PairsExplorer(Explorer):
         tree = self.runs[self.method.value].tree
         shown = pairs.anchors.item[:ANCHORS].cpu().numpy()
         names = [[plain(class_name(train, item))] for item in shown]
-        if [entry["item"] for line in self.anchors.rows for entry in line["entries"]] != shown.tolist():
-            self.anchors.rows = [row(train, shown, names)]
+        views = StepPictures(self.step, self.chosen, train)
+        pictures = [views.of_anchor(anchor, item) for anchor, item in enumerate(shown)]
+        anchors = [row(train, shown, names, note=views.said, pictures=pictures)]
+        if self.anchors.rows != anchors:
+            self.anchors.rows = anchors
         self.anchor = min(self.anchor, len(pairs.anchors) - 1)
         item = int(pairs.anchors.item[self.anchor])
         with self._quietly():
@@ -201,11 +205,13 @@ class PairsExplorer(Explorer):
                 np.asarray(group.items),
                 list(zip(group.names, group.common, group.notes, strict=True)),
                 f"{ROLES[group.role][1]} {group.role}",
-                f"{group.total:,} candidates, {100 * group.total_same / group.total:.1f} % of the anchor's class",
+                f"{group.total:,} candidates, {100 * group.total_same / group.total:.1f} % of the anchor's class"
+                + f"; {group.seen}" * bool(group.seen),
                 ROLES[group.role][0],
                 group.same.tolist(),
+                group.pictures,
             )
-            for group in role_groups(self.chosen, train, self.anchor, item, SHOWN, tree, level)
+            for group in role_groups(self.chosen, train, self.anchor, item, SHOWN, tree, level, views)
         ]
         found = audit(pairs, train.labels, train.hierarchy, tree).iloc[level]
         rate, pushed, removed = 100 * found["false_negative_rate"], int(found["pushed"]), int(found["removed"])

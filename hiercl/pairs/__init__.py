@@ -1,6 +1,7 @@
 """Pairs: which candidates an anchor pulls, pushes, removes or leaves alone; and the one loss that reads them."""
 
 from hiercl.pairs.audit import audit, shares, tally
+from hiercl.pairs.bounds import floor, if_equal
 from hiercl.pairs.by_label import by_item, by_label, within_groups
 from hiercl.pairs.forces import Forces, forces
 from hiercl.pairs.losses import info_nce
@@ -21,7 +22,9 @@ __all__ = [
     "by_item",
     "by_label",
     "contrast",
+    "floor",
     "forces",
+    "if_equal",
     "info_nce",
     "shares",
     "tally",

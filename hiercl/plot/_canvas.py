@@ -1,5 +1,6 @@
 """What all figures share: sheets measured in inches, text of known width, panels, legends, rows of pictures."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, SupportsIndex, cast
@@ -8,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
+from torch import Tensor
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
@@ -18,9 +20,11 @@ from hiercl.plot._text_picture import text_picture
 from hiercl.runtime.types import UInt8
 
 Inches = float | int
-WIDTH = 9.0  # inches; with 100 dots per inch the width of a notebook
-DPI = 100
-SMALL, NORMAL, TITLE = 8, 9, 11  # font sizes in points
+WIDTH = 9.0  # inches; with 110 dots per inch the width of a notebook
+DPI = 110
+SMALL, NORMAL, TITLE = 9, 10, 12  # font sizes in points, which one can read from a projector; no text is smaller
+NOTE, LINE = 0.32, 0.165  # inches from the top to the note of a sheet; height of a line of small text
+LETTERS = 15.0  # of a small text, in an inch, about
 
 
 def new_figure(width: Inches, height: Inches, title: str = "", **options) -> Figure:
@@ -43,8 +47,14 @@ def sheet(width: Inches, height: Inches, title: str = "", note: str = "") -> tup
     if title:
         axis.text(0.1, 0.08, title, size=TITLE, weight="bold", color=TEXT, va="top")
     if note:
-        axis.text(0.1, 0.3, note, size=SMALL, color=GREY, va="top")
+        axis.text(0.1, NOTE, note, size=SMALL, color=GREY, va="top")
     return figure, axis
+
+
+def wrapped(note: str, width: Inches) -> tuple[str, Inches]:
+    """Breaks a note into lines that fit a sheet, and returns it with the height of a header that has room for it."""
+    lines = textwrap.wrap(note, int(LETTERS * (width - 0.2)))
+    return "\n".join(lines), NOTE + LINE * len(lines) + 0.1
 
 
 def panels(
@@ -126,7 +136,7 @@ def readable(name: str) -> str:
     return name.replace("_", " ").replace("$", r"\$")
 
 
-def shortened(name: str, width: Inches, points: float | int = 7) -> str:
+def shortened(name: str, width: Inches, points: float | int = SMALL) -> str:
     """Cuts a name to a width in inches. Bold letters fit too."""
     if 1.12 * text_width(name, points) <= width:
         return name
@@ -173,10 +183,17 @@ def draw_pictures(
     size: Inches,
     gap: Inches = 0.04,
 ) -> list[float]:
+    """Draws the pictures of items in a row on a sheet. Returns the left edge of each."""
+    return draw_row(axis, [picture(dataset, item) for item in items], left, top, size, gap)
+
+
+def draw_row(
+    axis: Axes, pictures: Sequence[np.ndarray], left: Inches, top: Inches, size: Inches, gap: Inches = 0.04
+) -> list[float]:
     """Draws pictures in a row on a sheet. Returns the left edge of each."""
-    lefts = [left + k * (size + gap) for k in range(len(items))]
-    for item, x in zip(items, lefts, strict=True):
-        axis.imshow(picture(dataset, item), extent=(x, x + size, top + size, top), interpolation="antialiased")
+    lefts = [left + k * (size + gap) for k in range(len(pictures))]
+    for shown, x in zip(pictures, lefts, strict=True):
+        axis.imshow(shown, extent=(x, x + size, top + size, top), interpolation="antialiased")
     # imshow sets the limits to the last picture. This sets them back to the whole sheet.
     width, height = figure_of(axis).get_size_inches()
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
@@ -191,6 +208,23 @@ def picture(dataset: HierarchicalDataset, item: SupportsIndex) -> UInt8[np.ndarr
     """
     check_item(int(item), len(dataset))
     return DRAWINGS[dataset.modality](dataset, int(item))
+
+
+def view_picture(dataset: HierarchicalDataset, view: Tensor | None, item: SupportsIndex) -> UInt8[np.ndarray, "h w c"]:
+    """Returns a picture of a view of an item, ``[channels, height, width]``. A view of a vector has the item's picture.
+
+    Where there is no view it returns the picture of the item.
+    """
+    draw = VIEWS.get(dataset.modality)
+    return picture(dataset, item) if view is None or draw is None else draw(view.detach().float().cpu().numpy())
+
+
+def _view_of_picture(view: np.ndarray) -> np.ndarray:
+    return _coloured((255 * view.clip(0, 1)).round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def _view_of_cloud(view: np.ndarray) -> np.ndarray:
+    return cloud_picture(view[..., 0].T)
 
 
 def _of_picture(dataset: HierarchicalDataset, item: int) -> np.ndarray:
@@ -232,6 +266,8 @@ def _drawn(cloud: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
 DRAWINGS = {"images": _of_picture, "points": _of_cloud, "vectors": _of_vector}
 """How one item of each kind becomes a picture."""
+VIEWS = {"images": _view_of_picture, "points": _view_of_cloud}
+"""How a random view becomes a picture; a view of a vector has none."""
 
 
 def smooth(start: float, end: float) -> np.ndarray:

@@ -18,21 +18,27 @@ from hiercl.datasets import HierarchicalDataset
 from hiercl.methods import Step
 from hiercl.pairs import BlockTerm, Kind, Pairs, Term
 from hiercl.plot._canvas import (
+    LINE,
     NORMAL,
     SMALL,
     TITLE,
+    VIEWS,
     WIDTH,
     check_level,
-    draw_pictures,
+    draw_row,
     legend_below,
     panel_title,
     panels,
     percent,
+    picture,
     readable,
     sheet,
     shortened,
     simple_axis,
+    title_width,
     user_axis,
+    view_picture,
+    wrapped,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT, categorical, tint
 from hiercl.runtime.arguments import checked
@@ -40,7 +46,7 @@ from hiercl.runtime.config import AtLeast
 from hiercl.runtime.errors import unknown
 
 NO_LABEL = "no label"  # the name of the label −1, which reads the last name of a list
-LEFT, HEADER, GAP = 2.35, 0.75, 0.08  # inches: left and upper edge of the candidates, gap between two
+ANCHOR, LEFT, GAP = 0.85, 2.45, 0.08  # inches: side of the anchor, left edge of the candidates, gap between two
 # colour and symbol of every role
 ROLES = {
     "pulled": (OKABE_ITO[2], "+"),
@@ -60,6 +66,8 @@ class Group:
     Attributes:
         role: what the method does with them.
         items: items of those that are shown, as indices in the data set.
+        pictures: what is drawn of each: the view that the step saw, or, where it kept none, the item.
+        seen: what these are, in a word: "views", "originals" or both; empty if the step kept no view at all.
         names: class of each.
         same: whether it is of the anchor's class at the level that is compared.
         common: name of its lowest common ancestor with the anchor, empty if it is of the anchor's class.
@@ -70,6 +78,8 @@ class Group:
 
     role: str
     items: np.ndarray
+    pictures: list[np.ndarray]
+    seen: str
     names: list[str]
     same: np.ndarray
     common: list[str]
@@ -93,8 +103,10 @@ def pairs(
 ) -> Figure:
     """Draws what a step does with one anchor: its most similar candidates that are pulled, pushed, removed, left alone.
 
-    Names of the anchor's own class are bold: among the pushed candidates these are the false negatives. Below removed
-    and pushed candidates stands the probability with which selection keeps them.
+    The pictures are the views that the step saw, if :meth:`hiercl.Run.step` made it. Candidates of the queue and
+    prototypes are drawn as their items, because no view of them is kept; vectors always are. Names of the anchor's own
+    class are bold: among the pushed candidates these are the false negatives. Below removed and pushed candidates
+    stands the probability with which selection keeps them.
 
     Args:
         step: result of ``run.step(dataset)``; or a term, or several, such as :meth:`hiercl.pairs.Term.of` makes of
@@ -126,23 +138,33 @@ def pairs(
         raise ValueError(f"there is no anchor {anchor}: the step has {len(anchors)}, counted from 0.")
     item = int(anchors.item[anchor])
     level = compared_level(chosen, dataset, level)
-    groups = role_groups(chosen, dataset, anchor, item, count, tree, level)
-
-    size = min(0.72, (WIDTH - LEFT - 0.1) / count - GAP)
-    tops = [HEADER]
-    for group in groups:
-        tops.append(tops[-1] + size + (0.38 + 0.13 * (any(group.common) + any(group.notes))))
+    seen = StepPictures(step, chosen, dataset)
+    groups = role_groups(chosen, dataset, anchor, item, count, tree, level, seen)
     labelled = bool(dataset.has_label[item])
     path = " › ".join(map(readable, hierarchy.path(int(dataset.labels[item])))) if labelled else NO_LABEL
     own = readable((*hierarchy.names[level], NO_LABEL)[dataset.labels_at(level)[item]])
     note = f"Most similar first. Bold: of the anchor's class “{own}”; else the lowest class that both are in (–: none)."
+    note += f" {seen.said}" if seen.said else ""
     if bool((chosen.pairs.candidates.kind == Kind.PROTOTYPE).any()):
         note += " Prototypes: nearest item, most frequent class."
-    figure, axis = sheet(WIDTH, max(tops[-1], HEADER + 1.2), f"One anchor in the term “{chosen.name}”: {path}", note)
-    draw_pictures(axis, dataset, np.array([item]), 0.1, HEADER, 0.85)
-    axis.text(0.525, HEADER + 0.92, "anchor", size=SMALL, color=GREY, ha="center", va="top")
+    title = f"One anchor in the term “{chosen.name}”: {path}"
+    width = max(WIDTH, title_width(title))
+    note, header = wrapped(note, width)
+    size = min(0.78, (width - LEFT - 0.1) / count - GAP)
+    tops = [header]
+    for group in groups:
+        lines = 1 + any(group.common) + any(group.notes)
+        tops.append(tops[-1] + max(size + 0.12 + LINE * lines, 0.8 + LINE * bool(group.seen)) + 0.12)
+    alone = [("anchor", seen.of_anchor(anchor, item))]
+    if seen.said:
+        alone = [("anchor: view", alone[0][1]), ("its item", picture(dataset, item))]
+    figure, axis = sheet(width, max(tops[-1], header + len(alone) * (ANCHOR + 0.3) + 0.05), title, note)
+    for place, (what, shown) in enumerate(alone):
+        top = header + place * (ANCHOR + 0.3)
+        draw_row(axis, [shown], 0.1, top, ANCHOR)
+        axis.text(0.1 + ANCHOR / 2, top + ANCHOR + 0.05, what, size=SMALL, color=GREY, ha="center", va="top")
     for group, top in zip(groups, tops, strict=False):
-        _draw_group(axis, dataset, group, readable(hierarchy.level_names[level]), top, size)
+        _draw_group(axis, group, readable(hierarchy.level_names[level]), top, size)
     return figure
 
 
@@ -183,6 +205,48 @@ def role_masks(pairs: Pairs, anchor: int) -> dict[str, np.ndarray]:
     return {"pulled": pulled, "pushed": pushed, "removed": removed, "left alone": ~(pulled | pushed | removed)}
 
 
+@dataclass(frozen=True)
+class StepPictures:
+    """The pictures of a term's anchors and candidates: the views that the step saw, where it kept them.
+
+    Attributes:
+        step: the step; a term alone has no views.
+        term: the term.
+        dataset: its items.
+    """
+
+    step: Shown
+    term: Term | BlockTerm
+    dataset: HierarchicalDataset
+
+    @property
+    def kept(self) -> bool:
+        """Whether there are views that have a picture."""
+        return isinstance(self.step, Step) and bool(self.step.views) and self.dataset.modality in VIEWS
+
+    @property
+    def said(self) -> str:
+        """A sentence that says what is drawn."""
+        if not self.kept:
+            return ""
+        queue = bool((self.term.pairs.candidates.kind == Kind.QUEUE).any())
+        return "Views are as the step saw them." + " The queue keeps none: its items are originals." * queue
+
+    def of_anchor(self, anchor: int, item: int) -> np.ndarray:
+        """Returns the picture of an anchor."""
+        view = self.step.anchor_view(self.term, anchor) if self.kept and isinstance(self.step, Step) else None
+        return view_picture(self.dataset, view, item)
+
+    def of_candidates(self, candidates: np.ndarray, items: np.ndarray) -> tuple[list[np.ndarray], str]:
+        """Returns the pictures of candidates, and what they are in a word."""
+        if not (self.kept and isinstance(self.step, Step)):
+            return [picture(self.dataset, item) for item in items], ""
+        views = [self.step.candidate_view(self.term, int(candidate)) for candidate in candidates]
+        words = {"originals" if view is None else "views" for view in views}
+        drawn = [view_picture(self.dataset, view, item) for view, item in zip(views, items, strict=True)]
+        return drawn, ", ".join(sorted(words, reverse=True))
+
+
 def role_groups(
     term: Term | BlockTerm,
     dataset: HierarchicalDataset,
@@ -191,10 +255,11 @@ def role_groups(
     count: int,
     tree: PrototypeTree | None,
     level: int,
+    views: StepPictures,
 ) -> list[Group]:
     """Returns the candidates of an anchor by role. Roles without a candidate are left out."""
     pairs, hierarchy = term.pairs, dataset.hierarchy
-    pictures, labels = candidate_items(term, dataset, tree)
+    items, labels = candidate_items(term, dataset, tree)
     similarity = term.logits[anchor].detach().float().cpu().numpy()
     keep = None if pairs.keep_probability is None else pairs.keep_probability[anchor].detach().cpu().numpy()
     is_view = (pairs.candidates.kind != Kind.PROTOTYPE).cpu().numpy()
@@ -210,7 +275,7 @@ def role_groups(
 
     result = []
     for role, mask in role_masks(pairs, anchor).items():
-        known = np.flatnonzero(mask & (pictures >= 0))
+        known = np.flatnonzero(mask & (items >= 0))
         if not len(known):
             continue
         known = known[np.argsort(-similarity[known], kind="stable")]
@@ -219,10 +284,13 @@ def role_groups(
         if role in ("removed", "pushed") and keep is not None:
             notes = [f"keep {keep[c]:.2f}" for c in shown]
         if role == "pulled":
-            notes = ["another view" if pictures[c] == item and is_view[c] else "" for c in shown]
+            notes = ["another view" if items[c] == item and is_view[c] else "" for c in shown]
         names = [readable((*hierarchy.leaf_names, NO_LABEL)[leaf]) for leaf in labels[shown]]
         ancestors = [common(int(leaf)) for leaf in labels[shown]]
-        result.append(Group(role, pictures[shown], names, same[:count], ancestors, notes, len(known), int(same.sum())))
+        drawn = views.of_candidates(shown, items[shown])
+        result.append(
+            Group(role, items[shown], *drawn, names, same[:count], ancestors, notes, len(known), int(same.sum()))
+        )
     return result
 
 
@@ -247,23 +315,21 @@ def candidate_items(
     return pictures, labels
 
 
-def _draw_group(
-    axis: Axes, dataset: HierarchicalDataset, group: Group, level_name: str, top: float, size: float
-) -> None:
+def _draw_group(axis: Axes, group: Group, level_name: str, top: float, size: float) -> None:
     """Draws the pictures of a role in a row, with its name and the share of the anchor's class at the left."""
     colour, symbol = ROLES[group.role]
     axis.text(1.15, top + 0.13, f"{symbol} {group.role}", size=TITLE, weight="bold", color=colour, va="center")
-    axis.text(1.15, top + 0.36, f"{group.total:,}", size=NORMAL, color=TEXT, va="center")
-    share = f"{percent(group.total_same / group.total)} same\n{shortened(level_name, LEFT - 1.2, SMALL)}"
-    axis.text(1.15, top + 0.47, share, size=SMALL, color=GREY, va="top")
-    lefts, room = draw_pictures(axis, dataset, group.items, LEFT, top, size, GAP), size + GAP - 0.04
+    axis.text(1.15, top + 0.34, f"{group.total:,}", size=NORMAL, color=TEXT, va="center")
+    share = f"{percent(group.total_same / group.total)} same\n{shortened(level_name, LEFT - 1.2)}"
+    axis.text(1.15, top + 0.44, f"{share}\n{group.seen}", size=SMALL, color=GREY, va="top")
+    lefts, room = draw_row(axis, group.pictures, LEFT, top, size, GAP), size + GAP - 0.04
     for number, (name, same, x) in enumerate(zip(group.names, group.same, lefts, strict=True)):
         axis.add_patch(Rectangle((x, top), size, size, fill=False, edgecolor=colour, linewidth=2.2))
-        centred = {"x": x + size / 2, "color": TEXT, "va": "center", "ha": "center"}
+        centred = {"x": x + size / 2, "color": TEXT, "va": "center", "ha": "center", "size": SMALL}
         weight = "bold" if same else "normal"
-        axis.text(y=top + size + 0.1, s=shortened(name, room), size=7, weight=weight, **centred)
+        axis.text(y=top + size + 0.12, s=shortened(name, room), weight=weight, **centred)
         for line, texts in enumerate(texts for texts in (group.common, group.notes) if any(texts)):
-            axis.text(y=top + size + 0.23 + 0.13 * line, s=shortened(texts[number], room, 6.5), size=6.5, **centred)
+            axis.text(y=top + size + 0.12 + LINE * (line + 1), s=shortened(texts[number], room), **centred)
 
 
 # ---- all pairs ----
@@ -468,8 +534,8 @@ def _draw_false_negatives(axis: Axes, part: pd.DataFrame, colours: dict) -> None
     widest = np.nanmax(np.r_[rate, line, 0.1])
     for y, (value, mark) in enumerate(zip(rate, line, strict=True)):
         if np.isfinite(value):
-            axis.text(max(value, mark) + 0.03 * widest, y, f"{value:.1f}", size=7, color=GREY, va="center")
-    axis.set_xlim(0, 1.22 * widest)
+            axis.text(max(value, mark) + 0.03 * widest, y, f"{value:.1f}", size=SMALL, color=GREY, va="center")
+    axis.set_xlim(0, 1.3 * widest)
     _finish(axis, part)
 
 

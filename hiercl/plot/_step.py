@@ -19,9 +19,18 @@ from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.methods import Step
 from hiercl.pairs import BlockTerm, Forces, Term, forces
-from hiercl.plot._canvas import percent, picture, readable, sheet, shortened
+from hiercl.plot._canvas import percent, readable, sheet, shortened
 from hiercl.plot._colours import GREY, TEXT, tint
-from hiercl.plot._pairs import NO_LABEL, ROLES, candidate_items, compared_level, first_anchor, pick_term, role_masks
+from hiercl.plot._pairs import (
+    NO_LABEL,
+    ROLES,
+    StepPictures,
+    candidate_items,
+    compared_level,
+    first_anchor,
+    pick_term,
+    role_masks,
+)
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.config import AtLeast, Between
 from hiercl.training import Run
@@ -31,13 +40,8 @@ BODY, NOTE, HEAD = 10.5, 10, 12.5  # sizes of letters in points; the figure is w
 ROW, HEADING, TOP = 0.38, 0.32, 1.85  # inches: height of a candidate and of the name of a role; where the rows begin
 FEW = 3  # pulled or removed candidates that are shown at most; one of those that are left alone
 SMALLER = 0.1  # the network's step, as a share of the highest learning rate
-WIDE, CENTRE, RING, SIDE = (
-    13.95,
-    9.05,
-    1.45,
-    0.44,
-)  # inches: width of the figure, middle of the plane, radius of its ring, side of its pictures
-PANELS = (0.1, 2.95, 4.85, 6.95, 11.4)  # inches: left edges of the panels
+WIDE, PANELS = 14.3, (0.1, 2.95, 4.85, 7.05, 11.7)  # inches: width of the figure, and left edges of the panels
+CENTRE, RING, SIDE = 9.15, 1.42, 0.44  # inches: middle of the plane, radius of its ring, side of its pictures
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def one_anchor(
     own = of_leaf[dataset.labels[item]]
     same = (of_leaf[labels] == own) & (own >= 0)
     names, similarity = (*dataset.hierarchy.leaf_names, NO_LABEL), found.similarity().numpy()
-    rows, totals = [], {}
+    views, rows, totals = StepPictures(step, chosen, dataset), [], {}
     for role, mask in role_masks(chosen.pairs, anchor).items():
         members = np.flatnonzero(mask)
         if not len(members):
@@ -199,15 +203,15 @@ def one_anchor(
         members = members[np.argsort(-similarity[members], kind="stable")]
         most = {"pushed": count, "left alone": 1}.get(role, FEW)
         shown = members[items[members] >= 0][:most]
-        for place in shown:
-            name = readable(names[labels[place]])
-            rows.append(Row(role, np.array([place]), picture(dataset, items[place]), name, bool(same[place])))
+        for place, drawn in zip(shown, views.of_candidates(shown, items[shown])[0], strict=True):
+            rows.append(Row(role, np.array([place]), drawn, readable(names[labels[place]]), bool(same[place])))
         rest = np.setdiff1d(members, shown)
         if len(rest) and role != "left alone":
             rows.append(Row(role, rest, None, f"{len(rest):,} more"))
     moved = None if after is None else forces(pick_term(after, chosen.name), anchor)
-    shown = picture(dataset, item)
-    return OneAnchor(dataset, chosen, item, shown, found, rows, totals, same, level, moved, network)
+    return OneAnchor(
+        dataset, chosen, item, views.of_anchor(anchor, item), found, rows, totals, same, level, moved, network
+    )
 
 
 # ---- the strip ----
@@ -221,7 +225,7 @@ def draw_step(one: OneAnchor, stage: int = len(STAGES)) -> Figure:
         role = row.role
         tops.append(y)
         y += ROW
-    height = max(y + 0.15, TOP + 2 * RING + 2 * SIDE + 0.6)
+    height = max(y + 0.15, TOP + 2 * RING + 2 * SIDE + 0.85)
     figure, axis = sheet(WIDE, height)
     axis.text(0.1, 0.06, f"One anchor in the term “{one.term.name}”: {one.path}", size=14, weight="bold", va="top")
     axis.text(0.1, 0.39, _summary(one), size=11, color=TEXT, va="top")
@@ -260,7 +264,7 @@ def _summary(one: OneAnchor) -> str:
         return "This anchor has no pulled candidate: its loss is 0, and nothing moves it."
     held = float(found.share[found.target > 0].sum())
     false = float(found.share[(found.target == 0) & torch.from_numpy(one.same)].sum())
-    text = f"Loss {found.loss:.3g} nats. The pulled hold {percent(held)} of the softmax and should hold all of it"
+    text = f"Loss {_nats(found.loss)} nats. The pulled hold {percent(held)} of the softmax and should hold all of it"
     return text + (f"; false negatives hold {_per_cent(false)}." if false > 0 else ".")
 
 
@@ -362,6 +366,10 @@ def _draw_softmax(axis: Axes, one: OneAnchor, tops: list[float]) -> None:
         axis.text(left, tops[-1] + ROW + 0.1, text, size=NOTE, color=GREY, va="center")
 
 
+def _nats(loss: float) -> str:
+    return f"{loss:.2f}" if loss >= 0.995 else f"{loss:.3f}"
+
+
 def _per_cent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %" if share >= 0.0005 else "0 %"
 
@@ -419,7 +427,7 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
     drawn = [row for row in one.rows if plane.strength[row.places].sum() > least]
     force = [np.sign(strength[row.places].sum()) * plane.strength[row.places].sum() for row in drawn]
     weighted = [(plane.direction[row.places] * np.abs(strength[row.places, None])).sum(axis=0) for row in drawn]
-    angles = _apart(np.array([math.atan2(y, x) for x, y in weighted]), 1.25 * SIDE / RING)
+    angles = _apart(np.array([math.atan2(y, x) for x, y in weighted]), 1.4 * SIDE / RING)
     total = {sign: sum(abs(value) for value in force if value * sign > 0) for sign in (1, -1)}
     strongest = max(map(abs, force), default=1.0)
     for row, value, angle in zip(drawn, force, angles, strict=True):
@@ -435,14 +443,16 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
             axis.text(*place, row.name.replace(" more", "\nmore"), size=NOTE, color=TEXT, ha="center", va="center")
         else:
             _draw_picture(axis, row.shown, *place, SIDE, ROLES[row.role][0])
-        label = place + (SIDE / 2 + 0.13 + 0.17 * abs(way[0])) * way
+        label = place + (SIDE / 2 + 0.13 + 0.24 * abs(way[0])) * way
         text = f"{'+' if value > 0 else '−'} {_per_cent(abs(value) / total[1 if value > 0 else -1])}"
         axis.text(*label, text, size=NOTE, color=colour, weight="bold", ha="center", va="center", zorder=7)
     _draw_picture(axis, one.shown, CENTRE, middle, 0.56, TEXT, 2.5)
     _draw_sums(axis, plane, middle)
     bottom = middle + RING + SIDE + 0.3
-    note = f"The plane holds these sums, and {_per_cent(plane.held)} of the single forces (thin)."
-    axis.text(CENTRE, bottom + 0.2, note, size=NOTE, color=GREY, ha="center", va="center")
+    note = (
+        f"thick: sums, which lie in the plane; thin: single forces,\nof which {_per_cent(plane.held)} lies in the plane"
+    )
+    axis.text(CENTRE, bottom + 0.15, note, size=NOTE, color=GREY, ha="center", va="top", linespacing=1.15)
     for x, (name, _, colour, _) in zip((-1.35, -0.2, 1.1), _sums(plane), strict=True):
         axis.text(CENTRE + x, bottom, name, size=BODY, color=colour, weight="bold", ha="center", va="center")
 
@@ -495,10 +505,10 @@ def _draw_changes(axis: Axes, one: OneAnchor, tops: list[float]) -> None:
         columns.append((one.network, one.after.loss, one.after.similarity()))
     left, width = PANELS[4], 0.95
     for number, (name, loss, after) in enumerate(columns):
-        x = left + number * 1.32
+        x = left + number * 1.36
         change = (after - before).numpy()
         means = np.array([change[row.places].mean() for row in one.rows])
-        text = f"{name}\nloss {found.loss:.3g} → {loss:.3g}"
+        text = f"{name}\nloss {_nats(found.loss)} → {_nats(loss)}"
         axis.text(x, TOP - 0.37, text, size=NOTE, color=TEXT, va="center", linespacing=1.15)
         scale = width / 2 / max(np.abs(means).max(initial=0), 1e-12)
         middle = x + width / 2

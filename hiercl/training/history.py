@@ -11,13 +11,16 @@ from torch import Tensor
 
 from hiercl.clustering import neighbour_agreement
 from hiercl.datasets import HierarchicalDataset
-from hiercl.methods import Method, Step
+from hiercl.methods import Method, Step, Term
+from hiercl.methods.base import weighted_sum
 from hiercl.metrics import knn_predict
+from hiercl.pairs import floor, if_equal
 from hiercl.runtime.processes import Processes
 from hiercl.runtime.seeds import generator
 
 MONITORED_ITEMS = 5000
 LOGGED_EVERY = 10  # steps: counting pairs is not free
+IF_EQUAL, FLOOR = "loss if equal", "loss floor"  # columns of what the loss is compared with
 
 
 class EpochLog:
@@ -45,8 +48,8 @@ class EpochLog:
         """Notes the time when prototypes, neighbours and masks are ready."""
         self.refresh_seconds = self.lap()
 
-    def stepped(self, step: Step, number: int) -> None:
-        """Notes what a step found; keep rates only every tenth step."""
+    def stepped(self, step: Step, number: int, temperature: float | None) -> None:
+        """Notes what a step found; keep rates and what the loss is compared with only every tenth step."""
         self.add("loss", step.loss)
         for term in step.terms:
             self.add(f"loss {term.name}", term.loss)
@@ -57,6 +60,8 @@ class EpochLog:
                 if term.selective:
                     self.add(f"keep {term.name}", term.pairs.keep_rate)
                     self.add(f"without negative {term.name}", term.pairs.without_negative.float())
+            for name, value in references(step, temperature).items():
+                self.add(name, value)
 
     def trained(self, images: int, rate: float, processes: Processes) -> None:
         """Fills the row after the last step of the epoch."""
@@ -77,6 +82,31 @@ class EpochLog:
         """Adds the kNN accuracies to the row."""
         self.row |= accuracies
         self.row["monitor_seconds"] = self.lap()
+
+
+@torch.no_grad()
+def references(step: Step, temperature: float | None) -> dict[str, Tensor]:
+    """Returns the loss of a step if all embeddings are equal, and a floor of it, where they are known.
+
+    The first is exact for every method: candidates that are prototypes count as equally similar too. Neither is known
+    for terms in blocks, whose similarities are never in memory at once. There is no floor for a loss that is not the
+    sum of its terms (HCE, HMCE), nor for candidates with weights (:func:`hiercl.pairs.floor`).
+
+    Args:
+        step: a step.
+        temperature: divides the cosines; None: the method has none, and nothing is known.
+
+    Example:
+        >>> {name: float(value) for name, value in references(run.step(train, batch=8), 0.1).items()}["loss floor"] >= 0
+        True
+    """
+    terms = [term for term in step.terms if isinstance(term, Term)]
+    if len(terms) < len(step.terms) or not terms or temperature is None:
+        return {}
+    found = {IF_EQUAL: step.combine(tuple(if_equal(term, temperature) for term in terms))}
+    floors = [floor(term, temperature) for term in terms] if step.combine is weighted_sum else [None]
+    known = [term.weight * least for term, least in zip(terms, floors, strict=False) if least is not None]
+    return found | ({FLOOR: torch.stack(known).sum()} if len(known) == len(terms) else {})
 
 
 def summary(row: Mapping[str, Any]) -> str:

@@ -173,7 +173,7 @@ def train(
                     optimiser.step()  # these two do nothing before the last step of a group
                     optimiser.zero_grad()
                 model.after_step(step) if moves else model.remember(step)  # momentum update, queue
-                log.stepped(step, number)
+                log.stepped(step, number, getattr(model.config, "temperature", None))
                 bar.update()
             processes.average_statistics(model)
             log.trained(steps * batch, rate, processes)

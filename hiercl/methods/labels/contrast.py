@@ -194,7 +194,9 @@ class LabelContrast(WithTree, Method):
             anchors = torch.cat([first, second])
             candidates = torch.cat([batch.gather(first), batch.gather(second)])
             terms = self.terms(anchors, candidates, views, batch)
-            combine, observe = partial(self.combine, batch=batch), partial(self.observe, terms, masks, batch)
+            own = type(self).combine is not LabelContrast.combine
+            combine = partial(self.combine, batch=batch) if own else weighted_sum
+            observe = partial(self.observe, terms, masks, batch)
             return Step(terms, views.items, combine=combine, observe=observe)
 
     def terms(self, anchors: Tensor, candidates: Tensor, views: BatchViews, batch: Batch) -> Terms:
