@@ -18,8 +18,8 @@ from matplotlib.patheffects import Normal, Stroke
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.methods import Step
-from hiercl.pairs import BlockTerm, Forces, Term, forces
-from hiercl.plot._canvas import percent, readable, sheet, shortened
+from hiercl.pairs import BlockTerm, Forces, Kind, Term, forces
+from hiercl.plot._canvas import percent, picture, readable, sheet, shortened
 from hiercl.plot._colours import GREY, TEXT, tint
 from hiercl.plot._pairs import (
     NO_LABEL,
@@ -37,7 +37,8 @@ from hiercl.training import Run
 
 STAGES = ("Candidates", "Similarity", "Softmax", "Pull and push", "One small step")
 BODY, NOTE, HEAD = 10.5, 10, 12.5  # sizes of letters in points; the figure is wider than a column of text
-ROW, HEADING, TOP = 0.38, 0.32, 1.85  # inches: height of a candidate and of the name of a role; where the rows begin
+ROW, HEADING, TOP = 0.38, 0.32, 2.25  # inches: height of a candidate and of the name of a role; where the rows begin
+UPPER = 1.4  # inches: where panels begin below their notes
 FEW = 3  # pulled or removed candidates that are shown at most; one of those that are left alone
 SMALLER = 0.1  # the network's step, as a share of the highest learning rate
 WIDE, PANELS = 14.3, (0.1, 2.95, 4.85, 7.05, 11.7)  # inches: width of the figure, and left edges of the panels
@@ -72,6 +73,7 @@ class OneAnchor:
         term: the term.
         item: item of the anchor.
         shown: picture of the anchor.
+        original: picture of its item, if the anchor is drawn as a view of it.
         forces: the gradient of its loss, split.
         rows: its candidates.
         totals: for every role the number of candidates, and how many of them are of the anchor's class.
@@ -85,6 +87,7 @@ class OneAnchor:
     term: Term | BlockTerm
     item: int
     shown: np.ndarray
+    original: np.ndarray | None
     forces: Forces
     rows: list[Row]
     totals: dict[str, tuple[int, int]]
@@ -127,8 +130,9 @@ def step(
     4. *Pull and push*: the negative gradient, $\sum_c(w_c-q_c)\,k_c/\tau$ (:func:`hiercl.pairs.forces`), without its
        part along the anchor, which normalisation removes. The plane is the one of the sum of all pulls and the sum of
        all pushes, so it holds both and their sum, in true proportion. Lines lead to single candidates, in their
-       direction within the plane; their width is the whole strength. The note below says which part of the single
-       forces lies in the plane.
+       direction within the plane; pictures that would overlap are moved apart, the weaker ones more. The width of a
+       line is the whole strength. The note below says which part of the single
+       forces, by their lengths, lies in the plane.
     5. *One small step* against the gradient: how similarities change if the feature moves on the sphere
        (:meth:`hiercl.pairs.Forces.downhill`); and, for a run, if the optimiser makes one step on the weights, for all
        anchors, at a tenth of the highest learning rate (:meth:`hiercl.Run.learned`). That moves the other views too.
@@ -209,9 +213,8 @@ def one_anchor(
         if len(rest) and role != "left alone":
             rows.append(Row(role, rest, None, f"{len(rest):,} more"))
     moved = None if after is None else forces(pick_term(after, chosen.name), anchor)
-    return OneAnchor(
-        dataset, chosen, item, views.of_anchor(anchor, item), found, rows, totals, same, level, moved, network
-    )
+    pictures = views.of_anchor(anchor, item), picture(dataset, item) if views.kept else None
+    return OneAnchor(dataset, chosen, item, *pictures, found, rows, totals, same, level, moved, network)
 
 
 # ---- the strip ----
@@ -225,12 +228,16 @@ def draw_step(one: OneAnchor, stage: int = len(STAGES)) -> Figure:
         role = row.role
         tops.append(y)
         y += ROW
-    height = max(y + 0.15, TOP + 2 * RING + 2 * SIDE + 0.85)
+    height = max(y + 0.15, UPPER + 2 * RING + 2 * SIDE + 1.25)
     figure, axis = sheet(WIDE, height)
     axis.text(0.1, 0.06, f"One anchor in the term “{one.term.name}”: {one.path}", size=14, weight="bold", va="top")
     axis.text(0.1, 0.39, _summary(one), size=11, color=TEXT, va="top")
+    prototypes = bool((one.term.pairs.candidates.kind == Kind.PROTOTYPE).any())
+    of_class = f"“{shortened(own_class(one), 1.3 if prototypes else 2.3, NOTE)}”"
     notes = (
-        f"bold: of the class\n“{shortened(own_class(one), 2.3, NOTE)}”",
+        f"picture: nearest item; name: most\nfrequent; bold: {of_class}"
+        if prototypes
+        else f"bold: of the class\n{of_class}",
         "cosine; line below\nseveral: their range",
         f"at τ = {one.temperature:.2g}; line:\nwhat the loss asks for",
         "negative gradient = Σ (asked − softmax) · candidate / τ\nwidth of a line: strength; at the ring: share of it",
@@ -244,7 +251,7 @@ def draw_step(one: OneAnchor, stage: int = len(STAGES)) -> Figure:
     if stage >= 3:
         _draw_softmax(axis, one, tops)
     if stage >= 4:
-        _draw_plane(axis, one, TOP - 0.1 + RING + SIDE)
+        _draw_plane(axis, one, UPPER + 0.3 + RING + SIDE)
     if stage >= 5:
         _draw_changes(axis, one, tops)
     axis.set(xlim=(0, WIDE), ylim=(height, 0), aspect="auto")
@@ -278,6 +285,12 @@ def _draw_heading(axis: Axes, number: int, name: str, note: str, left: float, st
 
 def _draw_candidates(axis: Axes, one: OneAnchor, tops: list[float]) -> None:
     left, role = PANELS[0], ""
+    seen = (
+        [(one.shown, "the anchor")] if one.original is None else [(one.shown, "its view"), (one.original, "its item")]
+    )
+    for x, (drawn, what) in zip((left + 0.25, left + 1.6), seen, strict=False):
+        _draw_picture(axis, drawn, x, UPPER + 0.35, 0.5, TEXT, 2.5)
+        axis.text(x + 0.35, UPPER + 0.35, what, size=BODY, color=TEXT, va="center")
     for row, top in zip(one.rows, tops, strict=True):
         colour, symbol = ROLES[row.role]
         if row.role != role:
@@ -356,7 +369,9 @@ def _draw_softmax(axis: Axes, one: OneAnchor, tops: list[float]) -> None:
         axis.add_patch(Rectangle((left, top + 0.08), held * scale, ROW - 0.16, facecolor=face, edgecolor="none"))
         if asked > 0:
             axis.plot([left + asked * scale] * 2, [top + 0.03, top + ROW - 0.03], color=TEXT, linewidth=2.2, zorder=4)
-        text = f"{_per_cent(held)[:-2]} → {_per_cent(asked)}" if asked > 0 else _per_cent(held)
+        text = _per_cent(held)
+        if asked > 0 and text != _per_cent(asked):
+            text = f"{text[:-2]} → {_per_cent(asked)}"
         x = left + max(held, asked) * scale + 0.07
         if asked > 0 and (asked - held) * scale > 0.95:  # between the bar and the line
             x = left + held * scale + 0.07
@@ -386,7 +401,7 @@ class Plane:
         push: sum of all pushes.
         direction: where every candidate lies, as seen from the anchor, ``[candidates, 2]``.
         strength: length of every force, in the plane and beside it, ``[candidates]``.
-        held: which part of the single forces lies in the plane, of the sum of their squared lengths.
+        held: the lengths of the single forces within the plane, as a share of their whole lengths.
     """
 
     pull: np.ndarray
@@ -406,9 +421,9 @@ def plane_of(found: Forces) -> Plane:
     beside = single - np.outer(single @ x, x)
     y = _unit(pull - (pull @ x) * x, np.linalg.svd(beside, full_matrices=False)[2][0] if beside.any() else beside[0])
     axes = np.stack([x, y], axis=1)
-    lengths = (single**2).sum(axis=1)
-    held = float(((single @ axes) ** 2).sum() / max(lengths.sum(), 1e-300))
-    return Plane(pull @ axes, push @ axes, towards @ axes, np.sqrt(lengths), held)
+    strength, seen = (np.linalg.norm(forces, axis=1) for forces in (single, single @ axes))
+    held = float(seen.sum() / max(strength.sum(), 1e-300))
+    return Plane(pull @ axes, push @ axes, towards @ axes, strength, held)
 
 
 def _unit(vector: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
@@ -421,13 +436,15 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
     plane, found = plane_of(one.forces), one.forces
     axis.add_patch(Circle((CENTRE, middle), RING - SIDE / 2 - 0.06, facecolor="#F6F6F6", edgecolor="none", zorder=0))
     if not plane.strength.any():
-        axis.text(CENTRE, middle - 0.6, "no force", size=BODY, color=GREY, ha="center")
+        axis.text(CENTRE, middle + 0.55, "no force", size=BODY, color=GREY, ha="center")
+        _draw_picture(axis, one.shown, CENTRE, middle, 0.56, TEXT, 2.5)
+        return
     strength = found.strength.numpy()
     least = 0.002 * max(plane.strength.sum(), 1e-12)  # a positive where the loss wants it has no force
     drawn = [row for row in one.rows if plane.strength[row.places].sum() > least]
     force = [np.sign(strength[row.places].sum()) * plane.strength[row.places].sum() for row in drawn]
     weighted = [(plane.direction[row.places] * np.abs(strength[row.places, None])).sum(axis=0) for row in drawn]
-    angles = _apart(np.array([math.atan2(y, x) for x, y in weighted]), 1.4 * SIDE / RING)
+    angles = _apart(np.array([math.atan2(y, x) for x, y in weighted]), np.array(force), 1.4 * SIDE / RING)
     total = {sign: sum(abs(value) for value in force if value * sign > 0) for sign in (1, -1)}
     strongest = max(map(abs, force), default=1.0)
     for row, value, angle in zip(drawn, force, angles, strict=True):
@@ -449,11 +466,10 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
     _draw_picture(axis, one.shown, CENTRE, middle, 0.56, TEXT, 2.5)
     _draw_sums(axis, plane, middle)
     bottom = middle + RING + SIDE + 0.3
-    note = (
-        f"thick: sums, which lie in the plane; thin: single forces,\nof which {_per_cent(plane.held)} lies in the plane"
-    )
+    note = "thick: sums, which lie in the plane; thin: single forces;\n"
+    note += f"{_per_cent(plane.held)} of their lengths lies in the plane"
     axis.text(CENTRE, bottom + 0.15, note, size=NOTE, color=GREY, ha="center", va="top", linespacing=1.15)
-    for x, (name, _, colour, _) in zip((-1.35, -0.2, 1.1), _sums(plane), strict=True):
+    for x, (name, _, colour, _) in zip((-1.5, -0.4, 1.05), _sums(plane), strict=True):
         axis.text(CENTRE + x, bottom, name, size=BODY, color=colour, weight="bold", ha="center", va="center")
 
 
@@ -461,7 +477,11 @@ def _sums(plane: Plane) -> list[tuple[str, np.ndarray, str, float]]:
     """Returns the sum of all pulls, that of all pushes and both together: name, vector, colour, width in points."""
     pull, push = ROLES["pulled"][0], ROLES["pushed"][0]
     both = plane.pull + plane.push
-    return [("all pulls", plane.pull, pull, 7), ("all pushes", plane.push, push, 7), ("both: its way", both, TEXT, 3)]
+    return [
+        ("all pulls", plane.pull, pull, 7),
+        ("all pushes", plane.push, push, 7),
+        ("both: where it goes", both, TEXT, 3),
+    ]
 
 
 def _draw_sums(axis: Axes, plane: Plane, middle: float) -> None:
@@ -479,18 +499,19 @@ def _draw_sums(axis: Axes, plane: Plane, middle: float) -> None:
         axis.add_patch(FancyArrowPatch(tuple(start), tuple(tip), path_effects=edge, **arrow))
 
 
-def _apart(angles: np.ndarray, gap: float) -> np.ndarray:
-    """Moves angles that are nearer to one another than a gap, as little as it takes in a few rounds."""
-    placed = angles.copy()
-    for _ in range(200):
+def _apart(angles: np.ndarray, strength: np.ndarray, gap: float) -> np.ndarray:
+    """Moves angles that are nearer to one another than a gap; the stronger one of two moves less."""
+    placed, ease = angles.copy(), 1 / (np.abs(strength) / max(np.abs(strength).max(initial=0), 1e-12) + 0.02)
+    for _ in range(500):
         order = np.argsort(placed)
-        step = np.diff(np.append(placed[order], placed[order[0]] + 2 * math.pi)) if len(placed) > 1 else np.array([gap])
-        short = np.clip(gap - step, 0, None) / 2
+        following = np.roll(order, -1)
+        short = gap - np.mod(placed[following] - placed[order], 2 * math.pi) if len(placed) > 1 else np.zeros(0)
         if short.max(initial=0) < 1e-3:
             break
-        for index, amount in enumerate(short):
-            placed[order[index]] -= amount
-            placed[order[(index + 1) % len(order)]] += amount
+        for first, second, amount in zip(order, following, short.clip(min=0), strict=False):
+            share = ease[first] / (ease[first] + ease[second])
+            placed[first] -= amount * share
+            placed[second] += amount * (1 - share)
     return placed
 
 
@@ -509,7 +530,7 @@ def _draw_changes(axis: Axes, one: OneAnchor, tops: list[float]) -> None:
         change = (after - before).numpy()
         means = np.array([change[row.places].mean() for row in one.rows])
         text = f"{name}\nloss {_nats(found.loss)} → {_nats(loss)}"
-        axis.text(x, TOP - 0.37, text, size=NOTE, color=TEXT, va="center", linespacing=1.15)
+        axis.text(x, UPPER - 0.1, text, size=NOTE, color=TEXT, va="top", linespacing=1.15)
         scale = width / 2 / max(np.abs(means).max(initial=0), 1e-12)
         middle = x + width / 2
         axis.plot([middle] * 2, [tops[0] - 0.02, tops[-1] + ROW], color="#BBBBBB", linewidth=0.8, zorder=1)
