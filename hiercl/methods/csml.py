@@ -15,7 +15,7 @@ from hiercl.clustering import nearest_neighbours, random_neighbours
 from hiercl.encoders import Encoder, Pool, modality_of, projection_head, stage_block
 from hiercl.methods.base import LOCAL_CROPS, Batch, Embed, LocalCrops, Step, TrainingInfo, ViewSpec, full_precision
 from hiercl.methods.moco import MoCo, MomentumConfig, Queue
-from hiercl.pairs import Kind, Members, Pairs, Seen, Term
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term, Vectors
 from hiercl.runtime.config import Above, AtLeast, Share
 from hiercl.views import numbers_needed
 
@@ -305,8 +305,10 @@ class CsMl(MoCo):
                 of, dim = self.part(i), self.config.dim
                 candidates = torch.cat([keys[:, of], self.queues[i].keys.unflatten(1, (-1, dim))])
                 for name, query in queries.items():
-                    logits = similarities(query[:, of] / self.config.temperature, candidates)
-                    terms.append(Term(prefix + name, logits, pairs[name], weight / len(queries), seen=seen[name]))
+                    vectors = Vectors(query[:, of], (candidates,), self.config.temperature)
+                    logits = similarities(vectors.anchors / self.config.temperature, candidates)
+                    more = {"seen": seen[name], "vectors": vectors}
+                    terms.append(Term(prefix + name, logits, pairs[name], weight / len(queries), **more))
             return Step(tuple(terms), items[:, ANCHOR], columns[ANCHOR])
 
     def queries(self, batch: Batch, items: Tensor) -> tuple[dict[str, Tensor], dict[str, Pairs]]:

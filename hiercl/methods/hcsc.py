@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -26,7 +26,7 @@ from hiercl.methods.base import (
 )
 from hiercl.methods.moco import MoCo, MomentumConfig
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
-from hiercl.pairs import Kind, Members, Pairs, Seen, Term
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term, Vectors
 from hiercl.runtime.config import Above, AtLeast, Share
 from hiercl.runtime.seeds import Draws
 
@@ -227,44 +227,53 @@ class HCSC(WithTree, MoCo):
         with full_precision(keys):
             base = self.instance_pairs(items, batch.positions)
             logits = {crop: self.instance_logits(query, keys) for crop, query in queries.items()}
+            vectors = {crop: self.instance_vectors(query, keys) for crop, query in queries.items()}
             if self.tree is None:
-                terms = self.warm_up_terms(logits, base)
+                terms = self.warm_up_terms(logits, vectors, base)
             else:
-                terms = self.selective_terms(logits, queries, base, batch.draws)
+                terms = self.selective_terms(logits, vectors, base, batch.draws)
             return Step(terms, items, keys)
 
-    def warm_up_terms(self, logits: Queries, pairs: Pairs) -> tuple[Term, ...]:
+    def warm_up_terms(self, logits: Queries, vectors: dict[str, Vectors], pairs: Pairs) -> tuple[Term, ...]:
         """Returns MoCo v2's term for every query."""
         weight = 1 / len(logits) if self.config.scale == "normalised" else 1.0
-        seen = self.seen(logits)
-        return tuple(Term(f"{crop}instance", values, pairs, weight, seen=seen[crop]) for crop, values in logits.items())
+        seen, terms = self.seen(logits), []
+        for crop, values in logits.items():
+            more = {"seen": seen[crop], "vectors": vectors[crop]}
+            terms.append(Term(f"{crop}instance", values, pairs, weight, **more))
+        return tuple(terms)
 
-    def seen(self, queries: Queries) -> dict[str, Seen]:
+    def seen(self, queries: Iterable[str]) -> dict[str, Seen]:
         """Returns which views the instances of every query are: the query's own, and view 1, which makes the keys."""
         return {crop: Seen((view + (view > 0),), (1,)) for view, crop in enumerate(queries)}
 
-    def selective_terms(self, logits: Queries, queries: Queries, base: Pairs, draws: Draws) -> tuple[Term, ...]:
+    def selective_terms(
+        self, logits: Queries, vectors: dict[str, Vectors], base: Pairs, draws: Draws
+    ) -> tuple[Term, ...]:
         """Returns the instance and prototype terms of every level, for every query."""
         levels = range(self.fitted_tree.levels)
-        instance_weight, prototype_weight = self.weights(len(queries))
+        instance_weight, prototype_weight = self.weights(len(logits))
         removed_logit = -math.inf if self.config.removed == "excluded" else 0.0
         of_instances, of_prototypes = (levels if weight else () for weight in (instance_weight, prototype_weight))
         selected = [self.select_instances(base, level, draws) for level in of_instances]  # all queries share one draw
-        terms, seen = [], self.seen(queries)
-        for crop, query in queries.items():
-            acts = self.acts_on_instances(bool(crop))
+        terms, seen = [], self.seen(logits)
+        for crop, made_of in vectors.items():
+            acts, query = self.acts_on_instances(bool(crop)), made_of.anchors
+            of_crop = {"seen": seen[crop], "vectors": made_of}
             if of_instances and self.config.reduce == "official" and not acts:
-                terms.append(Term(f"{crop}instance", logits[crop], base, instance_weight, seen=seen[crop]))
+                terms.append(Term(f"{crop}instance", logits[crop], base, instance_weight, **of_crop))
             else:
                 for level in of_instances:
                     name, pairs = f"{crop}instance {level}", selected[level] if acts else base
-                    more = {"removed_logit": removed_logit, "seen": seen[crop]}
+                    more = {"removed_logit": removed_logit, **of_crop}
                     terms.append(Term(name, logits[crop], pairs, instance_weight, **more))
             for level in of_prototypes:
                 name = f"{crop}prototype {level}"
                 pairs = self.select_prototypes(base.anchors.item, level, draws)  # one draw per query
                 similar = self.fitted_tree.logits(query, level)
-                more = {"removed_logit": removed_logit, "seen": Seen(seen[crop].anchors, ())}
+                prototypes = (self.fitted_tree.centroids[level],)
+                to_prototypes = Vectors(query, prototypes, self.fitted_tree.concentration[level])
+                more = {"removed_logit": removed_logit, "seen": Seen(seen[crop].anchors, ()), "vectors": to_prototypes}
                 terms.append(Term(name, similar, pairs, prototype_weight, **more))
         return tuple(terms)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hiercl.methods.base import Batch, Method, MethodConfig, Step, TrainingInfo, full_precision
-from hiercl.pairs import Kind, Members, Pairs, Seen, Term
+from hiercl.pairs import Kind, Members, Pairs, Seen, Term, Vectors
 from hiercl.runtime.config import Between
 
 
@@ -158,13 +158,18 @@ class MoCo(Method):
             with full_precision(query):
                 logits = self.instance_logits(query, keys)
                 pairs, seen = self.instance_pairs(items, batch.positions), Seen((first,), (second,))
-                terms.append(Term(name, logits, pairs, weight=weight, seen=seen))
+                more = {"seen": seen, "vectors": self.instance_vectors(query, keys)}
+                terms.append(Term(name, logits, pairs, weight=weight, **more))
             all_keys.append(keys)
         return Step(tuple(terms), items.repeat(len(ways)), torch.cat(all_keys[::-1] if official else all_keys))
 
     def instance_logits(self, query: Tensor, keys: Tensor) -> Tensor:
         """Returns logits of the queries with the keys of the whole batch, then with the queue: ``[B, keys + K]``."""
         return (query / self.config.temperature) @ torch.cat([keys, self.queue.keys]).T
+
+    def instance_vectors(self, query: Tensor, keys: Tensor) -> Vectors:
+        """Returns what the logits of :meth:`instance_logits` are made of."""
+        return Vectors(query, (keys, self.queue.keys), self.config.temperature)
 
     def instance_pairs(self, items: Tensor, anchors: Tensor | None = None) -> Pairs:
         """Returns MoCo's pairs.

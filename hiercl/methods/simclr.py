@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hiercl.methods.base import Batch, Method, MethodConfig, Step, full_precision
 from hiercl.methods.in_batch import BatchViews, Block, view_term
-from hiercl.pairs import Pairs
+from hiercl.pairs import Pairs, Vectors
 from hiercl.runtime.config import Above
 
 
@@ -59,4 +59,6 @@ class SimCLR(Method):
             def rows(anchor: Tensor) -> tuple[Tensor, Pairs]:
                 return anchors[anchor] @ candidates.T / self.config.temperature, views.pairs(anchor)
 
-            return Step((view_term("instance", rows, views, self.config.block),), views.items)
+            vectors = Vectors(anchors, (candidates,), self.config.temperature)
+            term = view_term("instance", rows, views, self.config.block, vectors=vectors)
+            return Step((term,), views.items)

@@ -40,6 +40,24 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Vectors:
+    """The unit vectors whose cosines, divided by a temperature, are the logits of a term.
+
+    A step keeps them as they are, without a copy. :func:`~hiercl.pairs.forces` reads them.
+
+    Attributes:
+        anchors: vectors of the anchors, ``[anchors, dim]``; ``[anchors, patches, dim]`` where every patch of an anchor
+            is compared with the most similar patch of a candidate.
+        candidates: vectors of the candidates in the same form, in one part or in several, one after the other.
+        divisor: the temperature, or one for each candidate, ``[candidates]``.
+    """
+
+    anchors: Tensor
+    candidates: tuple[Tensor, ...]
+    divisor: float | Tensor
+
+
+@dataclass(frozen=True)
 class Term:
     """One part of the loss: a step adds weight × ``info_nce(logits, pairs, shared_denominator, removed_logit)``.
 
@@ -51,6 +69,7 @@ class Term:
         shared_denominator: whether positives compete with one another.
         removed_logit: logit of removed candidates.
         count: what the mean divides by; None: the number of anchors that have a positive.
+        vectors: what the logits are made of; None: unknown.
         seen: which views of the batch its members are, for plots. None: views of the batch are views 0, 1, ... of the
             plan, and keys are view 1.
         loss: the loss, made with the term.
@@ -63,6 +82,7 @@ class Term:
     shared_denominator: bool = False
     removed_logit: float = -math.inf
     count: Tensor | None = None
+    vectors: Vectors | None = field(default=None, repr=False)
     seen: Seen | None = None
     loss: Tensor = field(init=False)
 
@@ -123,7 +143,9 @@ class Term:
             double = torch.float64 if any(rows.dtype == torch.float64 for rows in both) else torch.float32
             unit = [unit_rows(rows.to(double)) for rows in both]
             logits = unit[0] @ unit[-1].T / temperature
-            return cls(name, logits, pairs.to(logits.device), shared_denominator=shared_denominator)
+            vectors = Vectors(unit[0], (unit[-1],), temperature)
+            pairs = pairs.to(logits.device)
+            return cls(name, logits, pairs, shared_denominator=shared_denominator, vectors=vectors)
 
     def reduced(self, reduction: Literal["mean", "none", "positives"]) -> Tensor:
         """Returns the loss of every anchor (``"none"``) or of every positive (``"positives"``)."""
@@ -191,6 +213,7 @@ class BlockTerm:
         shared_denominator: whether positives compete with one another.
         removed_logit: logit of removed candidates.
         count: what the mean divides by; None: the number of anchors that have a positive.
+        vectors: what the logits are made of; None: unknown.
         seen: as in :class:`Term`.
         loss: the loss, made with the term.
         selective: always False: blocks have no selection.
@@ -205,6 +228,7 @@ class BlockTerm:
     shared_denominator: bool = False
     removed_logit: float = -math.inf
     count: Tensor | None = None
+    vectors: Vectors | None = field(default=None, repr=False)
     seen: Seen | None = None
     loss: Tensor = field(init=False)
     selective: bool = field(init=False, default=False)

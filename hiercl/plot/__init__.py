@@ -20,6 +20,7 @@ from hiercl.plot._maps import compare_embeddings, embedding, map_2d
 from hiercl.plot._masks import masks
 from hiercl.plot._neighbours import neighbours
 from hiercl.plot._pairs import audit, pair_matrix, pairs
+from hiercl.plot._step import step
 from hiercl.plot._study import brackets, front, study
 from hiercl.plot._tree import flow, tree, trees
 from hiercl.plot._views import views
@@ -46,6 +47,7 @@ __all__ = [
     "neighbours",
     "pair_matrix",
     "pairs",
+    "step",
     "study",
     "tree",
     "trees",

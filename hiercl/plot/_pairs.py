@@ -16,7 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.methods import Step
-from hiercl.pairs import BlockTerm, Kind, Term
+from hiercl.pairs import BlockTerm, Kind, Pairs, Term
 from hiercl.plot._canvas import (
     LINE,
     NORMAL,
@@ -133,15 +133,11 @@ def pairs(
     """
     chosen = pick_term(step, term)
     anchors, hierarchy = chosen.pairs.anchors, dataset.hierarchy
-    if anchor is None:
-        anchor = int(chosen.pairs.positive_index[0, 0]) if len(chosen.pairs.positive_index) else 0
+    anchor = first_anchor(chosen) if anchor is None else anchor
     if not 0 <= anchor < len(anchors):
         raise ValueError(f"there is no anchor {anchor}: the step has {len(anchors)}, counted from 0.")
     item = int(anchors.item[anchor])
-    if level is None:
-        supervised = chosen.pairs.level if bool((chosen.pairs.candidates.kind == Kind.VIEW).all()) else None
-        level = -1 if supervised is None else min(supervised, hierarchy.levels - 1)
-    level = check_level(level, hierarchy.levels, f"the hierarchy of {dataset.name}")
+    level = compared_level(chosen, dataset, level)
     seen = StepPictures(step, chosen, dataset)
     groups = role_groups(chosen, dataset, anchor, item, count, tree, level, seen)
     labelled = bool(dataset.has_label[item])
@@ -185,6 +181,28 @@ def pick_term(step: Shown, term: str | int | None) -> Term | BlockTerm:
     if term not in by_name:
         raise unknown("term", term, by_name)
     return by_name[term]
+
+
+def first_anchor(term: Term | BlockTerm) -> int:
+    """Returns the first anchor with a pulled candidate; the first of all, if there is none."""
+    return int(term.pairs.positive_index[0, 0]) if len(term.pairs.positive_index) else 0
+
+
+def compared_level(term: Term | BlockTerm, dataset: HierarchicalDataset, level: int | None) -> int:
+    """Returns the level at which classes are compared; None: that of a supervised term, else the leaves."""
+    levels = dataset.hierarchy.levels
+    if level is None:
+        supervised = term.pairs.level if bool((term.pairs.candidates.kind == Kind.VIEW).all()) else None
+        level = -1 if supervised is None else min(supervised, levels - 1)
+    return check_level(level, levels, f"the hierarchy of {dataset.name}")
+
+
+def role_masks(pairs: Pairs, anchor: int) -> dict[str, np.ndarray]:
+    """Returns which candidates have each role for an anchor."""
+    pulled = np.zeros(len(pairs.candidates), dtype=bool)
+    pulled[pairs.positive_index[pairs.positive_index[:, 0] == anchor, 1].cpu().numpy()] = True
+    pushed, removed = pairs.negative[anchor].cpu().numpy(), pairs.removed[anchor].cpu().numpy()
+    return {"pulled": pulled, "pushed": pushed, "removed": removed, "left alone": ~(pulled | pushed | removed)}
 
 
 @dataclass(frozen=True)
@@ -241,12 +259,8 @@ def role_groups(
 ) -> list[Group]:
     """Returns the candidates of an anchor by role. Roles without a candidate are left out."""
     pairs, hierarchy = term.pairs, dataset.hierarchy
-    items, labels = _candidates(term, dataset, tree)
+    items, labels = candidate_items(term, dataset, tree)
     similarity = term.logits[anchor].detach().float().cpu().numpy()
-    pulled = np.zeros(len(pairs.candidates), dtype=bool)
-    pulled[pairs.positive_index[pairs.positive_index[:, 0] == anchor, 1].cpu().numpy()] = True
-    pushed, removed = pairs.negative[anchor].cpu().numpy(), pairs.removed[anchor].cpu().numpy()
-    masks = {"pulled": pulled, "pushed": pushed, "removed": removed, "left alone": ~(pulled | pushed | removed)}
     keep = None if pairs.keep_probability is None else pairs.keep_probability[anchor].detach().cpu().numpy()
     is_view = (pairs.candidates.kind != Kind.PROTOTYPE).cpu().numpy()
     own, of_leaf = int(dataset.labels[item]), np.append(hierarchy.ancestors[:, level], -1)  # the last: of no label
@@ -260,7 +274,7 @@ def role_groups(
         return readable(hierarchy.names[at][hierarchy.ancestors[leaf, at]]) if at >= 0 else "–"
 
     result = []
-    for role, mask in masks.items():
+    for role, mask in role_masks(pairs, anchor).items():
         known = np.flatnonzero(mask & (items >= 0))
         if not len(known):
             continue
@@ -280,7 +294,7 @@ def role_groups(
     return result
 
 
-def _candidates(
+def candidate_items(
     term: Term | BlockTerm, dataset: HierarchicalDataset, tree: PrototypeTree | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns a picture (−1: none) and a leaf label for every candidate; a prototype has those of its members."""

@@ -25,6 +25,7 @@ from hiercl.runtime.files import read_json, reading, write_json
 from hiercl.runtime.given import given_path
 from hiercl.runtime.seeds import Draws, generator
 from hiercl.training.checkpoint import AGAIN, CHECKPOINT, Checkpoint
+from hiercl.training.optimisation import make_optimiser
 from hiercl.training.recipe import Recipe, recipe_hash
 from hiercl.views import Views
 
@@ -113,6 +114,10 @@ class Run:
             >>> [term.name for term in step.terms][:1]
             ['instance 0']
         """
+        return self._step(dataset, items, batch, seed)
+
+    def _step(self, dataset: HierarchicalDataset, items: Any, batch: int, seed: int) -> Step:
+        """Makes a step, with gradients unless torch has them switched off."""
         if len(dataset) != self.recipe.info.items:
             raise ValueError(
                 f"This run was trained on {self.recipe.info.items} items and the data set has {len(dataset)}: pass the "
@@ -206,6 +211,44 @@ class Run:
             ) from error
         method.train(self.method.training)
         return Run(method, recipe, self.history, self.environment, None, self.interrupted, self.stopped)
+
+    @checked
+    def learned(
+        self,
+        dataset: HierarchicalDataset,
+        items: Any = None,
+        batch: Annotated[int, AtLeast(1)] = 256,
+        seed: Annotated[int, AtLeast(0)] = 0,
+        lr: Annotated[float, AtLeast(0)] | None = None,
+    ) -> Run:
+        """Returns a copy of this run after one more step of the optimiser, on the very batch that :meth:`step` shows.
+
+        ``run.learned(train, seed=3).step(train, seed=3)`` is the same step with the same views and candidates, seen by
+        the new weights. The optimiser is that of the training, and new: its first move has no memory of earlier ones.
+        Normalisation layers are in eval mode, as in :meth:`step`. The queue and the momentum encoder stay as they are.
+
+        Args:
+            dataset: the training set of this run.
+            items: as in :meth:`step`, and so are ``batch`` and ``seed``.
+            batch: how many random anchors.
+            seed: seed of the anchors, the views and the selection.
+            lr: learning rate; None: the highest of the training.
+
+        Raises:
+            ValueError: as for :meth:`step`.
+
+        Example:
+            >>> after = run.learned(train, batch=32)
+            >>> bool(after.step(train, batch=32).loss < run.step(train, batch=32).loss)
+            True
+        """
+        after, config = self.changed(), self.recipe.fit
+        with torch.enable_grad():
+            optimiser = make_optimiser(after.method, config if lr is None else replace(config, lr=lr))
+            after._step(dataset, items, batch, seed).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        return after
 
     def save(self, path: str | Path) -> Path:
         """Writes the run to a folder, so that :func:`load_run` gives it back, and training can go on from there.

@@ -43,3 +43,6 @@ hiercl.explore.run("simclr", train, **S | {"epochs": 40})
 # %%
 base = {"method": "moco", "queue": 64, "epochs": 1, "batch": 64, "crop": 16, "monitor_every": 0}
 hiercl.explore.study(base, {"temperature": [0.1, 0.5]}, train, test, out=tempfile.mkdtemp())
+
+# %%
+hiercl.explore.step(hcsc, train, batch=64)

@@ -177,3 +177,23 @@ def test_study(explorers):
         area.get_by_role("button", name=chip).click()
     time.sleep(3)
     shot(area, "study-compared")
+
+
+def test_step(explorers):
+    area = explorers.nth(7)
+    shown = area.locator("img.widget-image, .widget-image img").last
+    tiles = area.locator(".hiercl-gallery").first.locator("button")
+    stage = area.locator(".widget-hslider", has_text="stage").locator("input.widget-readout, .widget-readout")
+
+    def to(number):
+        stage.fill(str(number))
+        stage.press("Enter")
+
+    for number in (2, 3, 4, 5):
+        changes(shown, f"step-stage-{number}", lambda number=number: to(number))
+    changes(shown, "step-anchor", tiles.nth(3).click)
+    changes(shown, "step-term", lambda: choose(area, "term", "prototype 1"))
+    slider = area.locator(".widget-hslider", has_text="temperature").locator("[role=slider], .noUi-handle").first
+    changes(shown, "step-temperature", lambda: [slider.press("ArrowRight") for _ in range(8)])
+    to(1)
+    changes(shown, "step-play", area.locator(".widget-play button").first.click)

@@ -16,7 +16,7 @@ from hiercl.encoders import projection_head
 from hiercl.methods.base import Batch, Embed, Method, MethodConfig, Step, TrainingInfo, full_precision, weighted_sum
 from hiercl.methods.in_batch import BatchViews, Block, view_term
 from hiercl.methods.with_tree import Sizes, WithTree, check_sizes, tree_sizes
-from hiercl.pairs import Pairs, Terms
+from hiercl.pairs import Pairs, Terms, Vectors
 from hiercl.runtime.config import Share
 
 OFFICIAL_TEMPERATURE = 0.07  # τ₀ of the official codes, which multiply every loss by τ/τ₀
@@ -204,9 +204,15 @@ class LabelContrast(WithTree, Method):
         label = self.ancestors[views.items]  # [n, levels]
         one_for_all = anchors.shape[1] == 1  # the similarities are the same at every level
 
+        both = zip(anchors.unbind(1), candidates.unbind(1), strict=True)
+        seen = [Vectors(of, (to,), self.config.temperature) for of, to in both]
+
+        def seen_at(level: int) -> Vectors:
+            return seen[0 if one_for_all else level]
+
         def logits_at(level: int, anchor: Tensor) -> Tensor:
-            seen = 0 if one_for_all else level
-            return (anchors[anchor, seen] / self.config.temperature) @ candidates[:, seen].T
+            vectors = seen_at(level)
+            return (vectors.anchors[anchor] / self.config.temperature) @ vectors.candidates[0].T
 
         shared_logits = None
         if one_for_all and self.config.block is None:
@@ -217,7 +223,7 @@ class LabelContrast(WithTree, Method):
             kept = self.kept(views.items, label, level)
             anchors_here = 2 * (labelled if kept is None else kept).sum().clamp(min=1)
             count = anchors_here / batch.draws.processes.count  # all processes know the items of the whole batch
-            more = {"weight": weight, "shared_denominator": True, "count": count}
+            more = {"weight": weight, "shared_denominator": True, "count": count, "vectors": seen_at(level)}
 
             def rows(anchor: Tensor, level=level, kept=kept) -> tuple[Tensor, Pairs]:
                 logits = logits_at(level, anchor) if shared_logits is None else shared_logits
