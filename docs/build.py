@@ -58,8 +58,7 @@ def compared(study: str, variant: str, base: str, name: str) -> Effect:
 
 def as_words(found: Effect, digits: int = 2) -> str:
     """Returns a difference and its interval, such as +0.56 [−0.34, +1.23]."""
-    interval = "" if math.isnan(found.low) else f" [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
-    return f"{found.mean:+.{digits}f}{interval}".replace("-", "−")
+    return found.text(digits, verdict=False)
 
 
 def as_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -80,7 +79,7 @@ def write_effect(study: str, variant: str, base: str, name: str) -> str:
 def write_relative(study: str, variant: str, base: str, name: str) -> str:
     """The same in per cent of the mean of the second variant."""
     found, scale = compared(study, variant, base, name), 100 / column(study, base, name).mean()
-    ends = [scale * value for value in (found.mean, found.low, found.high)]
+    ends = [scale * value for value in (found.mean, found.low, found.high, found.t_low, found.t_high)]
     return as_words(Effect(*ends, found.seeds, found.verdict), 1)
 
 
@@ -95,7 +94,7 @@ def write_effects(study: str, *arguments: str) -> str:
             names = [name for name in measured if name == metric or name.startswith(f"{metric} ")]
             levels = max(levels, [name.removeprefix(metric).strip() or "all" for name in names], key=len)
             found = [compared(study, variant, base, name) for name in names]
-            rows.append([pair, metric, *(f"{as_words(own)} {own.verdict}" for own in found)])
+            rows.append([pair, metric, *(own.text() for own in found)])
     return as_table(["comparison", "metric", *levels], rows)
 
 
@@ -177,6 +176,16 @@ def write_supervised() -> str:
     return as_table(["", "epochs", "test with 128 points", "test with all 1,024", "CPU minutes"], rows)
 
 
+def write_coverage() -> str:
+    """A table: how often the intervals of a mean contain it, and their median widths, for each number of seeds."""
+    found = pd.read_csv(ROOT / "benchmarks" / "results" / "coverage.csv")
+    rows = []
+    for (differences, interval), own in found.groupby(["differences", "interval"], sort=False):
+        cells = ["–" if math.isnan(row.covers) else f"{row.covers:.1f} % ({row.width:.2f})" for row in own.itertuples()]
+        rows.append([differences, interval, *cells])
+    return as_table(["differences", "interval", *(f"{seeds} seeds" for seeds in found["seeds"].unique())], rows)
+
+
 def write_studies() -> str:
     """A table of the studies that come with the package."""
     ready = sorted((ROOT / "hiercl" / "study" / "ready").glob("*.json"))
@@ -197,6 +206,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "encoders": write_encoders,
     "supervised": write_supervised,
     "studies": write_studies,
+    "coverage": write_coverage,
 }
 
 

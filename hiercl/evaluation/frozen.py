@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
@@ -15,6 +18,7 @@ from hiercl.datasets.base import Splits
 from hiercl.encoders import Model, encoder_of, half_precision_is_native, modality_of, ready
 from hiercl.encoders.zoo import Pretrained
 from hiercl.evaluation.arrays import sets_of_arrays
+from hiercl.evaluation.comparison import FINGERPRINTS
 from hiercl.evaluation.few_labels import check_fractions, features_of_both, few_labels
 from hiercl.evaluation.fine_tuning import FineTuneConfig
 from hiercl.evaluation.report import Report
@@ -23,6 +27,7 @@ from hiercl.metrics import respected_edges, tree_agreement
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL
 from hiercl.metrics.findings import Findings, LevelFindings
 from hiercl.metrics.mistakes import ancestor_paths
+from hiercl.metrics.paired import PerItem
 from hiercl.metrics.probes import PENALTIES
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.config import Above, AtLeast
@@ -102,9 +107,10 @@ def evaluate(
         >>> hiercl.evaluate(features=(X, X), labels=(y, y)).table()["classes"].tolist()
         [3]
     """
+    alone = False
     if labels is not None or hierarchy is not None or (train is None and test is None and features is not None):
         train, test = sets_of_arrays(model, train, test, features, labels, hierarchy)
-        features = None  # they are the items now
+        features, alone = None, True  # they are the items now
     whole, whole_test = cast(Splits, (train, test))
     check_same_hierarchy(whole, whole_test)
     labelled = whole.labelled and whole_test.labelled
@@ -125,6 +131,7 @@ def evaluate(
     findings = Findings(*known, views, knn_k, knn_temperature, seed, sample)
     levels = [findings.at(level) for level in range(test.hierarchy.levels)] if labelled else []
     rows = tuple(_level_row(at) for at in levels)
+    items = tuple(_per_item(at, row) for at, row in zip(levels, rows, strict=True))
     overall = {metric.name: metric.of(findings) for metric in OVERALL}
     classes = pd.concat([_class_table(at) for at in levels], ignore_index=True) if levels else None
 
@@ -160,11 +167,12 @@ def evaluate(
         "test_note": test.note,
         "test_items": len(test),
         "test_without_label": len(whole_test) - len(test),
+        FINGERPRINTS: {part: _fingerprints(own, alone) for part, own in (("train", train), ("test", test))},
         "environment": describe_environment(device, precision),
         "run": run.config if run else None,
         "run_environment": run.environment if run else None,
     }
-    return Report(rows, overall, protocol, few, tree, edges, classes)
+    return Report(rows, overall, protocol, few, tree, edges, classes, items)
 
 
 def _level_row(at: LevelFindings) -> dict[str, Any]:
@@ -172,6 +180,21 @@ def _level_row(at: LevelFindings) -> dict[str, Any]:
     tree = at.whole.hierarchy
     known = {"level": tree.level_names[at.level], "classes": tree.sizes[at.level]}
     return known | {metric.name: metric.of(at) for metric in PER_LEVEL}
+
+
+def _per_item(at: LevelFindings, row: dict[str, Any]) -> dict[str, PerItem]:
+    """Returns what every test item adds to the metrics of a level that are means over the items."""
+    known = [metric for metric in PER_LEVEL if metric.items and not math.isnan(row[metric.name])]
+    return {metric.name: metric.items(at).compact() for metric in known if metric.items}
+
+
+def _fingerprints(part: HierarchicalDataset, alone: bool) -> dict[str, str | None]:
+    """Returns two hashes of a part of the data: of its labels and their hierarchy, and of its items.
+
+    Features alone are no items: two models may have made them of the same pictures. Their hash is None.
+    """
+    labels = part.labels.tobytes() + json.dumps(part.hierarchy.to_json(), sort_keys=True).encode()
+    return {"labels": hashlib.sha256(labels).hexdigest()[:16], "items": None if alone else part.fingerprint()}
 
 
 def _class_table(at: LevelFindings) -> pd.DataFrame:

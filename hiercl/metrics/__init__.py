@@ -23,6 +23,7 @@ from hiercl.metrics.mistakes import (
     stop_where_unsure,
     top_down,
 )
+from hiercl.metrics.paired import Paired, mcnemar, paired_bootstrap
 from hiercl.metrics.probes import LinearProbe, knn_predict
 from hiercl.metrics.retrieval import hierarchical_distance_at_k, map_at_r, retrieve
 from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
@@ -30,6 +31,7 @@ from hiercl.metrics.tree_agreement import respected_edges, tree_agreement
 __all__ = [
     "ClusterScores",
     "LinearProbe",
+    "Paired",
     "accuracy",
     "alignment",
     "balanced_accuracy",
@@ -45,8 +47,10 @@ __all__ = [
     "hierarchical_precision_recall_f1",
     "knn_predict",
     "map_at_r",
+    "mcnemar",
     "mistake_height",
     "nearest_siblings",
+    "paired_bootstrap",
     "parent_agreement",
     "recalls",
     "respected_edges",

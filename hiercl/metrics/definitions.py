@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -30,6 +31,7 @@ from hiercl.metrics.geometry import (
     variance_outside,
 )
 from hiercl.metrics.mistakes import accuracy, balanced_accuracy, mistake_height, parent_agreement, rare_recall
+from hiercl.metrics.paired import PerItem
 from hiercl.metrics.retrieval import hierarchical_distance_at_k
 from hiercl.runtime.arrays import unit_rows
 
@@ -45,6 +47,8 @@ class Metric:
         compute: function of :class:`~hiercl.metrics.findings.LevelFindings` (a metric of a level) or of
             :class:`~hiercl.metrics.findings.Findings` (a metric of the embedding). A per cent is computed as a share.
         definition: one line.
+        items: function of the same findings, for a metric that is a weighted mean over the test items: what every item
+            adds to it. Two models can then be compared item by item (:meth:`hiercl.Report.compare`).
     """
 
     name: str
@@ -52,10 +56,16 @@ class Metric:
     better: Literal["higher", "lower", ""]
     compute: Callable[[Any], float]
     definition: str
+    items: Callable[[Any], PerItem] | None = None
 
     def of(self, findings: Any) -> float:
         """Returns the metric of these findings, in its unit."""
-        return 100 * self.compute(findings) if self.unit == "%" else self.compute(findings)
+        return self.scale * self.compute(findings)
+
+    @property
+    def scale(self) -> int:
+        """What a computed number is multiplied with: 100 for a per cent."""
+        return 100 if self.unit == "%" else 1
 
 
 def _of_directions(metric: Callable[..., float], *arguments: Any, **settings: Any) -> float:
@@ -74,42 +84,58 @@ def _of_tree(metric: Callable[..., float], at: Any, *arguments: Any, **settings:
 # fmt: off
 PER_LEVEL = (
     Metric("linear", "%", "higher", lambda at: accuracy(at.linear, at.truth),
-           "accuracy of a linear probe of this level on frozen features"),
+           "accuracy of a linear probe of this level on frozen features",
+           lambda at: PerItem(at.linear_is_right)),
     Metric("linear_balanced", "%", "higher", lambda at: balanced_accuracy(at.linear, at.truth),
-           "mean recall of the classes by that probe: a rare class counts as much as a frequent one"),
+           "mean recall of the classes by that probe: a rare class counts as much as a frequent one",
+           lambda at: PerItem(at.linear_is_right, at.class_weights)),
     Metric("knn", "%", "higher", lambda at: accuracy(at.knn, at.truth),
-           "accuracy of the weighted vote of the k nearest training items (cosine)"),
+           "accuracy of the weighted vote of the k nearest training items (cosine)",
+           lambda at: PerItem(at.knn_is_right)),
     Metric("knn_balanced", "%", "higher", lambda at: balanced_accuracy(at.knn, at.truth),
-           "mean recall of the classes by that vote"),
+           "mean recall of the classes by that vote",
+           lambda at: PerItem(at.knn_is_right, at.class_weights)),
     Metric("linear_rare", "%", "higher", lambda at: rare_recall(at.linear_recall, at.train_counts),
-           "mean recall, by that probe, of the third of the classes with the fewest training items"),
+           "mean recall, by that probe, of the third of the classes with the fewest training items",
+           lambda at: PerItem(at.linear_is_right, at.rare_weights)),
     Metric("knn_rare", "%", "higher", lambda at: rare_recall(at.knn_recall, at.train_counts),
-           "mean recall of these classes by that vote"),
+           "mean recall of these classes by that vote",
+           lambda at: PerItem(at.knn_is_right, at.rare_weights)),
     Metric("flat", "%", "higher", lambda at: accuracy(at.whole.flat[:, at.level], at.truth),
-           "accuracy of the leaf probe: its predicted leaf is replaced by its ancestor at this level"),
+           "accuracy of the leaf probe: its predicted leaf is replaced by its ancestor at this level",
+           lambda at: PerItem(at.whole.flat[:, at.level] == at.truth)),
     Metric("top_down", "%", "higher", lambda at: accuracy(at.whole.top_down[:, at.level], at.truth),
-           "accuracy if each level's probe chooses among the children of the class chosen one level above"),
+           "accuracy if each level's probe chooses among the children of the class chosen one level above",
+           lambda at: PerItem(at.whole.top_down[:, at.level] == at.truth)),
     Metric("parent_agreement", "%", "higher",
            lambda at: parent_agreement(at.whole.linear[:, at.level - 1], at.linear, at.whole.hierarchy, at.level)
            if at.level else math.nan,
-           "share of items whose linear prediction one level above is the parent of the prediction here"),
+           "share of items whose linear prediction one level above is the parent of the prediction here",
+           lambda at: PerItem(at.parents_agree)),
     Metric("hierarchical_precision", "%", "higher", lambda at: at.hierarchical.precision,
            "share of the predicted nodes, down to this level, that are right; top-down predictions stop where the "
-           "probability of the node is below 0.5"),
+           "probability of the node is below 0.5",
+           lambda at: PerItem(at.nodes.shared / np.maximum(at.nodes.predicted, 1), at.nodes.predicted)),
     Metric("hierarchical_recall", "%", "higher", lambda at: at.hierarchical.recall,
-           "share of the true nodes, down to this level, that these predictions find"),
+           "share of the true nodes, down to this level, that these predictions find",
+           lambda at: PerItem(at.nodes.shared / np.maximum(at.nodes.true, 1), at.nodes.true)),
     Metric("hierarchical_f1", "%", "higher", lambda at: at.hierarchical.f1,
-           "harmonic mean of the two"),
+           "harmonic mean of the two",
+           lambda at: PerItem(2 * at.nodes.shared / (at.nodes.predicted + at.nodes.true),
+                              at.nodes.predicted + at.nodes.true)),
     Metric("mistake_height", "levels", "lower",
            lambda at: mistake_height(at.linear, at.truth, at.whole.hierarchy, at.level),
            "mean height of the lowest common ancestor of a wrong linear prediction and the truth; read it beside the "
-           "accuracy"),
+           "accuracy",
+           lambda at: at.mistake_heights),
     Metric("map_at_r", "%", "higher", lambda at: at.whole.retrieved.map_at_r[at.level],
-           "mean average precision among the R nearest test items, where R other items share the class"),
+           "mean average precision among the R nearest test items, where R other items share the class",
+           lambda at: at.precisions),
     Metric("hierarchical_distance", "levels", "lower", lambda at: hierarchical_distance_at_k(
                at.whole.retrieved.nearest, at.truth, at.whole.hierarchy, at.level,
                at.whole.retrieved.nearest.shape[1], at.whole.retrieved.items),
-           "mean height of the lowest common ancestor of an item and each of its k nearest test items"),
+           "mean height of the lowest common ancestor of an item and each of its k nearest test items",
+           lambda at: at.distances),
     Metric("ami", "%", "higher", lambda at: at.clusters.ami,
            "adjusted mutual information of the classes and as many k-means clusters; 0: chance"),
     Metric("nmi", "%", "higher", lambda at: at.clusters.nmi,

@@ -15,16 +15,20 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.clusters import ClusterScores, cluster_scores
 from hiercl.metrics.mistakes import (
     HierarchicalScores,
+    PathNodes,
     flat,
-    hierarchical_precision_recall_f1,
+    lca_height,
+    path_nodes,
+    rare_classes,
     recalls,
     stop_where_unsure,
     top_down,
 )
+from hiercl.metrics.paired import PerItem
 from hiercl.metrics.probes import LinearProbe, nearest_in_bank, vote
-from hiercl.metrics.retrieval import Retrieved, retrieve
+from hiercl.metrics.retrieval import Retrieved, heights_to, retrieve
 from hiercl.runtime.arrays import blocks
-from hiercl.runtime.types import Float, Int
+from hiercl.runtime.types import Bool, Float, Int
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +163,15 @@ class LevelFindings:
         return self.whole.hierarchy.counts(self.whole.bank_labels, self.level)
 
     @cached_property
+    def nodes(self) -> PathNodes:
+        """Nodes of the paths of every test item down to this level: shared, predicted and true ones."""
+        down_to_here = slice(self.level + 1)
+        return path_nodes(self.whole.sure[:, down_to_here], self.whole.truth[:, down_to_here], self.whole.hierarchy)
+
+    @property
     def hierarchical(self) -> HierarchicalScores:
         """Precision, recall and F1 of the path down to this level."""
-        down_to_here = slice(self.level + 1)
-        whole = self.whole
-        return hierarchical_precision_recall_f1(
-            whole.sure[:, down_to_here], whole.truth[:, down_to_here], whole.hierarchy
-        )
+        return self.nodes.scores
 
     @cached_property
     def clusters(self) -> ClusterScores:
@@ -173,3 +179,55 @@ class LevelFindings:
         if np.bincount(self.truth).max() == 1:  # every item would be a cluster of its own: right, but no finding
             return ClusterScores(math.nan, math.nan, math.nan)
         return cluster_scores(self.whole.queries, self.truth, self.whole.seed)
+
+    # ---- the same for every test item: what two models are compared by ----
+
+    @cached_property
+    def linear_is_right(self) -> Bool[np.ndarray, " test"]:
+        """Whether the linear probe is right."""
+        return self.linear == self.truth
+
+    @cached_property
+    def knn_is_right(self) -> Bool[np.ndarray, " test"]:
+        """Whether the vote is right."""
+        return self.knn == self.truth
+
+    @property
+    def parents_agree(self) -> Bool[np.ndarray, " test"]:
+        """Whether the linear prediction one level above is the parent of that here."""
+        return self.whole.hierarchy.parent(self.level)[self.linear] == self.whole.linear[:, self.level - 1]
+
+    @cached_property
+    def class_weights(self) -> Float[np.ndarray, " test"]:
+        """Weights of the items that make all classes count the same."""
+        return 1 / np.bincount(self.truth)[self.truth]
+
+    @cached_property
+    def rare_weights(self) -> Float[np.ndarray, " test"]:
+        """The same for the third of the classes with the fewest training items; 0 for the items of the others."""
+        return self.class_weights * rare_classes(self.train_counts)[self.truth]
+
+    @property
+    def mistake_heights(self) -> PerItem:
+        """Height of the lowest common ancestor of a wrong linear prediction and the truth."""
+        height = lca_height(self.linear, self.truth, self.whole.hierarchy, self.level)
+        return PerItem(height, height > 0)
+
+    @property
+    def precisions(self) -> PerItem:
+        """Average precision at R."""
+        return self._of_searched(self.whole.retrieved.precisions[self.level].numpy())
+
+    @property
+    def distances(self) -> PerItem:
+        """Mean height of the lowest common ancestor of an item and each of its nearest test items."""
+        near, items = self.whole.retrieved.nearest.cpu().numpy(), self.whole.retrieved.items.cpu().numpy()
+        heights = heights_to(near, self.truth[items], self.truth, self.whole.hierarchy, self.level)
+        return self._of_searched(heights / near.shape[1])
+
+    def _of_searched(self, values: Float[np.ndarray, " searched"]) -> PerItem:
+        """Values of the items whose neighbours were searched. Items without a value, and other items, do not count."""
+        items, known = self.whole.retrieved.items.cpu().numpy(), ~np.isnan(values)
+        every, weights = np.zeros(len(self.truth)), np.zeros(len(self.truth), dtype=bool)
+        every[items], weights[items] = np.nan_to_num(values), known
+        return PerItem(every, None if weights.all() else weights)

@@ -21,6 +21,27 @@ class HierarchicalScores(NamedTuple):
     f1: float
 
 
+class PathNodes(NamedTuple):
+    """The nodes of predicted and true label paths: result of :func:`path_nodes`.
+
+    Attributes:
+        shared: number of nodes that both paths of an item have.
+        predicted: number of nodes of the predicted path.
+        true: number of nodes of the true path.
+    """
+
+    shared: Int[np.ndarray, " n"]
+    predicted: Int[np.ndarray, " n"]
+    true: Int[np.ndarray, " n"]
+
+    @property
+    def scores(self) -> HierarchicalScores:
+        """Precision, recall and F1 of all items together."""
+        shared, predicted, true = (int(part.sum()) for part in self)
+        precision = shared / predicted if predicted else math.nan
+        return HierarchicalScores(precision, shared / true, 2 * shared / (predicted + true))
+
+
 def accuracy(predicted: Int[Array, " n"], truth: Int[Array, " n"]) -> float:
     r"""Returns the share of right predictions, in [0, 1].
 
@@ -112,8 +133,21 @@ def rare_recall(recall: Float[Array, " classes"], items: Int[Array, " classes"])
         0.4
     """
     recall, items = check_same_items(recall, items, kinds="f", second="iu")
-    rare = recall[items <= np.sort(items)[math.ceil(len(items) / 3) - 1]]
+    rare = recall[rare_classes(items)]
     return float(np.nanmean(rare)) if np.isfinite(rare).any() else math.nan
+
+
+def rare_classes(items: Int[np.ndarray, " classes"]) -> Bool[np.ndarray, " classes"]:
+    """Returns which classes are the rare ones of :func:`rare_recall`.
+
+    Args:
+        items: number of training items of every class.
+
+    Example:
+        >>> rare_classes(np.array([100, 50, 5])).tolist()
+        [False, False, True]
+    """
+    return items <= np.sort(items)[math.ceil(len(items) / 3) - 1]
 
 
 @checked
@@ -152,6 +186,20 @@ def hierarchical_precision_recall_f1(
         >>> round(hierarchical_precision_recall_f1(tree.ancestors[[2, 1]], tree.ancestors[[2, 0]], tree).f1, 3)
         0.8
     """
+    return path_nodes(predicted, truth, hierarchy).scores
+
+
+def path_nodes(
+    predicted: Int[Array, "n levels"], truth: Int[Array, "n levels"], hierarchy: Hierarchy | None = None
+) -> PathNodes:
+    """Counts the nodes of every item's paths: what :func:`hierarchical_precision_recall_f1` sums up.
+
+    The arguments and errors are those of that function.
+
+    Example:
+        >>> path_nodes(np.array([[0, 1], [1, -1]]), np.array([[0, 0], [1, 2]])).shared.tolist()
+        [1, 1]
+    """
     predicted, truth = as_array(predicted), as_array(truth)
     if predicted.ndim != 2 or predicted.size == 0 or predicted.shape != truth.shape:
         shapes = f"predicted is {predicted.shape} and truth {truth.shape}"
@@ -175,12 +223,10 @@ def hierarchical_precision_recall_f1(
                 check_nodes(paths[paths[:, level] >= 0, level], hierarchy, level)
                 _check_below(paths, hierarchy, level)
                 counted[:, level] &= ~copy[paths[:, level]]
-    shared = int(((predicted == truth) & is_true).sum())
-    n_predicted, n_true = int(is_node.sum()), int(is_true.sum())
-    if n_true == 0:
+    if not is_true.any():
         raise ValueError("truth is −1 everywhere: there is nothing to compare the predictions with.")
-    precision = shared / n_predicted if n_predicted else math.nan
-    return HierarchicalScores(precision, shared / n_true, 2 * shared / (n_predicted + n_true))
+    shared = (predicted == truth) & is_true
+    return PathNodes(shared.sum(axis=1), is_node.sum(axis=1), is_true.sum(axis=1))
 
 
 @checked

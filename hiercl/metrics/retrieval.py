@@ -56,7 +56,7 @@ def map_at_r(neighbours: Int[Array, "n k"], labels: Int[Array, " n"]) -> float:
             f"call nearest_neighbours(features, k={largest})."
         )
     everything = torch.arange(len(labels), device=neighbours.device)
-    return _mean_precisions([(everything, neighbours)], labels[:, None], len(labels))[0]
+    return _known_mean(_all_precisions([(everything, neighbours)], labels[:, None], len(labels))[0])
 
 
 class Retrieved(NamedTuple):
@@ -66,11 +66,14 @@ class Retrieved(NamedTuple):
         items: number of every item whose neighbours were searched.
         nearest: its nearest neighbours.
         map_at_r: mean average precision at R for each column of labels; NaN if no class has two items.
+        precisions: average precision at R of every searched item, for each column; NaN where no other item is of its
+            class.
     """
 
     items: Int[Tensor, " searched"]
     nearest: Int[Tensor, "searched k"]
     map_at_r: tuple[float, ...]
+    precisions: Float[Tensor, "columns searched"]
 
 
 @checked
@@ -123,8 +126,8 @@ def retrieve(
 
     if not k < len(features):
         raise ValueError(f"k={k} neighbours of {len(features)} items: k must be from 1 to {len(features) - 1}.")
-    scores = _mean_precisions(search(), labels, len(items))
-    return Retrieved(items, torch.cat(near), tuple(scores))
+    precisions = _all_precisions(search(), labels, len(items))
+    return Retrieved(items, torch.cat(near), tuple(map(_known_mean, precisions)), precisions)
 
 
 def largest_r(labels: Int[np.ndarray, " n"]) -> int:
@@ -137,10 +140,11 @@ def largest_r(labels: Int[np.ndarray, " n"]) -> int:
     return int(np.unique(labels, return_counts=True)[1].max()) - 1
 
 
-def _mean_precisions(
+def _all_precisions(
     found: Iterable[tuple[Tensor, Tensor]], labels: Int[np.ndarray, "n levels"], queries: int
-) -> list[float]:
-    """Returns MAP@R for each column of labels, from the neighbours of some queries after those of others."""
+) -> Float[Tensor, "levels queries"]:
+    """Returns the average precision at R of every query, for each column of labels, from the neighbours of some queries
+    after those of others; NaN where no other item is of the query's class."""
     columns, precisions = [], torch.full((labels.shape[1], queries), math.nan, dtype=torch.float64)
     for column in labels.T:
         _, label, size = np.unique(column, return_inverse=True, return_counts=True)
@@ -155,12 +159,14 @@ def _mean_precisions(
                 part = _precisions(neighbours[rows, :largest], query[rows], label, r)
                 own[done + rows.start : done + rows.stop] = part.cpu()
         done += len(query)
-    means = []
-    for own in precisions:
-        known = ~own.isnan()
-        total = sum(float(part.nan_to_num(0.0).sum()) for part in own.split(BLOCK))
-        means.append(total / int(known.sum()) if known.any() else math.nan)
-    return means
+    return precisions
+
+
+def _known_mean(precisions: Float[Tensor, " queries"]) -> float:
+    """Returns the mean of the numbers that are not NaN; NaN if there is none."""
+    known = ~precisions.isnan()
+    total = sum(float(part.nan_to_num(0.0).sum()) for part in precisions.split(BLOCK))
+    return total / int(known.sum()) if known.any() else math.nan
 
 
 def _precisions(
@@ -222,10 +228,35 @@ def hierarchical_distance_at_k(
     if not 1 <= k <= neighbours.shape[1]:
         raise ValueError(f"k={k} with {neighbours.shape[1]} neighbours for each item: k must be from 1 to that number.")
     near, queries = neighbours[:, :k].cpu().numpy(), labels if items is None else labels[items.cpu().numpy()]
-    total = 0
-    for rows in blocks(len(near), 8 * k):
-        total += int(lca_height(queries[rows, None], labels[near[rows]], hierarchy, level).sum())
-    return total / near.size
+    return int(heights_to(near, queries, labels, hierarchy, level).sum()) / near.size
+
+
+def heights_to(
+    near: Int[np.ndarray, "queries k"],
+    queries: Int[np.ndarray, " queries"],
+    labels: Int[np.ndarray, " n"],
+    hierarchy: Hierarchy,
+    level: int,
+) -> Int[np.ndarray, " queries"]:
+    """Returns the sum of the heights that :func:`hierarchical_distance_at_k` is the mean of, for every query.
+
+    Args:
+        near: neighbours of every query, as positions in the labels.
+        queries: class of every query at the level.
+        labels: class of every item at the level.
+        hierarchy: tree of the classes.
+        level: level of the classes.
+
+    Example:
+        >>> tree = Hierarchy.from_dict({"animal": ["cat", "dog"], "vehicle": ["car"]})
+        >>> heights_to(np.array([[1, 2]]), np.array([0]), np.array([0, 1, 2]), tree, level=1).tolist()
+        [3]
+    """
+    sums = [
+        lca_height(queries[rows, None], labels[near[rows]], hierarchy, level).sum(axis=1)
+        for rows in blocks(len(near), 8 * near.shape[1])
+    ]
+    return np.concatenate(sums)
 
 
 def check_neighbours(

@@ -1,7 +1,7 @@
 """Studies: a question, its variants, seeds, and an answer with error bars."""
 
 from hiercl.study.configurations import Configuration, DataConfig, EvaluateConfig
-from hiercl.study.effects import Effect, bootstrap_interval, effect
+from hiercl.study.effects import Effect, bootstrap_interval, effect, t_interval
 from hiercl.study.plan import Member, ready_names, recorded
 from hiercl.study.study import Study
 from hiercl.study.variants import variants
@@ -17,5 +17,6 @@ __all__ = [
     "effect",
     "ready_names",
     "recorded",
+    "t_interval",
     "variants",
 ]

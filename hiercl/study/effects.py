@@ -1,4 +1,4 @@
-"""Effects: paired differences over seeds, their bootstrap interval, and a verdict."""
+"""Effects: paired differences over seeds, their bootstrap interval and Student's, and a verdict."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Effect:
         mean: mean of the differences.
         low: lower end of the interval; NaN with fewer than five seeds, or where all differences are equal.
         high: upper end of the interval; NaN likewise.
+        t_low: lower end of Student's interval; NaN for one seed, or where all differences are equal.
+        t_high: upper end of Student's interval; NaN likewise.
         seeds: number of seeds.
         verdict: "better", "worse", "undecided", "the same" or "too few seeds"; "more" or "less" for a metric of which
             neither more nor less is better.
@@ -32,12 +34,36 @@ class Effect:
     mean: float
     low: float
     high: float
+    t_low: float
+    t_high: float
     seeds: int
     verdict: str
 
     def __str__(self) -> str:
-        interval = "" if math.isnan(self.low) else f" [{self.low:+.2f}, {self.high:+.2f}]"
-        return f"{self.mean:+.2f}{interval} {self.verdict}".replace("-", "−")
+        return self.text()
+
+    def text(self, digits: int = 2, verdict: bool = True) -> str:
+        """Returns the difference, its bootstrap interval, and the verdict. Student's interval follows after "t" where
+        there is no other one, and where it says otherwise: only one of the two contains 0.
+
+        Args:
+            digits: decimals of the numbers.
+            verdict: whether the verdict and Student's interval are added.
+
+        Example:
+            >>> effect([1.0, 2.0, 3.0], [2.0, 3.1, 3.9]).text()
+            '+1.00 too few seeds (3 of 5); t [+0.75, +1.25]'
+        """
+
+        def interval(low: float, high: float) -> str:
+            return "" if math.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+        words = f"{self.mean:+.{digits}f}{interval(self.low, self.high)}"
+        if verdict:
+            otherwise = (self.low <= 0 <= self.high) != (self.t_low <= 0 <= self.t_high)
+            beside = interval(self.t_low, self.t_high) if otherwise or math.isnan(self.low) else ""
+            words += f" {self.verdict}" + (beside and f"; t{beside}")
+        return words.replace("-", "−")
 
 
 def effect(
@@ -48,13 +74,14 @@ def effect(
 ) -> Effect:
     """Returns the paired effect of ``other`` against ``base``.
 
-    A verdict needs five seeds, and an interval without 0 or differences that are all the same.
+    A verdict needs five seeds, and a bootstrap interval without 0 or differences that are all the same. Student's
+    interval stands beside it (:func:`t_interval`).
 
     Args:
         base: values of the baseline, one a seed.
         other: values of the other variant, for the same seeds in the same order.
         better: which values of the metric are better, higher or lower ones; empty where neither is.
-        level: confidence level of the interval, between 0 and 1.
+        level: confidence level of the intervals, between 0 and 1.
 
     Raises:
         ValueError: no seed, unequal numbers of values, a value that is not finite, or a level outside (0, 1).
@@ -80,7 +107,47 @@ def effect(
         verdict = "better" if (mean > 0) == (better == "higher") else "worse"
     else:
         verdict = "more" if mean > 0 else "less"
-    return Effect(mean, low, high, len(differences), verdict)
+    return Effect(mean, low, high, *t_interval(differences, level), len(differences), verdict)
+
+
+def t_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> tuple[float, float]:
+    r"""Returns Student's interval of a mean.
+
+    $$\bar x \pm t_{n-1,\,1-\alpha/2}\,\frac{\text{std}(x)}{\sqrt n}$$
+
+    Source: Student 1908. For paired differences it is the interval of the paired t test. For normal values it covers
+    the true mean exactly as often as it says, however few they are. So it needs no five seeds, but with two it is very
+    wide, and of so few values nobody can see whether they are normal.
+
+    Args:
+        values: the values, one a seed.
+        level: confidence level, between 0 and 1.
+
+    Returns:
+        Lower and upper end; NaN for one value, or for values without spread.
+
+    Raises:
+        ValueError: the level is not between 0 and 1.
+
+    Example:
+        >>> low, high = t_interval(np.array([0.9, 1.0, 1.1]))
+        >>> round(low, 3), round(high, 3)
+        (0.752, 1.248)
+    """
+    from scipy.special import stdtrit  # imported here, so that `import hiercl` stays fast
+
+    error = _error(values, level)
+    half = float(stdtrit(max(1, len(values) - 1), (1 + level) / 2)) * error
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _error(values: Float[np.ndarray, " n"], level: float) -> float:
+    """Returns the standard error of a mean; NaN for one value, or for values without spread."""
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}: it must be a share, such as 0.95.")
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    alike = len(values) < 2 or deviation <= 1e-9 * abs(values).max()
+    return math.nan if alike else deviation / math.sqrt(len(values))
 
 
 def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> tuple[float, float]:
@@ -116,17 +183,13 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95) -> 
         >>> low < 1.0 < high
         True
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: it must be a share, such as 0.95.")
-    n = len(values)
-    deviation = values.std(ddof=1) if n > 1 else 0.0
-    if n < ENOUGH_SEEDS or deviation <= 1e-9 * abs(values).max():
+    n, error = len(values), _error(values, level)
+    if n < ENOUGH_SEEDS or math.isnan(error):
         return math.nan, math.nan
     index, noise = _resamples(n)
-    away = (np.sort(values) - values.mean())[index] + 0.9 * n**-0.2 * deviation * noise
+    away = (np.sort(values) - values.mean())[index] + 0.9 * n**-0.2 * values.std(ddof=1) * noise
     t = away.mean(axis=1) / (away.std(axis=1, ddof=1) / math.sqrt(n))
     lower, upper = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    error = deviation / math.sqrt(n)
     return float(values.mean() - upper * error), float(values.mean() - lower * error)
 
 

@@ -16,7 +16,7 @@ from hiercl.study.plan import Plan
 from hiercl.study.running import DONE, FAILED, Place, history_of
 from hiercl.study.variants import as_text
 
-SUMMARY = "variant metric level mean std n baseline difference low high seeds verdict".split()
+SUMMARY = "variant metric level mean std n baseline difference low high t_low t_high seeds verdict".split()
 
 
 class Outcome(Plan):
@@ -54,8 +54,9 @@ class Outcome(Plan):
 
         Returns:
             Columns ``variant``, ``metric``, ``level``, ``mean``, ``std`` and ``n`` (number of seeds). Columns
-            ``difference``, ``low``, ``high`` (95 % bootstrap interval), ``seeds`` and ``verdict`` compare with
-            ``baseline`` over the seeds that both have.
+            ``difference``, ``low``, ``high`` (95 % bootstrap interval), ``t_low``, ``t_high`` (Student's 95 %
+            interval), ``seeds`` and ``verdict`` compare with ``baseline`` over the seeds that both have. The verdict is
+            that of the bootstrap interval (:func:`hiercl.study.effect`).
 
         Raises:
             ValueError: a metric that no run has (the message lists those that exist), or an unknown variant.
@@ -161,14 +162,14 @@ def _effect_row(variant: str, baseline: str | None, key: tuple[str, str], found:
     if len(both):
         better = definitions()["better"].get(key[0], "higher")
         result = effect(base[both].to_numpy(), own[both].to_numpy(), better)
-        row |= {"baseline": baseline, "difference": result.mean, "low": result.low}
-        row |= {"high": result.high, "seeds": result.seeds, "verdict": result.verdict}
+        row |= {"baseline": baseline, "difference": result.mean, "low": result.low, "high": result.high}
+        row |= {"t_low": result.t_low, "t_high": result.t_high, "seeds": result.seeds, "verdict": result.verdict}
     return row
 
 
 def numbers(place: Place) -> dict[tuple[str, str], float]:
     """Returns every number of a report by metric and level; the level is empty for the embedding as a whole."""
-    report = Report.load(place.report)
+    report = Report.load(place.report, items=False)
     found = {
         (name, row["level"]): value
         for row in report.rows

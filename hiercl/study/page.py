@@ -19,6 +19,7 @@ from hiercl.metrics import definitions
 from hiercl.metrics.definitions import decimals
 from hiercl.runtime.files import read_json, reading, whole_file, write_atomically
 from hiercl.runtime.markup import in_code, in_markdown
+from hiercl.study.effects import Effect
 from hiercl.study.outcome import Outcome
 from hiercl.study.plan import Member
 from hiercl.study.running import DONE
@@ -26,6 +27,9 @@ from hiercl.study.variants import as_text
 from hiercl.training import AGAIN, CONFIG, read_config
 
 MOST_FIGURES = 4
+EFFECT = ("low", "high", "t_low", "t_high", "seeds", "verdict")  # columns of a summary: the fields of an Effect
+MARKED = r"(better|worse)(; t [^<]*)?</td>"  # a verdict, which is bold
+CHANCE_OF_ONE = 0.05  # of a verdict where there is no difference: the intervals are of 95 %
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 img { max-width: 100%; } pre { font-size: .8rem; } div { overflow-x: auto; } .muted { color: #6e6e6e; }
@@ -37,8 +41,12 @@ tr:nth-child(even) td { background: #f5f5f5; } tr:nth-child(odd) td { background
 EXPLAINED = (
     "Mean ± standard deviation (seeds); difference to the variant that is named over the same seeds, with its 95 % "
     "bootstrap interval. hiercl.metrics.definitions() says what each number is. A verdict needs five seeds and an "
-    "interval without 0, or differences that are all the same; with so many intervals some verdicts come about by "
-    "chance."
+    'interval without 0, or differences that are all the same. Student\'s 95 % interval stands after "t" where there '
+    "is no other one, and where it says otherwise: only one of the two contains 0."
+)
+CHANCE = (
+    " This page has {intervals} bootstrap intervals, and {verdicts} of them give a verdict. If no variant differed "
+    "from its baseline, about {expected} would give one by chance."
 )
 PROTOCOL = (
     "{items}; judged by {judges}; {features}; linear probe: L-BFGS, {penalties}; kNN: {votes}; {few}{encoder}, {epochs}"
@@ -87,7 +95,7 @@ def _html(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame, picture: P
         f"<h1>{name}</h1><p>{html.escape(study.question)}</p><p class=muted>{html.escape(protocol(study, table))}</p>"
     ]
     for title, text, frame in [*_sections(study, table, summary), ("Runs", "All runs.", table.map(_short))]:
-        rows = "" if frame is None else re.sub(r"(better|worse)</td>", r"<b>\1</b></td>", frame.to_html(index=False))
+        rows = "" if frame is None else re.sub(MARKED, r"<b>\1</b>\2</td>", frame.to_html(index=False))
         body.append(f"<h2>{html.escape(title)}</h2><p class=muted>{html.escape(text)}</p><div>{rows}</div>")
     for metric, figure in _figures(study, table, summary, MOST_FIGURES).items():
         buffer = io.BytesIO()
@@ -108,7 +116,10 @@ def _sections(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame) -> lis
     values = {name: " or ".join(str(as_text(value)) for value in values) for name, values in study.grid.items()}
     grid = "".join(f"; each at every {name} of {words}" for name, words in values.items()).replace("`", "'")
     common = f"All of them: {in_code(common)}; what" if common else "What"
-    sections = [("Variants", f"{common} is not said is the default{grid}.", settings), ("Effects", EXPLAINED, None)]
+    sections = [
+        ("Variants", f"{common} is not said is the default{grid}.", settings),
+        ("Effects", explained(study, summary), None),
+    ]
     for metric, rows in _by_metric(study, summary).items():
         unit = definitions()["unit"].get(metric, "%")  # metrics without a definition are shares
         sections.append((f"{metric}{unit and f' ({unit})'}", "", _effects(rows)))
@@ -116,6 +127,16 @@ def _sections(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame) -> lis
         sections.append(("Best points", "", study.best().map(_short)))
     times = table.groupby("variant", sort=False)[["cpu_seconds", "judging_seconds"]].median().round().reset_index()
     return [*sections, ("Seconds", "Median CPU seconds of a training, and seconds of a judging.", times.map(_short))]
+
+
+def explained(study: Outcome, summary: pd.DataFrame) -> str:
+    """Returns what the numbers of a page are, and how many verdicts would come about by chance."""
+    shown = pd.concat([summary.head(0), *_by_metric(study, summary).values()]).dropna(subset=["low"])
+    if shown.empty:
+        return EXPLAINED
+    verdicts = int(((shown["low"] > 0) | (shown["high"] < 0)).sum())
+    expected = f"{CHANCE_OF_ONE * len(shown):.2g}"
+    return EXPLAINED + CHANCE.format(intervals=len(shown), verdicts=verdicts, expected=expected)
 
 
 def _effects(summary: pd.DataFrame) -> pd.DataFrame:
@@ -135,8 +156,7 @@ def _cell(row: dict) -> str:
     spread = f" ± {row['std']:.{digits}f}" if row["n"] > 1 else ""
     words = f"{row['mean']:.{digits}f}{spread} ({row['n']})"
     if not pd.isna(row["difference"]):
-        interval = "" if pd.isna(row["low"]) else f" [{row['low']:+.{digits}f}, {row['high']:+.{digits}f}]"
-        words += f"; {row['difference']:+.{digits}f}{interval} {row['verdict']}"
+        words += f"; {Effect(row['difference'], *(row[name] for name in EFFECT)).text(digits)}"
     return words.replace("-", "−")
 
 

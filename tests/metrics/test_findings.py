@@ -1,6 +1,7 @@
 """What metrics share: computed from plain features, once, and only if a metric asks for it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,29 @@ def test_metrics_are_the_functions_of_their_findings(findings):
     assert METRIC["parent_agreement"].of(at) == 100 * np.mean(predicted // 2 == coarse)
     assert METRIC["ari"].of(at) == 100 * metrics.cluster_scores(findings.queries, truth).ari
     assert METRIC["alignment"].of(findings) == metrics.alignment(*findings.views)
+
+
+@pytest.mark.parametrize("sample", [None, 9])
+def test_a_mean_over_items_is_the_mean_of_what_every_item_adds(findings, sample):
+    """Also in the compact form, of a sample, and of classes of unequal size."""
+    labels = np.where(np.arange(24) < 4, 1, findings.labels)
+    own = replace(findings, labels=labels, sample=sample)
+    compared = [metric.name for metric in PER_LEVEL if metric.items]
+    assert {"linear", "knn_balanced", "linear_rare", "mistake_height", "hierarchical_f1", "map_at_r"} < set(compared)
+    for level in (0, 1):
+        at = own.at(level)
+        for name in compared:
+            if level or name != "parent_agreement":
+                each = METRIC[name].items(at).compact()
+                assert each.values.shape == (24,) and each.values.dtype in (bool, np.uint8, np.float32)
+                assert METRIC[name].scale * each.mean == pytest.approx(METRIC[name].of(at), rel=1e-6), (name, level)
+    assert [name for name in compared if METRIC[name].items(own.at(1)).right_or_wrong] == [
+        "linear",
+        "knn",
+        "flat",
+        "top_down",
+        "parent_agreement",
+    ]
 
 
 def test_nothing_is_computed_that_no_metric_asks_for(findings, monkeypatch):

@@ -37,8 +37,10 @@ CASES = {
     "hierarchical_precision_recall_f1": (PATHS, TREE.ancestors[OTHER]),
     "knn_predict": (Z, Y, Z[::-1], 5, 0.07, np.arange(40)[::-1]),
     "map_at_r": (NEAR, Y),
+    "mcnemar": (Y == OTHER, Y == 2),
     "mistake_height": (Y, OTHER, TREE, 1),
     "nearest_siblings": (Z, Y, TREE, 1),
+    "paired_bootstrap": (Z[:, 0], Z[:, 1]),
     "parent_agreement": (PATHS[:, 0], OTHER, TREE, 1),
     "recalls": (Y, OTHER, 5),
     "respected_edges": (LEARNED, Y, TREE),
@@ -72,6 +74,8 @@ def to_torch(value):
 def plain(value):
     if isinstance(value, metrics.retrieval.Retrieved):
         return np.concatenate([as_array(part).ravel() for part in value])
+    if isinstance(value, metrics.Paired):
+        return np.array(value, dtype=float)  # the bootstrap has no counts
     return value.to_numpy() if hasattr(value, "to_numpy") else as_array(value)
 
 

@@ -5,18 +5,19 @@ import re
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 from support.data import clouds, pictures
 from support.studies import BASE, make
 
 import hiercl
 from hiercl.datasets import HierarchicalDataset
-from hiercl.study import Study, bootstrap_interval, effect, ready_names, variants
+from hiercl.study import Study, bootstrap_interval, effect, page, ready_names, t_interval, variants
 from hiercl.study import running as R
 from hiercl.study.configurations import DataFacts, RunData, canonical, configuration
 from hiercl.study.effects import _resamples
@@ -490,6 +491,7 @@ def test_the_page_and_the_plot(tmp_path, data):
     assert "queue=40" in text.split("All of them: ")[1].splitlines()[0] and "![Effects on linear" in text
     assert "more | method.temperature=0.5 |" in text and "<b>" not in text
     assert (tmp_path / "page.png").stat().st_size > 10_000
+    assert "too few seeds (2 of 5); t [" in text and "by chance" not in text
     number = study.summary("linear").iloc[0]
     assert f"| plain |  | {number['mean']:.2f} ± {number['std']:.2f} (2) |" in text
     with pytest.raises(ValueError, match=r"page.txt: a page is .html or .md"):
@@ -712,6 +714,37 @@ def test_recalls_under_the_coarsest_classes(tmp_path, data):
 # -- effects ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_students_interval_is_that_of_scipy_and_covers_as_often_as_it_says(n):
+    rng = np.random.default_rng(n)
+    values = rng.normal(size=n)
+    expected = ttest_1samp(values, 0).confidence_interval(0.9)
+    assert t_interval(values, 0.9) == pytest.approx((expected.low, expected.high))
+    trials = rng.normal(0.7, 2.0, size=(2000, n))
+    assert 0.935 < np.mean([low <= 0.7 <= high for low, high in map(t_interval, trials)]) < 0.965
+    assert np.isnan(t_interval(np.full(n, 3.0))).all() and np.isnan(t_interval(values[:1])).all()
+
+
+def test_a_page_says_how_many_verdicts_come_about_by_chance(tmp_path):
+    """Forty equal variants: as many verdicts as are said to come about by chance, within three standard deviations."""
+    rng, rows = np.random.default_rng(0), []
+    for name in range(200):
+        found = effect(rng.normal(size=5), rng.normal(size=5))
+        rows.append({"variant": f"{name}", "metric": "linear", "level": "class", **asdict(found), "n": 5})
+    rows.append(rows[0] | {"low": np.nan, "high": np.nan})  # it has no interval
+    study = make(tmp_path, metrics=("linear",))
+    said = re.search(
+        r"has (\d+) bootstrap intervals, and (\d+) of them .* about (\d+) would",
+        page.explained(study, pd.DataFrame(rows)),
+    )
+    intervals, verdicts, expected = map(int, said.groups())
+    assert (intervals, expected) == (200, 10) and verdicts == sum(
+        row["verdict"] in ("better", "worse") for row in rows[:-1]
+    )
+    assert abs(verdicts - expected) < 3 * np.sqrt(200 * 0.05 * 0.95)
+    assert "by chance" not in page.explained(study, pd.DataFrame(rows[-1:]))
+
+
 @pytest.mark.parametrize("n", [5, 9])
 def test_the_interval_covers_a_known_effect_about_as_often_as_it_says(n):
     rng = np.random.default_rng(0)
@@ -758,6 +791,11 @@ def test_verdicts():
     few = effect(base[:4], base[:4] + 1 + noise[:4])
     assert few.verdict == "too few seeds (4 of 5)" and np.isnan(few.low)
     assert str(effect(base, base - 1)) == "−1.00 worse"
+    assert str(few) == f"+1.01 too few seeds (4 of 5); t [{few.t_low:+.2f}, {few.t_high:+.2f}]"
+    skewed = effect(np.zeros(5), np.array([0.1, 0.12, 0.15, 0.2, 0.9]))
+    assert skewed.low > 0 > skewed.t_low, "the two disagree"
+    assert skewed.text(1) == f"+0.3 [{skewed.low:+.1f}, {skewed.high:+.1f}] better; t [−0.1, +0.7]"
+    assert "; t" not in str(effect(base, base + 1 + noise)) and skewed.text(1, verdict=False).endswith("]")
     with pytest.raises(ValueError, match="2 and 1 values"):
         effect([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="value 1 of 2 is not finite"):
