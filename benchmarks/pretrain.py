@@ -1,9 +1,10 @@
-"""Trains the encoders of hiercl.pretrained on the full CIFAR-100 or ModelNet10, and writes weights, card and maps.
+"""Trains the encoders of hiercl.pretrained on CIFAR-100, ModelNet10 or ModelNet40, and writes weights, card and maps.
 
     .venv/bin/python benchmarks/pretrain.py                                      # all methods
     .venv/bin/python benchmarks/pretrain.py --methods hcsc supcon --epochs 10    # some of them, shorter
     .venv/bin/python benchmarks/pretrain.py --no-maps                            # without the maps
     .venv/bin/python benchmarks/pretrain.py --data modelnet10 --no-maps          # modelnet10-moco, modelnet10-hcsc, ...
+    .venv/bin/python benchmarks/pretrain.py --data modelnet40 --no-maps          # modelnet40-moco, modelnet40-hcsc, ...
 
 On one core a training of 30 epochs takes half an hour and more, by the method; judging it two minutes, and its maps
 four. The same command after a stop goes on where it was: what has been trained is not trained again. Maps that
@@ -41,8 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Of each method, what differs from its default settings: temperatures as they were chosen for the table of all
 methods; of HCE and HMCE the maximum over pairs, since with two levels their other forms are SupCon or HMC. Encoder,
 views, batch and epochs are the same for all methods. So the zoo is a comparison, in one seed."""
-STUDY = "modelnet10"  # comes with the package; its learning rates and temperatures were found by modelnet10-tuning
-VARIANTS = {
+VARIANTS = {  # of the study that is named like the data and comes with the package
     "simclr": "SimCLR",
     "moco": "MoCo v2",
     "hcsc": "HCSC",
@@ -55,9 +55,9 @@ VARIANTS = {
     "a_hmlc": "A-HMLC",
 }
 POINTS: dict[str, Any] = {"encoder": "pointnet_vanilla", "points": 64, "batch": 128, "head": "linear"}
-"""The same for point clouds, beside the method's own in STUDY: a linear head, as the mlp would be eight times the
-encoder."""
-EPOCHS = {"cifar100": 30, "modelnet10": 20}
+"""The same for point clouds, beside the method's own in the study of the data, whose learning rates and temperatures
+were found by modelnet10-tuning: a linear head, as the mlp would be eight times the encoder."""
+EPOCHS = {"cifar100": 30, "modelnet10": 20, "modelnet40": 20}
 """Of every method."""
 
 
@@ -65,12 +65,12 @@ EPOCHS = {"cifar100": 30, "modelnet10": 20}
 class Pretraining:
     """What is trained."""
 
-    data: Literal["cifar100", "modelnet10"] = "cifar100"
+    data: Literal["cifar100", "modelnet10", "modelnet40"] = "cifar100"
     """What they are trained on."""
     methods: tuple[str, ...] = methods.names()
-    """Methods, each with its default settings and those of SETTINGS."""
+    """Methods, each with its default settings and those of SETTINGS, or of the study of the point clouds."""
     epochs: int | None = None
-    """Of every method; by default 30 on CIFAR-100 and 20 on ModelNet10."""
+    """Of every method; by default 30 on CIFAR-100 and 20 on ModelNet."""
     seed: int = 0
     """Of every training."""
     maps: bool = True
@@ -89,7 +89,7 @@ def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: 
     def keep(run: hiercl.Run) -> None:
         np.save(folder / "epochs" / f"{len(run.history):03d}.npy", hiercl.embed(run, shown).half().numpy())
 
-    own = SETTINGS.get(method, {}) if settings.data == "cifar100" else of_points(method)
+    own = SETTINGS.get(method, {}) if settings.data == "cifar100" else of_points(settings.data, method)
     epochs = EPOCHS[settings.data] if settings.epochs is None else settings.epochs
     common = {"monitor_every": 0} | own | {"seed": settings.seed, "epochs": epochs}
     keep(hiercl.fit(method, data, progress=False, **common | {"epochs": 0}))
@@ -99,9 +99,9 @@ def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: 
     return run
 
 
-def of_points(method: str) -> dict[str, Any]:
+def of_points(data: str, method: str) -> dict[str, Any]:
     """The settings of a method on point clouds."""
-    own = hiercl.Study.ready(STUDY).variants[VARIANTS[method]]
+    own = hiercl.Study.ready(data).variants[VARIANTS[method]]
     rooms = ("fit", "views", "method")
     named = {name.split(".")[1]: value for name, value in own.items() if name.split(".")[0] in rooms}
     return {name: value for name, value in named.items() if name != "name"} | POINTS

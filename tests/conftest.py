@@ -59,7 +59,7 @@ def real_modelnet10():
 
 @pytest.fixture(scope="session")
 def real_modelnet40():
-    """The real shapes of a part of ModelNet40."""
+    """The real shapes of ModelNet40, from volumes, with most of the test shapes."""
     return real("modelnet40")
 
 

@@ -2,8 +2,7 @@
 1801.07829).
 
 A cloud is a map ``[batch, 3, points, 1]``. Every layer treats all points alike (a convolution of size 1), so the order
-of
-the points does not matter.
+of the points does not matter.
 """
 
 import warnings
@@ -16,6 +15,7 @@ from hiercl.encoders.base import Architecture
 from hiercl.runtime.types import Float, Int
 
 NEIGHBOURS = 20  # of DGCNN's graph, as in its paper at 1,024 points
+SHARE = 5 / 32  # of a cloud's points, among which dgcnn_share chooses them: 20 of 128
 SLOPE = 0.2  # of its leaky ReLU
 DISTANCES_AT_ONCE = 2**24  # in memory together: 64 MiB
 
@@ -78,19 +78,20 @@ class _EdgeStage(nn.Module):
     $$x_i' = \max_{j\in N(i)} \mathrm{LeakyReLU}\big(\mathrm{norm}(W [x_j - x_i;\, x_i])\big)$$
 
     N(i) are the k points whose features are nearest to those of i, with i itself among them; every stage finds them
-    anew. With $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points instead of one map of k times as many
+    anew. With a share, they are k of the nearest points that make up this share of the cloud, every m-th of them
+    (dilated neighbours; Li et al., DeepGCNs, ICCV 2019), so that they reach as far in clouds of any density. With $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points instead of one map of k times as many
     edges.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, norm):
+    def __init__(self, channels_in: int, channels_out: int, norm, share: float | None):
         super().__init__()
-        self.channels_in = channels_in
+        self.channels_in, self.share = channels_in, share
         self.edge = nn.Conv2d(2 * channels_in, channels_out, 1, bias=False)  # W
         self.norm = norm(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
         newest = x[:, -self.channels_in :]
-        index = nearest_points(newest[..., 0], NEIGHBOURS)
+        index = nearest_points(newest[..., 0], NEIGHBOURS, self.share)
         u, v = self.edge.weight.split(self.channels_in, dim=1)
         batch = torch.arange(x.shape[0], device=x.device)[:, None, None]  # len(x) is no symbol in torch.export
         # In float32: the two parts nearly cancel where neighbours are close, and bf16 would leave little of that.
@@ -105,7 +106,9 @@ class _EdgeStage(nn.Module):
 
 
 @torch.no_grad()
-def nearest_points(features: Float[Tensor, "batch channels points"], k: int) -> Int[Tensor, "batch points k"]:
+def nearest_points(
+    features: Float[Tensor, "batch channels points"], k: int, share: float | None = None
+) -> Int[Tensor, "batch points neighbours"]:
     """Finds the k nearest points of every point of a cloud by the Euclidean distance of features; itself included.
 
     It works in float32 and in blocks, so that the memory for distances grows neither with the batch nor with the square
@@ -114,22 +117,28 @@ def nearest_points(features: Float[Tensor, "batch channels points"], k: int) -> 
     Args:
         features: of every point.
         k: how many points; a cloud with fewer points gives them all.
+        share: above 0, at most 1. The k points are every m-th of those that are nearest and make up this share of the
+            cloud; fewer than k if the share has fewer. None: the k nearest.
 
     Returns:
-        Indices of the nearest points, in no order.
+        Indices of the points; without a share in no order.
 
     Example:
         >>> nearest_points(torch.rand(2, 3, 100), k=20).shape
         torch.Size([2, 100, 20])
+        >>> nearest_points(torch.arange(8.0)[None, None], k=2, share=0.5)[0, 0].tolist()
+        [0, 2]
     """
     points = features.shape[2]
+    among = min(k, points) if share is None else max(1, round(share * points))
+    ranks = None if share is None or among <= k else [i * among // k for i in range(k)]
     if torch.compiler.is_exporting():  # in blocks, a program would be made for one number of clouds
-        return _nearest(features.float().mT, min(k, points), points)
+        return _nearest(features.float().mT, among, points, ranks)
     rows = max(1, min(points, DISTANCES_AT_ONCE // points))
     clouds = max(1, DISTANCES_AT_ONCE // (rows * points))
     with torch.autocast(features.device.type, enabled=False):
         blocks = (block.mT.contiguous() for block in features.float().split(clouds))
-        return torch.cat([_nearest(block, min(k, points), rows) for block in blocks])
+        return torch.cat([_nearest(block, among, rows, ranks) for block in blocks])
 
 
 def warn_of_thin_views(encoder: nn.Module, points: int, of: int) -> None:
@@ -154,19 +163,26 @@ def warn_of_thin_views(encoder: nn.Module, points: int, of: int) -> None:
         )
 
 
-def _nearest(points: Tensor, k, rows) -> Tensor:
+def _nearest(points: Tensor, k, rows, ranks: list[int] | None) -> Tensor:
+    """The k nearest points; with ranks, only those at these places in the order of their distances."""
     square = (points**2).sum(dim=2)[:, None]
     found = []
     for some in points.split(rows, dim=1):
         distance = torch.baddbmm(square, some, points.mT, alpha=-2)  # less |x_i|², the same for all j
-        found.append(distance.topk(k, dim=2, largest=False, sorted=False).indices)
+        nearest = distance.topk(k, dim=2, largest=False, sorted=ranks is not None).indices
+        found.append(nearest if ranks is None else nearest[..., ranks])
     return torch.cat(found, dim=1)
 
 
-def _dgcnn(channels, norm):
-    last = nn.Sequential(_EdgeStage(128, 256, norm), _layer(64 + 64 + 128 + 256, 1024, norm, SLOPE))
-    stages = [_EdgeStage(channels, 64, norm), _EdgeStage(64, 64, norm), _EdgeStage(64, 128, norm), last]
-    return nn.Identity(), stages, (64, 128, 256, 1024)
+def _dgcnn(share: float | None):
+    def build(channels, norm):
+        def edges(channels_in, channels_out):
+            return _EdgeStage(channels_in, channels_out, norm, share)
+
+        last = nn.Sequential(edges(128, 256), _layer(64 + 64 + 128 + 256, 1024, norm, SLOPE))
+        return nn.Identity(), [edges(channels, 64), edges(64, 64), edges(64, 128), last], (64, 128, 256, 1024)
+
+    return build
 
 
 # -- heads of intermediate stages -------------------------------------------------------------------------------
@@ -195,6 +211,7 @@ _TOO_FEW = "T-Nets would have too few values a part, one a cloud; choose pointne
 POINT_ENCODERS = {
     "pointnet": Architecture(_pointnet(transforms=True), "max", {"split": _TOO_FEW}),
     "pointnet_vanilla": Architecture(_pointnet(transforms=False), "max"),
-    "dgcnn": Architecture(_dgcnn, "max and mean"),
+    "dgcnn": Architecture(_dgcnn(share=None), "max and mean"),
+    "dgcnn_share": Architecture(_dgcnn(SHARE), "max and mean"),
 }
 """The encoders of point clouds."""

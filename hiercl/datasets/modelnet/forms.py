@@ -14,6 +14,8 @@ from hiercl.datasets.clouds import Mesh
 from hiercl.datasets.download import DAMAGE, Files
 from hiercl.datasets.limits import LARGEST_TEXT, check_hdf5, check_room, npz_form
 from hiercl.datasets.modelnet.off import parse_off
+from hiercl.datasets.modelnet.surface import surface_of
+from hiercl.datasets.modelnet.volumes import parse_volume
 from hiercl.runtime.given import given_path
 from hiercl.runtime.types import Float
 
@@ -24,6 +26,8 @@ KNOWN = """\
   * the original meshes, ModelNet40.zip or its folder: ModelNet40/<class>/<train|test>/<shape>.off
   * modelnet40_ply_hdf5_2048: ply_data_train0.h5 (or train0.h5), ..., shape_names.txt
   * modelnet40_normal_resampled: <class>/<shape>.txt with the lists modelnet40_train.txt and modelnet40_test.txt
+  * volumes, in one turn or several: <class>/30/<train|test>/<shape>_1.mat (3DShapeNets), ...; or without 30 and turns;
+    .mat, .npy or .binvox
   * arrays: an .npz with points [n, p, 3], label and class_names (or names, such as chair_0001), and split; or train.npz
     and test.npz without split
   each as a folder or as a zip archive of it"""
@@ -38,6 +42,7 @@ class Shape(NamedTuple):
         split: "train" or "test".
         file: the file that holds it, for messages.
         read: function that returns its mesh, or its points ``[p, 3]``, with z up.
+        note: what the data set says of shapes like it.
     """
 
     id: str
@@ -45,6 +50,7 @@ class Shape(NamedTuple):
     split: str
     file: str
     read: Callable[[], "Mesh | np.ndarray"]
+    note: str = ""
 
 
 class Found(NamedTuple):
@@ -92,6 +98,39 @@ def _meshes(files: Files, name: str) -> Found:
         read = partial(lambda file: parse_off(files.read(file, LARGEST_TEXT)), match.string)
         found.shapes.append(Shape(shape, class_name, split, match.string, read))
     return found
+
+
+# ---- volumes ----
+
+
+def _volumes(files: Files, name: str) -> Found:
+    """The shape chair_000000001_1 is turn 1 of chair_0001, as its mesh is called."""
+    turns: dict[tuple[str, str, str], dict[int, str]] = {}
+    for match in files.matching(VOLUME):
+        class_name, split, shape, number, turn = match.groups()
+        shape = f"{shape}_{int(number):04}" if turn else "_".join(filter(None, (shape, number)))
+        of_shape = turns.setdefault((shape, class_name, split), {})
+        if (other := of_shape.setdefault(int(turn or 1), match.string)) != match.string:
+            raise ValueError(f"{files.path} has {shape} twice, {other} and {match.string}: keep one of them")
+    found = Found([], {})
+    for key, of_shape in turns.items():
+        # Turns that differ by 90 degrees have the same voxels, in other places: one of them is enough.
+        used = {turn % 3: turn for turn in sorted(of_shape, reverse=True)}
+        grids = {turn: of_shape[turn] for turn in sorted(used.values())}
+        read = partial(_surface, files, grids)
+        found.shapes.append(Shape(*key, next(iter(grids.values())), read, "from volumes"))
+    return found
+
+
+def _surface(files: Files, grids: dict[int, str]) -> Mesh:
+    first = next(iter(grids.values()))
+    parsed = {}
+    for turn, file in grids.items():
+        try:
+            parsed[turn] = parse_volume(files.read(file, LARGEST_TEXT), Path(file).suffix)
+        except ValueError as error:
+            raise error if file == first else ValueError(f"its other turn {file}: {error}") from error
+    return surface_of(parsed)
 
 
 # ---- HDF5 files of 2,048 points ----
@@ -248,8 +287,9 @@ def _check(points: np.ndarray, labels: np.ndarray | None) -> None:
         raise ValueError(f"{n} shapes need integer labels [{n}], they are {labels.dtype} {list(labels.shape)}")
 
 
+VOLUME = r"([^/]+)/(?:\d+/)?(train|test)/([^/]+?)(?:_(\d+))?(?:(?<=\d)_(\d{1,2}))?\.(?i:mat|npy|binvox)$"
 MESH = r"([^/]+)/(train|test)/([^/]+)\.(?i:off)$"
 HDF5 = r"^(.*/|)(?:[^/]*[^a-zA-Z/]|)((?i:train|test))(?:[^a-zA-Z/][^/]*|)\.(?:h5|hdf5)$"
 RESAMPLED = r"^(.*/|)modelnet(?:10|40)_(?:train|test)\.txt$"
 ARRAYS = r"\.npz$"
-FORMS = {MESH: _meshes, HDF5: _hdf5, RESAMPLED: _resampled, ARRAYS: _arrays}
+FORMS = {MESH: _meshes, VOLUME: _volumes, HDF5: _hdf5, RESAMPLED: _resampled, ARRAYS: _arrays}

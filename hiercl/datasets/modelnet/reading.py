@@ -157,6 +157,7 @@ def _data_sets(source: Path, name: str, points: int, sampling: str, skip: bool) 
     labels = np.array([tree.leaf_names.index(shape.class_name) for shape in kept], dtype=np.int64)
     rows = {part: split == part for part in SPLITS}
     about = note(name, int(rows["train"].sum()), int(rows["test"].sum()), len(set(labels.tolist())))
+    about = joined(about, *sorted({shape.note for shape in kept}))
     if problems:
         about = joined(about, f"{len(problems)} files left out that cannot be read")
     return {
