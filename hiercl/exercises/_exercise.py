@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -45,6 +46,8 @@ def check(name: str, answer: Any) -> None:
     Args:
         name: Name of the exercise, as the notebook gives it, such as ``"02 loss"``.
         answer: What the exercise asks for: a number, a word, a tuple or a function. ``...`` means no answer yet.
+            Python, NumPy and torch are alike: a number may also be an array or a tensor of one number, and a function
+            may work with arrays or with tensors. In words, upper case and blanks around them do not matter.
 
     Raises:
         ValueError: There is no exercise of that name.
@@ -121,7 +124,7 @@ def solution(
         @exercise(name)
         def compare(answer: Any) -> None:
             for arguments in cases:
-                found = as_function(answer)(*copy.deepcopy(arguments)) if arguments else answer
+                found = result_of(answer, *arguments) if arguments else answer
                 right, hints = solve(*arguments)
                 found = _conform(found, right, hints)
                 if nearly_equal(found, right, tolerance):
@@ -138,10 +141,12 @@ def _conform(answer: Any, right: Any, hints: dict[str, Any]) -> Any:
     """Returns the answer as a word, a number or an array, like the right one."""
     if isinstance(right, str):
         words = {word.lower(): word for word in [right, *hints.values()]}
-        if (plain := str(answer).strip().lower()) not in words:
+        if (given := np.char.lower(np.char.strip(np.asarray(plain(answer), dtype=str)))).size != 1:
+            raise Wrong(f"give one word. Yours is {answer!r}.")
+        if given.item() not in words:
             raise Wrong(f"the answer is one of {', '.join(map(repr, sorted(words)))}, and yours is {answer!r}.")
-        return words[plain]
-    if isinstance(right, tuple) and np.shape(answer) != (len(right),):
+        return words[given.item()]
+    if isinstance(right, tuple) and np.shape(plain(answer)) != (len(right),):
         raise Wrong(f"give {len(right)} values in a tuple.")
     return as_number(answer) if isinstance(right, Real) else _as_array(answer, np.asarray(right))
 
@@ -163,30 +168,65 @@ def _direction(solve: Callable, arguments: tuple, more: bool) -> str:
 def as_function(answer: Any) -> Callable[..., Any]:
     """Returns the answer, which must be a function."""
     if not callable(answer):
-        raise Wrong(f"give a function, not a value of type {type(answer).__name__}: write its name, without brackets.")
+        form = f"this exercise asks for a function, and yours is a value of type {type(answer).__name__}"
+        raise Wrong(f"{form}: write the name of your function, without brackets.")
     return answer
 
 
+def result_of(answer: Any, *arguments: Any) -> Any:
+    """Calls the student's function. If it fails, it gets tensors in place of arrays, or arrays in place of tensors.
+
+    If it fails again, the error is the first one.
+    """
+    function = as_function(answer)
+    try:
+        return function(*copy.deepcopy(arguments))
+    except Exception:
+        with suppress(Exception):
+            return function(*map(_other_kind, arguments))
+        raise
+
+
+def _other_kind(value: Any) -> Any:
+    """Returns a copy with tensors in place of NumPy arrays, and arrays in place of tensors."""
+    if isinstance(value, list):
+        return [_other_kind(part) for part in value]
+    return torch.tensor(value) if isinstance(value, np.ndarray) else copy.copy(plain(value))
+
+
+def plain(value: Any) -> Any:
+    """Returns a value in which every tensor is a NumPy array."""
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
 def as_number(answer: Any) -> float:
-    """Returns the answer as a finite number."""
+    """Returns the answer as a finite number; an array, a tensor or a list of one number is this number."""
     _check_given(answer)
-    if isinstance(answer, torch.Tensor | np.ndarray) and answer.shape in ((), (1,)):
-        answer = answer.item()
-    if isinstance(answer, bool) or not isinstance(answer, Real) or not math.isfinite(answer):
+    number = plain(answer)
+    if isinstance(number, list | np.ndarray) and np.size(number) == 1:
+        number = np.asarray(number).item()
+    if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
         raise Wrong(f"give a finite number. Yours is {answer!r}.")
-    return float(answer)
+    return float(number)
 
 
 def _as_array(answer: Any, right: np.ndarray) -> np.ndarray:
     """Returns the answer as an array of the right shape and kind."""
     _check_given(answer)
-    answer = np.asarray(answer.detach().cpu() if isinstance(answer, torch.Tensor) else answer)
+    answer = np.asarray(plain(answer))
     if answer.shape != right.shape:
         raise Wrong(f"the answer should have the shape {list(right.shape)}, and yours has {list(answer.shape)}.")
+    if right.dtype.kind == "U" and answer.dtype.kind == "U":
+        return np.char.lower(np.char.strip(answer))
     if right.dtype == bool and answer.dtype != bool:
         raise Wrong(f"the entries should be True and False, and yours are {answer.dtype}.")
-    if right.dtype.kind in "fi" and not np.isfinite(answer).all():
-        raise Wrong("all numbers must be finite.")
+    if right.dtype.kind in "fi" and not (answer.dtype.kind in "fib" and np.isfinite(answer).all()):
+        raise Wrong("all entries must be finite numbers.")
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Exercises of the notebooks 00 (quickstart), 02 (pairs), 03 (prototype hierarchies) and 04 (pair selection)."""
+"""Exercises of the notebooks 00 (quickstart), 01 (build it), 02 (pairs), 03 (prototypes) and 04 (pair selection)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.special import logsumexp, softmax
 
-from hiercl.exercises._exercise import NOT_A_SHARE, Wrong, any_other, as_function, exercise, nearly_equal, solution
+from hiercl.exercises._exercise import NOT_A_SHARE, Wrong, any_other, exercise, nearly_equal, result_of, solution
 
 rng = np.random.default_rng(0)
 
@@ -37,6 +37,63 @@ def removed():
     return "neither", {
         "selection removes a candidate so that it is not pushed.": "pushed",
         "HCSC is not sure enough for that: a removed candidate is no positive.": "pulled",
+    }
+
+
+# ---- 01: build it yourself ----
+
+
+@solution("01 equal", tolerance=0.005)
+def equal():
+    """All embeddings are equal. A batch has 256 pictures with two views each. What is the loss InfoNCE, in nats?"""
+    return math.log(511), {
+        "the loss is 0 only if the other view is far more similar than all others. Here all are equal.": 0,
+        "each picture has two views: how many candidates has an anchor?": [math.log(255), math.log(256)],
+        "that is in bits. Give it in nats, with the natural logarithm.": math.log2(511),
+        "that is the number of candidates. What is its logarithm?": [511, 512],
+        "that is the probability of a right guess. The loss is its negative logarithm.": 1 / 511,
+        "how many candidates has an anchor? All get the same share: what is -log of one share?": any_other,
+    }
+
+
+def _candidates(n: int, pulled: int, temperature: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Similarities of an anchor's candidates, which of them are pulled, and the temperature."""
+    return rng.uniform(-1, 1, n), rng.permutation(n) < pulled, temperature
+
+
+@solution("01 inside", cases=[_candidates(12, 3, 0.5), _candidates(40, 6, 0.1), _candidates(5, 1, 1.0)])
+def inside(similarities: np.ndarray, pulled: np.ndarray, temperature: float):
+    """A function ``inside(similarities, pulled, temperature)``: SupCon's "in" form (eq. 3 of arXiv 2004.11362) of one
+    anchor, in nats. It has the mean over the positives inside the logarithm. ``similarities [n]`` are cosines of the
+    candidates, ``pulled [n]`` says which of them are positives."""
+    logits = similarities / temperature
+    log_share, count = logits - logsumexp(logits), pulled.sum()
+    right, others = -logsumexp(log_share[pulled]) + math.log(count), logsumexp(logits[~pulled])
+    raw = similarities - logsumexp(similarities)
+    return right, {
+        "the sign: a loss is small when the positives are the most similar candidates.": -right,
+        "that is the form above, with the mean outside: first the mean of the shares, then the logarithm.": (
+            -log_share[pulled].mean() if count > 1 else None
+        ),
+        "that is the sum over the positives. Divide it by their number.": right - math.log(count)
+        if count > 1
+        else None,
+        "the temperature is not used.": -logsumexp(raw[pulled]) + math.log(count) if temperature != 1 else None,
+        "the denominator sums over all candidates, also the positives.": (
+            others - logsumexp(logits[pulled]) + math.log(count)
+        ),
+        "that is in bits. Give it in nats.": right / math.log(2),
+    }
+
+
+@solution("01 half", tolerance=0.009)
+def half():
+    """The momentum is 0.99. After how many steps is half of the momentum encoder's first weights left?"""
+    return math.log(0.5) / math.log(0.99), {
+        "that would be right if every step took away 0.01 of the first weights. It takes 0.01 of what is left.": 50,
+        "after so many steps a share of 0.37 is left.": 100,
+        "a step is small: it moves the weights by a hundredth of the way.": lambda found: found < 2,
+        "after n steps the share 0.99^n of the first weights is left. For which n is it one half?": any_other,
     }
 
 
@@ -176,11 +233,12 @@ def rule(answer: Any) -> None:
     """A function from a tensor of posteriors to keep probabilities of the same shape. At the posterior 0 it surely
     keeps, above one half it surely removes, and the keep probability never rises with the posterior."""
     posterior = torch.linspace(0, 1, 201).reshape(3, 67)
-    found = as_function(answer)(posterior.clone())
+    found = result_of(answer, posterior)
     if found is ... or found is None:
         raise Wrong("your function gives no answer yet: write what it returns.")
-    if not isinstance(found, torch.Tensor):
+    if not isinstance(found, torch.Tensor | np.ndarray):
         raise Wrong(f"it should return a tensor, and it returns a {type(found).__name__}.")
+    found = torch.as_tensor(found).detach()
     if found.shape != posterior.shape:
         raise Wrong(
             f"for posteriors {list(posterior.shape)} it returns {list(found.shape)}: return one number for each."

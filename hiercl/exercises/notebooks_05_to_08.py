@@ -34,7 +34,7 @@ def purity(neighbours: np.ndarray, labels: np.ndarray):
     }
 
 
-@solution("05 lambda", tolerance=1e-3)
+@solution("05 lambda", tolerance=0.005)
 def share_of_anchor():
     """Pictures have 24 × 24 pixels, and λ = 0.5 was drawn. The box has sides of 16 pixels and its centre at row 12,
     column 22. It is clipped at the right border. Which exact λ must the loss use?"""

@@ -11,7 +11,7 @@ WRONG["09 invariance"] = [
     lambda p: 1.0,
     lambda p: p.max(axis=0),
 ]
-RIGHT["09 lambda"] = [307 / 1024, 0.299805]
+RIGHT["09 lambda"] = [307 / 1024, 0.299805, 0.2998]
 WRONG["09 lambda"] = [0.3, 307, 717 / 1024, 308 / 1024]
 RIGHT["09 balanced"] = [(95, 75), np.array([95.0, 75.0])]
 WRONG["09 balanced"] = [(75, 95), (0.95, 0.75), (95, 95), 95]
