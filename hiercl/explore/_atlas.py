@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from matplotlib.colors import to_hex
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from hiercl import methods
@@ -403,8 +403,7 @@ def _pictures(dataset: HierarchicalDataset, shown: np.ndarray) -> dict[str, Any]
     side = SMALL if max(first.shape[:2]) <= SMALL else LARGE
     sheet = Image.new("RGB", (COLUMNS * side, -(-len(shown) // COLUMNS) * side), "white")
     for place, item in enumerate(shown):
-        image = Image.fromarray(picture(dataset, item))
-        image.thumbnail((side, side))
+        image = ImageOps.contain(Image.fromarray(picture(dataset, item)), (side, side))
         corner = (
             (side - image.width) // 2 + place % COLUMNS * side,
             (side - image.height) // 2 + place // COLUMNS * side,

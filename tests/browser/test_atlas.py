@@ -184,7 +184,7 @@ def test_the_map_answers_to_the_mouse(page):
     page.mouse.click(box["x"] + x, box["y"] + y)
     assert page.locator("#what h2").inner_text() == node
     before = canvas(page, "map")
-    page.get_by_label("pictures").uncheck()
+    page.get_by_label("pictures").check()
     assert canvas(page, "map") != before
     shot(page, "pictures")
 
