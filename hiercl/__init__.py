@@ -26,6 +26,7 @@ _HOMES = {
     "Report": "evaluation:Report",
     "Run": "training:Run",
     "Study": "study:Study",
+    "atlas": "explore:atlas",
     "audit": "pairs:audit",
     "callbacks": "training.callbacks",
     "clustering": "clustering",

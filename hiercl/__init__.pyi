@@ -18,6 +18,7 @@ from hiercl.evaluation import FineTuneConfig as FineTuneConfig
 from hiercl.evaluation import Report as Report
 from hiercl.evaluation import evaluate as evaluate
 from hiercl.evaluation import feature_masks as feature_masks
+from hiercl.explore import atlas as atlas
 from hiercl.hierarchy import Hierarchy as Hierarchy
 from hiercl.methods.labels import descriptors as descriptors
 from hiercl.methods.labels import gates as gates

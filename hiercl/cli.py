@@ -1,4 +1,4 @@
-"""The command line: ``hiercl data | train | evaluate | study | demo | playground``.
+"""The command line: ``hiercl data | train | evaluate | atlas | study | demo | playground``.
 
 This file is light, so that ``hiercl --help`` answers at once. The commands are in ``hiercl/commands.py``.
 """
@@ -12,6 +12,7 @@ COMMANDS = {
     "data": "Prepare a data set and say what is in it.",
     "train": "Train a method; hiercl train METHOD --help lists its settings.",
     "evaluate": "Evaluate a trained run at every level of the hierarchy.",
+    "atlas": "Write a page with the tree of a run beside the true one, for any browser.",
     "study": "Run a study, one of the package's or your own, and write its page.",
     "demo": "Run the quickstart notebook without a browser.",
     "playground": "Write a page on which points learn live, for any browser.",

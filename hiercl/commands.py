@@ -29,7 +29,7 @@ from hiercl.runtime.environment import keep_freed_memory
 from hiercl.runtime.files import write_atomically
 from hiercl.runtime.processes import Processes
 from hiercl.study import Study
-from hiercl.training import FitConfig, fit, load_run, pick_device
+from hiercl.training import FitConfig, Run, fit, load_run, pick_device
 
 NOTEBOOK = "00_quickstart.ipynb"
 
@@ -108,15 +108,54 @@ class Evaluate(LoadOptions):
 
     def run(self) -> None:
         run = load_run(self.run_folder, device=pick_device("auto"))
-        name = self.data or run.recipe.data["name"]
-        if not self.data and name not in names():
-            raise ValueError(f"the run was trained on a folder of yours, {name!r}: say where it is, with --data FOLDER")
-        train, test = self.load(name)
+        train, test = self.load(own_data(run, self.data))
         train = train if self.per_class is None else train.per_class(self.per_class)
         report = evaluate(run, train, test, label_fractions=self.label_fractions, sample=self.sample)
         out = self.run_folder / f"report-{Path(self.data).stem}" if self.data else self.run_folder
         report.save(out)
         print(f"{run}\n{report}\nWritten to {out}: report.json and report.csv.")
+
+
+def own_data(run: Run, given: str) -> str:
+    """Returns the data set that is asked for, or the one that the run was trained on.
+
+    Raises:
+        ValueError: it is not one that hiercl loads by its name.
+    """
+    name = given or run.recipe.data["name"]
+    if not given and name not in names():
+        raise ValueError(f"the run was trained on a folder of yours, {name!r}: say where it is, with --data FOLDER")
+    return name
+
+
+@dataclass(frozen=True)
+class Atlas(LoadOptions):
+    """Write a page with the tree of a run beside the true one. It opens in any browser, without a network."""
+
+    run_folder: tyro.conf.Positional[Path] = tyro.MISSING
+    """Folder of the run (the --out of train)."""
+    out: Path = Path("atlas.html")
+    """File of the page."""
+    data: str = ""
+    """Data set; by default the one that the run was trained on."""
+    part: Literal["train", "test"] = "train"
+    """Whose items are shown. A tree that the run has learned is one of its training set."""
+    per_class: int | None = None
+    """Items of each class; by default all. For a run with a tree, the same number as in its training."""
+    prototypes: tuple[int, ...] | None = None
+    """Numbers of prototypes of a tree of k-means, coarse to fine; by default the tree of the run, if it has one."""
+    items: int = 1500
+    """Largest number of items that are shown."""
+
+    def run(self) -> None:
+        from hiercl.explore import atlas
+
+        run = load_run(self.run_folder, device=pick_device("auto"))
+        train, test = self.load(own_data(run, self.data))
+        dataset = train if self.part == "train" else test
+        dataset = dataset if self.per_class is None else dataset.per_class(self.per_class)
+        page = atlas(run, dataset, self.out, self.prototypes, max_items=self.items)
+        print(f"Written: {page.resolve()}. Open it in a browser.")
 
 
 @dataclass(frozen=True)
@@ -384,6 +423,7 @@ def run(arguments: list[str]) -> None:
         "data": Data,
         "train": train,
         "evaluate": Evaluate,
+        "atlas": Atlas,
         "study": RunStudy,
         "demo": Demo,
         "playground": Playground,

@@ -23,7 +23,8 @@ def run(capsys, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["study"], ["demo"], ["playground"]]
+    "command",
+    [[], ["train"], ["train", "hcsc"], ["data"], ["evaluate"], ["atlas"], ["study"], ["demo"], ["playground"]],
 )
 def test_help(capsys, command):
     text = run(capsys, *command, "--help")
@@ -33,7 +34,7 @@ def test_help(capsys, command):
             flag in text for flag in ("--prototypes", "--select", "--epochs", "--crop-scale", "--out", "--init NAME")
         )
     if not command:
-        assert all(name in text for name in ("data", "train", "evaluate", "study", "demo", "playground"))
+        assert all(name in text for name in ("data", "train", "evaluate", "atlas", "study", "demo", "playground"))
 
 
 @pytest.fixture
@@ -110,6 +111,10 @@ def test_data_train_evaluate(capsys, tmp_path, store):
     text = run(capsys, "evaluate", out, "--data", store, "--sample", "5")
     report = json.loads((tmp_path / "run" / "report-stripes" / "report.json").read_text())
     assert "linear" in text and report["protocol"]["sample"] == 5
+    page = tmp_path / "page.html"
+    assert "page.html" in run(capsys, "atlas", out, "--data", store, "--out", str(page), "--items", "40")
+    assert "stripes" in page.read_text("utf-8")
+    assert "give the name of a page" in run(capsys, "atlas", out, "--data", store, "--out", str(tmp_path))
     assert "resume=True" in run(capsys, "train", "hcsc", "--data", store, "--out", out, *flags)
 
 

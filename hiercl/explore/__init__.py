@@ -3,6 +3,7 @@
 Explorers need ipywidgets, anywidget, plotly and jupyter-scatter (``pip install 'hiercl[lab]'``). Their twins do not.
 """
 
+from hiercl.explore._atlas import atlas
 from hiercl.explore._embedding import EmbeddingExplorer, embedding
 from hiercl.explore._masks import MasksExplorer, masks
 from hiercl.explore._pairs import PairsExplorer, pairs
@@ -17,6 +18,7 @@ __all__ = [
     "RunExplorer",
     "StudyExplorer",
     "TreeExplorer",
+    "atlas",
     "embedding",
     "masks",
     "pairs",

@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from hiercl.clustering import PrototypeTree, nearest
+from hiercl.clustering.prototypes import concentration
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.geometry import check_labels, numbered, unit
 from hiercl.metrics.mistakes import ancestor_paths, lca_height
@@ -146,6 +148,58 @@ def class_linkage(
     if len(present) == 1:
         return np.zeros((0, 4)), present
     return linkage(pdist(means.cpu().numpy()), method="average"), present
+
+
+@checked
+def class_tree(
+    features: Float[Array, "items dim"], labels: Int[Array, " items"], hierarchy: Hierarchy
+) -> PrototypeTree:
+    """Makes a tree of prototypes out of classes: centroids, which their dendrogram joins.
+
+    The finest prototypes are the centroids of the leaf classes that have items. A coarser level has the branches of
+    :func:`class_linkage`, cut where there are as many as the hierarchy has classes at that level. Every item belongs
+    to the nearest centroid, whatever its label is, and so to its branches. The purity of a prototype then says how well
+    the embedding separates the class; it is optimistic for the very items that made the centroids.
+
+    Args:
+        features: embeddings.
+        labels: leaf id of every item; −1 where there is no label.
+        hierarchy: tree of the labels.
+
+    Returns:
+        The tree of all items. Levels of the hierarchy with as many classes as the next finer one are left out.
+
+    Raises:
+        ValueError: labels that are not one leaf or −1 for each item, or an error of :func:`centroids`.
+
+    Example:
+        >>> class_tree(features, test.labels, test.hierarchy).sizes
+        (5, 12, 30)
+    """
+    from scipy.cluster.hierarchy import cut_tree  # imported here, so that `import hiercl` stays fast
+
+    labels = as_array(labels)
+    known, z = np.flatnonzero(labels >= 0), unit(features).float()
+    some, leaves = as_tensor(features)[torch.from_numpy(known).to(z.device)], labels[known]
+    linkage, present = class_linkage(some, leaves, hierarchy, -1)
+    means = centroids(some, leaves)[0].float()
+    sizes = sorted({size for size in hierarchy.sizes[:-1] if size < len(present)})
+    branches = cut_tree(linkage, sizes) if sizes else np.zeros((len(present), 0), dtype=np.int64)
+    paths = np.column_stack([branches, np.arange(len(present))])
+    prototypes, parents, phi = [], [torch.zeros(int(paths[:, 0].max()) + 1, dtype=torch.long)], []
+    assignment = torch.from_numpy(paths).to(z.device)[nearest(z, means)[0]]
+    for level, nodes in enumerate(paths.T):
+        node, count = torch.from_numpy(nodes).to(z.device), int(nodes.max()) + 1
+        total = means.new_zeros(count, means.shape[1]).index_add_(0, node, means)
+        prototypes.append(torch.nn.functional.normalize(total, dim=1))
+        if level:
+            _, first = np.unique(nodes, return_index=True)
+            parents.append(torch.from_numpy(paths[first, level - 1]))
+        distance = (z - prototypes[-1][assignment[:, level]]).norm(dim=1)
+        phi.append(concentration(distance, assignment[:, level], count, 0.2))
+    closeness = [(z * p[a]).sum(dim=1) for p, a in zip(prototypes, assignment.T, strict=True)]
+    parent = tuple(edge.to(z.device) for edge in parents)
+    return PrototypeTree(tuple(prototypes), tuple(phi), parent, assignment, torch.stack(closeness, dim=1))
 
 
 @checked

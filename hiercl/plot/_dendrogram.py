@@ -99,7 +99,7 @@ def untangled(
         if (crossing := crossings(learned, true)) >= fewest:
             break
         best, fewest = (learned, true), crossing
-        true = _by_mean_place(paths, np.argsort(learned))
+        true = by_mean_place(paths, np.argsort(learned))
         if (crossing := crossings(learned, true)) < fewest:
             best, fewest = (learned, true), crossing
     return best
@@ -121,7 +121,7 @@ def _turned(linkage: np.ndarray, place: np.ndarray) -> np.ndarray:
     return below[-1]
 
 
-def _by_mean_place(paths: np.ndarray, place: np.ndarray) -> np.ndarray:
+def by_mean_place(paths: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Returns the order of the leaves of a tree if the children of a node are sorted by their leaves' mean place."""
     keys = []
     for nodes in paths.T:

@@ -115,7 +115,7 @@ def tree(
             text, colour = names[depth][parent]
             end = starts[depth] + 0.22 + text_width(text)
             branch(axis, end, centre[depth][parent], starts[depth + 1] - 0.05, y, tint(colour, 0.6))
-    mix, colours = _contingency(tree, last, dataset, 0), node_colours(hierarchy, 0)
+    mix, colours = contingency(tree, last, dataset, 0), node_colours(hierarchy, 0)
     for path, top in zip(paths, tops, strict=True):
         items = tree.exemplars(last, path[-1], exemplars).cpu().numpy()
         draw_pictures(axis, dataset, items, starts[last], top, size, gap=0.03)
@@ -179,7 +179,7 @@ def _paths(tree: PrototypeTree, dataset: HierarchicalDataset, level: int, max_no
     return sorted(paths, key=lambda path: [(majorities[depth][node], node) for depth, node in enumerate(path)])
 
 
-def _contingency(tree: PrototypeTree, depth: int, dataset: HierarchicalDataset, level: int) -> np.ndarray:
+def contingency(tree: PrototypeTree, depth: int, dataset: HierarchicalDataset, level: int) -> np.ndarray:
     """Returns the number of items of each prototype of a depth and true class of a level, ``[prototypes, classes]``."""
     nodes, classes = tree.assignment[:, depth].cpu().numpy(), dataset.hierarchy.sizes[level]
     pair = (nodes * classes + dataset.labels_at(level))[dataset.has_label]
@@ -242,7 +242,7 @@ def trees(
     shares = []
     truth = [matching_level(tree.sizes[level], dataset.hierarchy) for level in levels]
     for level, true in zip(levels, truth, strict=True):
-        table = _contingency(tree, level, dataset, true)[:, siblings_together(dataset.hierarchy, true)]
+        table = contingency(tree, level, dataset, true)[:, siblings_together(dataset.hierarchy, true)]
         table = table[table.any(axis=1)]
         shares.append(table / table.sum(axis=1, keepdims=True))
     highest = max(0.2, *(float(table.max()) for table in shares))
@@ -325,7 +325,7 @@ def flow(
     level = check_level(level, hierarchy.levels, "the hierarchy")
     if node is not None and not 0 <= node < tree.sizes[depth]:
         raise ValueError(f"there is no prototype {node}: level {depth} has {tree.sizes[depth]}, counted from 0.")
-    table, columns = _contingency(tree, depth, dataset, level), siblings_together(hierarchy, level)
+    table, columns = contingency(tree, depth, dataset, level), siblings_together(hierarchy, level)
     columns = columns[table[:, columns].any(axis=0)]
     table = table[:, columns]
     rows = np.flatnonzero(table.any(axis=1))

@@ -14,6 +14,7 @@ from hiercl.metrics.dendrograms import (
     _draw,
     centroids,
     class_linkage,
+    class_tree,
     cophenetic_correlation,
     dendrogram_purity,
     distance_correlation,
@@ -437,3 +438,39 @@ def test_nearest_siblings_by_hand():
     assert nearest_siblings(features, alone, TWO_TWO, 1) == pytest.approx(1)
     with pytest.raises(ValueError, match="have no parent"):
         nearest_siblings(features, labels, TWO_TWO, 0)
+
+
+# ---- classes as a tree of prototypes ----
+
+
+def test_a_perfect_embedding_gives_the_true_tree():
+    hierarchy = random_hierarchy(levels=3, seed=2)
+    labels = np.arange(3 * hierarchy.n_leaves) % hierarchy.n_leaves
+    tree = class_tree(code(hierarchy, labels), labels, hierarchy)
+    assert tree.sizes == hierarchy.sizes and tree.assignment[:, -1].tolist() == labels.tolist()
+    for level in range(3):
+        pairs = set(zip(tree.assignment[:, level].tolist(), hierarchy.labels_at(labels, level).tolist(), strict=True))
+        assert len(pairs) == hierarchy.sizes[level], "one to one"
+
+
+def test_items_go_to_the_nearest_class_mean_whatever_their_label():
+    hierarchy = random_hierarchy(levels=2, seed=1)
+    features, labels = some(hierarchy, items=60)
+    hidden = np.where(np.arange(60) % 7 == 0, -1, labels)
+    tree = class_tree(features, hidden, hierarchy)
+    means, present = centroids(features[hidden >= 0], labels[hidden >= 0])
+    z = torch.nn.functional.normalize(features.double(), dim=1)
+    for item in range(60):
+        closeness = [float(z[item] @ mean) for mean in means]
+        assert tree.path(item)[-1] == int(np.argmax(closeness))
+        assert float(tree.closeness[item, -1]) == pytest.approx(max(closeness), abs=1e-5)
+        assert tree.path(item)[0] == int(tree.parent[1][tree.path(item)[-1]])
+    assert tree.sizes == (hierarchy.sizes[0], len(present)) and len(tree.assignment) == 60
+    cut = [{c for c in range(len(present)) if int(tree.parent[1][c]) == node} for node in range(tree.sizes[0])]
+    merges, _ = class_linkage(features[hidden >= 0], labels[hidden >= 0], hierarchy, -1)
+    below = [{leaf} for leaf in range(len(present))]
+    for left, right in merges[: len(present) - tree.sizes[0], :2].astype(int):
+        below.append(below[left] | below[right])
+    tops = [own for own in below if not any(own < other for other in below)]
+    assert sorted(map(sorted, tops)) == sorted(map(sorted, cut)), "branches of the dendrogram"
+    assert class_tree(features, hidden, Hierarchy.from_dict([*hierarchy.leaf_names])).levels == 1
