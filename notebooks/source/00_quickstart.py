@@ -258,3 +258,13 @@ report.table()[["ami", "knn", "linear"]].style.format(precision=1)
 # 6. **Is it luck?** Run the notebook with `SEED = 1`, 2 and 3. Which sentences stay true?
 #
 # Figures and `results.csv` are in the folder `OUT`.
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 15 minutes, exercises included. Hard for them: the whole story at once.
+#
+# Typical mistakes:
+#
+# * "A removed candidate is pulled." Removed means: no part in the loss.
+# * "The oracle is an upper limit of accuracy." It is the limit of this idea, in this training.
+#
+# No open question. Ask which sentence of the notebook stayed true with three seeds.

@@ -251,3 +251,15 @@ check("02 pushed", pushed)
 #
 # **To think about.** What would happen with only two classes? What would happen if every picture had a class of its
 # own?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 45 minutes, exercises included. Hard for them: similar negatives are pushed
+# harder, and so are false negatives; the temperature.
+#
+# Typical mistakes:
+#
+# * "A larger queue has a larger share of false negatives." The share stays, the number grows.
+# * "Low temperatures are sharper, so they are better." They push false negatives hardest.
+#
+# **To think about**, how to mark it. Two points. With two classes half of the pushed views are false negatives (1). If
+# every picture is a class, none is, and SupCon is SimCLR (1).

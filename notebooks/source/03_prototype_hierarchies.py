@@ -371,3 +371,15 @@ hiercl.plot.flow(tree, train, prototypes=0, level=0)
 # **To think about.** The tree and the classes disagree. Is the cause the embedding, k-means, or the classes? How
 # could you find out? Suppose the rows of the tree share a colour and not a class. How would you change the views so
 # that colour no longer separates pictures? (Try `jitter=(0.8, 0.8, 0.8, 0.3)` and `grayscale=0.5` in section 3.)
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: levels count from the coarse end;
+# purity grows with the number of prototypes, AMI does not.
+#
+# Typical mistakes:
+#
+# * "A purity of 0.9 is good." It depends on the number of prototypes. Compare with shuffled labels.
+# * "The tree is the taxonomy." It is what the encoder finds similar, colours included.
+#
+# **To think about**, how to mark it. Three points. A control for each cause: the same k-means on better features (1),
+# another clustering on the same features (1), a second taxonomy or views that remove colour (1).

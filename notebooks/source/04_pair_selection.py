@@ -398,3 +398,15 @@ print(f"The {max(auc, key=auc.get)} training separates the same {coarse} better 
 #
 # **To think about.** A removed false negative is no longer pushed, but it is not pulled either. Would you pull it?
 # What would go wrong if the posterior is wrong? [The next notebook](05_cross_sample_multi_level.ipynb) pulls.
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: a removed pair is neither pulled
+# nor pushed; the posterior is over prototypes, not over classes.
+#
+# Typical mistakes:
+#
+# * "HCSC removes the false negatives." It removes a random share that depends on the posterior.
+# * "More removal helps more." The random control removes as much.
+#
+# **To think about**, how to mark it. Two points. Pulling gains more if the posterior is right (1). If it is wrong, it
+# draws classes together, which nothing undoes (1).

@@ -419,3 +419,15 @@ hiercl.plot.neighbours(long.encoder, test, items=np.linspace(0, len(test) - 1, 3
 #
 # **To think about.** `neighbour_source="labels"` draws neighbours of the anchor's true class. This is an oracle.
 # `"random"` draws any items. What does the difference of the two tell you about every method that mines neighbours?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: a mixed query has two positives
+# with weights; one part is the paper's, the other part is ours.
+#
+# Typical mistakes:
+#
+# * "λ is the number that was drawn." It is counted in whole pixels after clipping.
+# * "Neighbours of an untrained encoder are useless." They share colours, so they are above chance.
+#
+# **To think about**, how to mark it. Two points. The difference of oracle and random neighbours is all that mining can
+# gain (1). What a method gains beyond random is the share that it has found (1).

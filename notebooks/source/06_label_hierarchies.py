@@ -361,3 +361,15 @@ hiercl.plot.dendrogram(long, test, title="HMC, longer")
 #
 # **To think about.** You have classes and superclasses, but half of the pictures have only the superclass. In which
 # terms could these pictures take part?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: a maximum over losses can leave a
+# level without a gradient.
+#
+# Typical mistakes:
+#
+# * "The maximum makes both levels learn." Only the level with the larger loss gets the gradient.
+# * "Any hierarchy helps." Compare with the shuffled one.
+#
+# **To think about**, how to mark it. Two points. Coarse labels give pairs at the coarse level (1). In the fine term
+# such pictures are left alone, as anchors and as candidates, or they are negatives of other superclasses only (1).

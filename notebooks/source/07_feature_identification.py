@@ -451,3 +451,15 @@ plt.show()
 # **To think about.** The projection is a linear layer. A rotation turns its features into other features and keeps
 # all distances between pictures. What does that mean for "the features of a level"? Where in the encoder would this
 # be different?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: a random mask is the control; a
+# fitted mixture is no proof.
+#
+# Typical mistakes:
+#
+# * "The mixture found two groups, so there are two." It finds two in random numbers as well.
+# * "A feature belongs to one level." Its Fisher ratio can be large at both.
+#
+# **To think about**, how to mark it. Two points. The features of a level are those of one basis, and a rotation changes
+# them (1). Masks after a nonlinearity, where the basis counts, would be different (1).

@@ -412,3 +412,15 @@ hiercl.explore.embedding(None, test, coordinates={name: maps[name] for name in s
 #
 # **To think about.** UMAP made the ties of these maps without labels. A supervised form of UMAP makes ties between
 # items of one class. What would its map of random numbers look like? What would it say about an encoder?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 45 minutes, exercises included. Hard for them: sizes and distances of clusters
+# on a UMAP map mean little.
+#
+# Typical mistakes:
+#
+# * "These two classes are close, for their islands are close." Check the features.
+# * "A map with clear islands shows a good encoder." Supervised maps show them for random numbers.
+#
+# **To think about**, how to mark it. Two points. A supervised UMAP separates classes of random numbers too (1). So it
+# says nothing about an encoder without held-out items (1).

@@ -224,3 +224,15 @@ check("09 balanced", (95, 75))
 #
 # **To think about.** The views rotate shapes only about the vertical axis. What would you lose and what would you
 # gain if they rotated them in any direction (`rotation="any"`)?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 45 minutes, exercises included. Hard for them: unequal classes: accuracy and
+# balanced accuracy.
+#
+# Typical mistakes:
+#
+# * "Points have an order." A feature must not depend on it.
+# * "90 % accuracy is 90 % of every class."
+#
+# **To think about**, how to mark it. Two points. Chairs upside down look like chairs, which loses what is up (1). Data
+# without a common frame need it (1).

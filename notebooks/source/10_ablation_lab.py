@@ -244,3 +244,15 @@ check("10 minutes", 60)
 #
 # **To think about.** Write your own question in one sentence. It should contain "compared with" and "measured by".
 # Then run it.
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 90 minutes, exercises included. Hard for them: pairs of runs with the same seed;
+# the best of many tries is lucky.
+#
+# Typical mistakes:
+#
+# * "The interval of each variant overlaps, so there is no difference." Use paired differences.
+# * "Undecided means equal." It means that these seeds do not tell.
+#
+# **To think about**, how to mark it. Three points. The question names a comparison (1), a number to measure (1), and
+# what would count against it (1).

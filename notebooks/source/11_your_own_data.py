@@ -215,3 +215,14 @@ check("11 rare", "linear_balanced")
 # * Without labels, a method can learn a tree. With labels, you can check what the tree found.
 #
 # **To think about.** Think of your own data. What would its hierarchy be? Would two people draw the same hierarchy?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: views say what must not matter.
+#
+# Typical mistakes:
+#
+# * "More augmentation is better." A flip turns b into d.
+# * "Without labels there is nothing to check." A few labels do.
+#
+# **To think about**, how to mark it. Two points. A hierarchy of at least two levels with a reason (1). A case where a
+# second person would draw another (1).

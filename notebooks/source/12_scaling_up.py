@@ -225,3 +225,14 @@ print(f"At {speeds['simclr']:,.0f} anchors a second: {minutes:.0f} minutes. The 
 #
 # **To think about.** You have eight GPUs for one hour. Do you run one training that is eight times as long, or eight
 # seeds?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 45 minutes, exercises included. Hard for them: many runs at a time differ from
+# one run on many devices.
+#
+# Typical mistakes:
+#
+# * "Twice the batch takes half the time." The pairs grow with its square.
+# * "The rule of the learning rate is a law." It is a rule of thumb for SGD; under AdamW try the same rate first.
+#
+# No open question.
