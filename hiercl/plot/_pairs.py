@@ -546,7 +546,7 @@ def _finish(axis: Axes, part: pd.DataFrame) -> None:
 
 def _legend(axis: Axes, styles: dict[str, dict[str, Any]]) -> None:
     """Writes a legend below a panel, at the right, beside the label of the first panel: it takes no room of its own."""
-    below = axis.transAxes + ScaledTranslation(0, -0.24, figure_of(axis).dpi_scale_trans)  # in inches
+    below = axis.transAxes + ScaledTranslation(0, -0.18, figure_of(axis).dpi_scale_trans)  # in inches
     legend = axis.legend(
         handles=[Line2D([], [], label=name, **style) for name, style in styles.items()],
         ncols=len(styles),
