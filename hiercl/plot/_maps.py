@@ -212,8 +212,8 @@ def compare_embeddings(
     level = check_level(level, tree.levels, "the hierarchy")
     columns = min(len(runs), 3)
     rows = -(-len(runs) // columns)
-    asked, by = _asked(tree, highlight), f"coloured by “{tree.level_names[level]}”"
-    title = f"{dataset.name}, {by if tree.sizes[0] <= HUES or asked else tree.level_names[level]}"
+    asked, by = _asked(tree, highlight), f"“{tree.level_names[level]}”"
+    title = dataset.name if asked else f"{dataset.name}, {'coloured by ' * (tree.sizes[0] <= HUES)}{by}"
     figure, axes = panels(rows, columns, rows * (WIDTH / columns + 0.5) + 0.9, title=title)
     maps = []
     for axis, (name, run) in zip(first_axes(axes, len(runs)), runs.items(), strict=True):

@@ -26,6 +26,7 @@ from hiercl.plot._canvas import (
     WIDTH,
     check_level,
     draw_row,
+    figure_of,
     legend_below,
     panel_title,
     panels,
@@ -558,14 +559,18 @@ def _finish(axis: Axes, part: pd.DataFrame) -> None:
 
 
 def _legend(axis: Axes, styles: dict[str, dict[str, Any]]) -> None:
-    """Writes a legend below a panel, at the right."""
-    axis.legend(
+    """Writes a legend below a panel, at the right, beside the label of the first panel: it takes no room of its own."""
+    below = axis.transAxes + ScaledTranslation(0, -0.18, figure_of(axis).dpi_scale_trans)  # in inches
+    legend = axis.legend(
         handles=[Line2D([], [], label=name, **style) for name, style in styles.items()],
         ncols=len(styles),
         loc="upper right",
-        bbox_to_anchor=(1, -0.12),
+        bbox_to_anchor=(1, 0),
+        bbox_transform=below,
+        borderaxespad=0,
         fontsize=SMALL,
         frameon=False,
         handletextpad=0.2,
         columnspacing=1,
     )
+    legend.set_in_layout(False)
