@@ -31,9 +31,10 @@ def step(
     """Takes one anchor through a real step: candidates, similarities, softmax, pull and push, and what a step changes.
 
     A click on a picture makes it the anchor. The slider shows the stages one by one, and *Play* goes through them.
-    Another temperature makes the step again, with the same weights, anchors, views and random choices. Nothing is
-    trained, and the run does not change: the last stage moves the feature, and the weights of a copy of the run. What
-    each stage shows is explained at the static twin, :func:`hiercl.plot.step`.
+    Another temperature makes the step again, with the same weights, anchors, views and random choices; prototypes have
+    temperatures of their own, which stay as they were fitted. Nothing is trained, and the run does not change: the last
+    stage moves the feature, and the weights of a copy of the run. What each stage shows is explained at the static
+    twin, :func:`hiercl.plot.step`.
 
     Args:
         run: A run. Where there is none: features ``[items, d]`` or ``[items, views, d]``, NumPy or torch, or None for

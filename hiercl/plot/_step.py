@@ -130,9 +130,8 @@ def step(
     4. *Pull and push*: the negative gradient, $\sum_c(w_c-q_c)\,k_c/\tau$ (:func:`hiercl.pairs.forces`), without its
        part along the anchor, which normalisation removes. The plane is the one of the sum of all pulls and the sum of
        all pushes, so it holds both and their sum, in true proportion. Lines lead to single candidates, in their
-       direction within the plane; pictures that would overlap are moved apart, the weaker ones more. The width of a
-       line is the whole strength. The note below says which part of the single
-       forces, by their lengths, lies in the plane.
+       direction within the plane; those that would overlap are moved apart, the weaker ones more. The width of a line
+       is the whole strength. The note below says which part of the single forces, by their lengths, lies in the plane.
     5. *One small step* against the gradient: how similarities change if the feature moves on the sphere
        (:meth:`hiercl.pairs.Forces.downhill`); and, for a run, if the optimiser makes one step on the weights, for all
        anchors, at a tenth of the highest learning rate (:meth:`hiercl.Run.learned`). That moves the other views too.
@@ -501,7 +500,8 @@ def _draw_sums(axis: Axes, plane: Plane, middle: float) -> None:
 
 def _apart(angles: np.ndarray, strength: np.ndarray, gap: float) -> np.ndarray:
     """Moves angles that are nearer to one another than a gap; the stronger one of two moves less."""
-    placed, ease = angles.copy(), 1 / (np.abs(strength) / max(np.abs(strength).max(initial=0), 1e-12) + 0.02)
+    relative = np.abs(strength) / max(np.abs(strength).max(initial=0), 1e-12)
+    placed, ease = angles.copy(), (1 - relative) ** 2 / (relative + 0.01) + 1e-4  # the strongest stays
     for _ in range(500):
         order = np.argsort(placed)
         following = np.roll(order, -1)
