@@ -131,7 +131,7 @@ class StepExplorer(Explorer):
         run, stage = self.run, self.stage.value
         if stage == len(STAGES) and self.after is None and isinstance(run, Run):
             self.after = learned_step(run, self.train, **self.made)
-        after = self.after or (None, "")
-        arguments = (self.step, self.train, self.anchor, self.term.value, self.count, self.of.tree, None, *after)
-        self.shown = one_anchor(*arguments)
+        after, network = self.after or (None, "")
+        chosen = (self.step, self.train, self.anchor, self.term.value, self.count, self.of.tree)
+        self.shown = one_anchor(*chosen, after=after, network=network)
         self.picture.value = png(draw_step(self.shown, stage))

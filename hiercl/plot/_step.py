@@ -448,7 +448,7 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
     strongest = max(map(abs, force), default=1.0)
     for row, value, angle in zip(drawn, force, angles, strict=True):
         way = np.array([math.cos(angle), -math.sin(angle)])
-        place = np.array([CENTRE, middle]) + RING * way
+        (x, y), beside = np.array([CENTRE, middle]) + RING * way, SIDE / 2 + 0.13 + 0.24 * abs(way[0])
         ends = np.array([CENTRE, middle]) + np.array([[0.36], [RING - SIDE / 2 - 0.1]]) * way
         colour = ROLES["pulled" if value > 0 else "pushed"][0]
         arrow = {"arrowstyle": "-|>", "mutation_scale": 13, "shrinkA": 0, "shrinkB": 0, "color": colour}
@@ -456,12 +456,12 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
         width = 0.7 + 4 * abs(value) / strongest
         axis.add_patch(FancyArrowPatch(tuple(start), tuple(end), linewidth=width, zorder=2, alpha=0.75, **arrow))
         if row.shown is None:
-            axis.text(*place, row.name.replace(" more", "\nmore"), size=NOTE, color=TEXT, ha="center", va="center")
+            axis.text(x, y, row.name.replace(" more", "\nmore"), size=NOTE, color=TEXT, ha="center", va="center")
         else:
-            _draw_picture(axis, row.shown, *place, SIDE, ROLES[row.role][0])
-        label = place + (SIDE / 2 + 0.13 + 0.24 * abs(way[0])) * way
+            _draw_picture(axis, row.shown, x, y, SIDE, ROLES[row.role][0])
         text = f"{'+' if value > 0 else '−'} {_per_cent(abs(value) / total[1 if value > 0 else -1])}"
-        axis.text(*label, text, size=NOTE, color=colour, weight="bold", ha="center", va="center", zorder=7)
+        bold = {"size": NOTE, "color": colour, "weight": "bold", "ha": "center", "va": "center", "zorder": 7}
+        axis.text(x + beside * way[0], y + beside * way[1], text, **bold)
     _draw_picture(axis, one.shown, CENTRE, middle, 0.56, TEXT, 2.5)
     _draw_sums(axis, plane, middle)
     bottom = middle + RING + SIDE + 0.3
