@@ -31,9 +31,10 @@ def step(
     """Takes one anchor through a real step: candidates, similarities, softmax, pull and push, and what a step changes.
 
     A click on a picture makes it the anchor. The slider shows the stages one by one, and *Play* goes through them.
-    Another temperature makes the step again, with the same weights, anchors, views and random choices. Nothing is
-    trained, and the run does not change: the last stage moves the feature, and the weights of a copy of the run. What
-    each stage shows is explained at the static twin, :func:`hiercl.plot.step`.
+    Another temperature makes the step again, with the same weights, anchors, views and random choices; prototypes have
+    temperatures of their own, which stay as they were fitted. Nothing is trained, and the run does not change: the last
+    stage moves the feature, and the weights of a copy of the run. What each stage shows is explained at the static
+    twin, :func:`hiercl.plot.step`.
 
     Args:
         run: A run. Where there is none: features ``[items, d]`` or ``[items, views, d]``, NumPy or torch, or None for
@@ -130,7 +131,7 @@ class StepExplorer(Explorer):
         run, stage = self.run, self.stage.value
         if stage == len(STAGES) and self.after is None and isinstance(run, Run):
             self.after = learned_step(run, self.train, **self.made)
-        after = self.after or (None, "")
-        arguments = (self.step, self.train, self.anchor, self.term.value, self.count, self.of.tree, None, *after)
-        self.shown = one_anchor(*arguments)
+        after, network = self.after or (None, "")
+        chosen = (self.step, self.train, self.anchor, self.term.value, self.count, self.of.tree)
+        self.shown = one_anchor(*chosen, after=after, network=network)
         self.picture.value = png(draw_step(self.shown, stage))

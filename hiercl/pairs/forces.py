@@ -136,7 +136,7 @@ def forces(term: Term | BlockTerm, anchor: int = 0) -> Forces:
     """Splits the gradient of an anchor's loss into the pull and push of each candidate.
 
     Args:
-        term: a term of a step, or of :meth:`hiercl.pairs.Term.of`.
+        term: one of ``run.step(dataset).terms``, or what :meth:`hiercl.pairs.Term.of` makes.
         anchor: number of the anchor in the term.
 
     Returns:
@@ -151,8 +151,6 @@ def forces(term: Term | BlockTerm, anchor: int = 0) -> Forces:
         >>> found.loss_at(found.downhill()) < found.loss
         True
     """
-    if not isinstance(term, Term | BlockTerm):
-        raise ValueError(f"term is a {type(term).__name__}: give one of run.step(dataset).terms.")
     pairs, vectors = term.pairs, term.vectors
     if not 0 <= anchor < len(pairs.anchors):
         raise ValueError(f"there is no anchor {anchor}: the step has {len(pairs.anchors)}, counted from 0.")

@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from matplotlib.patheffects import Normal, Stroke
+from scipy.optimize import isotonic_regression
 
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
@@ -130,9 +131,8 @@ def step(
     4. *Pull and push*: the negative gradient, $\sum_c(w_c-q_c)\,k_c/\tau$ (:func:`hiercl.pairs.forces`), without its
        part along the anchor, which normalisation removes. The plane is the one of the sum of all pulls and the sum of
        all pushes, so it holds both and their sum, in true proportion. Lines lead to single candidates, in their
-       direction within the plane; pictures that would overlap are moved apart, the weaker ones more. The width of a
-       line is the whole strength. The note below says which part of the single
-       forces, by their lengths, lies in the plane.
+       direction within the plane; those that would overlap are moved apart, the weaker ones more. The width of a line
+       is the whole strength. The note below says which part of the single forces, by their lengths, lies in the plane.
     5. *One small step* against the gradient: how similarities change if the feature moves on the sphere
        (:meth:`hiercl.pairs.Forces.downhill`); and, for a run, if the optimiser makes one step on the weights, for all
        anchors, at a tenth of the highest learning rate (:meth:`hiercl.Run.learned`). That moves the other views too.
@@ -449,7 +449,7 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
     strongest = max(map(abs, force), default=1.0)
     for row, value, angle in zip(drawn, force, angles, strict=True):
         way = np.array([math.cos(angle), -math.sin(angle)])
-        place = np.array([CENTRE, middle]) + RING * way
+        (x, y), beside = np.array([CENTRE, middle]) + RING * way, SIDE / 2 + 0.13 + 0.24 * abs(way[0])
         ends = np.array([CENTRE, middle]) + np.array([[0.36], [RING - SIDE / 2 - 0.1]]) * way
         colour = ROLES["pulled" if value > 0 else "pushed"][0]
         arrow = {"arrowstyle": "-|>", "mutation_scale": 13, "shrinkA": 0, "shrinkB": 0, "color": colour}
@@ -457,12 +457,12 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
         width = 0.7 + 4 * abs(value) / strongest
         axis.add_patch(FancyArrowPatch(tuple(start), tuple(end), linewidth=width, zorder=2, alpha=0.75, **arrow))
         if row.shown is None:
-            axis.text(*place, row.name.replace(" more", "\nmore"), size=NOTE, color=TEXT, ha="center", va="center")
+            axis.text(x, y, row.name.replace(" more", "\nmore"), size=NOTE, color=TEXT, ha="center", va="center")
         else:
-            _draw_picture(axis, row.shown, *place, SIDE, ROLES[row.role][0])
-        label = place + (SIDE / 2 + 0.13 + 0.24 * abs(way[0])) * way
+            _draw_picture(axis, row.shown, x, y, SIDE, ROLES[row.role][0])
         text = f"{'+' if value > 0 else '−'} {_per_cent(abs(value) / total[1 if value > 0 else -1])}"
-        axis.text(*label, text, size=NOTE, color=colour, weight="bold", ha="center", va="center", zorder=7)
+        bold = {"size": NOTE, "color": colour, "weight": "bold", "ha": "center", "va": "center", "zorder": 7}
+        axis.text(x + beside * way[0], y + beside * way[1], text, **bold)
     _draw_picture(axis, one.shown, CENTRE, middle, 0.56, TEXT, 2.5)
     _draw_sums(axis, plane, middle)
     bottom = middle + RING + SIDE + 0.3
@@ -500,18 +500,19 @@ def _draw_sums(axis: Axes, plane: Plane, middle: float) -> None:
 
 
 def _apart(angles: np.ndarray, strength: np.ndarray, gap: float) -> np.ndarray:
-    """Moves angles that are nearer to one another than a gap; the stronger one of two moves less."""
-    placed, ease = angles.copy(), 1 / (np.abs(strength) / max(np.abs(strength).max(initial=0), 1e-12) + 0.02)
-    for _ in range(500):
-        order = np.argsort(placed)
-        following = np.roll(order, -1)
-        short = gap - np.mod(placed[following] - placed[order], 2 * math.pi) if len(placed) > 1 else np.zeros(0)
-        if short.max(initial=0) < 1e-3:
-            break
-        for first, second, amount in zip(order, following, short.clip(min=0), strict=False):
-            share = ease[first] / (ease[first] + ease[second])
-            placed[first] -= amount * share
-            placed[second] += amount * (1 - share)
+    """Moves angles that are nearer to one another than a gap, as little as possible; strong ones move least.
+
+    With the order kept, it minimises the sum of squared moves, each times its strength: an isotonic regression.
+    """
+    if len(angles) < 2:
+        return angles
+    order = np.argsort(angles)
+    ahead = np.mod(np.roll(angles[order], -1) - angles[order], 2 * math.pi)
+    order = np.roll(order, -1 - int(ahead.argmax()))  # begins after the widest gap
+    first, gaps = angles[order[0]], min(gap, 2 * math.pi / len(angles)) * np.arange(len(angles))
+    unrolled = np.mod(angles[order] - first, 2 * math.pi)
+    placed = np.empty_like(angles)
+    placed[order] = first + gaps + isotonic_regression(unrolled - gaps, weights=np.abs(strength)[order] + 1e-12).x
     return placed
 
 

@@ -20,7 +20,7 @@ from hiercl.methods import Batch, Method, Step, in_full
 from hiercl.pairs import shares, tally
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import as_ids
-from hiercl.runtime.config import AtLeast, distribute
+from hiercl.runtime.config import Above, AtLeast, distribute
 from hiercl.runtime.files import read_json, reading, write_json
 from hiercl.runtime.given import given_path
 from hiercl.runtime.seeds import Draws, generator
@@ -219,7 +219,7 @@ class Run:
         items: Any = None,
         batch: Annotated[int, AtLeast(1)] = 256,
         seed: Annotated[int, AtLeast(0)] = 0,
-        lr: Annotated[float, AtLeast(0)] | None = None,
+        lr: Annotated[float, Above(0)] | None = None,
     ) -> Run:
         """Returns a copy of this run after one more step of the optimiser, on the very batch that :meth:`step` shows.
 
@@ -232,7 +232,7 @@ class Run:
             items: as in :meth:`step`, and so are ``batch`` and ``seed``.
             batch: how many random anchors.
             seed: seed of the anchors, the views and the selection.
-            lr: learning rate; None: the highest of the training.
+            lr: learning rate, above 0; None: the highest of the training.
 
         Raises:
             ValueError: as for :meth:`step`.

@@ -106,7 +106,7 @@ def test_what_cannot_be_split():
         forces(replace(term, vectors=None))
     with pytest.raises(ValueError, match="its method changes them"):
         forces(replace(term, logits=2 * term.logits))
-    with pytest.raises(ValueError, match=r"give one of run\.step"):
+    with pytest.raises(ValueError, match="it must be a Term or a BlockTerm"):
         forces(contrast(torch.eye(4), by_label(labels)))
 
 
