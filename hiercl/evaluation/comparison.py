@@ -29,7 +29,8 @@ class Comparison:
 
     Attributes:
         rows: one row for each level and each metric that is compared, coarse levels first.
-        left_out: metrics that are not compared: they are not a mean over the test items.
+        left_out: metrics that are not compared, because they are not a mean over the test items.
+        missing: levels and metrics that are not compared, because one of the models has no such number.
         test_items: number of test items.
         resamples: number of resamples of the bootstrap.
 
@@ -41,6 +42,7 @@ class Comparison:
 
     rows: tuple[dict[str, Any], ...]
     left_out: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...]
     test_items: int
     resamples: int
 
@@ -68,6 +70,7 @@ class Comparison:
     def notes(self) -> tuple[str, ...]:
         """What the numbers mean, in sentences."""
         count, sure = len(self.rows), sum(row["p"] < SURE for row in self.rows)
+        missing = ", ".join(f"{metric} of {level}" for level, metric in self.missing)
         return (
             f"{self.test_items:,} test items. The difference is other minus this, with its 95 % interval. Where items "
             "are right or wrong: McNemar's exact test, with the numbers of items that only one of the two gets right. "
@@ -77,6 +80,7 @@ class Comparison:
             "This is about these two trained models. Other seeds would give other models: to compare methods, train "
             "several seeds of both (hiercl.Study).",
             f"Not compared, because they are no means over the test items: {', '.join(self.left_out)}.",
+            *([f"Not compared, because one of the two has no such number: {missing}."] if missing else []),
         )
 
     def __str__(self) -> str:
@@ -96,7 +100,7 @@ def compare(this: Report, other: Report, resamples: int) -> Comparison:
         {'the same'}
     """
     first, second = _same(this, other)
-    rows = []
+    rows, missing = [], []
     for level, (own, others) in enumerate(zip(first, second, strict=True)):
         metrics = [metric for metric in PER_LEVEL if metric.name in own and metric.name in others]
         pairs = {metric: (own[metric.name], others[metric.name]) for metric in metrics}
@@ -105,8 +109,10 @@ def compare(this: Report, other: Report, resamples: int) -> Comparison:
         found |= zip(rest, bootstrap_all([pairs[metric] for metric in rest], resamples=resamples), strict=True)
         numbers = [report.rows[level] for report in (this, other)]
         rows += [_row(metric, found[metric], *numbers) for metric in metrics]
+        absent = [metric.name for metric in PER_LEVEL if metric.items and metric not in found]
+        missing += [(this.rows[level]["level"], name) for name in absent]
     left_out = [metric.name for metric in PER_LEVEL if metric.items is None] + [metric.name for metric in OVERALL]
-    return Comparison(tuple(rows), tuple(left_out), len(first[0]["linear"].values), resamples)
+    return Comparison(tuple(rows), tuple(left_out), tuple(missing), len(first[0]["linear"].values), resamples)
 
 
 def _same(this: Report, other: Report) -> tuple[Items, Items]:

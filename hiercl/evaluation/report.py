@@ -6,7 +6,7 @@ import json
 import math
 import zipfile
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +58,7 @@ class Report:
     tree: pd.DataFrame | None = None
     edges: pd.DataFrame | None = None
     classes: pd.DataFrame | None = None
-    items: Items | None = None
+    items: Items | None = field(default=None, repr=False)
 
     def table(self) -> pd.DataFrame:
         """Returns the rows as a table: one row for each level, one column for each metric."""
@@ -175,10 +175,10 @@ def _save_items(items: Items | None, file: Path) -> None:
         file.unlink(missing_ok=True)
         return
     arrays = {
-        f"{level}/{name}/{field}": part
+        f"{level}/{name}/{what}": part
         for level, metrics in enumerate(items)
         for name, own in metrics.items()
-        for field, part in own._asdict().items()
+        for what, part in own._asdict().items()
         if part is not None
     }
     with whole_file(file) as new, new.open("wb") as stream:
@@ -200,8 +200,8 @@ def _load_items(file: Path, report: Report) -> Items | None:
                 parts = {tuple(key.split("/")): found[key] for key in found.files}
         except zipfile.BadZipFile as error:
             raise EOFError(str(error)) from error
-        for (level, name, field), part in parts.items():
-            if field == "values":
+        for (level, name, what), part in parts.items():
+            if what == "values":
                 items[int(level)][name] = PerItem(part, parts.get((level, name, "weights")))
         for metric, row, own in ((m, *both) for m in PER_LEVEL for both in zip(report.rows, items, strict=True)):
             mean = metric.scale * own[metric.name].mean if metric.name in own else row[metric.name]

@@ -27,7 +27,7 @@ from hiercl.study.variants import as_text
 from hiercl.training import AGAIN, CONFIG, read_config
 
 MOST_FIGURES = 4
-EFFECT = ("low", "high", "t_low", "t_high", "seeds", "verdict")  # columns of a summary: the fields of an Effect
+EFFECT = ("difference", "low", "high", "t_low", "t_high")  # columns of a summary: the first fields of an Effect
 MARKED = r"(better|worse)(; t [^<]*)?</td>"  # a verdict, which is bold
 CHANCE_OF_ONE = 0.05  # of a verdict where there is no difference: the intervals are of 95 %
 STYLE = """
@@ -156,7 +156,8 @@ def _cell(row: dict) -> str:
     spread = f" ± {row['std']:.{digits}f}" if row["n"] > 1 else ""
     words = f"{row['mean']:.{digits}f}{spread} ({row['n']})"
     if not pd.isna(row["difference"]):
-        words += f"; {Effect(row['difference'], *(row[name] for name in EFFECT)).text(digits)}"
+        found = Effect(*(row[name] for name in EFFECT), int(row["seeds"]), row["verdict"])
+        words += f"; {found.text(digits)}"
     return words.replace("-", "−")
 
 
