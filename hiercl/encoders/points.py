@@ -78,9 +78,9 @@ class _EdgeStage(nn.Module):
     $$x_i' = \max_{j\in N(i)} \mathrm{LeakyReLU}\big(\mathrm{norm}(W [x_j - x_i;\, x_i])\big)$$
 
     N(i) are the k points whose features are nearest to those of i, with i itself among them; every stage finds them
-    anew. With a share, they are k of the nearest points that make up this share of the cloud, every m-th of them
-    (dilated neighbours; Li et al., DeepGCNs, ICCV 2019), so that they reach as far in clouds of any density. With $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points instead of one map of k times as many
-    edges.
+    anew. With a share, they are every m-th of the nearest points that make up this share of the cloud (dilated
+    neighbours; Li et al., DeepGCNs, ICCV 2019), so that they reach as far in a cloud of any density. With $W=[U\,V]$
+    the product is $U x_j + (V-U)\,x_i$: two maps of points instead of one map of k times as many edges.
     """
 
     def __init__(self, channels_in: int, channels_out: int, norm, share: float | None):
@@ -155,10 +155,11 @@ def warn_of_thin_views(encoder: nn.Module, points: int, of: int) -> None:
     Example:
         >>> warn_of_thin_views(run.encoder, points=128, of=1024)
     """
-    if points < of and any(isinstance(part, _EdgeStage) for part in encoder.modules()):
+    if points < of and any(isinstance(part, _EdgeStage) and part.share is None for part in encoder.modules()):
         warnings.warn(
             f"this encoder's graph of nearest points reaches farther in views of {points} points than in whole clouds "
-            f"of {of:,}, which it is judged by: train with points={of}, or make a data set of clouds with {points}.",
+            f"of {of:,}, which it is judged by: train with points={of}, choose "
+            f"encoder='dgcnn_share', or make a data set of clouds with {points}.",
             stacklevel=3,
         )
 

@@ -23,8 +23,8 @@ class FitConfig(Config):
 
     encoder: str | Callable[[], Any] | Any = "auto"
     """Name of the encoder. Pictures: whitenet (auto), convnet, resnet18, resnet50, vit_tiny, torchvision:NAME,
-    timm:NAME; points: pointnet_vanilla (auto), pointnet, dgcnn; vectors: mlp (auto), linear, identity. Or a
-    torch.nn.Module, which is copied and starts from its own weights; a run or an encoder of hiercl, likewise; or a
+    timm:NAME; points: pointnet_vanilla (auto), pointnet, dgcnn, dgcnn_share; vectors: mlp (auto), linear, identity.
+    Or a torch.nn.Module, which is copied and starts from its own weights; a run or an encoder of hiercl, likewise; or a
     function that makes one."""
     resize: Annotated[int, Between(1, 4096)] | None = None
     """Side in pixels that the encoder brings every picture and every view to; None leaves them as they are."""

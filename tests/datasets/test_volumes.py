@@ -63,7 +63,7 @@ def test_runs_of_binvox_may_be_long_and_values_of_version_2_large():
 HALF = np.where(random_grid(), 0.5, 0.0)
 BROKEN = [
     (npy(np.ones((3, 4))), ".npy", r"three dimensions, this one has the shape \[3, 4\]"),
-    (npy(np.ones((2, 3, 3, 3))), ".npy", r"the shape \[2, 3, 3, 3\]: one file, one grid"),
+    (npy(np.ones((2, 3, 3, 3))), ".npy", r"the shape \[2, 3, 3, 3\]: save one grid a file"),
     (npy(np.zeros((3, 3, 3))), ".npy", "the volume is empty: no voxel is occupied"),
     (npy(HALF), ".npy", "has the value 0.5: save `grid > threshold`"),
     (npy(np.full((2, 2, 2), np.nan)), ".npy", "has the value nan"),
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_named(tmp_path, content, ending, message):
 
 
 def grid_of(solid, turn=1, size=24):
-    """Voxels, with a border, of a solid that is turned about z and fitted into the grid; and from voxels to the solid."""
+    """Voxels, with a border, of a solid that is turned about z and fitted in; the way back from voxels; their size."""
     angle = np.radians(30 * (turn - 1))
     rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     points = np.stack(np.meshgrid(*[np.linspace(-1, 1, 61)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -187,7 +187,7 @@ def test_the_level_set_of_a_plane_and_of_a_ball():
     a, b, c = Mesh(vertices, faces).vertices[faces].transpose(1, 0, 2)
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
     assert area == pytest.approx(4 * np.pi * 100, rel=0.01), "closed, and no triangle is there twice"
-    with pytest.raises(ValueError, match="does not cross the level 0.5"):
+    with pytest.raises(ValueError, match=r"does not cross the level 0\.5"):
         level_set(np.zeros((3, 3, 3)))
 
 

@@ -1,7 +1,7 @@
 """The surface of a shape that is given by voxels, in one turn or in several.
 
-Grids become one field, the field's level set becomes a mesh (marching tetrahedra), and points are drawn from the mesh as
-from any other.
+Grids become one field, and the field's level set becomes a mesh (marching tetrahedra). Points are drawn from it as from
+any other mesh.
 """
 
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ def _rotation(degrees: float) -> np.ndarray:
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
 
 
-# Corners [6, 4, 3] of the tetrahedra of a cell: along the axes in every order, from one end of the diagonal to the other.
+# Corners [6, 4, 3] of the tetrahedra of a cell: along the axes in every order, from end to end of the diagonal.
 TETRAHEDRA = np.cumsum([[np.zeros(3, int), *np.eye(3, dtype=int)[list(p)]] for p in permutations(range(3))], axis=1)
 # The triangles for each number of corners inside: the edges, between a corner inside and one outside, that they touch.
 PIECES = {

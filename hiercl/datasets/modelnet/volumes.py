@@ -70,7 +70,7 @@ def parse_volume(content: bytes, ending: str) -> Bool[np.ndarray, "x y z"]:
     grid = parse(content)
     if grid.ndim != 3:
         raise ValueError(
-            f"a volume has three dimensions, this one has the shape {list(grid.shape)}: one file, one grid"
+            f"a volume has three dimensions, this one has the shape {list(grid.shape)}: save one grid a file"
         )
     if grid.dtype.kind not in "biuf":
         raise ValueError(f"a volume has the values 0 and 1, this one has the type {grid.dtype}")
