@@ -50,7 +50,9 @@ def test_cells_are_few_and_short(source):
     assert len(code) <= 25
     for cell in code:
         lines = [line for line in cell.splitlines() if line.strip()]
-        assert len(lines) <= 15 and not any(line.startswith("class ") for line in lines), cell
+        assert len(lines) <= 15, cell
+        if source.stem != "01_build_it":  # there students write a method
+            assert not any(line.startswith("class ") for line in lines), cell
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

@@ -17,7 +17,7 @@
 # can read the figures that show pairs. You can say what the temperature does. You can measure how often a picture is
 # pushed away from its own kind.
 #
-# Before: [00, quickstart](00_quickstart.ipynb), or nothing. After: [03, prototype
+# Before: [01, build it yourself](01_build_it.ipynb), or nothing. After: [03, prototype
 # hierarchies](03_prototype_hierarchies.ipynb).
 
 # %%
