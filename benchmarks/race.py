@@ -43,16 +43,16 @@ def net(
     """Returns a maker of an encoder like whitenet, with other widths, residual blocks and stems."""
 
     def make(mean: torch.Tensor, std: torch.Tensor, pictures: torch.Tensor) -> Encoder:
-        norm, stages = NORMS["batch"], [_convolution(24, widths[0], NORMS["batch"], kernel=1)]
+        norm, stages = NORMS["batch"], []
         for place, (narrow, wide) in enumerate(pairwise(widths), start=1):
             if pooled:
                 stage = [nn.MaxPool2d(2), _convolution(narrow, wide, norm)]
             else:
                 stage = [_convolution(narrow, wide, norm, stride=2)]
             stages.append(nn.Sequential(*stage, *(_Skip(wide, norm) for _ in range(skips.count(place)))))
-        stem = Whitening(3)
+        stem = Whitening(3, widths[0])
         stem.see((pictures - mean[:, None, None]) / std[:, None, None])
-        return Encoder(nn.Sequential(Grow(grow), stem) if grow else stem, stages, widths, mean, std)
+        return Encoder(nn.Sequential(Grow(grow), stem) if grow else stem, stages, widths[1:], mean, std)
 
     return make
 
@@ -89,10 +89,12 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "temperature 0.5": {**NEW, "temperature": 0.5},
     "batch 128, temperature 0.5": {**NEW, "batch": 128, "temperature": 0.5},
     "crops of 16": {**NEW, "crop": 16},
+    "crops of 16, batch 128": {**NEW, "crop": 16, "batch": 128},
     "crops of 20": {**NEW, "crop": 20},
     "crops of 32": {**NEW, "crop": 32},
     "crops that grow from 16": {**NEW, "encoder": net(WIDTHS, grow=(2 / 3, 5 / 6, 1.0))},
     "weaker jitter": {**NEW, "jitter": (0.2, 0.2, 0.2, 0.05)},
+    "crops of 0.1 and more": {**NEW, "crop_scale": (0.1, 1.0)},
     "crops of 0.35 and more": {**NEW, "crop_scale": (0.35, 1.0)},
     "rate × 0.5": {**NEW, "lr": 5e-4},
     "rate × 2": {**NEW, "lr": 2e-3},
@@ -167,7 +169,7 @@ class Race:
         settings = {"monitor_every": 0, "progress": False, "seed": seed, "precision": self.precision, **entry}
         if callable(make := settings.get("encoder")):
             torch.manual_seed(seed)
-            pictures = torch.from_numpy(data.items[:2000]).permute(0, 3, 1, 2).float() / 255
+            pictures = torch.from_numpy(data.items[:500]).permute(0, 3, 1, 2).float() / 255
             mean, std = pictures.mean(dim=(0, 2, 3)), pictures.std(dim=(0, 2, 3))
             settings["encoder"] = make(mean, std, pictures)
         start = time.process_time()
