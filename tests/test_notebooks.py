@@ -18,8 +18,6 @@ from editions import CONFIG, assignment, is_tagged, of_students, solution, teach
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
-import hiercl
-from hiercl import exercises
 from hiercl.plot._colours import categorical
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -55,14 +53,22 @@ def test_cells_are_few_and_short(source):
             assert not any(line.startswith("class ") for line in lines), cell
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_imported_names_and_their_attributes_exist(source):
+def tree_of(source):
     code = "\n".join(cell.source for cell in jupytext.read(source).cells if cell.cell_type == "code")
-    tree = ast.parse(TransformerManager().transform_cell(code))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return ast.parse(TransformerManager().transform_cell(code))
+
+
+def imports_of(source):
+    """What the cells of a notebook import, by name."""
+    imports = [node for node in ast.walk(tree_of(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names: dict = {}
     exec(compile(ast.Module(body=imports, type_ignores=[]), source.name, "exec"), names)
-    checked = 0
+    return names
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_imported_names_and_their_attributes_exist(source):
+    tree, names, checked = tree_of(source), imports_of(source), 0
     for node in ast.walk(tree):
         chain, attributes = node, []
         while isinstance(chain, ast.Attribute):
@@ -182,7 +188,7 @@ def test_every_exercise_has_a_right_solution(source, capsys):
     assert len(solved) == len(students)
     for open_cell, cell in zip(students, solved, strict=True):
         assert "..." in open_cell and open_cell.split("check(")[1].split(",")[0] in cell  # it stands below its exercise
-        exec(cell, {"check": exercises.check, "np": np, "hiercl": hiercl})
+        exec(cell, imports_of(source))
         assert capsys.readouterr().out == "Right.\n", cell
     assert set(solved) <= {cell.source for cell in solution(notebook).cells}
 

@@ -19,7 +19,7 @@ from hiercl.explore._atlas_trees import Learned
 from hiercl.explore._widgets import plain
 from hiercl.plot import map_2d
 from hiercl.plot._canvas import picture, source_text
-from hiercl.plot._maps import HALF, NAMED, homes
+from hiercl.plot._maps import HALF, homes
 from hiercl.runtime.arrays import as_array
 from hiercl.runtime.types import Float
 
@@ -28,6 +28,7 @@ SMALL, LARGE = 32, 64  # pixels of a picture: of one that is as small itself, an
 COLUMNS, QUALITY = 40, 72  # of the sheet with all pictures
 LETTERS = 160  # of a text that a vector was made of
 GRID = 2000  # steps of a coordinate
+NAMED = 40  # classes up to which a level gives the names on the map
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,10 @@ same(info_nce(first, second), hiercl.contrast(torch.cat([first, second]), pairs,
 # %%
 check("01 equal", ...)
 
+# %% tags=["solution"]
+# The anchor has 511 candidates, all with the same share of the softmax.
+check("01 equal", math.log(511))
+
 # %% [markdown]
 # ## 4. The training loop in ten lines
 #
@@ -301,6 +305,16 @@ def inside(similarities, pulled, temperature):
 
 check("01 inside", inside)
 
+
+# %% tags=["solution"]
+def inside(similarities, pulled, temperature):
+    """Returns the loss of one anchor in nats. `similarities [n]` are cosines, `pulled [n]` is True and False."""
+    share = (torch.as_tensor(similarities) / temperature).softmax(dim=0)
+    return -share[torch.as_tensor(pulled)].mean().log()
+
+
+check("01 inside", inside)
+
 # %% [markdown]
 # ## 6. MoCo: a queue and a momentum encoder in ten lines
 #
@@ -356,6 +370,10 @@ same(enqueue(queue, key), moco.queue.keys.roll(-int(moco.queue.head), dims=0))  
 
 # %%
 check("01 half", ...)
+
+# %% tags=["solution"]
+# 0.99 to the power of n is 0.5.
+check("01 half", math.log(0.5) / math.log(0.99))
 
 # %% [markdown]
 # ## 7. A tree of prototypes in fifteen lines
@@ -530,3 +548,14 @@ hiercl.plot.tree(mine.tree, train, exemplars=6)
 # * A method says which candidates are pulled, pushed and removed. All else can stay the same.
 #
 # **To think about.** Which of these parts would you have to change for sounds, or for sentences?
+
+# %% [markdown] tags=["teacher"]
+# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: the log of a softmax; that the
+# key of the own picture is the only positive of MoCo.
+#
+# Typical mistakes:
+#
+# * "The loss must reach 0." With many candidates it cannot. Compare with the loss of equal embeddings.
+# * "The momentum encoder is trained." It has no gradient and follows.
+#
+# See the open exercise above for its rubric.
