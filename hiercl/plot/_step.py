@@ -131,8 +131,9 @@ def step(
     4. *Pull and push*: the negative gradient, $\sum_c(w_c-q_c)\,k_c/\tau$ (:func:`hiercl.pairs.forces`), without its
        part along the anchor, which normalisation removes. The plane is the one of the sum of all pulls and the sum of
        all pushes, so it holds both and their sum, in true proportion. Lines lead to single candidates, in their
-       direction within the plane; those that would overlap are moved apart, the weaker ones more. The width of a line
-       is the whole strength. The note below says which part of the single forces, by their lengths, lies in the plane.
+       direction within the plane; those that would overlap are moved apart, first the pushed and the weak. The width
+       of a line is the whole strength. The note below says which part of the single forces, by their lengths, lies in
+       the plane.
     5. *One small step* against the gradient: how similarities change if the feature moves on the sphere
        (:meth:`hiercl.pairs.Forces.downhill`); and, for a run, if the optimiser makes one step on the weights, for all
        anchors, at a tenth of the highest learning rate (:meth:`hiercl.Run.learned`). That moves the other views too.
@@ -271,7 +272,7 @@ def _summary(one: OneAnchor) -> str:
         return "This anchor has no pulled candidate: its loss is 0, and nothing moves it."
     held = float(found.share[found.target > 0].sum())
     false = float(found.share[(found.target == 0) & torch.from_numpy(one.same)].sum())
-    text = f"Loss {_nats(found.loss)} nats. The pulled hold {percent(held)} of the softmax and should hold all of it"
+    text = f"Loss {_nats(found.loss)} nats. The pulled hold {_per_cent(held)} of the softmax and should hold all of it"
     return text + (f"; false negatives hold {_per_cent(false)}." if false > 0 else ".")
 
 
@@ -444,7 +445,11 @@ def _draw_plane(axis: Axes, one: OneAnchor, middle: float) -> None:
     drawn = [row for row in one.rows if plane.strength[row.places].sum() > least]
     force = [np.sign(strength[row.places].sum()) * plane.strength[row.places].sum() for row in drawn]
     weighted = [(plane.direction[row.places] * np.abs(strength[row.places, None])).sum(axis=0) for row in drawn]
-    angles = _apart(np.array([math.atan2(y, x) for x, y in weighted]), np.array(force), 1.4 * SIDE / RING)
+    angles = _apart(
+        np.array([math.atan2(y, x) for x, y in weighted]),
+        np.abs(force) * np.where(np.array(force) > 0, 50, 1),
+        1.4 * SIDE / RING,
+    )
     total = {sign: sum(abs(value) for value in force if value * sign > 0) for sign in (1, -1)}
     strongest = max(map(abs, force), default=1.0)
     for row, value, angle in zip(drawn, force, angles, strict=True):
@@ -499,10 +504,10 @@ def _draw_sums(axis: Axes, plane: Plane, middle: float) -> None:
         axis.add_patch(FancyArrowPatch(tuple(start), tuple(tip), path_effects=edge, **arrow))
 
 
-def _apart(angles: np.ndarray, strength: np.ndarray, gap: float) -> np.ndarray:
-    """Moves angles that are nearer to one another than a gap, as little as possible; strong ones move least.
+def _apart(angles: np.ndarray, weight: np.ndarray, gap: float) -> np.ndarray:
+    """Moves angles that are nearer to one another than a gap, as little as possible; those with much weight move least.
 
-    With the order kept, it minimises the sum of squared moves, each times its strength: an isotonic regression.
+    With the order kept, it minimises the sum of squared moves, each times its weight: an isotonic regression.
     """
     if len(angles) < 2:
         return angles
@@ -512,7 +517,7 @@ def _apart(angles: np.ndarray, strength: np.ndarray, gap: float) -> np.ndarray:
     first, gaps = angles[order[0]], min(gap, 2 * math.pi / len(angles)) * np.arange(len(angles))
     unrolled = np.mod(angles[order] - first, 2 * math.pi)
     placed = np.empty_like(angles)
-    placed[order] = first + gaps + isotonic_regression(unrolled - gaps, weights=np.abs(strength)[order] + 1e-12).x
+    placed[order] = first + gaps + isotonic_regression(unrolled - gaps, weights=weight[order] + 1e-12).x
     return placed
 
 
