@@ -104,7 +104,7 @@ def compare(this: Report, other: Report, resamples: int) -> Comparison:
     for level, (own, others) in enumerate(zip(first, second, strict=True)):
         metrics = [metric for metric in PER_LEVEL if metric.name in own and metric.name in others]
         pairs = {metric: (own[metric.name], others[metric.name]) for metric in metrics}
-        found = {metric: mcnemar(*(one.values for one in pair)) for metric, pair in pairs.items() if _is_binary(*pair)}
+        found = {m: mcnemar(a.values, b.values) for m, (a, b) in pairs.items() if a.right_or_wrong and b.right_or_wrong}
         rest = [metric for metric in metrics if metric not in found]
         found |= zip(rest, bootstrap_all([pairs[metric] for metric in rest], resamples=resamples), strict=True)
         numbers = [report.rows[level] for report in (this, other)]
@@ -148,10 +148,6 @@ def _are_same(mine: dict[str, Any], others: dict[str, Any]) -> bool:
     """Whether labels, and items where both are known, are the same: see :func:`hiercl.evaluate`."""
     items = {own["items"] for own in (mine, others) if own["items"]}
     return mine["labels"] == others["labels"] and len(items) < 2
-
-
-def _is_binary(first: PerItem, second: PerItem) -> bool:
-    return first.right_or_wrong and second.right_or_wrong
 
 
 def _row(metric: Metric, found: Paired, this: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

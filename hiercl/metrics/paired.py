@@ -53,7 +53,7 @@ class PerItem(NamedTuple):
             >>> PerItem(np.array([0, 2]), np.array([0.5, 1.0])).compact().values.dtype
             dtype('uint8')
         """
-        return PerItem(*(None if part is None else _smallest(part) for part in self))
+        return PerItem(_smallest(self.values), None if self.weights is None else _smallest(self.weights))
 
 
 class Paired(NamedTuple):

@@ -27,7 +27,7 @@ from hiercl.study.variants import as_text
 from hiercl.training import AGAIN, CONFIG, read_config
 
 MOST_FIGURES = 4
-EFFECT = ("difference", "low", "high", "t_low", "t_high")  # columns of a summary: the first fields of an Effect
+EFFECT = {"mean": "difference"} | {name: name for name in ("low", "high", "t_low", "t_high", "verdict")}
 MARKED = r"(better|worse)(; t [^<]*)?</td>"  # a verdict, which is bold
 CHANCE_OF_ONE = 0.05  # of a verdict where there is no difference: the intervals are of 95 %
 STYLE = """
@@ -156,7 +156,7 @@ def _cell(row: dict) -> str:
     spread = f" ± {row['std']:.{digits}f}" if row["n"] > 1 else ""
     words = f"{row['mean']:.{digits}f}{spread} ({row['n']})"
     if not pd.isna(row["difference"]):
-        found = Effect(*(row[name] for name in EFFECT), int(row["seeds"]), row["verdict"])
+        found = Effect(**{name: row[own] for name, own in EFFECT.items()}, seeds=int(row["seeds"]))
         words += f"; {found.text(digits)}"
     return words.replace("-", "−")
 
