@@ -7,6 +7,7 @@ from hiercl.explore._embedding import EmbeddingExplorer, embedding
 from hiercl.explore._masks import MasksExplorer, masks
 from hiercl.explore._pairs import PairsExplorer, pairs
 from hiercl.explore._run import RunExplorer, run
+from hiercl.explore._step import StepExplorer, step
 from hiercl.explore._study import StudyExplorer, study
 from hiercl.explore._tree import TreeExplorer, tree
 
@@ -15,12 +16,14 @@ __all__ = [
     "MasksExplorer",
     "PairsExplorer",
     "RunExplorer",
+    "StepExplorer",
     "StudyExplorer",
     "TreeExplorer",
     "embedding",
     "masks",
     "pairs",
     "run",
+    "step",
     "study",
     "tree",
 ]
