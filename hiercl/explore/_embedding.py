@@ -17,7 +17,7 @@ from hiercl.explore._gallery import data_uri, gallery, row
 from hiercl.explore._widgets import Explorer, level_choice, load_package, plain, widgets
 from hiercl.plot._canvas import picture
 from hiercl.plot._colours import TEXT, node_colours
-from hiercl.plot._maps import NAMED, agreement, place
+from hiercl.plot._maps import agreement, place
 from hiercl.plot._neighbours import name_of
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.config import AtLeast
@@ -25,6 +25,7 @@ from hiercl.runtime.types import Float
 
 SHOWN = 24  # pictures of the selected items
 COLUMNS, HEIGHT, ALONE = 3, 320, 440  # maps in a row; pixels of one of several maps, and of a single map
+NAMED = 40  # classes up to which a legend names them
 MEASURED = 2000  # largest number of items between which distances are measured
 NO_LABEL, NO_COLOUR = "no label", np.full(3, 0.85)  # of the label −1, which reads the last of a list
 KEYS = {"merge": "shift", "remove": "alt"}  # keys to hold while selecting

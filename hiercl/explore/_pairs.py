@@ -191,7 +191,7 @@ class PairsExplorer(Explorer):
         shown = pairs.anchors.item[:ANCHORS].cpu().numpy()
         names = [[plain(class_name(train, item))] for item in shown]
         views = StepPictures(self.step, self.chosen, train)
-        pictures = [views.of_anchor(anchor, item) for anchor, item in enumerate(shown)]
+        pictures = [views.of_anchor(anchor, int(item)) for anchor, item in enumerate(shown)]
         anchors = [row(train, shown, names, note=views.said, pictures=pictures)]
         if self.anchors.rows != anchors:
             self.anchors.rows = anchors

@@ -29,6 +29,7 @@ from hiercl.plot._canvas import (
     text_width,
     title_width,
     user_axis,
+    wrapped,
 )
 from hiercl.plot._colours import GREY, OKABE_ITO, TEXT
 from hiercl.plot._neighbours import name_of, what_of
@@ -38,7 +39,7 @@ from hiercl.runtime.types import Float, Int
 
 COLOURS = {"green": OKABE_ITO[2], "blue": OKABE_ITO[0], "orange": OKABE_ITO[4]}
 NAMED = 40  # classes up to which all have their name; if there are more, the classes of the coarser level have theirs
-SIDE, LINE, CELL = 6.6, 0.14, 0.3  # inches: largest matrix, height of a name, smallest cell with a number
+SIDE, LINE, CELL = 6.6, 0.16, 0.34  # inches: largest matrix, height of a name, smallest cell with a number
 TICKS = (1, 10, 30, 60, 100)  # per cents at a colour bar
 
 Names = list[tuple[float, str]]  # row and name
@@ -204,10 +205,10 @@ def _draw(found: _Confusion, test: HierarchicalDataset, name: str, how: str) -> 
     left, right = longest + 0.4, max((text_width(text, SMALL) for _, text in beside), default=0.0) + 0.25
     title = _title(found, name)
     width = max(WIDTH, left + side + right, title_width(title))
-    lines = textwrap.wrap(_note(found, test, how), int(15.5 * width))
-    top = 0.45 + 0.15 * len(lines)
+    note, top = wrapped(_note(found, test, how), width)
+    top += 0.05
     height = top + side + longest + 1.1
-    figure, _ = sheet(width, height, title, "\n".join(lines))
+    figure, _ = sheet(width, height, title, note)
     axis = figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
     layers = _draw_cells(axis, found)
     _write_names(axis, rows)
@@ -236,7 +237,7 @@ def _frame(axis: Axes, found: _Confusion, side: Inches) -> None:
         axis.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, **frame))
     for row, column in np.argwhere(np.nan_to_num(found.shares) >= 0.005) if CELL * len(found.order) <= side else ():
         share = found.shares[row, column]
-        style = {"size": 7, "color": "white" if share > 0.4 else TEXT, "ha": "center", "va": "center"}
+        style = {"size": SMALL, "color": "white" if share > 0.4 else TEXT, "ha": "center", "va": "center"}
         axis.text(column, row, f"{100 * share:.0f}", **style)
 
 
@@ -278,7 +279,7 @@ def _colour_bars(figure: Figure, layers: list[Layer], width: Inches, height: Inc
     each = (width - 0.2) / len(layers)
     for place, (image, _, name) in enumerate(layers):
         box = ((0.2 + place * each) / width, 0.24 / height, (each - 0.4) / width, 0.1 / height)
-        bar = colour_bar(figure, image, 7, cax=figure.add_axes(box), orientation="horizontal", ticks=TICKS)
+        bar = colour_bar(figure, image, cax=figure.add_axes(box), orientation="horizontal", ticks=TICKS)
         bar.ax.set_title(name, size=SMALL, color=TEXT, loc="left", pad=3)
         bar.ax.minorticks_off()
         bar.ax.tick_params(length=2, pad=1)

@@ -29,9 +29,12 @@ from hiercl.plot._colours import GREY, MARKERS, categorical, sequence
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.errors import unknown
 from hiercl.training import summary
+from hiercl.training.history import FLOOR, IF_EQUAL
 
 MARKED = 8  # markers on a line, about
 NAME_WIDTH = 36  # letters of a name in a line
+REACH = 1.5  # a reference is drawn as a line if it is not farther from the curves than so many times their range
+REFERENCES = {IF_EQUAL: ("--", "- - all embeddings equal"), FLOOR: (":", "··· floor")}  # line and name
 
 
 # ---- several variants and seeds ----
@@ -46,6 +49,8 @@ def curves(
     ax: Axes | None = None,
 ) -> Figure:
     """Draws learning curves: one panel per column, one line per variant, a band for the spread over its seeds.
+
+    Beside the loss stand its references, as in :func:`history`.
 
     A line is the mean over the seeds. The title says what the band is. Where some seeds of a variant have no value at
     an epoch (they are shorter, or still running), the line is dotted and shows the mean of the others. A variant with
@@ -102,9 +107,13 @@ def curves(
         for place, (handle, values) in enumerate(zip(handles, runs.values(), strict=True)):
             _draw_mean(axis, values[column], band, handle, place)
         _finish(axis, _panel_name(column), last=int(table["epoch"].max()) + 1)
+        if column == "loss":
+            of_runs = [rows for _, rows in table.groupby(by, sort=False)]
+            means = [rows.groupby("epoch", as_index=False).mean(numeric_only=True) for rows in of_runs]
+            _draw_references(axis, means, [handle.get_color() for handle in handles])
     if ax is not None:
         ax.set_title("\n".join([*textwrap.wrap(title, 2 * NAME_WIDTH), ax.get_title("left")]), size=NORMAL, loc="left")
-        ax.legend(handles=handles, loc="best", fontsize=SMALL, frameon=False)
+        ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL, frameon=False)
     return figure
 
 
@@ -197,9 +206,13 @@ def _finish(axis: Axes, title: str, last: int, ticks: int = 8, margin: float = 0
 def history(runs: Any) -> Figure:
     """Draws loss, kNN accuracy at every level, and keep rates of the selection, over the epochs.
 
-    The losses of different methods are sums of different terms: compare their course, not their height. A dotted line
-    marks the first epoch with a learned tree. The keep rate is the share of the candidates that selection keeps as
-    negatives.
+    The losses of different methods are sums of different terms: compare their course, not their height. Their
+    references say how far a loss has come. Dashed: the loss if all embeddings were equal, which is the logarithm of the
+    number of candidates of each term (:func:`hiercl.pairs.if_equal`). Dotted: a floor, below which no embedding can
+    bring it (:func:`hiercl.pairs.floor`; HCE and HMCE have none, because their maximum is no sum of terms). A reference
+    far from the curve is an arrow at the border, with its number. Runs of earlier versions have neither, nor have runs
+    with ``block=``. A dotted grey line marks the first epoch with a learned tree. The keep rate is the share of the
+    candidates that selection keeps as negatives.
 
     Args:
         runs: a run, or several by name.
@@ -234,13 +247,14 @@ def history(runs: Any) -> Figure:
             if column in table:
                 _draw_epochs(axis, table, column, color=colour, label=name)
         _finish(axis, _panel_name(column), last, ticks=6, margin=0.12)
+    _draw_references(first, list(tables.values()), categorical(len(tables)))
     _mark_first_trees(first, tables)
     for axis, name in zip(others[len(knn) :], keeping, strict=True):
         _draw_keep_rates(axis, tables[name])
         _finish(axis, f"kept as negatives (%){f', {name}' if len(tables) > 1 else ''}", last, ticks=6, margin=0.12)
     handles, names = first.get_legend_handles_labels()
     if len(names) > 1:
-        legend_below(figure, handles, min(4, len(names)), fontsize=SMALL + 1)
+        legend_below(figure, handles, min(4, len(names)))
     return figure
 
 
@@ -289,6 +303,31 @@ def _draw_epochs(axis: Axes, table: pd.DataFrame, column: str, scale: int = 1, *
     axis.plot(values["epoch"] + 1, scale * values[column], marker="o", markersize=3, **style)
 
 
+def _draw_references(axis: Axes, tables: Sequence[pd.DataFrame], colours: Any) -> None:
+    """Draws what losses are compared with: lines where they are near the curves. The title says what they are.
+
+    It has the number at the last epoch of every run, with an arrow where this lies beyond the border.
+    """
+    low, high = axis.get_ylim()
+    room, last = REACH * (high - low), {column: [] for column in REFERENCES}
+    for column, (line, _) in REFERENCES.items():
+        for table, colour in zip(tables, colours, strict=True):
+            values = table[["epoch", column]].dropna() if column in table else table.iloc[:0]
+            if not len(values):
+                continue
+            last[column].append(float(values[column].iloc[-1]))
+            if low - room <= values[column].min() and values[column].max() <= high + room:
+                style = {"color": colour, "linestyle": line, "linewidth": 1.3, "zorder": 1}
+                axis.plot(values["epoch"] + 1, values[column], **style)
+    low, high = axis.get_ylim()
+    words = [axis.get_title("left")]
+    for column, numbers in last.items():
+        arrows = ["↓" if number < low else "↑" if number > high else "" for number in numbers]
+        shown = dict.fromkeys(f"{number:.2f}{arrow}" for number, arrow in zip(numbers, arrows, strict=True))
+        words += [f"{REFERENCES[column][1]}: {', '.join(shown)}"] * bool(shown)
+    panel_title(axis, "\n".join(line for text in words for line in textwrap.wrap(text, NAME_WIDTH)))
+
+
 def _mark_first_trees(axis: Axes, tables: dict[str, pd.DataFrame]) -> None:
     """Draws a dotted line at the first epoch with keep rates of each run, if there are epochs without before it."""
     firsts = set()
@@ -299,14 +338,14 @@ def _mark_first_trees(axis: Axes, tables: dict[str, pd.DataFrame]) -> None:
         axis.axvline(first + 0.5, color=GREY, linestyle=":", linewidth=1.2)
         axis.annotate(
             "first tree",
-            (first + 0.5, 0.5),
+            (first + 0.5, 0.02),
             xycoords=("data", "axes fraction"),
             xytext=(2, 0),
             textcoords="offset points",
             ha="left",
-            va="center",
+            va="bottom",
             rotation=90,
-            size=7,
+            size=SMALL,
             color=GREY,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )
@@ -320,4 +359,6 @@ def _draw_keep_rates(axis: Axes, table: pd.DataFrame) -> None:
     for name in names:
         line = {"color": colours[name.split()[-1]], "linestyle": "--" if "prototype" in name else "-"}
         _draw_epochs(axis, table, name, 100, label=name.removeprefix("keep "), **line)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=7, frameon=False, handlelength=2.2)
+    axis.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=SMALL, frameon=False, handlelength=2.2
+    )

@@ -108,7 +108,7 @@ def hierarchy(hierarchy: Hierarchy, counts: Sequence[int] | np.ndarray | None = 
     starts = [0.15]  # left edge of every level
     for level in labels[:-1]:
         starts.append(starts[-1] + max(text_width(label) for label in level) + 0.75)
-    width = max(WIDTH, starts[-1] + 4)
+    width = max(WIDTH, starts[-1] + 4.5)
     above, lines = hierarchy.parent(hierarchy.levels - 1), {}  # the leaves of every parent, in lines
     for leaf in siblings_together(hierarchy, hierarchy.levels - 1).tolist():
         own = lines.setdefault(int(above[leaf]), [[]])

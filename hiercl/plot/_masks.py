@@ -195,7 +195,7 @@ def draw_separation(
         for at, value, edge in zip(y, values, right, strict=True):
             if np.isfinite(value):
                 beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-                axis.annotate(percent(value).removesuffix(" %"), (100 * edge, at), size=7, color=GREY, **beside)
+                axis.annotate(percent(value).removesuffix(" %"), (100 * edge, at), size=SMALL, color=GREY, **beside)
     highest = 100 * np.nanmax([0.0, *np.concatenate(list(bars.values())), *control.ravel()])
     end = next(end for end in (10, 20, 50, 100) if highest <= end or end == 100)
     axis.set_xlim(0, 1.16 * end)

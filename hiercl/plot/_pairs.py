@@ -26,6 +26,7 @@ from hiercl.plot._canvas import (
     WIDTH,
     check_level,
     draw_row,
+    figure_of,
     legend_below,
     panel_title,
     panels,
@@ -329,7 +330,8 @@ def _draw_group(axis: Axes, group: Group, level_name: str, top: float, size: flo
         weight = "bold" if same else "normal"
         axis.text(y=top + size + 0.12, s=shortened(name, room), weight=weight, **centred)
         for line, texts in enumerate(texts for texts in (group.common, group.notes) if any(texts)):
-            axis.text(y=top + size + 0.12 + LINE * (line + 1), s=shortened(texts[number], room), **centred)
+            words = shortened(texts[number], room) if texts is group.common else texts[number]
+            axis.text(y=top + size + 0.12 + LINE * (line + 1), s=words, **centred)
 
 
 # ---- all pairs ----
@@ -557,14 +559,18 @@ def _finish(axis: Axes, part: pd.DataFrame) -> None:
 
 
 def _legend(axis: Axes, styles: dict[str, dict[str, Any]]) -> None:
-    """Writes a legend below a panel, at the right."""
-    axis.legend(
+    """Writes a legend below a panel, at the right, beside the label of the first panel: it takes no room of its own."""
+    below = axis.transAxes + ScaledTranslation(0, -0.18, figure_of(axis).dpi_scale_trans)  # in inches
+    legend = axis.legend(
         handles=[Line2D([], [], label=name, **style) for name, style in styles.items()],
         ncols=len(styles),
         loc="upper right",
-        bbox_to_anchor=(1, -0.12),
+        bbox_to_anchor=(1, 0),
+        bbox_transform=below,
+        borderaxespad=0,
         fontsize=SMALL,
         frameon=False,
         handletextpad=0.2,
         columnspacing=1,
     )
+    legend.set_in_layout(False)

@@ -334,5 +334,5 @@ def _draw_times(
         axis.errorbar(own["seconds"].min(), own[column].mean(), **point, **spread)
     panel_title(axis, f"{readable(column)} against time")
     axis.set_xlabel("seconds of training, fastest seed", size=SMALL)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL, frameon=False)
     simple_axis(axis)

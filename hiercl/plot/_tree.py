@@ -12,6 +12,7 @@ from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.hierarchy import Hierarchy
 from hiercl.metrics.mistakes import ancestor_paths
+from hiercl.plot._canvas import LINE as SMALL_LINE
 from hiercl.plot._canvas import (
     NORMAL,
     SMALL,
@@ -30,14 +31,15 @@ from hiercl.plot._canvas import (
     smooth,
     text_width,
     user_axis,
+    wrapped,
 )
 from hiercl.plot._colours import GREY, TEXT, node_colours, tint
 from hiercl.runtime.arguments import checked
 
 HEADER = 0.8  # inches above the rows of a tree
 MIX = 1.3  # inches of the bar that shows a node's mix of classes
-TOP = 0.85  # inches above the bars of a flow
-BAR, LINE = 0.12, 0.13  # inches: width of the bars of a flow, height of a name
+TOP = 0.9  # inches above the bars of a flow
+BAR, LINE = 0.12, 0.16  # inches: width of the bars of a flow, height of a name
 OFTEN = 2  # a ribbon is coloured if it holds so many times the items that chance gives it
 LEGEND, AXIS, FLOW = 8, 14, 42  # numbers of classes up to which a legend, an axis and a flow name all of them
 
@@ -91,16 +93,18 @@ def tree(
     classes = [readable(name) for name in hierarchy.names[0]] if hierarchy.sizes[0] <= LEGEND else []
     legend = 0.1 + sum(0.3 + text_width(name, SMALL) for name in classes)
     bar = max(label + longest[-1] + 0.2, legend + text_width("all items", SMALL) + 0.18)
-    tops = [HEADER]
+    levels = ", ".join(f"“{hierarchy.level_names[true]}”" for true in truth)
+    nearest = f"{items_name(dataset).capitalize()}: nearest to each prototype."
+    wide = max(WIDTH, bar + MIX + 0.2)
+    note, _ = wrapped(f"{nearest} Labels: the most frequent {levels}, and the share that has it.", wide)
+    legend_at = 0.6 + SMALL_LINE * note.count("\n")
+    tops = [legend_at + HEADER - 0.57]
     for before, path in pairwise(paths):  # more space between the children of different parents
         apart = 0.1 if path[0] != before[0] else 0.05 if path[:-1] != before[:-1] else 0.0
         tops.append(tops[-1] + size + 0.03 + apart)
     title = f"Learned tree: {' > '.join(map(str, tree.sizes[: last + 1]))} prototypes"
     title += f"; the {len(paths)} largest of {tree.sizes[last]}" if len(paths) < tree.sizes[last] else ""
-    levels = ", ".join(f"“{hierarchy.level_names[true]}”" for true in truth)
-    nearest = f"{items_name(dataset).capitalize()}: nearest to each prototype."
-    note = f"{nearest} Labels: the most frequent {levels}, and the share that has it."
-    figure, axis = sheet(max(WIDTH, bar + MIX + 0.2), tops[-1] + size + 0.1, title, note)
+    figure, axis = sheet(wide, tops[-1] + size + 0.1, title, note)
 
     centre = [{path[-1]: top + size / 2 for path, top in zip(paths, tops, strict=True)}]
     for depth in range(last, 0, -1):
@@ -121,12 +125,12 @@ def tree(
         draw_pictures(axis, dataset, items, starts[last], top, size, gap=0.03)
         axis.text(label, top + size / 2, names[last][path[-1]][0], size=NORMAL, color=TEXT, va="center")
         _draw_mix(axis, mix[path[-1]], colours, bar, top + size / 2)
-    _draw_mix(axis, dataset.counts(0), colours, bar, 0.57)
-    axis.text(bar - 0.08, 0.57, "all items", size=SMALL, color=GREY, va="center", ha="right")
+    _draw_mix(axis, dataset.counts(0), colours, bar, legend_at)
+    axis.text(bar - 0.08, legend_at, "all items", size=SMALL, color=GREY, va="center", ha="right")
     x = 0.1
     for name, colour in zip(classes, colours, strict=False):  # classes is empty if they are too many to tell apart
-        axis.add_patch(Rectangle((x, 0.52), 0.1, 0.1, facecolor=colour))
-        axis.text(x + 0.15, 0.57, name, size=SMALL, color=GREY, va="center")
+        axis.add_patch(Rectangle((x, legend_at - 0.05), 0.1, 0.1, facecolor=colour))
+        axis.text(x + 0.15, legend_at, name, size=SMALL, color=GREY, va="center")
         x += 0.3 + text_width(name, SMALL)
     return figure
 
@@ -250,7 +254,7 @@ def trees(
         table = table[along_diagonal(table)]
         image = axis.imshow(table, cmap="Blues", vmin=0, vmax=highest, aspect="auto", interpolation="nearest")
         what = f"{len(table)} prototypes, {table.shape[1]} × “{dataset.hierarchy.level_names[true]}”"
-        panel_title(axis, f"{what}\nAMI {_agreement(tree, level, dataset, true):.2f}", size=10)
+        panel_title(axis, f"{what}\nAMI {round(_agreement(tree, level, dataset, true), 2) + 0.0:.2f}", size=10)
         axis.set_yticks([])
         axis.tick_params(length=0, labelsize=SMALL)
         axis.spines[:].set_color("#D0D0D0")
@@ -342,7 +346,7 @@ def flow(
     note = "Left: prototypes, named after the most frequent class of their members, with its share. Coloured ribbons: "
     high = max(3.0, min(7.0, LINE * 1.25 * min(max(table.shape), FLOW)))
     title = f"{what}: AMI {ami:.1f} %, purity {purity:.1f} %"
-    figure, axis = sheet(WIDTH, TOP + high + 0.15, title, f"{note}{coloured}.")
+    figure, axis = sheet(WIDTH, TOP + high + 0.15, title, wrapped(f"{note}{coloured}.", WIDTH)[0])
     left_names = [labels[row][0] for row in rows]
     right_names = [readable(hierarchy.names[level][column]) for column in columns]
     left = 0.2 + max(map(text_width, left_names))
@@ -398,4 +402,4 @@ def _bars(
             axis.text(beside, y, names[place], size=SMALL, color=TEXT, ha=side, va="center")
     if len(taken) < len(names):
         said = f"{len(taken)} of {len(names)} are named"
-        axis.text(x + BAR, TOP - 0.1, said, size=7, color=GREY, ha="right")
+        axis.text(x + BAR, TOP - 0.1, said, size=SMALL, color=GREY, ha="right")

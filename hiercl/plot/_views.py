@@ -91,7 +91,7 @@ def views(
     width = max(label + 0.2 + size * (1 + count) + 0.15, title_width(title))
     unit = "points" if modality.name == "points" else "pixels"
     note = f"Views of {drawn[0].shape[2]} {unit}{f', as {run.name} saw them' if run else ''}. Two are a positive pair."
-    figure, axis = sheet(width, HEADER + size * len(chosen), title, note=note)
+    figure, axis = sheet(width, HEADER + size * len(chosen) + 0.06, title, note=note)
     for text, left in (("item", label), ("views", label + size + 0.15)):
         axis.text(left, HEADER - 0.12, text, size=SMALL, color=GREY)
     for row, (item, name) in enumerate(zip(chosen, names, strict=True)):

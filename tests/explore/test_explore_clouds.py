@@ -11,7 +11,7 @@ from support.explorers import click
 
 import hiercl
 from hiercl import explore, plot
-from hiercl.plot._canvas import picture
+from hiercl.plot._canvas import view_picture
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,10 @@ def hcsc(data):
     return hiercl.fit("hcsc", data, epochs=2, queue=32, prototypes=(2, 4), warm_up=0.0, **CLOUD_SETTINGS)
 
 
-def is_cloud(entry, data):
-    """Whether an entry of a gallery shows the drawn cloud of its item."""
+def is_cloud(entry, data, view=None):
+    """Whether an entry of a gallery shows the drawn cloud of its item, or of a view of it."""
     shown = Image.open(io.BytesIO(base64.b64decode(entry["picture"].split(",")[1]))).convert("RGB")
-    drawn = Image.fromarray(picture(data, entry["item"])[..., :3]).resize(shown.size)
+    drawn = Image.fromarray(view_picture(data, view, entry["item"])[..., :3]).resize(shown.size)
     return abs(np.asarray(shown, dtype=float) - np.asarray(drawn)).mean() < 12
 
 
@@ -35,7 +35,8 @@ def test_pairs(hcsc, data):
     explorer = explore.pairs(hcsc, data, batch=16)
     shown = explorer.anchors.rows[0]["entries"]
     before = explorer.candidates.rows
-    assert all(is_cloud(entry, data) for entry in shown)
+    step, term = explorer.step, explorer.chosen
+    assert all(is_cloud(entry, data, step.anchor_view(term, anchor)) for anchor, entry in enumerate(shown))
     explorer.anchors.clicked = shown[3]["item"]
     assert explorer.candidates.rows != before
     assert int(explorer.chosen.pairs.anchors.item[explorer.anchor]) == shown[3]["item"]

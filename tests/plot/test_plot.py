@@ -141,6 +141,34 @@ def test_neighbours_agree_where_classes_are_apart(dataset):
     assert "neighbours agree: 9" in figure.axes[0].get_title(loc="left")  # ten neighbours of ten items: one is far
 
 
+def test_classes_are_highlighted_by_name_at_any_level(dataset):
+    xy = np.random.default_rng(0).normal(size=(60, 2))
+    figure = plot.embedding(None, dataset, levels=[0, 2], coordinates=xy, highlight=["cats", "car"])
+    assert len(figure.axes) == 2 and len(plot.embedding(None, dataset, coordinates=xy, highlight="cats").axes) == 1
+    for axis in figure.axes:
+        _, cats, car = axis.collections
+        assert len(cats.get_offsets()) == 20 and len(car.get_offsets()) == 10
+        assert np.allclose(cats.get_offsets(), xy[dataset.labels_at(1) == 0])
+        assert [text.get_text() for text in axis.get_legend().get_texts()] == ["all others", "cats", "car"]
+    assert not overlapping(figure)
+    both = plot.compare_embeddings({"A": None, "B": None}, dataset, coordinates={"A": xy, "B": -xy}, highlight="dogs")
+    assert [text.get_text() for text in both.legends[0].get_texts()] == ["all others", "dogs"]
+    with pytest.raises(ValueError, match=r"Unknown class 'cat'\. Did you mean 'cats'"):
+        plot.embedding(None, dataset, coordinates=xy, highlight="cat")
+    with pytest.raises(ValueError, match="at most 7"):
+        plot.embedding(None, dataset, coordinates=xy, highlight=["lion"] * 8)
+
+
+def test_twenty_superclasses_are_grey_and_have_names(cifar):
+    rng = np.random.default_rng(0)
+    xy = 40 * rng.normal(size=(20, 2))[cifar.labels_at(0)] + rng.normal(size=(len(cifar), 2))
+    (axis,) = plot.embedding(None, cifar, levels=[0], coordinates=xy).axes
+    (points,) = axis.collections
+    assert len(np.unique(points.get_facecolors(), axis=0)) == 1
+    names = {text.get_text() for text in axis.texts}
+    assert len(names) >= 10 and names <= {name.replace("_", " ") for name in cifar.hierarchy.names[0]}
+
+
 def test_compared_embeddings_share_a_legend(dataset):
     xy = np.random.default_rng(0).normal(size=(60, 2))
     figure = plot.compare_embeddings({"A": None, "B": None}, dataset, coordinates={"A": xy, "B": -xy})
@@ -194,6 +222,22 @@ def test_history_shows_loss_neighbours_and_keep_rates():
     assert titles[:3] == ["loss", "kNN accuracy of “kind” (%)", "kept as negatives (%), B"]
     assert "first tree" in texts(figure) and not overlapping(figure)
     assert plot.history(RUNS["A"]) is not None
+
+
+def test_losses_stand_beside_what_they_are_compared_with():
+    near = {"epoch": [0, 1], "loss": [6.12, 5.9], "loss if equal": [6.2, 6.2], "loss floor": [0.02, 0.02]}
+    far = {"epoch": [0, 1], "loss": [5.0, 2.0], "loss if equal": [5.5, 5.5], "loss floor": [1.6, 1.7]}
+    axis = plot.history(run_with(near)).axes[0]
+    assert [list(line.get_ydata()) for line in axis.lines] == [[6.12, 5.9], [6.2, 6.2]], "the floor is too far away"
+    title = axis.get_title(loc="left")
+    assert "all embeddings equal: 6.20" in title and "floor: 0.02↓" in title and axis.get_ylim()[0] > 5
+    runs = {"A": run_with(near), "B": run_with(far)}
+    for figure in (plot.history(runs), plot.curves(runs)):
+        axis = figure.axes[0]
+        styles = [line.get_linestyle() for line in axis.lines]
+        assert styles.count("--") == 2 and styles.count(":") >= 2 and not overlapping(figure)
+        assert "all embeddings equal: 6.20, 5.50" in " ".join(axis.get_title(loc="left").split())
+        assert "floor: 0.02, 1.70" in " ".join(axis.get_title(loc="left").split())
 
 
 def test_history_without_epochs_is_an_error():

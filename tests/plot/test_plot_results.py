@@ -249,6 +249,23 @@ def test_a_row_has_the_most_similar_first_framed_by_what_they_share(dataset):
     assert not overlapping(neighbours(features, dataset, items=[7], count=2))
 
 
+def test_embeddings_side_by_side_search_one_bank(dataset):
+    features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
+    other = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+    figure = neighbours({"first": features, "second": other}, dataset, items=[7, 3], count=3)
+    shown = [image.get_array() for image in figure.axes[0].images]
+    assert len(shown) == 2 * 2 * 4 and not overlapping(figure)
+    for z, start in ((features, 0), (other, 8)):
+        unit = z.numpy() / np.linalg.norm(z.numpy(), axis=1, keepdims=True)
+        nearest = sorted(set(range(30)) - {7}, key=lambda j: -unit[7] @ unit[j])[:3]
+        assert all(np.array_equal(shown[start + k], dataset.items[i]) for k, i in enumerate([7, *nearest]))
+    written = " ".join(" ".join(texts(figure)).split())
+    assert f"Bank: 30 labelled items of {dataset.name}" in written and "of one bank for all" in written
+    assert "first " in written and "second " in written
+    with pytest.raises(ValueError, match="there is no embedding"):
+        neighbours({}, dataset)
+
+
 def test_shares_and_chance_of_what_neighbours_have_in_common(dataset):
     features = clustered(dataset)
     figure = neighbours(features, dataset, items=[0], count=4, level=1)
