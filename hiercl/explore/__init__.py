@@ -8,6 +8,7 @@ from hiercl.explore._embedding import EmbeddingExplorer, embedding
 from hiercl.explore._masks import MasksExplorer, masks
 from hiercl.explore._pairs import PairsExplorer, pairs
 from hiercl.explore._run import RunExplorer, run
+from hiercl.explore._step import StepExplorer, step
 from hiercl.explore._study import StudyExplorer, study
 from hiercl.explore._tree import TreeExplorer, tree
 
@@ -16,6 +17,7 @@ __all__ = [
     "MasksExplorer",
     "PairsExplorer",
     "RunExplorer",
+    "StepExplorer",
     "StudyExplorer",
     "TreeExplorer",
     "atlas",
@@ -23,6 +25,7 @@ __all__ = [
     "masks",
     "pairs",
     "run",
+    "step",
     "study",
     "tree",
 ]

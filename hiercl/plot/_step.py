@@ -308,7 +308,7 @@ def _draw_candidates(axis: Axes, one: OneAnchor, tops: list[float]) -> None:
 
 
 def _draw_picture(
-    axis: Axes, shown: np.ndarray, x: float, y: float, side: float, colour: Any, width: float = 2
+    axis: Axes, shown: np.ndarray, x: float, y: float, side: float, colour: Any, width: float = 2.0
 ) -> None:
     half = side / 2
     axis.imshow(shown, extent=(x - half, x + half, y + half, y - half), interpolation="antialiased", zorder=5)
@@ -332,12 +332,12 @@ def _draw_bars(
     def at(value: float) -> float:
         return left + (value - low) * scale
 
-    axis.plot([at(0)] * 2, [tops[0] - 0.02, tops[-1] + ROW], color="#BBBBBB", linewidth=0.8, zorder=1)
+    axis.plot([at(0.0)] * 2, [tops[0] - 0.02, tops[-1] + ROW], color="#BBBBBB", linewidth=0.8, zorder=1)
     for row, top, value in zip(rows, tops, values, strict=True):
         colour = to_rgb(ROLES[row.role][0])
         face = colour if row.shown is not None else tint(np.array(colour), 0.5)
-        axis.add_patch(Rectangle((at(0), top + 0.08), value * scale, ROW - 0.16, facecolor=face, edgecolor="none"))
-        beside = {"ha": "left", "x": at(max(value, 0)) + 0.06}
+        axis.add_patch(Rectangle((at(0.0), top + 0.08), value * scale, ROW - 0.16, facecolor=face, edgecolor="none"))
+        beside = {"ha": "left", "x": at(max(value, 0.0)) + 0.06}
         axis.text(
             y=top + ROW / 2, s=f"{value:.2f}".replace("-", "−"), size=NOTE, color=TEXT, va="center", zorder=4, **beside
         )
@@ -483,9 +483,9 @@ def _sums(plane: Plane) -> list[tuple[str, np.ndarray, str, float]]:
     pull, push = ROLES["pulled"][0], ROLES["pushed"][0]
     both = plane.pull + plane.push
     return [
-        ("all pulls", plane.pull, pull, 7),
-        ("all pushes", plane.push, push, 7),
-        ("both: where it goes", both, TEXT, 3),
+        ("all pulls", plane.pull, pull, 7.0),
+        ("all pushes", plane.push, push, 7.0),
+        ("both: where it goes", both, TEXT, 3.0),
     ]
 
 
