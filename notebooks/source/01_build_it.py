@@ -477,8 +477,8 @@ def pairs_of(items, queued, pushed, removed):
 # %% [markdown]
 # The second class has the tree and the loss. Read `forward` line by line: it is the whole method.
 #
-# **Predict**: will this curve fall like the one of InfoNCE? The encoder is trained already. The keys that it is compared
-# with change: first they are random, and every new tree removes others.
+# **Predict**: will this curve fall like the one of InfoNCE? The encoder is trained already. The keys that it is
+# compared with change: first they are random, and every new tree removes others.
 
 
 # %%
