@@ -25,7 +25,12 @@ from hiercl.study import Effect, effect
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 WEIGHTS = ROOT / "hiercl" / "encoders" / "weights"
-SUPERVISED = {"pointnet_vanilla": "PointNet without T-Nets", "pointnet": "PointNet with T-Nets", "dgcnn": "DGCNN"}
+SUPERVISED = {
+    "pointnet_vanilla": "PointNet without T-Nets",
+    "pointnet": "PointNet with T-Nets",
+    "dgcnn": "DGCNN",
+    "dgcnn_share": "DGCNN, neighbours by share",
+}
 MARKED = re.compile(r"(<!-- (?P<name>[a-z ]+?)(?:: (?P<arguments>.*?))? -->)(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 
@@ -164,9 +169,10 @@ def write_encoders(data: str) -> str:
     return as_table(["", "budget", "linear, superclass / class", "kNN, superclass / class", "megabytes"], rows)
 
 
-def write_supervised() -> str:
-    """A table of the point encoders trained with labels."""
-    cards = [json.loads(path.read_text()) for path in (ROOT / "benchmarks/results/modelnet_supervised").glob("*.json")]
+def write_supervised(data: str) -> str:
+    """A table of the point encoders trained with labels on "modelnet10" or "modelnet40"."""
+    files = (ROOT / "benchmarks/results/modelnet_supervised").glob(f"{data}-*.json")
+    cards = [json.loads(path.read_text()) for path in files]
     rows = []
     for card in sorted(cards, key=lambda card: list(SUPERVISED).index(card["encoder"])):
         numbers = [card[how] for how in ("points as in training", "all points")]

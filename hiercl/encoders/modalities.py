@@ -201,9 +201,9 @@ def make_encoder(
     * ``dgcnn``: DGCNN (Wang et al., TOG 2019). Every layer looks at the 20 nearest points in its own feature space
       (0.62 M parameters, width 2,048: maximum and mean, as in the official code). Train it on clouds as dense as those
       that it will see.
-    * ``dgcnn_share``: the same, but the 20 points are spread over the nearest 5/32 of the cloud, so that they reach as
-      far in clouds of any density: in 128 points they are the 20 nearest, in 1,024 every eighth of the 160 nearest, in
-      64 the 10 nearest. The weights are those of ``dgcnn``.
+    * ``dgcnn_share``: the same, but the 20 points are spread over the nearest 20/128 of the cloud, so that they reach
+      as far in clouds of any density: in 128 points they are the 20 nearest, in 1,024 every eighth of the 160 nearest,
+      in 64 the 10 nearest. The weights are those of ``dgcnn``.
 
     Encoders of vectors:
 

@@ -15,7 +15,7 @@ from hiercl.encoders.base import Architecture
 from hiercl.runtime.types import Float, Int
 
 NEIGHBOURS = 20  # of DGCNN's graph, as in its paper at 1,024 points
-SHARE = 5 / 32  # of a cloud's points, among which dgcnn_share chooses them: 20 of 128
+DENSITY = 128  # points of a cloud in which the neighbours of dgcnn_share are the 20 nearest
 SLOPE = 0.2  # of its leaky ReLU
 DISTANCES_AT_ONCE = 2**24  # in memory together: 64 MiB
 
@@ -78,20 +78,20 @@ class _EdgeStage(nn.Module):
     $$x_i' = \max_{j\in N(i)} \mathrm{LeakyReLU}\big(\mathrm{norm}(W [x_j - x_i;\, x_i])\big)$$
 
     N(i) are the k points whose features are nearest to those of i, with i itself among them; every stage finds them
-    anew. With a share, they are every m-th of the nearest points that make up this share of the cloud (dilated
-    neighbours; Li et al., DeepGCNs, ICCV 2019), so that they reach as far in a cloud of any density. With $W=[U\,V]$
-    the product is $U x_j + (V-U)\,x_i$: two maps of points instead of one map of k times as many edges.
+    anew. With a density of n points, they are spread over the nearest k/n of the cloud, however many these are (dilated
+    neighbours; Li et al., DeepGCNs, ICCV 2019). With $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points
+    instead of one map of k times as many edges.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, norm, share: float | None):
+    def __init__(self, channels_in: int, channels_out: int, norm, density: int | None):
         super().__init__()
-        self.channels_in, self.share = channels_in, share
+        self.channels_in, self.density = channels_in, density
         self.edge = nn.Conv2d(2 * channels_in, channels_out, 1, bias=False)  # W
         self.norm = norm(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
         newest = x[:, -self.channels_in :]
-        index = nearest_points(newest[..., 0], NEIGHBOURS, self.share)
+        index = nearest_points(newest[..., 0], NEIGHBOURS, self.density)
         u, v = self.edge.weight.split(self.channels_in, dim=1)
         batch = torch.arange(x.shape[0], device=x.device)[:, None, None]  # len(x) is no symbol in torch.export
         # In float32: the two parts nearly cancel where neighbours are close, and bf16 would leave little of that.
@@ -107,7 +107,7 @@ class _EdgeStage(nn.Module):
 
 @torch.no_grad()
 def nearest_points(
-    features: Float[Tensor, "batch channels points"], k: int, share: float | None = None
+    features: Float[Tensor, "batch channels points"], k: int, density: int | None = None
 ) -> Int[Tensor, "batch points neighbours"]:
     """Finds the k nearest points of every point of a cloud by the Euclidean distance of features; itself included.
 
@@ -117,21 +117,22 @@ def nearest_points(
     Args:
         features: of every point.
         k: how many points; a cloud with fewer points gives them all.
-        share: above 0, at most 1. The k points are every m-th of those that are nearest and make up this share of the
-            cloud; fewer than k if the share has fewer. None: the k nearest.
+        density: number of points n, at least k. The k points are spread evenly over the nearest k/n of the cloud: in a
+            cloud of 2 n points they are every second one, in a cloud of n/2 points each counts twice. None: the k
+            nearest.
 
     Returns:
-        Indices of the points; without a share in no order.
+        Indices of the points; without a density in no order.
 
     Example:
         >>> nearest_points(torch.rand(2, 3, 100), k=20).shape
         torch.Size([2, 100, 20])
-        >>> nearest_points(torch.arange(8.0)[None, None], k=2, share=0.5)[0, 0].tolist()
+        >>> nearest_points(torch.arange(8.0)[None, None], k=2, density=4)[0, 0].tolist()
         [0, 2]
     """
     points = features.shape[2]
-    among = min(k, points) if share is None else max(1, round(share * points))
-    ranks = None if share is None or among <= k else [i * among // k for i in range(k)]
+    among = min(k, points) if density is None else (k * points + density - 1) // density  # symbolic in an export
+    ranks = None if density is None else torch.arange(k, device=features.device) * among // k
     if torch.compiler.is_exporting():  # in blocks, a program would be made for one number of clouds
         return _nearest(features.float().mT, among, points, ranks)
     rows = max(1, min(points, DISTANCES_AT_ONCE // points))
@@ -155,7 +156,7 @@ def warn_of_thin_views(encoder: nn.Module, points: int, of: int) -> None:
     Example:
         >>> warn_of_thin_views(run.encoder, points=128, of=1024)
     """
-    if points < of and any(isinstance(part, _EdgeStage) and part.share is None for part in encoder.modules()):
+    if points < of and any(isinstance(part, _EdgeStage) and part.density is None for part in encoder.modules()):
         warnings.warn(
             f"this encoder's graph of nearest points reaches farther in views of {points} points than in whole clouds "
             f"of {of:,}, which it is judged by: train with points={of}, choose "
@@ -164,7 +165,7 @@ def warn_of_thin_views(encoder: nn.Module, points: int, of: int) -> None:
         )
 
 
-def _nearest(points: Tensor, k, rows, ranks: list[int] | None) -> Tensor:
+def _nearest(points: Tensor, k, rows, ranks: Tensor | None) -> Tensor:
     """The k nearest points; with ranks, only those at these places in the order of their distances."""
     square = (points**2).sum(dim=2)[:, None]
     found = []
@@ -175,10 +176,10 @@ def _nearest(points: Tensor, k, rows, ranks: list[int] | None) -> Tensor:
     return torch.cat(found, dim=1)
 
 
-def _dgcnn(share: float | None):
+def _dgcnn(density: int | None):
     def build(channels, norm):
         def edges(channels_in, channels_out):
-            return _EdgeStage(channels_in, channels_out, norm, share)
+            return _EdgeStage(channels_in, channels_out, norm, density)
 
         last = nn.Sequential(edges(128, 256), _layer(64 + 64 + 128 + 256, 1024, norm, SLOPE))
         return nn.Identity(), [edges(channels, 64), edges(64, 64), edges(64, 128), last], (64, 128, 256, 1024)
@@ -212,7 +213,7 @@ _TOO_FEW = "T-Nets would have too few values a part, one a cloud; choose pointne
 POINT_ENCODERS = {
     "pointnet": Architecture(_pointnet(transforms=True), "max", {"split": _TOO_FEW}),
     "pointnet_vanilla": Architecture(_pointnet(transforms=False), "max"),
-    "dgcnn": Architecture(_dgcnn(share=None), "max and mean"),
-    "dgcnn_share": Architecture(_dgcnn(SHARE), "max and mean"),
+    "dgcnn": Architecture(_dgcnn(density=None), "max and mean"),
+    "dgcnn_share": Architecture(_dgcnn(DENSITY), "max and mean"),
 }
 """The encoders of point clouds."""

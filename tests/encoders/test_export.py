@@ -61,7 +61,7 @@ def test_weights_come_back_with_their_normalisation(layout, tmp_path):
     assert torch.equal(features(again, x), features(encoder, x))
 
 
-@pytest.mark.parametrize("name", ["convnet", "vit_tiny", "dgcnn"])
+@pytest.mark.parametrize("name", ["convnet", "vit_tiny", "dgcnn", "dgcnn_share"])
 def test_programs_give_equal_features(name, tmp_path, as_a_user):
     """For other numbers of items, one included, and for items of another size."""
     import onnxruntime

@@ -93,7 +93,7 @@ def test_t_nets_start_at_the_identity():
 def test_edge_convolution_is_its_equation():
     """x_i' = max_j LeakyReLU(norm(W [x_j - x_i; x_i])), with a loop over points and their neighbours."""
     torch.manual_seed(0)
-    stage, x = P._EdgeStage(5, 7, nn.BatchNorm2d, share=None).train(), torch.randn(2, 5, 40, 1)
+    stage, x = P._EdgeStage(5, 7, nn.BatchNorm2d, density=None).train(), torch.randn(2, 5, 40, 1)
     index = P.nearest_points(x[..., 0], P.NEIGHBOURS)
     edges = torch.empty(2, 7, 40, P.NEIGHBOURS)
     for b in range(2):
@@ -119,18 +119,18 @@ def test_nearest_points_are_the_nearest(monkeypatch, at_once):
     assert P.nearest_points(x, 100).shape == (5, 30, 30)
 
 
-def test_a_share_of_the_points_reaches_as_far_in_clouds_of_any_density():
-    def reach(points, share):
+def test_with_a_density_neighbours_reach_as_far_in_any_cloud():
+    def reach(points, density):
         x = torch.rand(20, 3, points, generator=torch.Generator().manual_seed(0))
-        index = P.nearest_points(x, 20, share)
+        index = P.nearest_points(x, 20, density)
         others = torch.stack([cloud[:, rows] for cloud, rows in zip(x, index, strict=True)])
         return (others - x[..., None]).norm(dim=1).mean().item()
 
-    assert reach(128, None) == pytest.approx(reach(128, 20 / 128)), "the same points"
+    assert reach(128, None) == pytest.approx(reach(128, 128)), "the same points"
     for points in (64, 256, 512):
-        assert reach(points, 20 / 128) == pytest.approx(reach(128, None), rel=0.1)
+        assert reach(points, 128) == pytest.approx(reach(128, None), rel=0.1)
     assert reach(512, None) < 0.7 * reach(128, None)
-    ranks = P.nearest_points(torch.arange(40.0)[None, None], 4, 0.4)[0, 0]
+    ranks = P.nearest_points(torch.arange(40.0)[None, None], 4, 10)[0, 0]
     assert ranks.tolist() == [0, 4, 8, 12]
 
 
