@@ -31,6 +31,8 @@ SUPERVISED = {
     "dgcnn": "DGCNN",
     "dgcnn_share": "DGCNN, neighbours by share",
 }
+RACED = {"linear": "linear", "knn": "kNN", "ami": "AMI"}
+PRECISIONS = {"auto": "bf16", "float32": "float32, AVX2"}  # of the races on record
 MARKED = re.compile(r"(<!-- (?P<name>[a-z ]+?)(?:: (?P<arguments>.*?))? -->)(?P<text>.*?)<!-- end -->", re.DOTALL)
 
 
@@ -192,6 +194,18 @@ def write_coverage() -> str:
     return as_table(["differences", "interval", *(f"{seeds} seeds" for seeds in found["seeds"].unique())], rows)
 
 
+def write_race(name: str) -> str:
+    """A table of a race: benchmarks/results/NAME.csv, which benchmarks/race.py wrote. Means over the seeds."""
+    found = pd.read_csv(ROOT / "benchmarks" / "results" / f"{name}.csv")
+    rows = []
+    for (entry, precision), own in found.groupby(["entry", "precision"], sort=False):
+        mean = own.mean(numeric_only=True)
+        both = [" / ".join(f"{mean[f'{metric} {level}']:.1f}" for level in ("superclass", "class")) for metric in RACED]
+        rows.append([entry, PRECISIONS[precision], f"{mean['epochs']:.0f}", f"{mean['cpu_s']:.0f}", *both])
+    titles = (f"{title}, superclass / class" for title in RACED.values())
+    return as_table(["recipe", "precision", "epochs", "CPU s", *titles], rows)
+
+
 def write_studies() -> str:
     """A table of the studies that come with the package."""
     ready = sorted((ROOT / "hiercl" / "study" / "ready").glob("*.json"))
@@ -213,6 +227,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "supervised": write_supervised,
     "studies": write_studies,
     "coverage": write_coverage,
+    "race": write_race,
 }
 
 
