@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric, decimals
 from hiercl.metrics.paired import Paired, PerItem, bootstrap_all, mcnemar
-
-if TYPE_CHECKING:
-    from hiercl.evaluation.report import Report
 
 Items = tuple[dict[str, PerItem], ...]
 SURE = 0.05  # a smaller p gives a verdict
@@ -21,6 +18,26 @@ COLUMNS = "level metric this other difference low high p only_this only_other te
 SAME = ("linear_penalties", "knn_k", "knn_temperature", "seed", "sample")  # parts of a protocol
 FINGERPRINTS = "fingerprints"
 AGAIN = "evaluate again; for a study delete the folder of the report, and run the study again"
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """What is compared of a report: see :class:`hiercl.Report`."""
+
+    @property
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """A row for each level."""
+        ...
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What must be the same."""
+        ...
+
+    @property
+    def items(self) -> Items | None:
+        """What every test item adds to the metrics, for each level."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,7 @@ class Comparison:
         return tables + "".join(f"<p>{escape(note)}</p>" for note in self.notes)
 
 
-def compare(this: Report, other: Report, resamples: int) -> Comparison:
+def compare(this: Judged, other: Judged, resamples: int) -> Comparison:
     """Compares two reports: :meth:`hiercl.Report.compare`.
 
     Example:
@@ -115,7 +132,7 @@ def compare(this: Report, other: Report, resamples: int) -> Comparison:
     return Comparison(tuple(rows), tuple(left_out), tuple(missing), len(first[0]["linear"].values), resamples)
 
 
-def _same(this: Report, other: Report) -> tuple[Items, Items]:
+def _same(this: Judged, other: Judged) -> tuple[Items, Items]:
     """Returns what every item of both reports adds to the metrics; ValueError unless they are of the same items."""
     for name, report in (("this", this), ("the other", other)):
         if not report.rows:
