@@ -560,8 +560,8 @@ hiercl.plot.tree(mine.tree, train, exemplars=6)
 # **To think about.** Which of these parts would you have to change for sounds, or for sentences?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: the log of a softmax; that the
-# key of the own picture is the only positive of MoCo.
+# **For teachers.** Students need about 90 minutes, exercises included. Hard for them: the class `Mine`, which part of
+# it is the method; a loss that falls is no proof.
 #
 # Typical mistakes:
 #
