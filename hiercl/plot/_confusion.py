@@ -26,6 +26,7 @@ from hiercl.plot._canvas import (
     panel_title,
     readable,
     sheet,
+    shortened,
     text_width,
     title_width,
     user_axis,
@@ -110,10 +111,11 @@ def confusion(
     ax.set_ylabel("true", size=NORMAL, color=GREY)
     below = ["predicted", *(f"{colour}: {text}" for _, colour, text in layers)]
     ax.set_xlabel("\n".join(below), size=SMALL, color=GREY)
+    room = 0.28 * float(own.get_size_inches().min())  # for a name: in a small figure the matrix needs the rest
     for _ in range(2):  # names take room from the matrix, so that afterwards fewer names have room
         own.draw_without_rendering()
         side = ax.get_window_extent().width / own.dpi
-        _write_names(ax, _names(found, side)[0])
+        _write_names(ax, [(place, shortened(text, room)) for place, text in _names(found, side)[0]])
     _frame(ax, found, side)
     return own
 

@@ -144,7 +144,7 @@ def _draw(tree: Hierarchy, linkage: np.ndarray, paths: np.ndarray, title: str, n
     above = max(level - 1, 0)
     colours = node_colours(tree, above)[paths[:, above]]
     names = [readable(tree.names[level][node]) for node in paths[:, level]]
-    line, points = 0.22 if leaves <= 30 else 0.16, SMALL
+    line, points = 0.22 if leaves <= 30 else 0.145, SMALL
     name = max(text_width(text, points) for text in names) + 0.12
     wide = 2.7 if level else WIDTH - name - 0.3
     # left edges of the names of the dendrogram, the lines, the names of the tree, and its coarser levels
