@@ -17,7 +17,7 @@ from hiercl.evaluation.comparison import AGAIN, Comparison, Items, compare
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric
 from hiercl.metrics.paired import PerItem
 from hiercl.runtime.arguments import checked
-from hiercl.runtime.config import AtLeast
+from hiercl.runtime.config import AtLeast, Between
 from hiercl.runtime.files import read_json, reading, whole_file, write_atomically
 from hiercl.runtime.given import given_path
 
@@ -99,7 +99,7 @@ class Report:
         return replace(report, items=_load_items(file.with_name(ITEMS), report)) if items else report
 
     @checked
-    def compare(self, other: Report, resamples: Annotated[int, AtLeast(100)] = 2000) -> Comparison:
+    def compare(self, other: Report, resamples: Annotated[int, Between(100, 1_000_000)] = 2000) -> Comparison:
         """Compares another model, item by item, with this one. Both were judged on the same test items.
 
         Where items are right or wrong (``linear``, ``knn``, ``flat``, ``top_down``, ``parent_agreement``), it is

@@ -132,7 +132,7 @@ def paired_bootstrap(
     first: Float[Array, " n"],
     second: Float[Array, " n"],
     level: Level = 0.95,
-    resamples: Annotated[int, AtLeast(100)] = 2000,
+    resamples: Annotated[int, Between(100, 1_000_000)] = 2000,
     seed: Annotated[int, AtLeast(0)] = 0,
 ) -> Paired:
     r"""Compares the means of two models over the same items, by a bootstrap that draws the items of both together.
@@ -149,7 +149,7 @@ def paired_bootstrap(
         first: a number of every item, by the first model.
         second: the same by the second model, in the same order of the items.
         level: confidence level of the interval, between 0 and 1.
-        resamples: number of resamples.
+        resamples: number of resamples, 100 to 1,000,000.
         seed: seed of the draws.
 
     Returns:
@@ -157,7 +157,7 @@ def paired_bootstrap(
 
     Raises:
         ValueError: no item, two different numbers of items, values that are no finite numbers, a level outside (0, 1),
-            or too few resamples.
+            or resamples outside 100 to 1,000,000.
 
     Example:
         >>> scores = np.random.default_rng(0).random(200)
