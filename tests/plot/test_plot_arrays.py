@@ -62,7 +62,7 @@ def test_items_without_a_label_are_shown_as_such():
         "same" in text and text.startswith("0 %") for text in found
     )
     shares = texts(plot.neighbours(None, MIXED, items=[1], count=3))
-    assert "item 1" in shares and any("mixed" in text and "36 items" in text for text in shares)
+    assert "item 1" in shares and any("Bank: 36 labelled items of mixed" in text for text in shares)
 
 
 @pytest.mark.parametrize(
