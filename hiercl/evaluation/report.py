@@ -17,7 +17,7 @@ from hiercl.evaluation.comparison import AGAIN, Comparison, Items, compare
 from hiercl.metrics.definitions import OVERALL, PER_LEVEL, Metric
 from hiercl.metrics.paired import PerItem
 from hiercl.runtime.arguments import checked
-from hiercl.runtime.config import AtLeast, Between
+from hiercl.runtime.config import Between
 from hiercl.runtime.files import read_json, reading, whole_file, write_atomically
 from hiercl.runtime.given import given_path
 
