@@ -56,7 +56,7 @@ class Whitening(nn.Module):
         self.register_buffer("filters", basis)
         self.mix = nn.Conv2d(patch, width, 1)
         nn.init.orthogonal_(self.mix.weight, gain=max(1.0, (width / patch) ** 0.5))
-        nn.init.zeros_(self.mix.bias)
+        self.mix.bias = nn.Parameter(torch.zeros(width))
 
     @torch.no_grad()
     def see(self, pictures: Tensor) -> None:
