@@ -50,9 +50,9 @@ def net(
             else:
                 stage = [_convolution(narrow, wide, norm, stride=2)]
             stages.append(nn.Sequential(*stage, *(_Skip(wide, norm) for _ in range(skips.count(place)))))
-        stem = Whitening(3, widths[0])
-        stem.see((pictures - mean[:, None, None]) / std[:, None, None])
-        return Encoder(nn.Sequential(Grow(grow), stem) if grow else stem, stages, widths[1:], mean, std)
+        first = Whitening(3, widths[0])
+        first.see((pictures - mean[:, None, None]) / std[:, None, None])
+        return Encoder(Grow(grow) if grow else nn.Identity(), [first, *stages], widths, mean, std)
 
     return make
 

@@ -277,7 +277,8 @@ class SelectionCase:
     def terms(self) -> tuple[Term, ...]:
         """The terms of a step."""
         logits, base = self.method.instance_logits(self.query, self.key), self.method.instance_pairs(self.item)
-        return self.method.selective_terms({"": logits}, {"": self.query}, base, self.draws())
+        vectors = {"": self.method.instance_vectors(self.query, self.key)}
+        return self.method.selective_terms({"": logits}, vectors, base, self.draws())
 
     def stored(self) -> None:
         """Our form, with the update of the queue and of its denominators."""

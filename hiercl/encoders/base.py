@@ -17,7 +17,7 @@ from hiercl.datasets import FORMS
 from hiercl.runtime.types import Float
 
 Pooling = Literal["mean", "max", "max and mean"]
-SEEN = 500  # items, at most, that a stem sees before training
+SEEN = 500  # items, at most, that a first stage sees before training
 WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")  # values of ONEDNN_MAX_CPU_ISA
 PLACES_AT_ONCE = 2**22  # pixels, or points, that pass an encoder together when there is no gradient
 
@@ -189,7 +189,7 @@ class Encoder(nn.Module):
         return torch.cat([self.feature(part) for part in x.split(max(1, PLACES_AT_ONCE // places))])
 
     def see(self, items: Any) -> None:
-        """Shows training items to the stem, if it has fixed filters that depend on them; called before training.
+        """Shows training items to a first stage whose filters depend on them; called before training.
 
         Args:
             items: array of the items; at most 500 of them are read, spread evenly.
@@ -198,7 +198,7 @@ class Encoder(nn.Module):
             >>> encoder = hiercl.encoders.make_encoder("whitenet", mean=[0.5] * 3, std=[0.25] * 3)
             >>> encoder.see(train.items)
         """
-        if callable(see := getattr(self.stem, "see", None)):
+        if callable(see := getattr(next(iter(self.stage_modules), None), "see", None)):
             count = min(len(items), SEEN)
             sample = torch.from_numpy(np.array(items[np.arange(count) * len(items) // count]))
             see(self.normalise(FORMS[self.modality].to_map(sample)))

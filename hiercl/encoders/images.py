@@ -78,7 +78,7 @@ def _convnet(channels, norm):
 
 
 def _whitenet(channels, norm):
-    return Whitening(channels, 32), _deeper(norm), (64, 128, 256)
+    return nn.Identity(), [Whitening(channels, 32), *_deeper(norm)], (32, 64, 128, 256)
 
 
 def _deeper(norm):

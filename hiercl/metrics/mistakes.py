@@ -189,9 +189,7 @@ def hierarchical_precision_recall_f1(
     return path_nodes(predicted, truth, hierarchy).scores
 
 
-def path_nodes(
-    predicted: Int[Array, "n levels"], truth: Int[Array, "n levels"], hierarchy: Hierarchy | None = None
-) -> PathNodes:
+def path_nodes(predicted: Array, truth: Array, hierarchy: Hierarchy | None = None) -> PathNodes:
     """Counts the nodes of every item's paths: what :func:`hierarchical_precision_recall_f1` sums up.
 
     The arguments and errors are those of that function.

@@ -150,7 +150,7 @@ def resolve_defaults(config: FitConfig, modality: str, items: int) -> FitConfig:
 
 def has_whitening(weights: Weights) -> bool:
     """Whether weights are those of a whitenet."""
-    return any(name.endswith("stem.filters") for name in weights.tensors())
+    return any(name.endswith("stage_modules.0.filters") for name in weights.tensors())
 
 
 def make_optimiser(model: Method, config: FitConfig) -> torch.optim.Optimizer:

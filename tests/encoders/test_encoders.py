@@ -28,7 +28,7 @@ PARAMETERS = {
 # Widths of the stages, and how often the side was halved when each ends.
 STAGES = {
     "convnet": [(32, 1), (64, 2), (128, 4), (256, 8)],
-    "whitenet": [(64, 2), (128, 4), (256, 8)],
+    "whitenet": [(32, 1), (64, 2), (128, 4), (256, 8)],
     "resnet18": [(64, 1), (128, 2), (256, 4), (512, 8)],
     "resnet50": [(256, 1), (512, 2), (1024, 4), (2048, 8)],
     "vit_tiny": [(128, 4)] * 4,
@@ -71,12 +71,13 @@ def test_whitening_from_training_pictures():
     items = np.repeat(np.repeat(small, 3, axis=1), 3, axis=2).astype(np.uint8)  # neighbouring pixels are alike
     encoder = make_encoder("whitenet", MEAN, STD)
     encoder.see(items)
-    pictures, stem = encoder.normalise(torch.from_numpy(items).permute(0, 3, 1, 2) / 255), encoder.stem
+    pictures = encoder.normalise(torch.from_numpy(items).permute(0, 3, 1, 2) / 255)
+    first = encoder.stage_modules[0]
     patches = nn.functional.unfold(pictures, 2).transpose(1, 2)  # [n, 14 * 14, 12]
-    answers = patches @ stem.filters.T
+    answers = patches @ first.filters.T
     assert torch.allclose(answers.flatten(0, 1).T.cov(), torch.eye(12), atol=0.02)
-    mixed = (answers @ stem.mix.weight.flatten(1).T + stem.mix.bias).transpose(1, 2)
-    found = stem(pictures)[:, :, :-1, :-1].flatten(2)  # the last row and column see the padding
+    mixed = (answers @ first.mix.weight.flatten(1).T + first.mix.bias).transpose(1, 2)
+    found = first(pictures)[:, :, :-1, :-1].flatten(2)  # the last row and column see the padding
     assert torch.allclose(found, mixed.relu(), atol=1e-4)
     assert abs(mixed.var(dim=(0, 2)).mean() - 1) < 0.05
     assert not any("filters" in name for name, _ in encoder.named_parameters())

@@ -231,7 +231,8 @@ def script(monkeypatch):
 
     monkeypatch.setattr(hiercl, "load", load)
     monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(AlignedUMAP=OneUMAP))
-    small = {"batch": 32, "crop": 12, "precision": "float32", "epochs": 2}
+    monkeypatch.setitem(pretrain.EPOCHS, "cifar100", 2)
+    small = {"batch": 32, "crop": 12, "precision": "float32"}
     own = {"simclr": small | {"lr": 3e-3, "temperature": 0.3}, "moco": small | {"queue": 64}}
     monkeypatch.setattr(pretrain, "SETTINGS", pretrain.SETTINGS | own)
     return pretrain

@@ -72,7 +72,9 @@ def test_training_in_two_processes_is_that_in_one(folder, method):
     alone, together = trained(method), load_run(folder / method)
     assert alone.environment["processes"] == 1 and together.environment["processes"] == 2
     for column in alone.history.columns:
-        if column.startswith(("loss", "keep", "without")):
+        if column == "loss floor":  # a process has some of the anchors, of which less is known than of all
+            assert (together.history[column] <= alone.history[column] + 1e-3).all()
+        elif column.startswith(("loss", "keep", "without")):
             expected = pytest.approx(alone.history[column].tolist(), rel=1e-3, abs=1e-3, nan_ok=True)
             assert together.history[column].tolist() == expected, column
     states = [run.method.state_dict() for run in (together, alone)]

@@ -1,6 +1,6 @@
 """How often do the intervals of a study contain the true difference? Differences over seeds, drawn with a known mean.
 
-    .venv/bin/python benchmarks/coverage.py        # writes results/coverage.csv; docs/studies.md prints it
+    .venv/bin/python benchmarks/intervals.py        # writes results/coverage.csv; docs/studies.md prints it
 
 A trial draws one difference for each seed, from a distribution whose mean is 0, and asks each interval whether it
 contains 0. The plain percentile bootstrap is there to show why studies do not use it.
