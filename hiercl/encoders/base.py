@@ -218,7 +218,7 @@ class Encoder(nn.Module):
             >>> encoder = deepcopy(run.encoder)
             >>> encoder.freeze(2)
             >>> [parameter.requires_grad for parameter in encoder.parameters()].count(False)
-            6
+            5
         """
         if not 0 <= stages <= len(self.stage_widths):
             raise ValueError(
