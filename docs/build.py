@@ -167,8 +167,8 @@ def write_encoders(data: str) -> str:
                 " / ".join(f"{level[name]:.1f}" for level in card["numbers"].values()) for name in ("linear", "knn")
             ]
             size = f"{path.with_suffix('.safetensors').stat().st_size / 1e6:.2f}"
-            rows.append([f"`{path.stem}`", card["budget"], *pairs, size])
-    return as_table(["", "budget", "linear, superclass / class", "kNN, superclass / class", "megabytes"], rows)
+            rows.append([f"`{path.stem}`", f"`{card['encoder']['name']}`", card["budget"], *pairs, size])
+    return as_table(["", "encoder", "budget", "linear, superclass / class", "kNN, superclass / class", "megabytes"], rows)
 
 
 def write_supervised(data: str) -> str:
