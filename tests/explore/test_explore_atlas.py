@@ -198,10 +198,11 @@ def test_the_maps_of_a_pretrained_model(real_cifar100, told):
     model = hiercl.pretrained("hcsc")
     unfolding, (_, test) = model.unfolding(), real_cifar100
     some = test.take(np.r_[unfolding.find(test)[:150], np.setdiff1d(np.arange(200), unfolding.find(test))[:30]])
-    place = told(model, some, coordinates=None)["map"]
-    assert place["captions"][0] == "before the training" and place["captions"][-1] == "after epoch 20 of 20"
+    place, maps = told(model, some, coordinates=None)["map"], len(unfolding.maps)
+    assert place["captions"][0] == "before the training"
+    assert place["captions"][-1] == f"after epoch {maps - 1} of {maps - 1}"
     xy = np.array([[np.nan if value is None else value for value in one] for one in place["maps"]], dtype=float)
-    assert xy.shape == (21, 360) and np.isfinite(xy[:, ::2]).sum(axis=1).tolist() == [150] * 21
+    assert xy.shape == (maps, 360) and np.isfinite(xy[:, ::2]).sum(axis=1).tolist() == [150] * maps
 
 
 def sheet_of(content):
