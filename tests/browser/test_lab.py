@@ -64,6 +64,7 @@ def lab(tmp_path_factory):
 def opened(browser, lab, notebook):
     """A notebook, all of whose cells have been run."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(2 * MINUTE)  # a busy machine draws slowly
     page.goto(f"{lab}/lab/tree/{notebook}?reset", timeout=2 * MINUTE)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=2 * MINUTE)
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=MINUTE)
