@@ -168,7 +168,9 @@ def write_encoders(data: str) -> str:
             ]
             size = f"{path.with_suffix('.safetensors').stat().st_size / 1e6:.2f}"
             rows.append([f"`{path.stem}`", f"`{card['encoder']['name']}`", card["budget"], *pairs, size])
-    return as_table(["", "encoder", "budget", "linear, superclass / class", "kNN, superclass / class", "megabytes"], rows)
+    return as_table(
+        ["", "encoder", "budget", "linear, superclass / class", "kNN, superclass / class", "megabytes"], rows
+    )
 
 
 def write_supervised(data: str) -> str:
