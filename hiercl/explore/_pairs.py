@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
@@ -113,7 +114,39 @@ def pairs(
     return PairsExplorer(made, train, batch, seed, dict(rules or {}))
 
 
-class PairsExplorer(Explorer):
+class AnchorExplorer(Explorer):
+    """What explorers of one anchor share: the term that is chosen, and the anchor that is clicked."""
+
+    step: Step
+    anchor: int | None
+    term: Any
+    anchors: Any
+
+    @property
+    def chosen(self) -> Term | BlockTerm:
+        """The term that is shown."""
+        return pick_term(self.step, self.term.value)
+
+    def _offer_terms(self) -> None:
+        """Offers the terms of the step; the one that was chosen stays so, where the step has it."""
+        names = [term.name for term in self.step.terms]
+        chosen = self.term.value if self.term.value in names else pick_term(self.step, None).name
+        with self._quietly():
+            self.term.options = names
+            self.term.value = chosen
+
+    def _choose_anchor(self) -> None:
+        items = self.chosen.pairs.anchors.item.tolist()
+        if self.anchors.clicked in items:
+            self.anchor = items.index(self.anchors.clicked)
+            self._draw()
+
+    @abstractmethod
+    def _draw(self) -> None:
+        """Draws the anchor and its candidates."""
+
+
+class PairsExplorer(AnchorExplorer):
     """The explorer that :func:`pairs` returns.
 
     Attributes:
@@ -125,8 +158,7 @@ class PairsExplorer(Explorer):
         self, runs: dict[str, Run | FeaturePairs], train: HierarchicalDataset, batch: int, seed: int, rules: dict
     ):
         self.runs, self.train, self.batch, self.seed, self.rules = runs, train, batch, seed, rules
-        self.step: Step
-        self.anchor = 0
+        self.anchor: int = 0
 
         w, size = widgets(), sized("22em", "7em")
         self.method = w.Dropdown(description="method", options=list(runs), **size)
@@ -154,11 +186,6 @@ class PairsExplorer(Explorer):
             settings["select"] = self.rules.get(self.selection.value, self.selection.value)
         return self.runs[self.method.value].changed(**settings)
 
-    @property
-    def chosen(self) -> Term | BlockTerm:
-        """The term that is shown."""
-        return pick_term(self.step, self.term.value)
-
     def _show_run(self) -> None:
         """Sets the temperature and the selection to those of the chosen run."""
         run = self.runs[self.method.value]
@@ -172,18 +199,8 @@ class PairsExplorer(Explorer):
     def _make_step(self) -> None:
         """Makes a step with the weights as they are, and with the same anchors, views and random choices."""
         self.step = self.run.step(self.train, batch=self.batch, seed=self.seed)
-        names = [term.name for term in self.step.terms]
-        chosen = self.term.value if self.term.value in names else pick_term(self.step, None).name
-        with self._quietly():
-            self.term.options = names
-            self.term.value = chosen
+        self._offer_terms()
         self._draw()
-
-    def _choose_anchor(self) -> None:
-        items = self.chosen.pairs.anchors.item.tolist()
-        if self.anchors.clicked in items:
-            self.anchor = items.index(self.anchors.clicked)
-            self._draw()
 
     def _draw(self) -> None:
         pairs, train, level = self.chosen.pairs, self.train, self.level.value

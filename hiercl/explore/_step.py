@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
-from hiercl.explore._pairs import ANCHORS, FeaturePairs
-from hiercl.explore._widgets import Explorer, image, plain, png, sized, widgets
+from hiercl.explore._pairs import ANCHORS, AnchorExplorer, FeaturePairs
+from hiercl.explore._widgets import image, plain, png, sized, widgets
 from hiercl.methods import Step
-from hiercl.pairs import BlockTerm, Term
 from hiercl.plot._canvas import class_name
-from hiercl.plot._pairs import first_anchor, pick_term
+from hiercl.plot._pairs import first_anchor
 from hiercl.plot._step import STAGES, OneAnchor, draw_step, learned_step, one_anchor
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.config import AtLeast, Between
@@ -57,7 +56,7 @@ def step(
     return StepExplorer(run if isinstance(run, Run) else FeaturePairs.of(run, train), train, batch, seed, count)
 
 
-class StepExplorer(Explorer):
+class StepExplorer(AnchorExplorer):
     """The explorer that :func:`step` returns.
 
     Attributes:
@@ -71,7 +70,6 @@ class StepExplorer(Explorer):
     def __init__(self, run: Run | FeaturePairs, train: HierarchicalDataset, batch: int, seed: int, count: int):
         self.of, self.train, self.count = run, train, count
         self.made = {"batch": batch, "seed": seed}
-        self.step: Step
         self.after: tuple[Step, str] | None = None
         self.anchor: int | None = None
 
@@ -99,26 +97,11 @@ class StepExplorer(Explorer):
         """The run, or the features, at the temperature that is chosen."""
         return self.of.changed(temperature=self.temperature.value)
 
-    @property
-    def chosen(self) -> Term | BlockTerm:
-        """The term that is shown."""
-        return pick_term(self.step, self.term.value)
-
     def _make_step(self) -> None:
         """Makes the step with the weights as they are, and with the same anchors, views and random choices."""
         self.step, self.after = self.run.step(self.train, **self.made), None
-        names = [term.name for term in self.step.terms]
-        if self.term.value not in names:
-            with self._quietly():
-                self.term.options = names
-                self.term.value = pick_term(self.step, None).name
+        self._offer_terms()
         self._draw()
-
-    def _choose_anchor(self) -> None:
-        items = self.chosen.pairs.anchors.item.tolist()
-        if self.anchors.clicked in items:
-            self.anchor = items.index(self.anchors.clicked)
-            self._draw()
 
     def _draw(self) -> None:
         items = self.chosen.pairs.anchors.item
