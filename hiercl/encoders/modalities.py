@@ -184,8 +184,8 @@ def make_encoder(
     Encoders of pictures with 16 pixels a side or more:
 
     * ``convnet``: a small network for CPUs (0.54 M parameters, width 256).
-    * ``whitenet``: ``convnet`` with a fixed first layer that whitens patches of 2×2 pixels; its filters are computed
-      from the training pictures before training.
+    * ``whitenet``: ``convnet`` with another first layer: learned mixtures of fixed filters that whiten patches of 2×2
+      pixels. The filters are computed from the training pictures before training.
     * ``resnet18``, ``resnet50``: torchvision's networks with the 3×3 stem of stride 1 and without max-pooling, which
       32-pixel pictures need (11.2 M and 23.5 M parameters, width 512 and 2,048).
     * ``vit_tiny``: a vision transformer with patches of 4 pixels, four stages of two blocks, and the mean over all

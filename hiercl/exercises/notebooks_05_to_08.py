@@ -205,7 +205,7 @@ def same_level_by_chance():
 
 @solution("08 union")
 def union():
-    """In UMAP, item i is tied to j with 0.8, and j to i with 0.5. What is p, the strength of the tie of the pair?"""
+    """UMAP ties item i to j with 0.8, and j to i with 0.5. What is p, the strength of the tie of the pair?"""
     return 0.9, {
         "that is the probability of both ties. One of them is enough.": 0.4,
         "a probability cannot be above 1. Do not count twice where both ties exist.": 1.3,

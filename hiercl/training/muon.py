@@ -21,8 +21,9 @@ class Muon(torch.optim.AdamW):
     $$m\leftarrow\mu m+g,\qquad W\leftarrow W-\eta\,\operatorname{orth}(g+\mu m),\qquad
       W\leftarrow\sqrt{\text{out}}\;W/\lVert W\rVert$$
 
-    Each row then has norm 1 in the mean. A norm follows every convolution of the package's encoders, so the size of a
-    kernel has no effect but on the size of its steps.
+    Each row then has norm 1 in the mean. A norm follows nearly every convolution of the package's encoders, so the size
+    of a kernel has no effect but on the size of its steps. The first layer of ``whitenet`` has none: its inputs are
+    uncorrelated with variance 1, and rows of norm 1 keep that variance.
 
     Source: Jordan et al., Muon (kellerjordan.github.io/posts/muon, 2024), whose form for convolutions comes from the
     CIFAR-10 speed runs. The coefficients are theirs; four iterations and the constant norm too.

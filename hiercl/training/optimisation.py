@@ -59,7 +59,7 @@ class FitConfig(Config):
     """Whether your augmentation comes before our random views, after them, or instead of them."""
     optimiser: Literal["auto", "adamw", "sgd", "muon"] = "auto"
     """adamw; sgd with momentum 0.9; or muon, which is AdamW with orthogonal steps for kernels of convolutions. auto is
-    muon for a new whitenet or convnet, whose kernels have norms behind them, and else adamw. The spelling optimizer= is
+    muon for a new whitenet or convnet, whose kernels may keep one size, and else adamw. The spelling optimizer= is
     accepted too."""
     lr: Annotated[float, Above(0)] | None = None
     """Highest learning rate; by default 1e-3 for AdamW and muon (whose kernels have 48 times as much), and
