@@ -482,6 +482,36 @@ class HierarchicalDataset:
         unlabelled = self._counts_and_unlabelled(level)[-1]
         return self.take(_draw(self.labels_at(level), np.append(wanted, unlabelled), seed))
 
+    @checked
+    def shuffle_labels(self, share: float | int = 1.0, seed: int = 0) -> "HierarchicalDataset":
+        """Shuffles the labels of a random share of the items among each other. Every class keeps its number of items.
+
+        This is a control: a method that uses labels, and a share of them that means nothing. Some of the shuffled items
+        get their own class by chance.
+
+        Args:
+            share: share of the labelled items, from 0 to 1.
+            seed: seed of the draw.
+
+        Returns:
+            The same items with other labels.
+
+        Raises:
+            ValueError: the share is not between 0 and 1.
+
+        Example:
+            >>> wrong = train.shuffle_labels(0.5)
+            >>> bool((wrong.labels == train.labels).all()), bool((wrong.counts() == train.counts()).all())
+            (False, True)
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"the share must lie between 0 and 1, got {share}")
+        rng = np.random.default_rng(whole_number(seed, "seed", least=0))
+        known = rng.permutation(np.flatnonzero(self.has_label))
+        drawn, labels = known[: round(share * len(known))], self.labels.copy()
+        labels[drawn] = labels[rng.permutation(drawn)]
+        return replace(self, labels=labels)
+
     def _counts_and_unlabelled(self, level: SupportsIndex = -1) -> np.ndarray:
         """Counts the items of every node of a level, and as one more number those without a label."""
         return np.append(self.counts(level), (~self.has_label).sum())

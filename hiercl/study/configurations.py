@@ -56,9 +56,13 @@ class DataConfig(Config):
     shuffled: bool = False
     """Whether training uses a wrong hierarchy, in which the classes are distributed to superclasses at random. The true
     hierarchy still judges. This is a control."""
+    shuffled_labels: Annotated[float, Between(0, 1)] = 0.0
+    """Share of the training items whose labels are shuffled among each other for the training. The true labels still
+    judge. With ``select_by="labels"`` or ``neighbour_source="labels"`` it leads from the oracle (0) to the random
+    control (1)."""
     subset_seed: int | None = 0
-    """Seed of the random choice of items, of classes, of rare classes and of the shuffled hierarchy. None takes the
-    seed of the run, so that the intervals include this randomness."""
+    """Seed of the random choice of items, of classes, of rare classes, and of the shuffled hierarchy or labels. None
+    takes the seed of the run, so that the intervals include this randomness."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -188,7 +192,9 @@ class RunData:
         train = _limited(train, data)
         if data.imbalance > 1:
             train = train.long_tail(data.imbalance, data.imbalance_level, seed=seed)
-        as_seen = replace(train, hierarchy=train.hierarchy.shuffle(seed)) if data.shuffled else train
+        as_seen = train.shuffle_labels(data.shuffled_labels, seed) if data.shuffled_labels else train
+        if data.shuffled:
+            as_seen = replace(as_seen, hierarchy=train.hierarchy.shuffle(seed))
         if data.judged_on in ("test", "held out"):
             return cls(as_seen, train, test if data.judged_on == "test" else held_out)
         if data.judged_on == "unseen":

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -338,6 +339,26 @@ def test_long_tail_keeps_at_least_one_and_takes_what_there_is():
     assert data.long_tail(imbalance=1).counts().tolist() == [64, 64, 64, 2]
     with pytest.raises(ValueError, match="at least 1"):
         data.long_tail(0.5)
+
+
+def test_shuffled_labels_are_those_of_a_share_of_the_items():
+    data = dataset((60, 60, 60, 60))
+    assert (data.shuffle_labels(0).labels == data.labels).all()
+    for share in (0.25, 1.0):
+        part = data.shuffle_labels(share, seed=1)
+        assert part.counts().tolist() == data.counts().tolist()
+        assert np.array_equal(numbers(part), numbers(data))
+        # Of the drawn items a quarter gets its own class by chance.
+        assert np.mean(part.labels != data.labels) == pytest.approx(0.75 * share, abs=0.06)
+    assert (part.labels != data.shuffle_labels(1.0, seed=2).labels).any()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        data.shuffle_labels(1.1)
+
+
+def test_items_without_a_label_are_not_shuffled():
+    data = dataset((20, 20, 20, 20))
+    data = replace(data, labels=np.where(np.arange(80) % 2, data.labels, -1))
+    assert (data.shuffle_labels(1.0).has_label == data.has_label).all()
 
 
 def test_draws_are_uniform():

@@ -19,7 +19,7 @@ import hiercl
 from hiercl.datasets import HierarchicalDataset
 from hiercl.study import Study, bootstrap_interval, effect, page, ready_names, t_interval, variants
 from hiercl.study import running as R
-from hiercl.study.configurations import DataFacts, RunData, canonical, configuration
+from hiercl.study.configurations import DataConfig, DataFacts, RunData, canonical, configuration
 from hiercl.study.effects import _resamples
 
 TIMES = ["seconds", "cpu_seconds", "judging_seconds"]
@@ -442,6 +442,14 @@ def test_a_dry_run_trains_nothing_and_says_how_long(tmp_path, data, capsys):
     longer = make(tmp_path, {"temperature": [0.1], "epochs": [10]}, seeds=1).of(*data).estimate()
     done = study.table().query("temperature == 0.1")["seconds"].median()
     assert longer.tried == 0 and 5 * done < longer.total
+
+
+def test_shuffled_labels_are_for_training_alone(data):
+    settings, (train, _) = {**BASE, "shuffled_labels": 0.5}, data
+    found = RunData.of(DataConfig(name="x", shuffled_labels=0.5), data)
+    assert (found.bank.labels == train.labels).all()
+    assert 0.1 < np.mean(found.train.labels != train.labels) <= 0.5
+    assert made(settings, data).training_hash != made(BASE, data).training_hash
 
 
 def test_a_shuffled_hierarchy_is_for_training_alone(tmp_path, data):
