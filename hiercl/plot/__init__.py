@@ -20,8 +20,9 @@ from hiercl.plot._maps import compare_embeddings, embedding, map_2d
 from hiercl.plot._masks import masks
 from hiercl.plot._neighbours import neighbours
 from hiercl.plot._pairs import audit, pair_matrix, pairs
+from hiercl.plot._recorded import brackets, front, regimes
 from hiercl.plot._step import step
-from hiercl.plot._study import brackets, front, study
+from hiercl.plot._study import study
 from hiercl.plot._tree import flow, tree, trees
 from hiercl.plot._views import views
 
@@ -47,6 +48,7 @@ __all__ = [
     "neighbours",
     "pair_matrix",
     "pairs",
+    "regimes",
     "step",
     "study",
     "tree",

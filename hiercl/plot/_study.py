@@ -1,32 +1,27 @@
-"""The answer of a study: effects with intervals, learning curves, accuracy against time, one metric against another."""
+"""The answer of a study: effects with intervals, learning curves, accuracy against time."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hiercl.metrics.definitions import decimals
 from hiercl.plot._canvas import (
-    NORMAL,
     SMALL,
     WIDTH,
     first_axes,
-    legend_below,
     new_figure,
     panel_title,
-    panels,
     readable,
     simple_axis,
 )
-from hiercl.plot._colours import GREY, MARKERS, OKABE_ITO, TEXT, categorical
+from hiercl.plot._colours import GREY, MARKERS, TEXT, categorical
+from hiercl.plot._recorded import check_columns
 from hiercl.runtime.arguments import checked
-from hiercl.runtime.errors import unknown
 
 NAME_WIDTH = 30  # letters of a variant's name in a line
 PANELS = 3  # panels of effects in a row
@@ -73,7 +68,7 @@ def study(
         ("table", table, ("variant", "state")),
         ("histories", histories, ("variant", "epoch")),
     ):
-        _check_columns(what, frame, needed)
+        check_columns(what, frame, needed)
     rows = summary[summary["metric"] == metric].dropna(subset=["mean"])  # a level can have none: the coarsest, siblings
     done = table[table["state"] == "done"]
     if rows.empty or done.empty:
@@ -104,140 +99,6 @@ def study(
         _draw_curves(left, histories, colours)
         _draw_times(right, done, _column(metric, levels[-1]), colours, names)
     return figure
-
-
-def _check_columns(what: str, table: pd.DataFrame, needed: Sequence[str]) -> None:
-    if missing := [name for name in needed if name not in table]:
-        raise ValueError(f"the {what} lacks {', '.join(missing)}: give what study.{what}() gave.")
-
-
-@checked
-def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[str]], title: str = "") -> Figure:
-    """Draws one metric against another, with a line through the variants of each family.
-
-    A setting that trades one metric for another moves along its family's line. A family whose line lies above and to
-    the right of another one is better at every trade. Crosses are 95 % intervals of the means over the seeds (normal
-    approximation).
-
-    Args:
-        table: result of :meth:`hiercl.Study.table`, or a CSV file of a study that pandas has read.
-        x: column of the horizontal axis, as ``"knn class"``.
-        y: column of the vertical axis, as ``"ami superclass"``.
-        families: name of each family, and its variants in the order of the line.
-        title: title of the figure.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: no such column, or a variant without a finished run.
-
-    Example:
-        >>> arms = {"HCSC": ["none", "both"]}
-        >>> table = pd.DataFrame({"variant": ["none", "both"], "linear": [31.0, 32.0], "ami": [11.0, 13.0]})
-        >>> figure = hiercl.plot.front(table, "linear", "ami", arms)
-    """
-    _check_columns("table", table, ("variant",))
-    numbers = [name for name in table.select_dtypes("number").columns if name != "seed"]
-    if missing := [name for name in (x, y) if name not in numbers]:
-        raise unknown("column", missing[0], numbers)
-    done = table.dropna(subset=[x, y])
-    known = list(dict.fromkeys(done["variant"]))
-    if missing := [name for names in families.values() for name in names if name not in known]:
-        raise unknown("variant with a finished run", missing[0], known)
-    figure, axes = panels(1, 1, height=4.6, title=title)
-    axis = axes[0, 0]
-    for place, (family, names) in enumerate(families.items()):
-        colour, groups = categorical(len(families))[place], [done[done["variant"] == name] for name in names]
-        means = np.array([[own[x].mean(), own[y].mean()] for own in groups])
-        spread = np.array([[1.96 * own[name].sem() for name in (x, y)] for own in groups])  # NaN for a single seed
-        style = {"color": colour, "marker": MARKERS[place % len(MARKERS)], "markersize": 6, "label": readable(family)}
-        axis.errorbar(*means.T, xerr=spread[:, 0], yerr=spread[:, 1], elinewidth=0.8, linewidth=1.4, **style)
-        right, up = place % 2 == 0, place % 4 in (0, 3)  # each family has a corner of its points for its words
-        corner = {"ha": "left" if right else "right", "va": "bottom" if up else "top"}
-        offset = {"xytext": (5 if right else -5, 4 if up else -4), "textcoords": "offset points"}
-        for point, name in zip(means, names, strict=True):
-            words = axis.annotate(readable(_without(name, family)), point, size=SMALL, color=colour, **offset, **corner)
-            words.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white")])
-    axis.set_xlabel(readable(x), size=SMALL)
-    axis.set_ylabel(readable(y), size=SMALL)
-    simple_axis(axis, grid="both")
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL, frameon=False)
-    return figure
-
-
-@checked
-def brackets(
-    table: pd.DataFrame,
-    variants: Mapping[str, str],
-    columns: Sequence[str],
-    own: Mapping[str, Mapping[str, float]] | None = None,
-    title: str = "",
-) -> Figure:
-    """Draws what an idea is worth between a control and an oracle: every seed, the mean, and a run of your own.
-
-    A grey dot is a seed. The line is the mean of the seeds, and the bar its 95 % interval (normal approximation). A
-    star is your own run. A dashed line continues the first mean, so that one sees what the others add.
-
-    Args:
-        table: as in :func:`front`, such as ``hiercl.study.recorded("brackets-selection")``.
-        variants: what each row is called, and its variant in the table; from the control to the oracle.
-        columns: columns of the table, one panel each, as ``"ami class"``.
-        own: for a row, the numbers of your own run by column. Rows and columns may be missing.
-        title: title of the figure.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ValueError: no variant or no column, one that the table does not have, or a row of ``own`` that there is not.
-
-    Example:
-        >>> table = hiercl.study.recorded("brackets-selection")
-        >>> rows = {"at random": "20 classes, at random", "by prototypes": "20 classes, by prototypes"}
-        >>> figure = hiercl.plot.brackets(table, rows, ["ami class"], own={"by prototypes": {"ami class": 64.0}})
-    """
-    own = {} if own is None else own
-    if not variants or not columns:
-        raise ValueError("brackets needs at least one variant and one column.")
-    numbers, known = list(table.select_dtypes("number").columns), list(dict.fromkeys(table["variant"]))
-    for wanted, there, what in ((columns, numbers, "column"), (variants.values(), known, "variant")):
-        if missing := [name for name in wanted if name not in there]:
-            raise unknown(what, missing[0], there)
-    if missing := [row for row in own if row not in variants]:
-        raise unknown("row", missing[0], list(variants))
-    figure, axes = panels(1, len(columns), height=0.45 * len(variants) + 1.5, title=title)
-    for axis, column in zip(axes[0], columns, strict=True):
-        for place, (row, variant) in enumerate(variants.items()):
-            seeds = table.loc[table["variant"] == variant, column].dropna()
-            mean, half = seeds.mean(), 1.96 * seeds.sem()
-            axis.scatter(seeds, [place] * len(seeds), s=16, color=GREY, alpha=0.6, linewidths=0, zorder=2)
-            axis.plot([mean, mean], [place - 0.3, place + 0.3], color=TEXT, linewidth=2, zorder=3)
-            if np.isfinite(half):
-                axis.barh(place, 2 * half, left=mean - half, height=0.42, color=OKABE_ITO[0], alpha=0.25, zorder=1)
-            if column in own.get(row, {}):
-                star = {"marker": "*", "s": 130, "color": OKABE_ITO[4], "edgecolor": "white", "linewidths": 0.6}
-                axis.scatter(own[row][column], place, zorder=4, **star)
-            if place == 0:
-                axis.axvline(mean, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        axis.set_yticks(
-            range(len(variants)), list(variants) if axis is axes[0, 0] else [""] * len(variants), size=NORMAL
-        )
-        axis.set_ylim(len(variants) - 0.5, -0.5)
-        simple_axis(axis, grid="x")
-        panel_title(axis, readable(column))
-    dot = {"marker": "o", "linestyle": "none", "color": GREY, "markersize": 4, "label": "a seed"}
-    handles = [Line2D([], [], **dot), Line2D([], [], color=TEXT, linewidth=2, label="mean of the seeds")]
-    if own:
-        star = {"marker": "*", "linestyle": "none", "color": OKABE_ITO[4], "markersize": 11, "label": "your run"}
-        handles.append(Line2D([], [], **star))
-    legend_below(figure, handles, columns=3)
-    return figure
-
-
-def _without(name: str, family: str) -> str:
-    """Returns what the name of a variant says beside its family: the words after the last comma, or all of it."""
-    return name.rpartition(", ")[2] if name != family else ""
 
 
 def _draw_effects(

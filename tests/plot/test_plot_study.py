@@ -88,7 +88,9 @@ def test_a_front_has_a_line_through_the_means_of_each_family_in_its_order():
     assert np.allclose(lines[0], [[48.1, 90.0], [50.1, 80.0]]) and np.allclose(lines[1], [[52.1, 60.0]])
     assert [text.get_text() for text in axis.texts] == ["weight 2", "weight 1", ""]
     half = axis.containers[0][2][0].get_segments()[0][:, 0]
-    assert np.ptp(half) == pytest.approx(2 * 1.96 * 0.1 / np.sqrt(3))
+    assert np.ptp(half) == pytest.approx(2 * 4.3027 * 0.1 / np.sqrt(3), rel=1e-4), (
+        "Student's t with 2 degrees of freedom"
+    )
 
 
 def test_brackets_have_every_seed_the_mean_and_ones_own_run():
@@ -101,6 +103,37 @@ def test_brackets_have_every_seed_the_mean_and_ones_own_run():
         assert any(line.get_xdata()[0] == pytest.approx(seeds.mean()) for line in axis.lines)
     assert any(c.get_offsets().tolist() == [[61.5, 1.0]] for c in axis.collections)
     assert [text.get_text() for text in axis.get_yticklabels()] == list(rows)
+
+
+REGIMES = {"small": {"none": "SupCon", "idea": "HMC, weight 1", "oracle": "HMC, weight 2"}}
+
+
+def test_regimes_have_the_gain_over_the_first_arm_with_students_interval():
+    noisy = FAMILIES.assign(
+        **{"knn class": FAMILIES["knn class"] + (FAMILIES["variant"] == "SupCon") * FAMILIES["seed"]}
+    )
+    axis = plot.regimes(noisy, REGIMES | {"large": REGIMES["small"]}, ["knn class"], xlabel="classes").axes[0]
+    lines = [container[0].get_xydata() for container in axis.containers]
+    assert np.allclose([line[:, 1] for line in lines], [[-3, -3], [-5, -5]])  # -2 and -4, less the mean of 0, 1, 2
+    assert (lines[0][:, 0] < lines[1][:, 0]).all(), "arms stand beside each other"
+    bar = axis.containers[0][2][0].get_segments()[0][:, 1]
+    assert np.ptp(bar) == pytest.approx(2 * 4.3027 / np.sqrt(3), rel=1e-4)
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["small", "large"]
+
+
+@pytest.mark.parametrize(
+    "variants, columns, said",
+    [
+        ({}, ["knn class"], "at least one regime"),
+        ({"a": {"none": "SupCon"}}, ["knn class"], "at least two arms"),
+        (REGIMES | {"b": {"none": "SupCon", "other": "SupCon", "oracle": "SupCon"}}, ["knn class"], "regime 'b' has"),
+        (REGIMES, ["knn"], "Unknown column"),
+        ({"a": {"none": "SupCon", "idea": "Supcon"}}, ["knn class"], "Unknown variant"),
+    ],
+)
+def test_regimes_of_what_there_is_not_are_an_error(variants, columns, said):
+    with pytest.raises(ValueError, match=said):
+        plot.regimes(FAMILIES, variants, columns)
 
 
 @pytest.mark.parametrize(
