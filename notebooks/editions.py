@@ -10,6 +10,7 @@ notebooks/ are the edition for students, without both. Nothing is executed here:
 * ``course/solution``: the solutions in place of the exercises.
 * ``course/teacher``: exercises, solutions and the cells for teachers. ``jupyter nbconvert --to slides`` makes slides.
 * ``course/nbgrader``: a course of nbgrader. Every notebook with exercises is an assignment, every exercise a point.
+  Where a text says **Predict**, the cell below begins with ``%%predict``: it shows its result after a prediction.
 """
 
 from __future__ import annotations
@@ -95,7 +96,32 @@ def assignment(notebook: NotebookNode) -> NotebookNode:
             cells.append(graded(test, f"{key}-test", points=1))
         elif not is_tagged(cell, "teacher"):
             cells.append(cell)
-    return with_cells(notebook, cells)
+    notebook = with_cells(notebook, cells)
+    for cell in predicted(notebook.cells):
+        cell.source = f"%%predict\n{cell.source}"
+        cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def predicted(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Returns the cells that show what a text asks to predict: those below it, up to the next text or exercise.
+
+    A cell that only defines functions shows nothing.
+    """
+    found, asked = [], False
+    for cell in cells:
+        if cell.cell_type != "code":
+            asked = "**Predict**" in cell.source
+        elif "nbgrader" in cell.metadata:
+            asked = False
+        elif asked and not defines_only(cell.source):
+            found.append(cell)
+    return found
+
+
+def defines_only(code: str) -> bool:
+    """Whether a cell has only definitions of functions."""
+    return all(isinstance(node, ast.FunctionDef) for node in ast.parse(code).body)
 
 
 def marked(exercise: str, solved: str) -> tuple[str, str, str]:

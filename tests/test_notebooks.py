@@ -4,6 +4,7 @@ import ast
 import base64
 import importlib.util
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from editions import CONFIG, assignment, is_tagged, of_students, solution, teacher, with_outputs, write
+from editions import CONFIG, assignment, is_tagged, of_students, predicted, solution, teacher, with_outputs, write
 from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
@@ -261,6 +262,40 @@ def test_an_assignment_is_handed_out_collected_and_graded(tmp_path):
     assert grades.score.to_dict() == {"ada": 1, "bob": 0}  # neither has written the function
     feedback = (tmp_path / "feedback/bob/pairs/pairs.html").read_text()
     assert "Not yet" in feedback and "your function gives no answer yet" in feedback
+
+
+PREDICT = """# %% [markdown]
+# **Predict**: how many?
+
+# %%
+def count():
+    return 3
+
+# %%
+count()
+
+# %% [markdown]
+# A text.
+
+# %%
+count() + 1
+"""
+
+
+def test_the_cell_below_a_prediction_asks_for_it():
+    cells = jupytext.reads(PREDICT, "py:percent").cells
+    assert [cell.source for cell in predicted(cells)] == ["count()"]
+    made = assignment(jupytext.reads(PREDICT, "py:percent"))
+    assert [cell.source for cell in made.cells if cell.source.startswith("%%predict")] == ["%%predict\ncount()"]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_prediction_has_a_cell_that_shows_the_result(source):
+    cells = of_students(jupytext.read(source))
+    for place, cell in enumerate(cells):
+        if cell.cell_type == "markdown" and "**Predict**" in cell.source:
+            below = itertools.takewhile(lambda other: other.cell_type == "code", cells[place + 1 :])
+            assert predicted([cell, *below]), f"nothing is shown below: {cell.source}"
 
 
 def test_the_edition_of_teachers_makes_slides(tmp_path):

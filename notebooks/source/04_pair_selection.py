@@ -84,8 +84,8 @@ items, queue = step.terms[0].pairs.anchors.item, hcsc.method.queue.keys
 for level in range(2):
     library = hcsc.method.instance_posterior(items, level, keys=0)
     by_hand = posterior_by_hand(queue, items, hcsc.tree, level, HCSC["sharpness"])
-    torch.testing.assert_close(by_hand, library, rtol=1e-5, atol=1e-5)
-print("Your posterior and hiercl's agree to 1e-5.")
+    torch.testing.assert_close(by_hand, library, rtol=0, atol=1e-4)  # exponentials of float32 numbers
+print("Your posterior and hiercl's agree to 1e-4.")
 
 # %% [markdown]
 # The figure shows one item of the queue and its posterior over the prototypes of each level. The anchor's own prototype
@@ -224,16 +224,14 @@ RIGHT = 0.5  # share of the items whose label is right; try 1, 0.75, 0.25 and 0
 spoilt = train.shuffle_labels(1 - RIGHT, seed=0)
 yours = judged(hiercl.fit("hcsc", spoilt, select_by="labels", **SETTINGS, **HCSC))
 print(f"Your run, with {100 * RIGHT:.0f} % of the labels right: AMI {yours['ami class']:.1f}")
-shares = {"100 %": "by true classes"} | {
+labelled = {"100 %": "by true classes"} | {
     f"{100 - wrong} %": f"by labels, {wrong} % shuffled" for wrong in (25, 50, 75, 100)
 }
 quality = {
     share: {"nothing": "20 classes, removed, nothing", "by labels": f"20 classes, removed, {name}"}
-    for share, name in shares.items()
+    for share, name in labelled.items()
 }
-hiercl.plot.regimes(
-    recorded, quality, ["ami class", "knn class"], "Better knowledge, larger gain", "labels that are right"
-)
+hiercl.plot.regimes(recorded, quality, ["ami class", "knn class"], "The better the knowledge", "labels that are right")
 
 # %% [markdown]
 # @@SEE5@@

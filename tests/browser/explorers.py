@@ -46,3 +46,10 @@ hiercl.explore.study(base, {"temperature": [0.1, 0.5]}, train, test, out=tempfil
 
 # %%
 hiercl.explore.step(hcsc, train, batch=64)
+
+# %%
+from hiercl.exercises import check  # noqa: E402, F401
+
+# %%
+# %%predict
+hiercl.plot.audit(hcsc.audit(train, batches=1))

@@ -198,3 +198,14 @@ def test_step(explorers):
     changes(shown, "step-temperature", lambda: [slider.press("ArrowRight") for _ in range(8)])
     to(1)
     changes(shown, "step-play", area.locator(".widget-play button").first.click)
+
+
+def test_a_prediction_comes_before_its_result(explorers):
+    area = explorers.filter(has_text="Show the result").first
+    assert area.locator("img").count() == 0
+    area.get_by_role("button", name="Show the result").click()
+    area.get_by_text("Write your prediction first.").wait_for()
+    area.locator("textarea").fill("more of its own kind are removed")
+    area.get_by_role("button", name="Show the result").click()
+    area.locator("img").first.wait_for()
+    shot(area, "prediction")
