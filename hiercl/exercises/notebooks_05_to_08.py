@@ -80,29 +80,6 @@ def mixed_loss(anchor: float, neighbour: float, queue: np.ndarray, share: float,
 
 # ---- 06: label hierarchies ----
 
-_fine = rng.integers(6, size=14)
-
-
-@solution(
-    "06 pulled",
-    cases=[
-        (labels, level)
-        for labels in (np.array([[0, 0], [0, 1], [1, 2], [0, 0]]), np.stack([_fine // 4, _fine // 2, _fine], axis=1))
-        for level in range(labels.shape[1])
-    ],
-)
-def pulled(labels: np.ndarray, level: int):
-    """A function ``pulled(labels, level)``: who pulls whom at a level. ``labels [n, levels]`` holds the class of every
-    view at every level, coarse to fine. The result is a boolean matrix ``[n, n]`` with anchors in rows."""
-    same = (labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool)[..., None]
-    right, finest = same[..., level], same[..., -1]
-    return right, {
-        "some view pulls itself.": lambda found: found.diagonal().any(),
-        f"at level {level} some view does not pull a view of its own finest class.": lambda f: (finest & ~f).any(),
-        f"at level {level} some view pulls a view of another class at that level.": lambda f: (f & ~right).any(),
-        "some view does not pull a view of its class at that level: which column do you compare?": any_other,
-    }
-
 
 @solution("06 weight", tolerance=1e-3)
 def weight():
@@ -115,6 +92,22 @@ def weight():
         "that is 1 of 1 + 2. The weights are powers of e.": 1 / 3,
         "that would be right with equal weights.": 0.5,
         "write down e^(1/l) for l = 1 and for l = 2, and divide. Three digits are enough.": any_other,
+    }
+
+
+@solution("06 sibling", tolerance=1e-3)
+def cancelling():
+    """A batch has 200 views: ten superclasses with two classes each, ten views a class. All embeddings are equal, and
+    the weight of the class is 1. At which weight of the superclass is a sibling neither pulled nor pushed?"""
+    candidates, related = 199, 19  # of one anchor: all other views, and those of its superclass
+    right = 1 / (candidates / related - 1)
+    return right, {
+        "with equal weights the superclass pulls a sibling harder than the class pushes it.": 1.0,
+        "in the term of the superclass a sibling has a share of the softmax too: subtract it.": related / candidates,
+        "an anchor is no candidate of its own: count 199 candidates, and 19 of its superclass.": [1 / 9, 0.1],
+        "the superclass pulls the views of the anchor's own class too: |P| is 19.": [1 / (199 / 10 - 1), 10 / 199],
+        "that is the weight of the class for a weight of 1 of the superclass.": 1 / right,
+        "the class pushes by 1/199, the superclass pulls by its weight times 1/19 less 1/199.": any_other,
     }
 
 
