@@ -171,10 +171,10 @@ def memory():
 
 @solution("12 rate")
 def rate():
-    """0.003 was right for a batch of 256. Which rate does the linear rule give for four GPUs with 256 each?"""
-    return 4 * 0.003, {
-        "that is the square-root rule. Use the linear one.": 0.006,
-        "a larger batch has a more certain gradient: are its steps longer or shorter?": 0.003 / 4,
+    """0.003 was right for a batch of 256. Which rate does the square-root rule give for four GPUs with 256 each?"""
+    return 2 * 0.003, {
+        "that is the linear rule, which is for SGD. Use the square-root rule.": 0.012,
+        "a larger batch has a more certain gradient: are its steps longer or shorter?": [0.003 / 4, 0.003 / 2],
         "the batch of all four GPUs together is not 256.": 0.003,
         "by how much does the whole batch grow?": any_other,
     }

@@ -109,6 +109,7 @@ def brackets(
         raise unknown("row", missing[0], list(variants))
     figure, axes = panels(1, len(columns), height=0.45 * len(variants) + 1.5, title=title)
     for axis, column in zip(axes[0], columns, strict=True):
+        axis.use_sticky_edges = False  # else a bar may end at the border
         for place, (row, variant) in enumerate(variants.items()):
             seeds = table.loc[table["variant"] == variant, column].dropna()
             mean, half = seeds.mean(), _half(seeds)

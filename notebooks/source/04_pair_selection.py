@@ -24,7 +24,6 @@
 import os
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
@@ -134,6 +133,8 @@ check("04 keep", keep)
 # %% tags=["solution"]
 def keep(similarity, concentration, own):
     """Returns the keep probability. Cosines and φ are arrays [prototypes]; `own`: index of the anchor's prototype."""
+    import numpy as np
+
     weights = np.exp(similarity / concentration)
     return 1 - weights[own] / weights.sum()
 

@@ -28,56 +28,63 @@ import numpy as np
 
 import hiercl
 from hiercl.exercises import check
-from hiercl.study import bootstrap_interval
+from hiercl.study import bootstrap_interval, t_interval
 
-# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 110, "pil_kwargs": {"optimize": True}}
 
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
-DATA, PER_CLASS, EPOCHS = ("shapes", 8, 1) if FAST else ("cifar100", 20, 5)
+BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#6E6E6E"
+CLASSES = """beaver dolphin orchid poppy apple mushroom bed chair bear leopard
+cloud forest fox porcupine baby boy hamster mouse bicycle bus""".split()  # two classes of each of ten superclasses
 OUT = tempfile.mkdtemp()  # to keep the runs, choose a folder: OUT = "runs/lab"
 
 # %% [markdown]
 # ## 1. A question
 #
 # "Does X help?" is not an experiment yet. An experiment says: compared with what, measured how, on which data, with
-# which seeds. Our question is: *with MoCo v2, is a temperature of 0.5 better or worse than 0.1?* Everything else
-# stays as in `base`.
+# which seeds. Our question is about HCSC, "Hierarchical Contrastive Selective Coding" (Guo et al., 2022, [arXiv
+# 2202.00455](https://arxiv.org/abs/2202.00455)). It removes likely false negatives by a learned tree. *Do its clusters
+# agree better with the true classes than if it removes as many negatives at random?* Everything else stays as in
+# `base`. We measure the AMI of k-means clusters with the classes. The data are pictures of 20 classes of CIFAR-100, as
+# a backbone sees them, so a training takes seconds.
 
 # %%
-train, test = hiercl.load(DATA)
-train, test = train.per_class(PER_CLASS), test.per_class(5 if FAST else 20)
-base = {"method": "moco", "epochs": EPOCHS, "queue": 512, "batch": 128, "monitor_every": 0}
-variants = {"temperature 0.1": {"temperature": 0.1}, "temperature 0.5": {"temperature": 0.5}}
-question = "Is a temperature of 0.5 better or worse than 0.1?"
-study = hiercl.Study(base, variants, seeds=2 if FAST else 3, out=OUT, name="temperature", question=question)
+train, test = (part.under(*CLASSES) for part in hiercl.load("cifar100-features"))
+base = {"method": "hcsc", "epochs": 3 if FAST else 30, "batch": 256, "queue": 512, "lr": 2e-3, "momentum": 0.9}
+base |= {"temperature": 0.2, "prototypes": (10, 20), "warm_up": 0.1, "sharpness": 4.0, "monitor_every": 0}
+base |= {"terms": "instances", "select": "instances"}
+variants = {"at random": {"select_by": "random"}, "by prototypes": {}}
+question = "Does removing negatives by prototypes give better clusters than removing as many at random?"
+study = hiercl.Study(base, variants, seeds=2 if FAST else 3, out=OUT, name="removal", question=question)
 _ = study.run(train, test, dry=True)
 
 # %% [markdown]
-# Nothing has been trained yet, apart from a trial of a few steps for the estimate. The estimate is rough. It is far
-# too high if the machine does other work at the same time. Now we run the study. You may stop it at any time. The
-# same call then continues.
+# Nothing has been trained yet, apart from a trial of a few steps for the estimate. The estimate is far too high if the
+# machine does other work at the same time. Now we run the study. You may stop it at any time. The same call then
+# continues.
 #
-# **Predict**: which temperature is better, and by how many points?
+# **Predict**: by how many points of AMI do the two variants differ? Do three seeds agree?
 
 # %%
 study.run(progress=False)
-study.plot("knn")
+study.plot("ami")
 
 # %% [markdown]
-# The figure shows the *paired difference*: temperature 0.5 minus temperature 0.1 **with the same seed**. Effects that
+# The figure shows the *paired difference*: by prototypes minus at random **with the same seed**. Effects that
 # both runs share cancel, such as the first weights and the order of the pictures. Grey dots are the single seeds. A
 # hollow dot has no verdict. What does the verdict say?
 
 # %%
 columns = ["variant", "metric", "level", "mean", "std", "n", "difference", "verdict"]
-study.summary("knn")[columns].round(2)
+study.summary("ami")[columns].round(2)
 
 # %% [markdown]
 # ## 2. How many seeds?
 #
 # This is a simulation with a known truth. A method is better by exactly one point, and its results vary over seeds
 # with a standard deviation of one point. A 95 % interval should contain the truth in 95 of 100 cases. The rule of
-# thumb is "mean ± 2 standard errors". Studies use a bootstrap that accounts for the small number of seeds.
+# thumb is "mean ± 2 standard errors". Student's interval (Student, 1908) takes the small number into account, if the
+# values are normal. Studies use a bootstrap that does so too.
 #
 # **Predict**: how often does the rule of thumb contain the truth with two seeds, with three, with twenty?
 
@@ -96,33 +103,36 @@ def thumb(values):
 
 
 # %%
-curves = {"mean ± 2 standard errors": (thumb, (2, 3, 5, 7, 20)), "bootstrap": (bootstrap_interval, (5, 7, 20))}
-figure, axes = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
-for (name, (interval, numbers)), marker in zip(curves.items(), "os", strict=True):
+COLOURS = (GREY, BLUE, ORANGE)
+curves = {"mean ± 2 standard errors": (thumb, (2, 3, 5, 7, 20)), "Student": (t_interval, (2, 3, 5, 7, 20))}
+curves["bootstrap"] = (bootstrap_interval, (5, 7, 20))
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+for (name, (interval, numbers)), style, colour in zip(curves.items(), ("o-", "s-", "^-"), COLOURS, strict=True):
     right, width = np.transpose([covers(n, interval) for n in numbers])
-    axes[0].plot(numbers, right, f"{marker}-", label=name)
-    axes[1].plot(numbers, width, f"{marker}-", label=name)
+    axes[0].plot(numbers, right, style, color=colour, label=name)
+    axes[1].plot(numbers, width, style, color=colour, label=name)
     print(f"{name}: " + ", ".join(f"{n} seeds {share:.0f} %" for n, share in zip(numbers, right, strict=True)))
-axes[0].axhline(95, color="grey", linestyle=":")
+axes[0].axhline(95, color=GREY, linestyle=":")
 axes[0].set(xlabel="seeds", ylabel="holds the truth (%)", ylim=(50, 102))
 axes[1].set(xlabel="seeds", ylabel="median width (points)", ylim=(0, None))
 axes[0].set_xticks((2, 3, 5, 7, 20))
-_ = axes[1].legend()
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+plt.show()
 
 # %% [markdown]
 # This is why `study.summary()` gives no verdict with fewer than five seeds. You can ask for more seeds. Finished runs
 # are not trained again.
 
 # %%
-more = hiercl.Study(base, variants, seeds=5, out=OUT, name="temperature", question=question)
+more = hiercl.Study(base, variants, seeds=5, out=OUT, name="removal", question=question)
 more.of(train, test)
 print(f"{len(more.missing())} of {len(more.members())} runs are missing")
-more.run(progress=False).plot("knn")
+more.run(progress=False).plot("ami")
 
 # %%
-row = more.summary("knn").dropna(subset="difference").iloc[-1]
+row = more.summary("ami").dropna(subset="difference").iloc[-1]
 print(
-    f"{row['variant']} minus {row['baseline']}, kNN at the level {row['level']}: {row['difference']:+.2f} points",
+    f"{row['variant']} minus {row['baseline']}, AMI with the {row['level']}: {row['difference']:+.2f} points",
     end=" ",
 )
 print(f"[{row['low']:+.2f}, {row['high']:+.2f}], {int(row['seeds'])} seeds: {row['verdict']}.")
@@ -163,26 +173,23 @@ check("10 paired", paired)
 rng = np.random.default_rng(0)
 best = rng.normal(0.0, 1.0, (1000, 20)).max(axis=1)
 again = rng.normal(0.0, 1.0, 1000)  # the best setting, trained once more
-plt.figure(figsize=(7, 2.6))
-plt.hist(best, bins=30, alpha=0.8, label=f"the best of twenty: {best.mean():+.2f} points on average")
-plt.hist(again, bins=30, alpha=0.6, hatch="//", label=f"the same setting again: {again.mean():+.2f}")
-plt.xlabel("points above the baseline, although nothing helps")
-plt.ylim(0, 150)  # room for the legend
-_ = plt.legend()
+figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+axis.hist(best, bins=30, color=ORANGE, label=f"the best of twenty: {best.mean():+.2f} points on average")
+axis.hist(again, bins=30, color=BLUE, alpha=0.6, hatch="//", label=f"the same setting again: {again.mean():+.2f}")
+axis.set(xlabel="points above the baseline, although nothing helps")
+figure.legend(loc="outside lower center", ncols=2, frameon=False)
+plt.show()
 
 # %% [markdown]
-# These are two long trainings with one seed each: MoCo v2 (Chen et al., 2020) and HCSC (Guo et al., CVPR 2022), after
-# 20 epochs on all 50,000 training pictures of CIFAR-100.
+# Two trained encoders can be compared on the same test items, pair by pair. `report.compare` says how certain the
+# difference of *these two encoders* is. It cannot say what another seed would give.
 #
-# **Predict**: how far apart are they? May we say that one is the better method?
+# **Predict**: we compare two runs that differ only in their seed. How many test items do they predict differently?
 
 # %%
-known = [hiercl.evaluate(hiercl.pretrained(name), train, test).table()["knn"] for name in ("moco", "hcsc")]
-for level, moco, hcsc in zip(train.hierarchy.level_names, *known, strict=True):
-    noise = 1.96 * np.sqrt((moco * (100 - moco) + hcsc * (100 - hcsc)) / len(test))
-    word = "within" if abs(hcsc - moco) < noise else "beyond"
-    print(f"{level}: HCSC minus MoCo v2 is {hcsc - moco:+.1f} points of kNN, {word} the margin of", end=" ")
-    print(f"±{noise:.1f} points of the test set alone. We do not know the results of other seeds.")
+reports = [member.load()[1] for member in more.members() if member.variant == "by prototypes"]
+first, second = reports[:2]  # seeds 0 and 1
+first.compare(second)
 
 # %% [markdown]
 # So choose settings on one part of the data, and compare on another part. With `held_out=0.2, judged_on="held out"`
@@ -192,7 +199,7 @@ for level, moco, hcsc in zip(train.hierarchy.level_names, *known, strict=True):
 
 # %%
 tuning = hiercl.Study(
-    base | {"held_out": 0.2, "judged_on": "held out"}, {"MoCo v2": {}}, seeds=1, out=OUT, grid={"lr": [0.001, 0.003]}
+    base | {"held_out": 0.2, "judged_on": "held out"}, {"HCSC": {}}, seeds=1, out=OUT, grid={"lr": [0.001, 0.003]}
 )
 tuning.run(train, test, progress=False).best("knn")
 
@@ -203,7 +210,7 @@ tuning.run(train, test, progress=False).best("knn")
 # run them. Click two variants to see them side by side.
 
 # %%
-factors = {"temperature": [0.05, 0.1, 0.5], "queue": [128, 512]}
+factors = {"temperature": [0.1, 0.2, 0.5], "sharpness": [1.0, 4.0, 16.0]}
 hiercl.explore.study(base, factors, train, test, out=OUT)
 
 # %% [markdown]

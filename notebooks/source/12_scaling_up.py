@@ -31,7 +31,7 @@ from accelerate import notebook_launcher
 import hiercl
 from hiercl.exercises import check
 
-# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 110, "pil_kwargs": {"optimize": True}}
 
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 DATA, PER_CLASS = ("shapes", 10) if FAST else ("cifar100", 20)
@@ -66,9 +66,10 @@ speeds = {}
 for name, own in methods.items():
     history = hiercl.fit(name, train, **SETTINGS | {"epochs": 2}, **own).history
     speeds[name] = history["items_per_second"].iloc[-1]
-plt.figure(figsize=(7, 2.4))
-plt.barh(list(speeds), list(speeds.values()), color="#0072B2")
-plt.xlabel("anchors a second, second epoch (refresh apart)")
+figure, axis = plt.subplots(figsize=(7, 2.8), layout="constrained")
+axis.barh(list(speeds), list(speeds.values()), color="#0072B2")
+axis.set(xlabel="anchors a second, second epoch (refresh apart)")
+plt.show()
 fastest, slowest = max(speeds, key=speeds.get), min(speeds, key=speeds.get)
 print(f"{fastest} is {speeds[fastest] / speeds[slowest]:.1f} times as fast as {slowest}.")
 
@@ -96,12 +97,12 @@ def seconds_of_loss(batch, candidates):
 # %%
 sizes = (256, 1024, 4096) if FAST else (256, 1024, 4096, 16384)
 curves = {f"{batch} anchors": [1000 * seconds_of_loss(batch, size) for size in sizes] for batch in (64, 256)}
-plt.figure(figsize=(7, 2.8))
-for (name, milliseconds), marker in zip(curves.items(), "os", strict=True):
-    plt.loglog(sizes, milliseconds, f"{marker}-", label=name)
-plt.xlabel("candidates (batch, queue)")
-plt.ylabel("milliseconds")
-_ = plt.legend()
+figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
+for (name, milliseconds), style, colour in zip(curves.items(), ("o-", "s-"), ("#0072B2", "#E69F00"), strict=True):
+    axis.loglog(sizes, milliseconds, style, color=colour, label=name)
+axis.set(xlabel="candidates (batch, queue)", ylabel="milliseconds")
+figure.legend(loc="outside lower center", ncols=2, frameon=False)
+plt.show()
 longer = curves["256 anchors"][-1] / curves["256 anchors"][0]
 print(f"{sizes[-1] // sizes[0]} times the candidates take {longer:.0f} times as long")
 
@@ -145,15 +146,19 @@ notebook_launcher(training, num_processes=1)
 # %% [markdown]
 # From a shell, `torchrun --nproc-per-node 4 train.py` does the same. `train.py` calls `hiercl.fit` as usual.
 #
-# **Exercise.** Four GPUs with a batch of 256 each behave like one batch of 1,024. A common rule scales the learning
-# rate in proportion to the batch. 0.003 was right for one GPU with 256. Which rate does the rule give?
+# **Exercise.** Four GPUs with a batch of 256 each behave like one batch of 1,024. Which learning rate? For SGD a rule of
+# thumb scales the rate in proportion to the batch (Goyal et al., 2017, [arXiv
+# 1706.02677](https://arxiv.org/abs/1706.02677)). AdamW and Muon, which hiercl uses, divide a step by the size of the
+# gradient. For methods like Adam the rule is the square root of the batch (Malladi et al., 2022, [arXiv
+# 2205.10287](https://arxiv.org/abs/2205.10287)). 0.003 was right for AdamW on one GPU with 256. Which rate does the
+# square-root rule give? (hiercl scales nothing by itself.)
 
 # %%
 check("12 rate", ...)
 
 # %% tags=["solution"]
-# The batch is four times as large.
-check("12 rate", 4 * 0.003)
+# The batch is four times as large, and the root of four is two.
+check("12 rate", 2 * 0.003)
 
 # %% [markdown]
 # ## 5. Many trainings
@@ -206,13 +211,17 @@ print("The same weights, bit for bit:", same)
 # %% [markdown]
 # ## 7. The cost of a long training
 #
-# The long trainings of SimCLR, MoCo v2 and HCSC in these notebooks took 20 epochs on all 50,000 training pictures.
-# **Predict** the time from the speeds of section 2, then check. (CPU minutes count both cores.)
+# The pretrained SimCLR saw all 50,000 training pictures of CIFAR-100 in every epoch. Its card says for how long it was
+# trained. `hiercl.machine()` measures in a second how fast this machine is.
+#
+# **Predict** the time of this training from the speeds of section 2, then check. (CPU minutes count all cores.)
 
 # %%
-minutes = 20 * 50_000 / speeds["simclr"] / 60
-budget = hiercl.pretrained("simclr").card["budget"]
-print(f"At {speeds['simclr']:,.0f} anchors a second: {minutes:.0f} minutes. The card says: {budget}.")
+card = hiercl.pretrained("simclr").card
+epochs = int(card["budget"].split()[0])
+print(f"At {speeds['simclr']:,.0f} anchors a second: {epochs * 50_000 / speeds['simclr'] / 60:.0f} minutes.", end=" ")
+print(f"The card says: {card['budget']}.")
+print(hiercl.machine(card["encoder"]["name"]))
 
 # %% [markdown]
 # ## Summary
@@ -233,6 +242,6 @@ print(f"At {speeds['simclr']:,.0f} anchors a second: {minutes:.0f} minutes. The 
 # Typical mistakes:
 #
 # * "Twice the batch takes half the time." The pairs grow with its square.
-# * "The rule of the learning rate is a law." It is a rule of thumb for SGD; under AdamW try the same rate first.
+# * "The rule of the learning rate is a law." It is a rule of thumb. Under AdamW the linear rule of SGD is too fast.
 #
 # No open question.
