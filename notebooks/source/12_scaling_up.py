@@ -146,8 +146,8 @@ notebook_launcher(training, num_processes=1)
 # %% [markdown]
 # From a shell, `torchrun --nproc-per-node 4 train.py` does the same. `train.py` calls `hiercl.fit` as usual.
 #
-# **Exercise.** Four GPUs with a batch of 256 each behave like one batch of 1,024. Which learning rate? For SGD a rule of
-# thumb scales the rate in proportion to the batch (Goyal et al., 2017, [arXiv
+# **Exercise.** Four GPUs with a batch of 256 each behave like one batch of 1,024. Which learning rate? For SGD a rule
+# of thumb scales the rate in proportion to the batch (Goyal et al., 2017, [arXiv
 # 1706.02677](https://arxiv.org/abs/1706.02677)). AdamW and Muon, which hiercl uses, divide a step by the size of the
 # gradient. For methods like Adam the rule is the square root of the batch (Malladi et al., 2022, [arXiv
 # 2205.10287](https://arxiv.org/abs/2205.10287)). 0.003 was right for AdamW on one GPU with 256. Which rate does the
