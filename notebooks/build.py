@@ -27,7 +27,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 HERE = Path(__file__).parent
-MOST_BYTES = 700_000
+MOST_BYTES = 850_000
 EXACT = 128  # largest number of colours that a figure keeps exactly
 SWATCH = 12  # smallest number of pixels inside a flat area whose colour is kept
 APART = 8  # smallest difference between two kept colours, in steps of 0 to 255
