@@ -188,7 +188,7 @@ learned = PrototypeTree.fit(hiercl.embed(runs["SimCLR"], train), PROTOTYPES)
 hiercl.plot.tree(learned, train, level=0, exemplars=5)
 
 # %% [markdown]
-# **What you should see**: aeroplanes, bottles and laptops have prototypes of their own. Elsewhere form decides: flat
+# **What you should see**: aeroplanes, chairs and tables have prototypes of their own. Elsewhere form decides: flat
 # things stand together, and so do boxes, whatever they are for.
 #
 # The dendrogram joins the most similar class means of A-HMLC first. Lines lead to the place of each class in our
