@@ -76,6 +76,7 @@ def draw(tree, points):
     plt.show()
 
 
+# %%
 draw(PrototypeTree.fit(points, sizes=(3, 6)), points)
 
 # %% [markdown]
@@ -320,6 +321,7 @@ def keep_tree(run):
         trees[len(run.history)] = run.tree
 
 
+# %%
 hcsc = hiercl.fit("hcsc", few, callbacks=[keep_tree], terms="instances", select="instances", **SETTINGS)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
 for depth, (axis, name) in enumerate(zip(axes, (coarse, fine), strict=True)):

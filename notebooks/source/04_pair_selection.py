@@ -33,6 +33,7 @@ from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 110, "pil_kwargs": {"optimize": True}}
 
+# %%
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#6E6E6E"
 CLASSES = """beaver dolphin orchid poppy apple mushroom bed chair bear leopard
@@ -203,6 +204,7 @@ def judged(run):
     return {"ami class": row["ami"], "knn class": row["knn"]}
 
 
+# %%
 own = {
     arm: judged(hcsc if arm == "by prototypes" else hiercl.fit("hcsc", train, **SETTINGS, **HCSC | change))
     for arm, change in ARMS.items()
@@ -287,6 +289,7 @@ def thresholds(posterior, same):
     return [100 * (of.cumsum(dim=0) / of.sum())[:: max(1, len(of) // 500)] for of in (~same, same)]
 
 
+# %%
 posterior, same = posteriors(hcsc, level=1)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
 axes[1].plot(*thresholds(posterior, same), color=GREY, zorder=1)
@@ -398,6 +401,7 @@ def of_a_tree(z, labels):
     return posterior[two], (label[:, None] == label[::20])[two]
 
 
+# %%
 with torch.no_grad():
     found = {"on features of a backbone": of_a_tree(hcsc.method.head(hiercl.embed(hcsc, train)), train.labels)}
     if not FAST and (hiercl.datasets.data_root() / "cifar100" / "train").exists():

@@ -97,6 +97,7 @@ def pointnet_by_hand(encoder, clouds):
     return x.amax(dim=1)
 
 
+# %%
 untrained = hiercl.fit("simclr", train, encoder="pointnet_vanilla", **SETTINGS | {"epochs": 0})
 some = torch.from_numpy(train.items[:4])
 with torch.no_grad():
