@@ -286,6 +286,8 @@ for noise in NOISE:
     table = hiercl.metrics.tree_agreement(PrototypeTree.fit(spoilt, PROTOTYPES), train.labels, train.hierarchy)
     table = table.set_index(["prototypes", "level"])["ami"]
     agreement.append((table[0, coarse], table[1, fine]))
+
+# %%
 figure, axis = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
 for values, name, marker, colour in zip(
     zip(*agreement, strict=True), (coarse, fine), "os", (BLUE, ORANGE), strict=True
