@@ -235,6 +235,7 @@ def shape(z, labels):
     return spatial.distance.pdist([part.mean(axis=0) for part in parts]), [part.std(axis=0).mean() for part in parts]
 
 
+# %%
 truth, pairs = shape(points, of), [a + b for n, a in enumerate(CLUSTERS) for b in list(CLUSTERS)[n + 1 :]]
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 for s, colour, marker in zip(SEEDS, ("#0072B2", "#E69F00"), "os", strict=True):
@@ -242,8 +243,10 @@ for s, colour, marker in zip(SEEDS, ("#0072B2", "#E69F00"), "os", strict=True):
     for axis, what, names, x, y in found:
         axis.scatter(x, y, color=colour, marker=marker, label=f"seed {s}")
         for name, *place in zip(names, x, y, strict=True) if s == SEEDS[0] else ():
-            axis.annotate(name, place, (5, 4), textcoords="offset points", size=9)
-        axis.set(xlabel=f"planted {what}", ylabel=f"{what} on the map", xlim=(0, None), ylim=(0, None))
+            shift = (-14, -4) if name == "A" else (6, 3)  # A and B lie together
+            axis.annotate(name, place, shift, textcoords="offset points", size=10)
+        axis.set(xlabel=f"planted {what}", ylabel=f"{what} on the map")
+        axis.set(xlim=(0, 1.15 * axis.dataLim.xmax), ylim=(0, 1.15 * axis.dataLim.ymax))
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
@@ -433,9 +436,9 @@ for level, (name, colour) in enumerate(zip(items.hierarchy.level_names, ("#0072B
     labels = items.labels_at(level)
     curve = [100 * (labels[near] == labels[:, None]).mean() for near in beside]
     left.plot(curve, "o-", color=colour)
-    left.annotate(name, (last, curve[-1]), (-4, -14), textcoords="offset points", ha="right", color=colour, size=10)
+    left.annotate(name, (last, curve[-1]), (0, 9), textcoords="offset points", ha="right", color=colour, size=10)
 (
-    left.set(xlabel="epoch", ylim=(0, None)),
+    left.set(xlabel="epoch", ylim=(0, 1.2 * left.dataLim.ymax)),
     left.set_title("neighbours on the map that agree (%)", size=11),
 )
 plt.show()
