@@ -13,8 +13,9 @@
 # %% [markdown]
 # # 08 · Maps of embeddings
 #
-# **After this notebook you can** draw a map of what an encoder has learned, at every level and over the epochs. You
-# can compare methods on maps. You know which part of such a figure to believe.
+# **After this notebook you can** draw a map of what an encoder has learned, and compare encoders on maps. You can
+# compute UMAP's ties by hand. You know which part of a map to believe, because you have planted clusters and looked
+# for them on the map.
 #
 # Before: [07, feature identification](07_feature_identification.ipynb). After: [09, the same on
 # shapes](09_modelnet40.ipynb).
@@ -24,57 +25,65 @@ import os
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from scipy import spatial, stats
-from sklearn import manifold, neighbors
+from sklearn import neighbors
+from umap import UMAP, umap_
 
 import hiercl
 from hiercl.datasets import HierarchicalDataset, cifar100
 from hiercl.exercises import check
 
-# %config InlineBackend.print_figure_kwargs = {"dpi": 72, "pil_kwargs": {"optimize": True}}
+# %config InlineBackend.print_figure_kwargs = {"dpi": 100, "pil_kwargs": {"optimize": True}}
 
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
-DATA, PER_CLASS, MAPPED, EPOCHS = ("shapes", 10, 5, 1) if FAST else ("cifar100", 60, 10, 8)
 
 # %% [markdown]
 # ## 1. Encoders to look at
 #
-# We run one short training. We also load the pretrained encoders of the package, one for each method. They were
-# trained on the 50,000 training pictures of CIFAR-100. All encoders compute features of the same test pictures, ten
-# of each class.
+# `cifar100-features` comes with the package: pictures of CIFAR-100 as a backbone of ImageNet sees them, 640 numbers
+# each. We take 20 classes, two of each of ten superclasses. All maps show the same 1,000 test items. We compare six
+# kinds of features of them:
+#
+# * **backbone**: the 640 numbers themselves.
+# * **SimCLR**: a small network on top of the backbone, trained without labels ("A Simple Framework for Contrastive
+#   Learning of Visual Representations", Chen et al., 2020, [arXiv 2002.05709](https://arxiv.org/abs/2002.05709)).
+# * **SupCon**: the same network, trained with the labels of the classes ("Supervised Contrastive Learning", Khosla et
+#   al., 2020, [arXiv 2004.11362](https://arxiv.org/abs/2004.11362)).
+# * **HMC**: the same network, trained with the labels of both levels ("Use All The Labels: A Hierarchical Multi-Label
+#   Contrastive Learning Framework", Zhang et al., 2022, [arXiv 2204.13207](https://arxiv.org/abs/2204.13207)).
+# * **untrained**: the same network with random weights.
+# * **random numbers**: they know nothing about the items.
 
 # %%
-train, test = hiercl.load(DATA)
-train, test = train.per_class(PER_CLASS), test.per_class(MAPPED)
-print(test)
-settings = dict(batch=256, seed=0, monitor_every=0, progress=False)
-untrained = hiercl.fit("hmc", train, epochs=0, **settings)
-short = hiercl.fit("hmc", train, epochs=EPOCHS, callbacks=[hiercl.plot.live()], **settings)
+CLASSES = """beaver dolphin orchid poppy apple mushroom bed chair bear leopard
+cloud forest fox porcupine baby boy hamster mouse bicycle bus""".split()
+SETTINGS = dict(epochs=1 if FAST else 30, batch=256, lr=2e-3, seed=0, monitor_every=0, progress=False)
 
-# %%
-methods = [name for name in hiercl.methods.names() if name in hiercl.pretrained_names()]
-methods = methods[::5] if FAST else methods
-models = {name: hiercl.pretrained(name) for name in methods}
-features = {name: hiercl.embed(model, test).numpy() for name, model in models.items()}
-features["untrained"] = hiercl.embed(untrained, test).numpy()
+train, test = (part.under(*CLASSES) for part in hiercl.load("cifar100-features"))
+train, test = (part.per_class(10) for part in (train, test)) if FAST else (train, test)
+runs = {
+    "backbone": hiercl.fit("simclr", train, encoder="identity", **SETTINGS | dict(epochs=0)),
+    "SimCLR": hiercl.fit("simclr", train, temperature=0.2, **SETTINGS),
+    "SupCon": hiercl.fit("supcon", train, temperature=0.1, **SETTINGS),
+    "HMC": hiercl.fit("hmc", train, temperature=0.1, **SETTINGS),
+    "untrained": hiercl.fit("simclr", train, **SETTINGS | dict(epochs=0)),
+}
+features = {name: hiercl.embed(run, test).numpy() for name, run in runs.items()}
 features["random numbers"] = np.random.default_rng(0).normal(size=features["untrained"].shape)
-for name, model in models.items():
-    print(f"{name:7} {model.card['budget']}")
 
 # %% [markdown]
-# The trainings had different lengths and one seed each. Look at the encoders, but do not judge the methods by them.
-#
 # ## 2. From many numbers to two
 #
-# An encoder gives 256 numbers per picture. UMAP (McInnes et al., 2018, arXiv 1802.03426) looks for two numbers, in
-# three steps.
+# UMAP, "Uniform Manifold Approximation and Projection" (McInnes, Healy and Melville, 2018, [arXiv
+# 1802.03426](https://arxiv.org/abs/1802.03426)), looks for two numbers per item, in three steps.
 #
-# 1. Each item $i$ gets ties to its $k$ nearest items $j$, by the cosine distance $d$. The strength of a tie falls
-#    from 1: $p_{j|i} = \exp(-(d(i, j) - \rho_i) / \sigma_i)$. Here $\rho_i$ is the distance of the nearest item.
-#    $\sigma_i$ is chosen so that the ties of every item have the same total strength, **however far its neighbours
-#    are**.
-# 2. UMAP reads the strengths as probabilities that a tie exists. One of the two ties is enough: $p_{ij} = p_{j|i} +
-#    p_{i|j} - p_{j|i}\, p_{i|j}$.
+# 1. Each item $i$ gets **ties** to its $k$ nearest items $j$. (UMAP's $k$ counts the item itself.) The strength of a
+#    tie falls from 1 with the distance $d$: $p_{j|i} = \exp(-(d(i, j) - \rho_i) / \sigma_i)$. Here $\rho_i$ is the
+#    distance of the nearest item. UMAP chooses $\sigma_i$ so that the strengths of an item sum to $\log_2 k$,
+#    **however far its neighbours are**.
+# 2. UMAP reads the strengths as probabilities that a tie exists. One of the two ties is enough (the **union**):
+#    $p_{ij} = p_{j|i} + p_{i|j} - p_{j|i}\, p_{i|j}$.
 # 3. On the map, items have places $y$ and ties $q_{ij} = 1 / (1 + a \lVert y_i - y_j\rVert^{2b})$. UMAP starts with
 #    some places and moves them to make this loss small:
 #
@@ -82,7 +91,37 @@ for name, model in models.items():
 #
 # So ties pull, and all other pairs push. This is a contrastive loss for the two numbers.
 #
-# **Exercise.** Item $i$ has a tie of 0.8 to $j$, and $j$ has a tie of 0.5 to $i$. What is $p_{ij}$?
+# Here are steps 1 and 2 by hand. A **bisection** finds $\sigma$: it halves an interval again and again. If the sum is
+# too large, $\sigma$ must be smaller. umap-learn, the authors' library, stops when the sum is right to $10^{-5}$. So
+# its strengths and yours agree to $10^{-5}$, and not to the last digit.
+
+
+# %%
+def ties(distance, k):
+    """Returns the strengths of UMAP's ties, [items, items], for distances [items, items] with zeros on the diagonal."""
+    near = distance.argsort(axis=1)[:, 1:k]  # without the item itself
+    beyond = np.take_along_axis(distance, near, axis=1)
+    beyond = beyond - beyond[:, :1]  # d - ρ
+    low, high = np.zeros((len(near), 1)), np.full((len(near), 1), 1000.0)
+    for _ in range(64):
+        sigma = (low + high) / 2
+        too_strong = np.exp(-beyond / sigma).sum(axis=1, keepdims=True) > np.log2(k)
+        low, high = np.where(too_strong, low, sigma), np.where(too_strong, sigma, high)
+    strength = np.zeros_like(distance)
+    np.put_along_axis(strength, near, np.exp(-beyond / sigma), axis=1)
+    return strength + strength.T - strength * strength.T
+
+
+# %%
+some = features["backbone"][::5].astype(float)
+distance = spatial.distance.squareform(spatial.distance.pdist(some, "cosine"))
+one = dict(set_op_mix_ratio=1.0, local_connectivity=1.0)  # the union, and ρ is the distance of one item: the defaults
+library = umap_.fuzzy_simplicial_set(distance, 15, np.random.RandomState(0), "precomputed", **one)[0].toarray()
+np.testing.assert_allclose(ties(distance, 15), library, rtol=0, atol=1e-5)
+print(f"Your ties and umap-learn's differ by at most {np.abs(ties(distance, 15) - library).max():.0e}.")
+
+# %% [markdown]
+# **Exercise** (warm-up). Item $i$ has a tie of 0.8 to $j$, and $j$ has a tie of 0.5 to $i$. What is $p_{ij}$?
 
 # %%
 check("08 union", ...)
@@ -92,95 +131,165 @@ check("08 union", ...)
 check("08 union", 0.8 + 0.5 - 0.8 * 0.5)
 
 # %% [markdown]
-# This is one map, shown for every level. The places are the same, and the colours differ. The titles say how often an
-# item and its 10 nearest items *on the map* have the same label. (The first call of UMAP is slow, because UMAP is
-# compiled then.)
+# Here is one map, shown for both levels. The places are the same, and the colours differ. The titles say how often an
+# item and its 10 nearest items *on the map* have the same label. (The first map is slow, because UMAP is compiled
+# then.)
 #
-# **Predict**: at each level, how many times as often as by chance do neighbours agree? (The number in brackets is
-# chance.)
+# **Predict**: how many times as often as by chance do neighbours agree? (The number in brackets is chance.)
 
 # %%
 maps = {name: hiercl.plot.map_2d(z) for name, z in features.items()}
-shown = "hmc"
-hiercl.plot.embedding(None, test, coordinates=maps[shown], title=shown)
+hiercl.plot.embedding(None, test, coordinates=maps["HMC"], title="HMC")
 
 # %% [markdown]
 # ## 3. All maps
 #
-# **Predict**, and cover the titles with your hand: which encoders have seen labels? Which encoder is untrained?
-# (`hce` and `hmce` use the form of the paper. Their cards say how much they have learned:
-# `hiercl.pretrained("hce").card`.)
-
-# %%
-hiercl.plot.compare_embeddings(features, test, level=0, coordinates=maps)
-
-# %% [markdown]
-# Does a tidier map mean better features? Each point is an encoder. The horizontal axis says how often the 10 nearest
-# items *in the features* have the item's label. The vertical axis says the same for the map. On the line, the map and
-# the features agree.
-
-
-# %%
-def nearest(z, metric="cosine", count=10):
-    """Returns the nearest other items of every item, [items, count]."""
-    return neighbors.NearestNeighbors(n_neighbors=count, metric=metric).fit(z).kneighbors(return_distance=False)
-
-
-def agree(neighbours, labels):
-    """Returns how often neighbours have the label of their item, in per cent."""
-    return 100 * (labels[neighbours] == labels[:, None]).mean()
-
-
-in_features = {name: nearest(z) for name, z in features.items()}
-on_map = {name: nearest(xy, "euclidean") for name, xy in maps.items()}
-
-
-# %%
-def beside_points(axis, points, names):
-    """Writes names beside their points, alternately right and left, so that no name covers another."""
-    across, up = 0.06 * np.ptp(points[:, 0]), 0.05 * np.ptp(points[:, 1])
-    last = {-1: -np.inf, 1: -np.inf}
-    for rank, number in enumerate(points[:, 1].argsort()):
-        side, (x, y) = (-1 if rank % 2 else 1), points[number]
-        last[side] = max(y, last[side] + up)
-        style = {"ha": "left" if side > 0 else "right", "va": "center", "size": 7}
-        line = {"arrowstyle": "-", "linewidth": 0.4}
-        axis.annotate(names[number], (x, y), (x + side * across, last[side]), arrowprops=line, **style)
-
-
-# %%
-figure, axes = plt.subplots(1, test.hierarchy.levels, figsize=(9, 3.8), layout="constrained")
-for level, (axis, level_name) in enumerate(zip(axes, test.hierarchy.level_names, strict=True)):
-    labels = test.labels_at(level)
-    pairs = np.array([[agree(near[name], labels) for near in (in_features, on_map)] for name in features])
-    axis.scatter(*pairs.T, s=14)
-    beside_points(axis, pairs, list(features))
-    axis.axline((0, 0), slope=1, color="#BBBBBB", zorder=0)
-    axis.set(title=f"same {level_name} (%)", xlabel="nearest in features", ylabel="nearest on the map")
-    axis.set_xlim(0, 1.25 * pairs[:, 0].max())
-    order, higher = stats.spearmanr(pairs[: len(methods)]).statistic, np.mean(pairs[:, 1] - pairs[:, 0])
-    print(f"{level_name}: map minus features is {higher:+.1f} points on average;", end=" ")
-    print(f"the rank correlation of the methods is {order:.2f}")
-
-# %% [markdown]
-# ## 4. Which neighbours does the map keep?
+# The names on these maps are those of classes. Shades of one hue are classes of one superclass.
 #
-# A map of two dimensions cannot keep all neighbours. In the figure, lines lead from three items (stars) to their 10
-# nearest items in the features. A short line means that the map kept the neighbour.
+# **Predict**, and cover the titles with your hand: which encoders have seen labels? Which one is untrained?
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
-for axis, name in zip(axes, (shown, "untrained", "random numbers"), strict=True):
-    xy = maps[name]
-    axis.scatter(*xy.T, s=3, color="#CCCCCC")
-    for item, colour in zip((0, len(xy) // 3, len(xy) // 2), ("#0072B2", "#D55E00", "#009E73"), strict=True):
-        for other in in_features[name][item]:
-            axis.plot(*xy[[item, other]].T, color=colour, linewidth=0.8)
-        axis.plot(*xy[item], "*", color=colour, markersize=10)
-    axis.set(title=name, xticks=[], yticks=[])
+hiercl.plot.compare_embeddings(features, test, level=-1, coordinates=maps)
 
 # %% [markdown]
-# **Exercise.** First we need to know what chance gives. 1,001 items have random places on a map. Which share of an
+# **What you should see**: SupCon and HMC have the clearest islands, because labels pull the items of a class together.
+# Random numbers show none. The untrained network shows much of what the backbone shows, because it sees the backbone's
+# features and a random network does not mix them up entirely.
+#
+# Is an island a class or a superclass? `highlight=` colours the classes that one asks about. Bear and leopard have the
+# same superclass, and so have baby and boy.
+#
+# **Predict**: in which map do the two classes of a superclass lie side by side?
+
+# %%
+three = {name: maps[name] for name in ("backbone", "SupCon", "HMC")}
+hiercl.plot.compare_embeddings(three, test, level=0, coordinates=three, highlight=["bear", "leopard", "baby", "boy"])
+
+# %% [markdown]
+# **What you should see**: baby and boy share an island on all three maps. Bear and leopard never do. On the map of HMC
+# they lie in one group of mammals, but they do so on that of SupCon as well.
+#
+# So the maps do not say whether HMC brings siblings, the classes of one superclass, together. Numbers of the features
+# do. Here are recorded trainings of five seeds with our settings. *Siblings* is the share of classes whose nearest
+# class mean belongs to the same superclass. *AMI* compares k-means clusters of the features with the superclasses (0 is
+# chance). Stars are our runs.
+
+# %%
+rows = {"SupCon": "20 classes, SupCon", "HMC, random hierarchy": "20 classes, HMC, shuffled", "HMC": "20 classes, HMC"}
+columns, own = ["siblings class", "ami superclass"], {}
+for name in ("SupCon", "HMC"):
+    table = hiercl.evaluate(runs[name], train, test, seed=0, progress=False).table()
+    own[name] = {column: table[column.split()[0]][column.split()[1]] for column in columns}
+recorded = hiercl.study.recorded("brackets-hierarchy")
+hiercl.plot.brackets(recorded, rows, columns, own, "Do classes of one superclass come together?")
+
+# %% [markdown]
+# **What you should see**: the true hierarchy raises both numbers, because HMC pulls siblings together. A random
+# hierarchy raises neither. The maps could not say this.
+#
+# ## 4. Planted clusters: what do widths and distances mean?
+#
+# Nobody knows the true shape of an embedding. So we plant clusters whose shape we know. Every item has 128 numbers.
+# The centres of the clusters differ only in the first two numbers. The **width** of a cluster is the standard deviation
+# of each number. A and B are narrow and close together, C is wide, D is far away, and E has few items. Change the
+# numbers at the top of the cell.
+#
+# **Predict**: which island is the widest on the map? Which two islands are farthest apart?
+
+# %%
+CLUSTERS = {  # centre, width, items
+    "A": ((0, 0), 0.5, 200),
+    "B": ((4, 0), 0.5, 200),
+    "C": ((0, 30), 2.0, 200),
+    "D": ((80, 0), 1.0, 200),
+    "E": ((40, 30), 1.0, 25),
+}
+NUMBERS, K, SEEDS = 128, 15, (0, 1)
+random, planted = np.random.default_rng(0), {}
+for name, (centre, width, count) in CLUSTERS.items():
+    noise = random.normal(size=(count // 4 if FAST else count, NUMBERS))
+    planted[name] = np.pad(centre, (0, NUMBERS - 2)) + width * noise
+points, of = np.concatenate(list(planted.values())), np.repeat(list(planted), [len(x) for x in planted.values()])
+drawn = {s: UMAP(n_neighbors=K, random_state=s, n_jobs=1).fit_transform(points) for s in SEEDS}
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
+titles = ["the truth: the first two numbers", *(f"the map, seed {s}" for s in SEEDS)]
+for axis, title, xy in zip(axes, titles, (points[:, :2], *drawn.values()), strict=True):
+    for name, colour in zip(CLUSTERS, ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"), strict=False):
+        axis.scatter(*xy[of == name].T, s=5, color=colour, linewidths=0)
+        x, y = xy[of == name].mean(axis=0)
+        axis.annotate(name, (x, xy[of == name][:, 1].max()), (0, 2), textcoords="offset points", ha="center", size=12)
+    axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    axis.margins(0.12), axis.set_title(title, size=11)
+plt.show()
+
+# %% [markdown]
+# The same as numbers. Each dot on the left is a pair of clusters, and each dot on the right is a cluster.
+
+
+# %%
+def shape(z, labels):
+    """Returns the distances of all pairs of class means, and the width of every class."""
+    parts = [z[labels == c] for c in np.unique(labels)]
+    return spatial.distance.pdist([part.mean(axis=0) for part in parts]), [part.std(axis=0).mean() for part in parts]
+
+
+# %%
+truth, pairs = shape(points, of), [a + b for n, a in enumerate(CLUSTERS) for b in list(CLUSTERS)[n + 1 :]]
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+for s, colour, marker in zip(SEEDS, ("#0072B2", "#E69F00"), "os", strict=True):
+    found = zip(axes, ("distance", "width"), (pairs, CLUSTERS), truth, shape(drawn[s], of), strict=True)
+    for axis, what, names, x, y in found:
+        axis.scatter(x, y, color=colour, marker=marker, label=f"seed {s}")
+        for name, *place in zip(names, x, y, strict=True) if s == SEEDS[0] else ():
+            shift = (-14, -4) if name == "A" else (6, 3)  # A and B lie together
+            axis.annotate(name, place, shift, textcoords="offset points", size=10)
+        axis.set(xlabel=f"planted {what}", ylabel=f"{what} on the map")
+        axis.set(xlim=(0, 1.15 * axis.dataLim.xmax), ylim=(0, 1.15 * axis.dataLim.ymax))
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+plt.show()
+
+# %% [markdown]
+# **What you should see**: the islands of A, B, C and D have almost the same width on the map, though C is four times as
+# wide as A. E is as wide as D, and narrower on the map, because it has fewer items. Distances are not in proportion: A
+# and D are twenty times as far apart as A and B, but not on the map. The order of the far pairs differs from seed to
+# seed.
+#
+# The reason is $\sigma_i$. Every item has ties of about the same total strength, in a wide cluster as in a narrow one.
+# And no tie joins two clusters if the $k$ nearest items of all items lie in their own cluster. Then the ties do not say
+# how far apart two clusters are. The start and the pushes decide where the islands lie. This table shows both:
+
+# %%
+strength = ties(spatial.distance.squareform(spatial.distance.pdist(points)), K)
+outside = of[:, None] != of[None]
+table = {
+    "planted width": [width for _, width, _ in CLUSTERS.values()],
+    "mean strength of all ties of an item": [strength[of == c].sum(axis=1).mean() for c in CLUSTERS],
+    "mean strength of those to other clusters": [(strength * outside)[of == c].sum(axis=1).mean() for c in CLUSTERS],
+}
+pd.DataFrame(table, index=list(CLUSTERS)).style.format(precision=2)
+
+# %% [markdown]
+# **What takes the islands away?** Move B to `(1, 0)`, and look at the table: now ties join A and B.
+#
+# In real features many ties join classes. So a map can be right on the whole and wrong for many single pairs. We ask
+# the same of the map of the backbone. A rank correlation of 1 means that the map keeps the order.
+# 0 means that the map says nothing about it.
+
+# %%
+unit = features["backbone"] / np.linalg.norm(features["backbone"], axis=1, keepdims=True)
+in_truth, in_map = (shape(places, test.labels_at(-1)) for places in (unit, maps["backbone"]))
+for what, x, y in zip(("distances between classes", "widths of classes"), in_truth, in_map, strict=True):
+    print(f"{what}: rank correlation of features and map {stats.spearmanr(x, y).statistic:.2f}")
+
+# %% [markdown]
+# ## 5. Which neighbours does the map keep?
+#
+# A map of two dimensions cannot keep all neighbours. **Kept** is the share of the 10 nearest items in the features that
+# are among the 10 nearest items on the map.
+#
+# **Exercise.** What does chance give? 1,001 items have random places on a map. Which share of an
 # item's 10 nearest items in the features is among its 10 nearest items on the map, on average?
 
 # %%
@@ -191,62 +300,58 @@ check("08 chance", ...)
 check("08 chance", 10 / 1000)
 
 # %% [markdown]
-# We use two measures. **Kept** is the share of the 10 nearest items in the features that are among the 10 nearest
-# items on the map. **Trustworthiness** is 1 if all items that are near on the map are near in the features. A false
-# neighbour on the map costs more if it is farther away in the features.
-#
-# **Predict**: which features does a map show best? Those of a well trained encoder, those of an untrained encoder, or
-# random numbers?
+# **Predict**: of which features does a map keep most neighbours, and of which fewest?
 
 
 # %%
+def nearest(z, metric="euclidean"):
+    """Returns the 10 nearest other items of every item, [items, 10]."""
+    return neighbors.NearestNeighbors(n_neighbors=10, metric=metric).fit(z).kneighbors(return_distance=False)
+
+
 def kept(before, after):
     """Returns the share of the neighbours `before` that are also in `after`, in per cent."""
     return 100 * np.mean([len(np.intersect1d(a, b)) / len(a) for a, b in zip(before, after, strict=True)])
 
 
-share = {name: kept(in_features[name], on_map[name]) for name in features}
-figure, axis = plt.subplots(figsize=(7, 0.25 * len(share) + 0.8), layout="constrained")
-axis.barh(list(share), list(share.values()), color="#0072B2")
-axis.axvline(100 * 10 / (len(test) - 1), color="#222222", linestyle=":", label="chance")
-axis.set(xlabel="neighbours kept (%)")
+share = {name: kept(nearest(features[name], "cosine"), nearest(xy)) for name, xy in maps.items()}
+figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
+axis.bar_label(axis.barh(list(share), list(share.values()), color="#0072B2"), fmt="%.0f %%", padding=3)
+axis.axvline(100 * 10 / (len(test) - 1), color="#222222", linestyle=":")
+axis.set(xlabel="neighbours kept (%); dotted: chance", xlim=(0, 1.15 * max(share.values())))
 axis.invert_yaxis()
-axis.legend(frameon=False)
 plt.show()
 
-# %%
-for name in (shown, "untrained", "random numbers"):
-    trust = manifold.trustworthiness(features[name], maps[name], n_neighbors=10, metric="cosine")
-    print(f"{name:14} kept {share[name]:4.1f} %, trustworthiness {trust:.2f}")
-best, worst = max(share, key=share.get), min(share, key=share.get)
-print(f"The map of {best} keeps the most neighbours ({share[best]:.0f} %),", end=" ")
-print(f"the map of {worst} keeps the fewest ({share[worst]:.0f} %).")
-
 # %% [markdown]
-# ## 5. Chance, and one setting
+# **What you should see**: every map keeps far more neighbours than chance, and none keeps half of them. SupCon and HMC
+# have clearer islands than the backbone, but their maps keep no more neighbours. Even of random numbers a map keeps
+# more than chance, because it pulls the ties that it has.
 #
-# The figure shows maps of one encoder with three seeds (columns) and three numbers of neighbours $k$ (rows).
+# ## 6. Chance, and one setting
+#
+# The figure shows maps of the backbone's features with two seeds (rows) and three numbers of neighbours $k$
+# (columns). Every second item is shown.
 #
 # **Predict**: what stays the same from seed to seed? The islands, the items in them, or their places?
 
 # %%
 part = np.arange(0, len(test), 2)  # every second item saves time
-z, few = features[shown][part], test.take(part)
-grid = {f"k = {k}, seed {s}": hiercl.plot.map_2d(z, s, k) for k in (5, 15, 100) for s in range(2 if FAST else 3)}
-hiercl.plot.compare_embeddings(grid, few, level=0, coordinates=grid)
+z, few = features["backbone"][part], test.take(part)
+grid = {f"k = {k}, seed {s}": hiercl.plot.map_2d(z, s, k) for s in (0, 1) for k in (5, 15, 100)}
+animals = ["flowers", "people", "vehicles_1", "large_carnivores"]
+hiercl.plot.compare_embeddings(grid, few, level=0, coordinates=grid, highlight=animals)
 
 # %%
-near, of_k = nearest(z), {}
-for name, xy in grid.items():
-    of_k.setdefault(name.split(",")[0], []).append(kept(near, nearest(xy, "euclidean")))
-for name, values in of_k.items():
-    print(f"{name:8} kept {np.mean(values):.1f} %, from {min(values):.1f} to {max(values):.1f} over seeds")
-by_k, by_seed = np.ptp([np.mean(values) for values in of_k.values()]), max(np.ptp(values) for values in of_k.values())
-same = kept(*(nearest(grid[f"k = 15, seed {s}"], "euclidean") for s in (0, 1)))
-print(f"Two maps that differ only in the seed share {same:.1f} % of the 10 nearest items.")
-print(f"Here {'k' if by_k > by_seed else 'the seed'} has the larger effect on the kept neighbours.")
+true, around = nearest(z, "cosine"), {name: nearest(xy) for name, xy in grid.items()}
+for k in (5, 15, 100):
+    both = [around[f"k = {k}, seed {s}"] for s in (0, 1)]
+    print(f"k = {k:3}: kept {kept(true, both[0]):.1f} % and {kept(true, both[1]):.1f} %;", end=" ")
+    print(f"the two maps share {kept(*both):.1f} % of the 10 nearest items.")
 
 # %% [markdown]
+# **What you should see**: the islands stay, and most items stay in theirs. The places of the islands do not. Two maps
+# of one encoder do not even share all nearest items.
+#
 # Two maps may also differ in a way that has no meaning. A rotated or mirrored map is as good as the original.
 #
 # **Exercise.** Rotate the map $b$ onto the map $a$. You may move, rotate and mirror $b$, but not stretch it. The mean
@@ -278,103 +383,65 @@ check("08 turned", turned)
 
 # %% [markdown]
 # What happens if there is nothing to see? Random numbers have no groups. **Predict**: does a map of random numbers
-# show groups, and at which $k$? (UMAP's $k$ counts the item itself. Every panel has the same number of items. At $k =
-# 2$ one dot is several items at one place.)
+# show groups, and at which $k$? (Every panel has the same number of items. At $k = 2$ one dot is several items at one
+# place.)
 
 # %%
 noise = features["random numbers"][part]
 of_noise = {f"random numbers, k = {k}": hiercl.plot.map_2d(noise, 0, k) for k in (2, 5, 40)}
-hiercl.plot.compare_embeddings(of_noise, few, level=0, coordinates=of_noise)
+hiercl.plot.compare_embeddings(of_noise, few, level=0, coordinates=of_noise, highlight=animals)
 
 # %% [markdown]
 # Islands alone are no evidence. Compare them with labels, with another seed, with another $k$, and with random
 # numbers.
 #
-# ## 6. Between and within islands
-#
-# **Predict**: two classes lie far apart on the map. May we say that they are far apart in the features? A class is
-# spread widely on the map. May we say that it is spread widely in the features?
-
-
-# %%
-def centres(z, labels):
-    """Returns the distances between all pairs of class means, and each class's mean distance from its mean."""
-    means = np.stack([z[labels == c].mean(axis=0) for c in np.unique(labels)])
-    spread = [np.linalg.norm(z[labels == c] - m, axis=1).mean() for c, m in zip(np.unique(labels), means, strict=True)]
-    return spatial.distance.pdist(means), np.array(spread)
-
-
-top, unit = few.labels_at(0), z / np.linalg.norm(z, axis=1, keepdims=True)
-real, one, two = (centres(places, top) for places in (unit, grid["k = 15, seed 0"], grid["k = 15, seed 1"]))
-
-# %%
-panels = {
-    "distance of two superclasses": (real[0], one[0], "in the features", "on the map"),
-    "the same, on two maps": (one[0], two[0], "on the map of seed 0", "on the map of seed 1"),
-    "spread of a superclass": (real[1], one[1], "in the features", "on the map"),
-}
-figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), layout="constrained")
-for axis, (what, (x, y, across, up)) in zip(axes, panels.items(), strict=True):
-    axis.scatter(x, y, s=10, alpha=0.6)
-    axis.set(title=f"{what}:\nrank correlation {stats.spearmanr(x, y).statistic:.2f}", xlabel=across, ylabel=up)
-
-# %% [markdown]
-# A correlation of 1 would mean that the map keeps the order. 0 would mean that the map says nothing about the order.
-# With a value in between, the map is right on the whole and wrong for many single pairs.
-#
 # ## 7. How a map unfolds
 #
-# Every pretrained encoder comes with maps of a thousand test pictures, one map for every epoch of its training. They
-# are computed together (AlignedUMAP): every picture is held near its places in the epochs before and after. So you
-# can follow a picture. A picture moves because its features change, or by chance of the layout.
+# So far the backbone knew much before we began. How does a map form when an encoder learns from scratch? The package
+# has an encoder that HCSC, "Hierarchical Contrastive Selective Coding" (Guo et al., 2022, [arXiv
+# 2202.00455](https://arxiv.org/abs/2202.00455)), trained on the 50,000 training pictures of CIFAR-100, without labels.
+# It comes with maps of a thousand test pictures of all 100 classes, one for every epoch. They are computed together
+# (AlignedUMAP): every picture is held near its places in the epochs before and after. So you can follow a picture. A
+# picture moves because its features change, or by chance of the layout.
+#
+# **Predict**: which of the four superclasses comes together?
 
 # %%
-unfolding = models[shown].unfolding()
+unfolding = hiercl.pretrained("hcsc").unfolding()
 print(unfolding)
-places = unfolding.find(test)
-if (places >= 0).all():
-    items = test.take(places)
-else:  # the maps show test pictures of CIFAR-100; without these pictures, use only their labels
-    blank = np.zeros((len(places), 32, 32, 3), dtype=np.uint8)
-    items = HierarchicalDataset.from_arrays(blank, unfolding.labels, cifar100.hierarchy())
+blank = np.zeros((len(unfolding.labels), 32, 32, 3), dtype=np.uint8)  # in place of pictures, to have the labels alone
+items = HierarchicalDataset.from_arrays(blank, unfolding.labels, cifar100.hierarchy())
+if not FAST and (hiercl.datasets.data_root() / "cifar100" / "test").exists():
+    pictures = hiercl.load("cifar100")[1]
+    places = unfolding.find(pictures)
+    items = pictures.take(places) if (places >= 0).all() else items
 last = len(unfolding.maps) - 1
-epochs = {f"epoch {e}": unfolding.maps[e] for e in np.unique(np.linspace(0, last, 3 if FAST else 6).astype(int))}
-hiercl.plot.compare_embeddings(epochs, items, level=0, coordinates=epochs)
+epochs = {f"epoch {e}": unfolding.maps[e] for e in np.linspace(0, last, 6).astype(int)}
+asked = ["flowers", "people", "vehicles_1", "trees"]
+hiercl.plot.compare_embeddings(epochs, items, level=0, coordinates=epochs, highlight=asked)
 
 # %% [markdown]
-# **Predict**: which becomes stable earlier, superclasses or classes? When do the places become stable?
+# **What you should see**: trees come together, and people do not. No superclass becomes an island: an encoder that
+# learned from small pictures alone knows less than a backbone. So its maps show less.
+#
+# **Predict**: when do the places become stable? Do neighbours agree more often from then on?
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 steps = np.linalg.norm(np.diff(unfolding.maps, axis=0), axis=2).mean(axis=1)
-right.plot(range(1, last + 1), steps, "o-", color="#666666")
-right.set(title="mean path of a picture per epoch", xlabel="epoch", ylim=(0, None))
-around = [nearest(xy, "euclidean") for xy in unfolding.maps]
-for level, name in enumerate(items.hierarchy.level_names):
-    curve = np.array([agree(near, items.labels_at(level)) for near in around])
-    left.plot(curve, "o-", label=name)
-    half = int(np.argmax(curve >= (curve[0] + curve.max()) / 2))
-    print(f"{name}: half of the gain is reached after epoch {half}.")
-left.set(title="nearest on the map with the same label (%)", xlabel="epoch", ylim=(0, None))
-left.legend(frameon=False)
+right.plot(range(1, last + 1), steps, "o-", color="#6E6E6E")
+right.set(xlabel="epoch", ylim=(0, None)), right.set_title("mean path of a picture per epoch", size=11)
+beside = [nearest(xy) for xy in unfolding.maps]
+for level, (name, colour) in enumerate(zip(items.hierarchy.level_names, ("#0072B2", "#E69F00"), strict=True)):
+    labels = items.labels_at(level)
+    curve = [100 * (labels[near] == labels[:, None]).mean() for near in beside]
+    left.plot(curve, "o-", color=colour)
+    left.annotate(name, (last, curve[-1]), (0, 9), textcoords="offset points", ha="right", color=colour, size=10)
+(
+    left.set(xlabel="epoch", ylim=(0, 1.2 * left.dataLim.ymax)),
+    left.set_title("neighbours on the map that agree (%)", size=11),
+)
 plt.show()
-
-# %% [markdown]
-# This figure shows the paths of the pictures of two superclasses. A path (line) starts at the untrained encoder. It
-# ends at a dot, the place of the last epoch. The left superclass has the neighbours that agree most, the right one
-# has those that agree least.
-
-# %%
-labels = items.labels_at(0)
-found = [(labels[around[-1]][labels == c] == c).mean() for c in range(items.hierarchy.sizes[0])]
-figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-for axis, c in zip(axes, (int(np.argmax(found)), int(np.argmin(found))), strict=True):
-    axis.scatter(*unfolding.maps[-1].T, s=3, color="#DDDDDD")
-    for way in unfolding.maps[:, labels == c].transpose(1, 0, 2):
-        axis.plot(*way.T, color="#0072B2", linewidth=0.4, alpha=0.6)
-        axis.plot(*way[-1], ".", color="#D55E00", markersize=5)
-    name = items.hierarchy.names[0][c].replace("_", " ")
-    axis.set(title=f"{name}: neighbours agree {100 * found[c]:.0f} %", xticks=[], yticks=[])
 
 # %% [markdown]
 # Explore it yourself. Draw a loop around an island of the last epoch. Where was it before? Point at an item to see
@@ -384,29 +451,18 @@ for axis, c in zip(axes, (int(np.argmax(found)), int(np.argmin(found))), strict=
 hiercl.explore.embedding(None, items, coordinates=epochs, max_items=500)
 
 # %% [markdown]
-# ## 8. Your own training
-#
-# This figure compares three encoders at the level of the leaves: the untrained one, the short training from the
-# beginning, and the long training of the same method.
+# The next explorer has the maps of section 3. They are linked: if you select items on one map, they are selected on all
+# maps.
 
 # %%
-xy = hiercl.plot.map_2d(hiercl.embed(short, test))
-yours = {"untrained": maps["untrained"], f"{EPOCHS} epochs, {len(train):,} items": xy, "long": maps["hmc"]}
-hiercl.plot.compare_embeddings(yours, test, level=-1, coordinates=yours)
-
-# %% [markdown]
-# These are maps of several methods. They are linked: if you select items on one map, they are selected on all maps.
-
-# %%
-some = [*methods[:2], shown, "untrained", "random numbers"]
-hiercl.explore.embedding(None, test, coordinates={name: maps[name] for name in some}, max_items=500)
+hiercl.explore.embedding(None, test, coordinates=maps, max_items=500)
 
 # %% [markdown]
 # ## Summary
 #
 # * A map of two dimensions cannot keep all neighbours. We can measure how many it keeps, so measure it.
-# * UMAP scales the distances of every item separately. So distances between islands and the widths of islands need
-#   not be those of the features. Section 6 measures how well they agree.
+# * UMAP scales the distances of every item separately. So the width of an island says how many items it has, not how
+#   wide its cluster is. The distance of two islands without ties says little.
 # * Another seed, another number of neighbours, and random numbers are three cheap controls.
 # * Make claims with numbers of the features themselves. Maps tell you where to look.
 #
@@ -420,6 +476,7 @@ hiercl.explore.embedding(None, test, coordinates={name: maps[name] for name in s
 # Typical mistakes:
 #
 # * "These two classes are close, for their islands are close." Check the features.
+# * "This class varies more, for its island is wider." Look at the planted clusters.
 # * "A map with clear islands shows a good encoder." Supervised maps show them for random numbers.
 #
 # **To think about**, how to mark it. Two points. A supervised UMAP separates classes of random numbers too (1). So it
