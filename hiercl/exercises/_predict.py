@@ -30,9 +30,10 @@ def predict(line: str, cell: str) -> Any:
     Raises:
         Exception: what the cell raises.
 
-    Example:
-        >>> %%predict
-        >>> hiercl.plot.audit(audit)
+    In a notebook::
+
+        %%predict
+        hiercl.plot.audit(audit)
     """
     import ipywidgets as widgets
     from IPython import get_ipython
