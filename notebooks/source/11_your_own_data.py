@@ -36,7 +36,7 @@ from hiercl.exercises import check
 # %config InlineBackend.print_figure_kwargs = {"dpi": 110, "pil_kwargs": {"optimize": True}}
 
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings and generated pictures in place of Omniglot
-DATA, EPOCHS = ("shapes", 1) if FAST else ("omniglot", 30)
+DATA, EPOCHS = ("shapes", 2) if FAST else ("omniglot", 30)
 SETTINGS = dict(epochs=EPOCHS, batch=128, seed=0, monitor_every=0, progress=False)
 FOLDER = Path(tempfile.mkdtemp()) / "drawings"
 
