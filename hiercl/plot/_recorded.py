@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.special import stdtrit
 
+from hiercl.metrics.definitions import definitions
 from hiercl.plot._canvas import NORMAL, SMALL, legend_below, panel_title, panels, readable, simple_axis
 from hiercl.plot._colours import GREY, MARKERS, OKABE_ITO, TEXT, categorical
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.errors import unknown
+
+WRITTEN = {"knn": "kNN", "ami": "AMI", "nmi": "NMI", "ari": "ARI", "linear": "linear probe"}
 
 
 @checked
@@ -63,8 +66,8 @@ def front(table: pd.DataFrame, x: str, y: str, families: Mapping[str, Sequence[s
         for point, name in zip(means, names, strict=True):
             words = axis.annotate(readable(_without(name, family)), point, size=SMALL, color=colour, **offset, **corner)
             words.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white")])
-    axis.set_xlabel(readable(x), size=SMALL)
-    axis.set_ylabel(readable(y), size=SMALL)
+    axis.set_xlabel(column_title(x), size=NORMAL)
+    axis.set_ylabel(column_title(y), size=NORMAL)
     simple_axis(axis, grid="both")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL, frameon=False)
     return figure
@@ -127,7 +130,7 @@ def brackets(
         )
         axis.set_ylim(len(variants) - 0.5, -0.5)
         simple_axis(axis, grid="x")
-        panel_title(axis, readable(column))
+        panel_title(axis, column_title(column))
     dot = {"marker": "o", "linestyle": "none", "color": GREY, "markersize": 4, "label": "a seed"}
     handles = [Line2D([], [], **dot), Line2D([], [], color=TEXT, linewidth=2, label="mean of the seeds")]
     if own:
@@ -198,7 +201,7 @@ def regimes(
         axis.set_xlim(-0.5, len(variants) - 0.5)
         axis.set_xlabel(xlabel, size=NORMAL)
         simple_axis(axis)
-        panel_title(axis, f"{readable(column)}, less {arms[0]}")
+        panel_title(axis, f"{column_title(column)}: gain over “{arms[0]}”")
     legend_below(figure, axes[0, 0].get_legend_handles_labels()[0], columns=len(arms) - 1)
     return figure
 
@@ -209,6 +212,14 @@ def _check_names(table: pd.DataFrame, columns: Sequence[str], variants: Sequence
     for wanted, there, what in ((columns, numbers, "column"), (variants, known, "variant")):
         if missing := [name for name in wanted if name not in there]:
             raise unknown(what, missing[0], there)
+
+
+def column_title(column: str) -> str:
+    """Returns what a figure calls a column of a study: the metric, then the level, such as "kNN, class"."""
+    metric, _, level = column.partition(" ")
+    if metric not in definitions().index:
+        return readable(column)
+    return ", ".join(filter(None, (WRITTEN.get(metric, readable(metric)), readable(level))))
 
 
 def _half(values: pd.Series) -> float:

@@ -6,6 +6,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from hiercl import plot
+from hiercl.plot._recorded import column_title
 
 HISTORIES = pd.DataFrame({"variant": ["base"], "seed": [0], "epoch": [0], "loss": [1.0]})
 
@@ -103,6 +104,19 @@ def test_brackets_have_every_seed_the_mean_and_ones_own_run():
         assert any(line.get_xdata()[0] == pytest.approx(seeds.mean()) for line in axis.lines)
     assert any(c.get_offsets().tolist() == [[61.5, 1.0]] for c in axis.collections)
     assert [text.get_text() for text in axis.get_yticklabels()] == list(rows)
+
+
+@pytest.mark.parametrize(
+    "column, title",
+    [
+        ("knn class", "kNN, class"),
+        ("dendrogram_purity super_class", "dendrogram purity, super class"),
+        ("uniformity", "uniformity"),
+        ("outside, of all", "outside, of all"),
+    ],
+)
+def test_a_column_is_called_by_its_metric_and_level(column, title):
+    assert column_title(column) == title
 
 
 REGIMES = {"small": {"none": "SupCon", "idea": "HMC, weight 1", "oracle": "HMC, weight 2"}}
