@@ -36,6 +36,7 @@ from hiercl.exercises import check
 
 # %config InlineBackend.print_figure_kwargs = {"dpi": 110, "pil_kwargs": {"optimize": True}}
 
+# %%
 FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 SEED = 0
 CLASSES = """beaver dolphin orchid poppy apple mushroom bed chair bear leopard
@@ -84,8 +85,8 @@ keep(hiercl.plot.gallery(train, level=0, per_node=8, seed=SEED), "gallery")
 # shows a fine prototype and the items nearest to it. Its label is the most frequent true class of its members, with
 # the share of this class. The bar shows the superclasses of its members.
 #
-# **What you should see**: most prototypes are one kind of thing. Where a prototype mixes classes, the classes look
-# alike. Which classes does the tree put together that the taxonomy keeps apart?
+# **What you should see**: most fine prototypes are one kind of thing. Where one mixes classes, they often look alike.
+# Coarse prototypes mix more. Which classes does the tree put together that the taxonomy keeps apart?
 
 # %%
 hcsc = hiercl.fit("hcsc", train, epochs=EPOCHS, seed=SEED, **SETTINGS, **HCSC)
@@ -101,9 +102,10 @@ keep(hiercl.plot.trees(hcsc.tree, train), "trees")
 # %% [markdown]
 # ## 3. The pairs of one anchor
 #
-# The queue holds items of earlier steps. Without a selection all of them are pushed. HCSC removes those that seem to
-# belong to the anchor's prototype. The number below a candidate is the probability that HCSC keeps it. Bold names
-# mark the anchor's own class.
+# The **anchor** is the view whose loss we look at. The **queue** holds items of earlier steps. Without a selection all
+# of them are pushed. (“instance 0” is the loss that selects with the coarse prototypes, “instance 1” with the fine
+# ones.) HCSC removes those that seem to belong to the anchor's prototype. The number below a candidate is the
+# probability that HCSC keeps it. Bold names mark the anchor's own class.
 #
 # **Predict**: how many of the removed items are apples?
 
@@ -237,10 +239,10 @@ report = hiercl.evaluate(scratch, pictures, test_pictures, seed=SEED, progress=F
 report.table()[["ami", "knn", "linear"]].style.format(precision=1)
 
 # %% [markdown]
-# **What you should see**: the tree groups some kinds, and mixes many. An encoder that has trained for a minute on a few
-# thousand pictures knows little. A tree cannot show what the encoder does not know. So ideas about hierarchies show
-# best where the features are good: on those of a backbone, or after long training. The other notebooks say for each
-# figure which of the two it is.
+# **What you should see**: the tree groups some kinds, and mixes many, though a linear probe reads many classes. An
+# encoder that has trained for a minute on a few thousand pictures has not grouped the kinds yet. A tree cannot show
+# what the encoder does not know. So ideas about hierarchies show best where the features are good: on those of a
+# backbone, or after long training. The other notebooks say for each figure which of the two it is.
 #
 # ## Summary
 #

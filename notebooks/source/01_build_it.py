@@ -67,7 +67,7 @@ def same(yours, library):
 # `shapes` holds generated pictures. An object of any class comes in any colour. So our views change colours strongly.
 # Each row below shows a picture and six random views of it.
 #
-# **Predict**: two views of the mug, or a view of the mug and one of the chair: which two are more alike, pixel by
+# **Predict**: two views of the car, or a view of the car and one of the duck: which two are more alike, pixel by
 # pixel?
 
 # %%
@@ -212,7 +212,7 @@ same(losses[0], torch.tensor(library.history["loss"][0], dtype=torch.float32))
 # %% [markdown]
 # Now the real training. The dotted line is the loss of equal embeddings.
 #
-# **Predict**: how deep can the loss fall? Could it reach 0?
+# **Predict**: how deep can the loss fall? Could it reach 0? (Cosines are at most 1, so every candidate keeps a share.)
 
 
 # %%

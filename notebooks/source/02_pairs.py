@@ -83,14 +83,14 @@ print("Your loss and hiercl's agree to 1e-5.")
 # The next figure shows one step of this run. Each row is an anchor, and each column is a candidate. Both are ordered
 # by superclass. (From here to section 5, two pictures are of one kind if they have the same superclass: `level=0`.)
 #
-# **Predict**: where in this matrix are the positives? Where are the candidates of the anchor's own class? What does
+# **Predict**: where in this matrix are the positives? Where are those of the anchor's own superclass? What does
 # SimCLR do with them?
 
 # %%
 hiercl.plot.pair_matrix(step, train, level=0)
 
 # %% [markdown]
-# The dark blocks are **false negatives**. SimCLR pushes them, although they have the anchor's own class. It sees no
+# The dark blocks are **false negatives**. SimCLR pushes them, although they are of the anchor's own kind. It sees no
 # labels, so it cannot know this. The white cells are the anchors themselves. They are left alone.
 
 # %%

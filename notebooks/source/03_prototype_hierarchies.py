@@ -14,8 +14,8 @@
 # # 03 · A learned hierarchy: prototypes
 #
 # **After this notebook you can** build a tree of prototypes from the bottom up and read its figures. You can say what
-# a tree of real pictures splits and merges, compared with a true hierarchy. You can measure the agreement, and the
-# number of prototypes does not mislead you. You can follow the tree during a training.
+# a tree of real pictures splits and merges, compared with a true hierarchy. You can measure the agreement without
+# being misled by the number of prototypes. You can follow the tree during a training.
 #
 # Before: [02, what is a pair?](02_pairs.ipynb). After: [04, pair selection](04_pair_selection.ipynb).
 
@@ -175,8 +175,8 @@ print("Your concentrations and hiercl's agree to 1e-5:", [f"{phi:.3f}" for phi i
 # prototype is the most frequent true superclass of its members, with its share, the **purity**. The bar shows the
 # superclasses of all members.
 #
-# **Predict**: CIFAR-100 has 20 superclasses, such as flowers, people, and two of vehicles. Which of them will a tree
-# find that looks at pictures alone? Which will it split or merge?
+# **Predict**: CIFAR-100 has 20 superclasses, such as flowers, people and two kinds of vehicles. Which of them will a
+# tree find from pictures alone? Which will it split or merge?
 
 # %%
 train, _ = hiercl.load("cifar100-features")
@@ -271,7 +271,7 @@ print(f"The true hierarchy agrees with {true:.0f} % of the edges,", end=" ")
 print(f"twenty shuffled ones agree with {min(dealt):.0f} to {max(dealt):.0f} %.")
 
 # %% [markdown]
-# **What takes it away?** A tree knows what the features know. Here we add noise to the features.
+# **What destroys the agreement?** A tree knows what the features know. Here we add noise to the features.
 #
 # **Predict**: with noise as strong as the features (1.0), is half of the agreement left? Are the classes or the
 # superclasses lost first?
@@ -394,8 +394,8 @@ hiercl.plot.tree(*shown, level=0, exemplars=6)
 # * HCSC runs k-means on the embeddings, then k-means on the prototypes. This gives a tree from the bottom up, without
 #   labels.
 # * The concentration is each prototype's own temperature. It is small if many members lie close together.
-# * A tree of good features finds kinds that one recognises. Where it differs from the taxonomy, its groups often share
-#   a shape, a habitat or a background.
+# * A tree of good features finds kinds that people recognise. Where it differs from the taxonomy, its groups often
+#   share a shape, a habitat or a background.
 # * If we split prototypes, purity cannot fall, whatever the labels are. AMI subtracts what chance gives.
 #
 # **To think about.** The tree and the classes disagree. Is the cause the embedding, k-means, or the classes? How

@@ -77,8 +77,8 @@ hiercl.plot.pair_matrix(supcon.step(train, items=few), train, level=0, anchors=8
 
 # %% [markdown]
 # **What you should see**: green pairs are of one class and are pulled. The dark cells beside them are siblings. They
-# are pushed. (Levels count from the coarse end. So “level 1” is the class.) SupCon does not know superclasses. For
-# its loss a poppy and a bus are equally different from an orchid.
+# are pushed. (Figures count levels from 0, coarse to fine. So “level 1” is the class.) SupCon does not know
+# superclasses. For its loss a poppy and a bus are equally different from an orchid.
 #
 # ## 2. Every level: HMC
 #
@@ -88,8 +88,8 @@ hiercl.plot.pair_matrix(supcon.step(train, items=few), train, level=0, anchors=8
 #
 # $$\mathcal L = \frac{\sum_l \lambda_l\mathcal L_l}{\sum_l\lambda_l}$$
 #
-# Here $l = 1$ is the finest level. The official code has the weights $\lambda_l = e^{1/l}$, and so has hiercl by
-# default. The recorded study of this notebook has equal weights. This is all, by hand:
+# Here $l$ counts from the finest level, as in the paper. The official code has the weights $\lambda_l = e^{1/l}$, and
+# so has hiercl by default. The recorded study of this notebook has equal weights. This is all, by hand:
 
 
 # %%
@@ -255,7 +255,8 @@ hiercl.plot.brackets(recorded, RECORDED, COST, own, "What it is worth for predic
 # **What you should see**: with the true hierarchy more of the mistakes are mild, in every recorded seed. But there are
 # also more mistakes of the class, because siblings are closer together. As many items as before are given to another
 # superclass. So HMC adds mild mistakes, and does not take serious ones away. By kNN of the superclass even the true
-# hierarchy gains nothing that five seeds could show. It is the oracle, so here no method of this kind could.
+# hierarchy gains nothing that five seeds could show. It knows the true hierarchy, so more
+# knowledge would not help this loss.
 #
 # Now the trees. Lines lead from each class in the dendrogram to its place in the label hierarchy. A coloured branch has
 # siblings only.
@@ -451,9 +452,9 @@ hiercl.plot.brackets(hiercl.study.recorded("labels"), FORMS, columns, title="For
 #
 # ## 6. From scratch
 #
-# Here is the same question without a backbone. A small convolutional network has learned from 10,000 pictures of all
-# 100 classes of CIFAR-100, for ten epochs. The trainings are recorded, with five seeds. In this study the superclasses
-# were dealt anew for every seed.
+# Here is the same question without a backbone, with the weights of the official code and temperature 0.2. A small
+# convolutional network has learned from 10,000 pictures of all 100 classes of CIFAR-100, for ten epochs. The trainings
+# are recorded, with five seeds. In this study the superclasses were dealt anew for every seed.
 #
 # **Predict**: is the order of the classes better or worse than on features? How far apart are *true* and *random*?
 

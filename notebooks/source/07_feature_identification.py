@@ -353,7 +353,7 @@ hiercl.plot.brackets(
 )
 
 # %% [markdown]
-# **What you should see**: by accuracy of the class, a random split gains little or nothing over no masks. The mixture
+# **What you should see**: by accuracy of the class, a random split gains nothing over no masks. The mixture
 # gains much, and just as much as the planted levels, because it has found them. Accuracy of the superclass
 # changes little. A-HMLC stays near no masks. Where its levels compete, it gains, but less than the planted levels.
 #
@@ -530,8 +530,9 @@ pd.DataFrame(heights)
 # levels for its features, so a mixture cuts them now. In the other panel the colours are the masks of the training,
 # which were drawn at random.
 #
-# We can always cut a cloud in two parts that look different. So we need a null: the **gap** between the two colours,
-# in units of their own width, if a mixture cuts a single bell curve. A split that knows nothing has a gap of about 0.
+# We can always cut a cloud in two parts that look different. The **gap** is the distance of the two colours in units of
+# their own width. We need a null: the gap after a mixture has cut a single bell curve. A split that knows nothing has a
+# gap of about 0.
 #
 # **Predict**: is there a gap between the colours of the random split?
 

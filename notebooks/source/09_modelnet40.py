@@ -44,8 +44,9 @@ PROTOTYPES = (4, 8) if FAST else (11, 40)  # as many as superclasses and classes
 #
 # ModelNet40 (Wu et al., 2015, [arXiv 1406.5670](https://arxiv.org/abs/1406.5670)) holds models of forty kinds of
 # things. A shape is a set of points on its surface, `[points, 3]`. It lies in the unit sphere, and its z axis points
-# up. Nothing else changes: `load`, `fit`, `evaluate` and the plots are the same. The superclasses group the classes by
-# use. They are **ours**, because ModelNet has none. To save time we train on a quarter of each class.
+# up. (Here the points come from volumes of 30 voxels a side, and some test shapes are missing.) Nothing else changes:
+# `load`, `fit`, `evaluate` and the plots are the same. The superclasses group the classes by use. They are **ours**,
+# because ModelNet has none. To save time we train on a quarter of each class.
 
 # %%
 train, test = hiercl.load(**DATA)
@@ -189,7 +190,7 @@ learned = PrototypeTree.fit(hiercl.embed(runs["SimCLR"], train), PROTOTYPES)
 hiercl.plot.tree(learned, train, level=0, exemplars=5)
 
 # %% [markdown]
-# **What you should see**: aeroplanes, chairs and tables have prototypes of their own. Elsewhere form decides: flat
+# **What we saw** (one run): chairs and tables have prototypes of their own. Elsewhere form decides: flat
 # things stand together, and so do boxes, whatever they are for.
 #
 # The dendrogram joins the most similar class means of A-HMLC first. Lines lead to the place of each class in our
@@ -201,7 +202,7 @@ hiercl.plot.tree(learned, train, level=0, exemplars=5)
 hiercl.plot.dendrogram(runs["A-HMLC"], test, title="A-HMLC")
 
 # %% [markdown]
-# **What you should see**: many crossings. The order of the classes is mostly one of form, and our superclasses are by
+# **What we saw** (one run): many crossings. The order of the classes is mostly one of form, and our superclasses are by
 # use. This short training with the labels of both levels has not changed that.
 #
 # ## 5. Which shapes are pushed?

@@ -184,7 +184,8 @@ plt.show()
 # Two trained encoders can be compared on the same test items, pair by pair. `report.compare` says how certain the
 # difference of *these two encoders* is. It cannot say what another seed would give.
 #
-# **Predict**: we compare two runs that differ only in their seed. How many test items do they predict differently?
+# **Predict**: we compare two runs that differ only in their seed. How many test items does only one of them get right?
+# Is a difference “better” or “worse” anywhere? (So this test cannot compare *methods*: it knows one seed of each.)
 
 # %%
 reports = [member.load()[1] for member in more.members() if member.variant == "by prototypes"]

@@ -130,9 +130,10 @@ check("11 views", "flip")
 
 # %% [markdown]
 # Now we train with suitable views: SimCLR ("A Simple Framework for Contrastive Learning", Chen et al., 2020, [arXiv
-# 2002.05709](https://arxiv.org/abs/2002.05709)) without labels, and HMC ("Use All The Labels", Zhang et al., 2022,
-# [arXiv 2204.13207](https://arxiv.org/abs/2204.13207)) with alphabet and character. Two encoders stand beside them that
-# have never seen a letter: one with random weights, and one that SimCLR trained on the photographs of CIFAR-100.
+# 2002.05709](https://arxiv.org/abs/2002.05709)) without labels, and HMC ("Use All The Labels: A Hierarchical
+# Multi-Label Contrastive Learning Framework", Zhang et al., 2022, [arXiv 2204.13207](https://arxiv.org/abs/2204.13207))
+# with alphabet and character. Two encoders stand beside them that have never seen a letter: one with random weights,
+# and one that SimCLR trained on the photographs of CIFAR-100.
 #
 # **Predict** the order of the four by kNN of the character.
 
@@ -146,7 +147,7 @@ for name, report in reports.items():
     print(f"{name:15} kNN, " + ", ".join(f"{level}: {row['knn']:.1f} %" for level, row in report.table().iterrows()))
 
 # %% [markdown]
-# **What you should see**: each step helps. A training of your own learns what tells *these* pictures apart, because
+# **What we saw** (one run): each step helps. A training of your own learns what tells *these* pictures apart, because
 # its views say what must not matter here. Labels add what views cannot say.
 #
 # Is the gain of your own training certain on these test pictures? `compare` tests it item by item.

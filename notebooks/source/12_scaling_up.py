@@ -129,11 +129,12 @@ print(f"Loss of the last epoch: {whole:.6f} at once, {blocks:.6f} in blocks of 6
 # %% [markdown]
 # ## 4. Several GPUs
 #
-# One machine may have several GPUs. In a notebook, `notebook_launcher` of `accelerate` starts one process for each
-# GPU. `hiercl.fit` in these processes is one training. Each anchor sees the candidates of all processes. So loss and
-# gradient are those of one large batch. Batch norm is the exception: it sees only the part of its own process.
-# `batch=` is the whole batch. `batch=1024` on four GPUs is 256 on each. The example below uses one process. For
-# several processes, use `num_processes=4` in a new kernel, before anything has used CUDA.
+# We have run this on CPUs only, with one process and with several. One machine may have several GPUs. In a notebook,
+# `notebook_launcher` of `accelerate` starts one process for each GPU. `hiercl.fit` in these processes is one training.
+# Each anchor sees the candidates of all processes. So loss and gradient are those of one large batch. Batch norm is the
+# exception: it sees only the part of its own process. `batch=` is the whole batch. `batch=1024` on four GPUs is 256 on
+# each. The example below uses one process. For several processes, use `num_processes=4` in a new kernel, before
+# anything has used CUDA.
 
 
 # %%
@@ -244,4 +245,5 @@ print(hiercl.machine(card["encoder"]["name"]))
 # * "Twice the batch takes half the time." The pairs grow with its square.
 # * "The rule of the learning rate is a law." It is a rule of thumb. Under AdamW the linear rule of SGD is too fast.
 #
-# No open question.
+# **To think about**, how to mark it. Two points. One long training tells what one seed can reach (1). Eight seeds tell
+# whether a difference is more than luck (1).
