@@ -292,8 +292,8 @@ hiercl.plot.regimes(recorded, sizes, ["ami class", "knn class"], "Where neighbou
 # %% [markdown]
 # **What you should see**: true neighbours gain with every number of classes: by AMI 10 points with 8 classes, 8 with
 # 100. By AMI mined neighbours gain a part of it. By kNN with 100 classes they gain no more than random ones. This
-# differs from the selection of [04](04_pair_selection.ipynb), which needs many false negatives: a positive helps however
-# rare its class is.
+# differs from the selection of [04](04_pair_selection.ipynb), which needs many false negatives. A positive helps
+# however rare its class is.
 #
 # **Exercise** (open). Which of the two reasons is it? Train two or three runs. Some ideas: neighbours that lie farther
 # away (`neighbours=50`); labels shuffled only within a superclass, so that the mistakes look alike.
