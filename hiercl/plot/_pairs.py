@@ -534,9 +534,14 @@ def _draw_false_negatives(axis: Axes, part: pd.DataFrame, colours: dict) -> None
     line = 100 * part["without_selection"].to_numpy()
     axis.vlines(line, place - 0.42, place + 0.42, color=TEXT, linewidth=1.8)
     widest = np.nanmax(np.r_[rate, line, 0.1])
-    for y, (value, mark) in enumerate(zip(rate, line, strict=True)):
-        if np.isfinite(value):
-            axis.text(max(value, mark) + 0.03 * widest, y, f"{value:.1f}", size=SMALL, color=GREY, va="center")
+    for y, (value, mark, name) in enumerate(zip(rate, line, part["name"], strict=True)):
+        if not np.isfinite(value):
+            continue
+        x, side, colour = max(value, mark) + 0.03 * widest, "left", GREY
+        if value > 0.2 * widest:  # the bar has room for its number, which so cannot be taken for the line's
+            x, side = value - 0.02 * widest, "right"
+            colour = "white" if np.dot(to_rgb(colours[name]), (0.3, 0.59, 0.11)) < 0.5 else TEXT
+        axis.text(x, y, f"{value:.1f}", size=SMALL, color=colour, ha=side, va="center")
     axis.set_xlim(0, 1.3 * widest)
     _finish(axis, part)
 
