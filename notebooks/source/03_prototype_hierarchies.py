@@ -271,6 +271,9 @@ print(f"The true hierarchy agrees with {true:.0f} % of the edges,", end=" ")
 print(f"twenty shuffled ones agree with {min(dealt):.0f} to {max(dealt):.0f} %.")
 
 # %% [markdown]
+# **What we saw** (one run): more edges than by chance, but not much more. The tree splits and merges superclasses, as
+# the figures show.
+#
 # **What destroys the agreement?** A tree knows what the features know. Here we add noise to the features.
 #
 # **Predict**: with noise as strong as the features (1.0), is half of the agreement left? Are the classes or the
@@ -298,6 +301,8 @@ figure.legend(loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
 # %% [markdown]
+# **What we saw** (one run): at 1.0 about three fifths of the agreement are left, at both levels. At 4.0 none is.
+#
 # ## 5. A tree that learns
 #
 # HCSC begins as [MoCo v2](02_pairs.ipynb). After a warm-up it fits a tree before *every* epoch, from the momentum
@@ -338,6 +343,9 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", 
 plt.show()
 
 # %% [markdown]
+# **What we saw** (one run): the fine prototypes settle, and the coarse ones hardly do. Both come a little closer to the
+# true classes in the first half of the training.
+#
 # The same tree beside the true hierarchy: a dark diagonal means that prototypes and classes agree.
 
 # %%
@@ -356,6 +364,8 @@ axis.set(xlabel="concentration φ", ylabel=f"purity, {fine} (%)", title=f"{len(m
 plt.show()
 
 # %% [markdown]
+# **What we saw** (one run): the purest prototypes have a small $\phi$, and the least pure ones a large $\phi$.
+#
 # ## 6. Explore it
 #
 # The explorer needs a mouse. Click a node to see its pictures, its classes, its place on the map and its flow. Choose

@@ -181,6 +181,9 @@ for row in audit[audit["removed"] > 0].itertuples():
     print(f"as often as others. {100 * row.wasted_removals:.0f} % of the removed items have another {row.level}.")
 
 # %% [markdown]
+# **What we saw** (one run): the dots are far apart, most at the fine level. Even so, more than a third of what it
+# removes is of another superclass.
+#
 # ## 4. Does it help? Between a random control and an oracle
 #
 # To remove the right negatives is only a means. We want a good embedding. Four trainings answer the question: remove
@@ -389,6 +392,9 @@ for term in step.terms:
     print(f"{term.name}: share of the removed negatives in the denominator: {words}")
 
 # %% [markdown]
+# **What we saw** (one run): without a removal these negatives hold half of the denominator. Zeroed, they still hold 5
+# to 9 %. So both forms nearly remove them.
+#
 # ## 8. From scratch: why it shows less
 #
 # A selection is as good as the embedding. Take one pair with the same class and one pair with different classes. The
@@ -426,6 +432,9 @@ axis.legend(frameon=False, loc="lower right")
 plt.show()
 
 # %% [markdown]
+# **What we saw** (one run): the tree on the features of the backbone separates the classes much better. From scratch a
+# selection removes many wrong items, so it can gain less.
+#
 # ## Summary
 #
 # * At every level, the keep probability is one minus the posterior of the anchor's prototype.
