@@ -81,7 +81,7 @@ def mixed_loss(anchor: float, neighbour: float, queue: np.ndarray, share: float,
 # ---- 06: label hierarchies ----
 
 
-@solution("06 weight", tolerance=1e-3)
+@solution("06 weight", tolerance=0.005)
 def weight():
     """There are two levels with the weights of HMC: e^(1/l), divided by their sum, where l = 1 is the finest level.
     What is the weight of the coarse level?"""
@@ -91,7 +91,7 @@ def weight():
         "divide the weights by their sum.": [coarse, fine],
         "that is 1 of 1 + 2. The weights are powers of e.": 1 / 3,
         "that would be right with equal weights.": 0.5,
-        "write down e^(1/l) for l = 1 and for l = 2, and divide. Three digits are enough.": any_other,
+        "write down e^(1/l) for l = 1 and for l = 2, and divide. Two digits are enough.": any_other,
     }
 
 

@@ -56,11 +56,11 @@ for number, (picture, label) in enumerate(zip(source.items, source.labels, stric
 print(f"{number + 1:,} pictures in {sum(1 for path in FOLDER.rglob('*') if path.is_dir())} folders")
 
 # %% [markdown]
-# One call reads it. The folders are the hierarchy, with any number of levels. The test set gets a fifth of every
-# class, and at least one picture.
+# One call reads it. The folders are the hierarchy, with any number of levels. We give the levels names. The test set
+# gets a fifth of every class, and at least one picture.
 
 # %%
-train, test = hiercl.load(FOLDER)
+train, test = hiercl.load(FOLDER, level_names=source.hierarchy.level_names)
 print(train, test, sep="\n")
 hiercl.plot.gallery(train, level=0, per_node=10)
 

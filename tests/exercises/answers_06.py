@@ -10,7 +10,7 @@ def raised(losses):
 
 
 RIGHT = {
-    "06 weight": [math.exp(0.5) / (math.exp(0.5) + math.e), 0.3775, 0.378],
+    "06 weight": [math.exp(0.5) / (math.exp(0.5) + math.e), 0.3775, 0.378, 0.38],
     "06 sibling": [19 / 180, 0.1056, 0.10556],
     "06 maximum": [raised, lambda losses: [max(losses[level:]) for level in range(len(losses))]],
 }
