@@ -150,10 +150,10 @@ check("06 weight", ...)
 check("06 weight", np.exp(1 / 2) / (np.exp(1 / 2) + np.exp(1)))
 
 # %% [markdown]
-# **Exercise.** A loss pulls a candidate by its share of the pulled views ($1/|P|$, or 0) less its share of the softmax.
-# A batch has 200 views: ten superclasses with two classes each, ten views of every class. All embeddings are equal, so
-# every candidate has the same share of the softmax. The class has the weight 1. At which weight of the superclass do
-# the two levels cancel for a sibling?
+# **Exercise.** A loss pulls a candidate by its share of the pulled views ($1/|P|$, or 0) minus its share of the
+# softmax. A batch has 200 views: ten superclasses with two classes each, ten views of every class. All embeddings are
+# equal, so every candidate has the same share of the softmax. The class has the weight 1. At which weight of the
+# superclass do the two levels cancel for a sibling? Give three digits.
 
 # %%
 check("06 sibling", ...)
