@@ -282,13 +282,9 @@ def supcon(first, second, items, temperature=0.2):
 items = torch.arange(0, len(train), len(train) // 64)[:64]
 pairs = hiercl.pairs.by_label(labels[items].repeat(2))
 same(supcon(first, second, items), hiercl.contrast(torch.cat([first, second]), pairs, temperature=0.2))
-
-# %%
-trainings = [("SupCon", supcon, EPOCHS), ("InfoNCE", info_nce, 2 * EPOCHS), ("SupCon", supcon, 2 * EPOCHS)]
-for name, loss, epochs in trainings:
-    other = make_encoder()
-    fit_by_hand(other, copy.deepcopy(start.method.head), loss, train, epochs)
-    judged(f"{name}, {epochs} epochs", other)
+for name, loss, n in [("SupCon", supcon, EPOCHS), ("InfoNCE", info_nce, 2 * EPOCHS), ("SupCon", supcon, 2 * EPOCHS)]:
+    fit_by_hand(other := make_encoder(), copy.deepcopy(start.method.head), loss, train, n)
+    judged(f"{name}, {n} epochs", other)
 pd.DataFrame(rows).T.astype(float).round(1)
 
 # %% [markdown]
