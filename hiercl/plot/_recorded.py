@@ -186,7 +186,7 @@ def regimes(
     wanted = [name for own in variants.values() for name in own.values()]
     _check_names(table, columns, wanted)
     figure, axes = panels(1, len(columns), height=3.4, title=title)
-    shift = np.linspace(-0.15, 0.15, len(arms) - 1)
+    shift = 0.15 * (np.arange(len(arms) - 1) - (len(arms) - 2) / 2)  # arms stand side by side, around their regime
     for axis, column in zip(axes[0], columns, strict=True):
         values = {name: own.set_index("seed")[column].dropna() for name, own in table.groupby("variant")}
         for arm, aside, colour, marker in zip(arms[1:], shift, (GREY, *OKABE_ITO), MARKERS, strict=False):

@@ -130,6 +130,7 @@ def test_regimes_have_the_gain_over_the_first_arm_with_students_interval():
     lines = [container[0].get_xydata() for container in axis.containers]
     assert np.allclose([line[:, 1] for line in lines], [[-3, -3], [-5, -5]])  # -2 and -4, less the mean of 0, 1, 2
     assert (lines[0][:, 0] < lines[1][:, 0]).all(), "arms stand beside each other"
+    assert np.allclose(np.mean([line[:, 0] for line in lines], axis=0), [0, 1]), "around their regime"
     bar = axis.containers[0][2][0].get_segments()[0][:, 1]
     assert np.ptp(bar) == pytest.approx(2 * 4.3027 / np.sqrt(3), rel=1e-4)
     assert [text.get_text() for text in axis.get_xticklabels()] == ["small", "large"]
