@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib import patheffects
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.special import stdtrit
 
 from hiercl.metrics.definitions import definitions
+from hiercl.metrics.intervals import t_interval
 from hiercl.plot._canvas import NORMAL, SMALL, legend_below, panel_title, panels, readable, simple_axis
 from hiercl.plot._colours import GREY, MARKERS, OKABE_ITO, TEXT, categorical
 from hiercl.runtime.arguments import checked
@@ -151,8 +151,7 @@ def regimes(
     """Draws what the arms of an idea gain over its first arm, in one regime after the other.
 
     A point is the mean over the seeds of the difference to the first arm in the same seed, and the bar its 95 %
-    interval (Student). The line of zero is the first arm. Where even the oracle lies at zero, no method could gain
-    anything.
+    interval (Student). The line of zero is the first arm.
 
     Args:
         table: result of :meth:`hiercl.Study.table`, or ``hiercl.study.recorded("regimes")``.
@@ -187,15 +186,14 @@ def regimes(
     _check_names(table, columns, wanted)
     figure, axes = panels(1, len(columns), height=3.4, title=title)
     shift = 0.15 * (np.arange(len(arms) - 1) - (len(arms) - 2) / 2)  # arms stand side by side, around their regime
+    colours = [GREY, *categorical(len(arms))]  # the first of the others is the control
     for axis, column in zip(axes[0], columns, strict=True):
         values = {name: own.set_index("seed")[column].dropna() for name, own in table.groupby("variant")}
-        for arm, aside, colour, marker in zip(arms[1:], shift, (GREY, *OKABE_ITO), MARKERS, strict=False):
+        for place, (arm, aside) in enumerate(zip(arms[1:], shift, strict=True)):
             gains = [(values[own[arm]] - values[own[arms[0]]]).dropna() for own in variants.values()]
             means, halves = [gain.mean() for gain in gains], [_half(gain) for gain in gains]
-            places = np.arange(len(gains)) + aside
-            axis.errorbar(
-                places, means, halves, color=colour, marker=marker, markersize=6, linewidth=1.4, elinewidth=1, label=arm
-            )
+            style = {"color": colours[place], "marker": MARKERS[place % len(MARKERS)], "markersize": 6, "label": arm}
+            axis.errorbar(np.arange(len(gains)) + aside, means, halves, linewidth=1.4, elinewidth=1, **style)
         axis.axhline(0, color=TEXT, linewidth=1, linestyle="--", zorder=0)
         axis.set_xticks(range(len(variants)), list(variants), size=NORMAL)
         axis.set_xlim(-0.5, len(variants) - 0.5)
@@ -223,8 +221,9 @@ def column_title(column: str) -> str:
 
 
 def _half(values: pd.Series) -> float:
-    """Half of Student's 95 % interval of the mean; NaN for a single value."""
-    return float(stdtrit(len(values) - 1, 0.975) * values.sem()) if len(values) > 1 else float("nan")
+    """Half of Student's 95 % interval of the mean; NaN for a single value, or for values without spread."""
+    low, high = t_interval(values.to_numpy(float))
+    return (high - low) / 2
 
 
 def _without(name: str, family: str) -> str:

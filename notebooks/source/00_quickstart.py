@@ -157,7 +157,7 @@ check("00 removed", "neither")
 # * **by prototypes**: this is HCSC, which we have trained already.
 # * **by true classes**: exactly the false negatives are removed. It is the oracle. No method can know more.
 #
-# An idea can gain at most what the oracle gains. Where even the oracle gains nothing, no method could.
+# The oracle says how much there is to gain. Where even the oracle gains nothing, expect nothing of any method.
 
 # %%
 ARMS = {

@@ -189,7 +189,7 @@ hiercl.plot.pairs(step, train, anchor=int(wrong.int().argmax()), term="anchor", 
 # * **mined**: this is CsMl, which we have trained already.
 # * **of the true class**: random items of the anchor's class. It is the oracle. It reads labels.
 #
-# An idea can gain at most what its oracle gains.
+# The oracle says how much there is to gain.
 
 # %%
 ARMS = {

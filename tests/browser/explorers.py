@@ -16,6 +16,7 @@ import tempfile
 import torch
 
 import hiercl
+import hiercl.exercises
 
 train, test = hiercl.load("shapes", per_class=6, test_per_class=3)
 S = dict(epochs=2, batch=64, crop=16, seed=0, monitor_every=0, progress=False)
@@ -46,9 +47,6 @@ hiercl.explore.study(base, {"temperature": [0.1, 0.5]}, train, test, out=tempfil
 
 # %%
 hiercl.explore.step(hcsc, train, batch=64)
-
-# %%
-from hiercl.exercises import check  # noqa: E402, F401
 
 # %%
 # %%predict

@@ -136,6 +136,12 @@ def test_regimes_have_the_gain_over_the_first_arm_with_students_interval():
     assert [text.get_text() for text in axis.get_xticklabels()] == ["small", "large"]
 
 
+def test_no_arm_of_a_regime_is_left_out():
+    many = {f"arm {number}": "SupCon" for number in range(14)}
+    axis = plot.regimes(FAMILIES, {"one": many}, ["knn class"]).axes[0]
+    assert [container.get_label() for container in axis.containers] == list(many)[1:]
+
+
 @pytest.mark.parametrize(
     "variants, columns, said",
     [
