@@ -241,8 +241,8 @@ def write_card(name: str, about: dict[str, Any], *computed: np.ndarray) -> None:
 
 def projection(numbers: int, width: int, kept: float) -> str:
     return (
-        f"PCA of the plain training features, the first {min(numbers, width)} of {width:,} coordinates: {100 * kept:.1f} % of the "
-        "variance"
+        f"PCA of the plain training features, the first {min(numbers, width)} of {width:,} coordinates: "
+        f"{100 * kept:.1f} % of the variance"
     )
 
 

@@ -74,13 +74,13 @@ class Data(LoadOptions):
     """Points that are kept of every shape of ModelNet; by default 1,024."""
     sampling: Literal["random", "farthest"] | None = None
     """How these points are chosen: at random (the default), or each one the farthest from those before."""
-    hierarchy_file: Path | None = None
-    """JSON file with your own superclasses for ModelNet."""
+    superclasses: str | None = None
+    """Of ModelNet: by use (the default), by shape, or those of a JSON file of your own."""
 
     @property
     def options(self) -> dict[str, Any]:
         """The options of hiercl.load; None where nothing is asked for."""
-        chosen = {"points": self.points, "sampling": self.sampling, "hierarchy_file": self.hierarchy_file}
+        chosen = {"points": self.points, "sampling": self.sampling, "superclasses": self.superclasses}
         return super().options | chosen
 
     def run(self) -> None:

@@ -95,7 +95,7 @@ def test_shapes_of_your_own_with_points_and_superclasses(tmp_path, monkeypatch, 
     leaves = hierarchy("modelnet10").leaf_names
     own = {"seats": ["chair", "sofa"], "rest": [leaf for leaf in leaves if leaf not in ("chair", "sofa")]}
     (tmp_path / "own.json").write_text(json.dumps(own))
-    given = ["--from", str(tmp_path / "shapes.npz"), "--hierarchy-file", str(tmp_path / "own.json")]
+    given = ["--from", str(tmp_path / "shapes.npz"), "--superclasses", str(tmp_path / "own.json")]
     text = run(capsys, "data", "modelnet10", *given, "--points", "8", "--sampling", "farthest")
     assert "8x3" in text and "seats" in text
     assert (tmp_path / "data" / "modelnet10-8-farthest" / "train").is_dir()

@@ -182,13 +182,13 @@ def test_superclasses_of_your_own(source, root, tmp_path):
     before, _ = load("modelnet10", root=root, source=path)
     rest = [leaf for leaf in hierarchy("modelnet10").leaf_names if leaf not in ("chair", "sofa")]
     file = own_file(tmp_path, {"stands": rest, "seats": {"single": ["chair"], "several": ["sofa"]}})
-    train, test = load("modelnet10", root=root, hierarchy_file=file)
+    train, test = load("modelnet10", root=root, superclasses=file)
     assert train.hierarchy == test.hierarchy and train.hierarchy.sizes == (2, 10, 10)
     names = lambda data: [data.hierarchy.path(label)[-1] for label in data.labels]  # noqa: E731
     assert names(train) == names(before) and train.hierarchy.path(train.labels[0]) == ("seats", "single", "chair")
     assert isinstance(train.items, np.memmap), "the stores do not depend on the superclasses"
     nested = hierarchy(
-        "modelnet40", own_file(tmp_path, json.loads(Path(modelnet.__file__).with_name("modelnet.json").read_text()))
+        "modelnet40", own_file(tmp_path, json.loads(Path(modelnet.__file__).with_name("by_use.json").read_text()))
     )
     assert nested == hierarchy("modelnet40")
 
@@ -209,11 +209,11 @@ EVERY = list(hierarchy().leaf_names)
 )
 def test_superclasses_that_cannot_be(tmp_path, root, content, message):
     with pytest.raises(ValueError, match=message):
-        load("modelnet40", root=root, hierarchy_file=own_file(tmp_path, content))
+        load("modelnet40", root=root, superclasses=own_file(tmp_path, content))
 
 
-def test_a_hierarchy_file_that_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"there is no hierarchy file .*none.json"):
+def test_superclasses_that_are_not_there(tmp_path):
+    with pytest.raises(ValueError, match="give 'use' or 'shape', or a JSON file; there is no such file"):
         hierarchy("modelnet40", tmp_path / "none.json")
     with pytest.raises(ValueError, match="Known: modelnet10, modelnet40"):
         hierarchy("modelnet30")

@@ -62,7 +62,7 @@ def load(
     points: int = 1024,
     sampling: str = "random",
     source: str | Path | None = None,
-    hierarchy_file: str | Path | None = None,
+    superclasses: str | Path = "use",
     skip_unreadable: bool = False,
     overwrite: bool = False,
     least: int = 0,
@@ -84,7 +84,7 @@ def load(
         source: folder or file with ModelNet, in any form of :data:`hiercl.datasets.modelnet.forms.KNOWN`. Without it,
             an archive is downloaded. Once there are stores, they are read, and another source (by its path) is an
             error.
-        hierarchy_file: JSON file with other superclasses, see :func:`hierarchy`. The stores do not depend on it.
+        superclasses: "use", "shape", or a JSON file of your own, see :func:`hierarchy`. The stores do not depend on it.
         skip_unreadable: leave out files that cannot be read; a warning and the note count them.
         overwrite: make the stores again, from the source, or from the download if there is no source.
         least: leave out classes with fewer shapes in both parts together; the note calls the rest our subset.
@@ -100,7 +100,7 @@ def load(
     Example:
         >>> train, test = load("data", "modelnet10", source="Downloads/ModelNet10.zip")  # doctest: +SKIP
     """
-    tree = hierarchy(name, hierarchy_file)
+    tree = hierarchy(name, superclasses)
     if isinstance(points, bool) or not isinstance(points, int) or points < 2:
         raise ValueError(f"points must be an integer of at least 2, got {points!r}")
     if sampling not in SAMPLING:

@@ -12,21 +12,25 @@ from hiercl.hierarchy import Hierarchy
 from hiercl.runtime.errors import unknown
 from hiercl.runtime.given import given_path
 
-__all__ = ["OFFICIAL", "hierarchy", "note", "with_tree"]
+__all__ = ["OFFICIAL", "SUPERCLASSES", "hierarchy", "note", "with_tree"]
 
 OFFICIAL = {"modelnet40": (9843, 2468), "modelnet10": (3991, 908)}  # shapes for training and test
+SUPERCLASSES = {kind: Path(__file__).with_name(f"by_{kind}.json") for kind in ("use", "shape")}
+"""The files of our superclasses."""
+TEN = ("bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet")
 
 
-def hierarchy(name: str = "modelnet40", file: str | Path | None = None) -> Hierarchy:
+def hierarchy(name: str = "modelnet40", superclasses: str | Path = "use") -> Hierarchy:
     """Returns the superclasses and the 40 or 10 classes; the classes have their official, alphabetical ids.
 
-    ModelNet has no superclasses. The eleven superclasses are ours; they group classes by use, and their sizes differ on
-    purpose. ModelNet10 has the five that hold its classes. The file ``modelnet.json`` lists them.
+    ModelNet has no superclasses. All of those here are ours, eleven of either kind. ModelNet10 has those that hold its
+    classes.
 
     Args:
         name: "modelnet40" or "modelnet10".
-        file: JSON file with other superclasses, ``{"furniture": ["bed", "chair", ...], ...}``, nested to any depth. It
-            must hold every class of the data set once.
+        superclasses: "use" groups classes by what they are for; the sizes of the groups differ on purpose. "shape"
+            groups them by form, as encoders do that learned without labels. Or a JSON file of your own, ``{"furniture":
+            ["bed", "chair", ...], ...}``, nested to any depth. It must hold every class of the data set once.
 
     Returns:
         The hierarchy.
@@ -39,19 +43,27 @@ def hierarchy(name: str = "modelnet40", file: str | Path | None = None) -> Hiera
         Hierarchy(5 superclass > 10 class)
         >>> hierarchy("modelnet10").path(8)
         ('tables', 'table')
+        >>> hierarchy("modelnet40", "shape")
+        Hierarchy(11 superclass > 40 class)
     """
     if name not in OFFICIAL:
         raise unknown("ModelNet", name, OFFICIAL)
-    ours = json.loads(Path(__file__).with_name("modelnet.json").read_text(encoding="utf-8"))
-    every = [leaf for leaves in ours["superclasses"].values() for leaf in leaves]
-    wanted = sorted(every if name == "modelnet40" else ours["modelnet10"])
-    tree = _tree(ours) if file is None else _own_tree(given_path(file, "hierarchy_file").expanduser(), every, wanted)
+    every = [leaf for leaves in _read(SUPERCLASSES["use"]).values() for leaf in leaves]
+    wanted = sorted(every if name == "modelnet40" else TEN)
+    if superclasses in SUPERCLASSES:
+        tree = _tree({"level_names": ("superclass", "class"), "superclasses": _read(SUPERCLASSES[str(superclasses)])})
+    else:
+        tree = _own_tree(given_path(superclasses, "superclasses").expanduser(), every, wanted)
     # The leaves in alphabetical order, whatever the order of the superclasses.
     order = np.argsort(tree.leaf_names)
     ancestors = tree.ancestors[order].copy()
     ancestors[:, -1] = np.arange(len(order))
     tree = Hierarchy.from_ancestors(ancestors, [*tree.names[:-1], sorted(tree.leaf_names)], tree.level_names)
     return tree.subset([tree.leaf_names.index(leaf) for leaf in wanted])[0]
+
+
+def _read(file: Path) -> dict[str, list[str]]:
+    return json.loads(file.read_text(encoding="utf-8"))["superclasses"]
 
 
 def note(name: str, train: int, test: int, classes: int) -> str:
@@ -101,7 +113,8 @@ def _tree(content: Mapping) -> Hierarchy:
 def _own_tree(file: Path, every: list[str], wanted: list[str]) -> Hierarchy:
     """Reads superclasses from a file, and checks that their classes are those of the data set."""
     if not file.is_file():
-        raise ValueError(f"there is no hierarchy file {file}")
+        kinds = " or ".join(map(repr, SUPERCLASSES))
+        raise ValueError(f"superclasses={str(file)!r}: give {kinds}, or a JSON file; there is no such file.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
