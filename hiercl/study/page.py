@@ -30,14 +30,7 @@ MOST_FIGURES = 4
 EFFECT = {"mean": "difference"} | {name: name for name in ("low", "high", "t_low", "t_high", "verdict")}
 MARKED = r"(better|worse)(; t [^<]*)?</td>"  # a verdict, which is bold
 CHANCE_OF_ONE = 0.05  # of a verdict where there is no difference: the intervals are of 95 %
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-img { max-width: 100%; } pre { font-size: .8rem; } div { overflow-x: auto; } .muted { color: #6e6e6e; }
-table { border-collapse: collapse; border: 0; font-size: .85rem; } th { border-bottom: 1px solid #999; }
-td, th { border-width: 0; padding: .2rem .6rem; text-align: right; vertical-align: top; }
-td:first-child, th:first-child { text-align: left; position: sticky; left: 0; min-width: 8rem; }
-tr:nth-child(even) td { background: #f5f5f5; } tr:nth-child(odd) td { background: #fff; }
-"""
+TEMPLATE = Path(__file__).with_name("page.html")
 EXPLAINED = (
     "Mean ± standard deviation (seeds); difference to the variant that is named over the same seeds, with its 95 % "
     "bootstrap interval. hiercl.metrics.definitions() says what each number is. A verdict needs five seeds and an "
@@ -90,24 +83,33 @@ def _markdown(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame, pictur
 
 
 def _html(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame, picture: Path) -> str:
-    name = html.escape(study.name)
-    body = [
-        f"<h1>{name}</h1><p>{html.escape(study.question)}</p><p class=muted>{html.escape(protocol(study, table))}</p>"
-    ]
-    for title, text, frame in [*_sections(study, table, summary), ("Runs", "All runs.", table.map(_short))]:
-        rows = "" if frame is None else re.sub(MARKED, r"<b>\1</b>\2</td>", frame.to_html(index=False))
-        body.append(f"<h2>{html.escape(title)}</h2><p class=muted>{html.escape(text)}</p><div>{rows}</div>")
+    name, parts = html.escape(study.name), {}
     for metric, figure in _figures(study, table, summary, MOST_FIGURES).items():
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=130)
         content, text = base64.b64encode(buffer.getvalue()).decode(), html.escape(metric, quote=True)
-        body.append(f"<p><img alt='{name}: effects on {text}' src='data:image/png;base64,{content}'></p>")
-    body.append("<h2>Configurations</h2>")
+        image = f"<img alt='{name}: effects on {text}' src='data:image/png;base64,{content}'>"
+        parts["Pictures"] = parts.get("Pictures", "") + f"<p>{image}</p>"
+    for title, text, frame in [*_sections(study, table, summary), ("Runs", "All runs.", table.map(_short))]:
+        rows = "" if frame is None else re.sub(MARKED, r"<b>\1</b>\2</td>", frame.to_html(index=False))
+        parts[title] = f"<p class=soft>{html.escape(text)}</p><div>{rows}</div>"
+    configurations = []
     for member in study.members()[: len(study.variants)]:  # those of the first seed
         content = html.escape(json.dumps(member.configuration.complete, indent=1, ensure_ascii=False))
-        body.append(f"<details><summary>{html.escape(member.variant)}</summary><pre>{content}</pre></details>")
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>"
-    return f"{page}<body>{''.join(body)}</body></html>"
+        configurations.append(
+            f"<details><summary>{html.escape(member.variant)}</summary><pre>{content}</pre></details>"
+        )
+    parts["Configurations"] = "".join(configurations)
+    links = "".join(f"<a href='#part{number}'>{html.escape(title)}</a>" for number, title in enumerate(parts))
+    head = f"<p>{html.escape(study.question)}</p><p class=soft>{html.escape(protocol(study, table))}</p>"
+    search = "<input id=find type=search placeholder='Find a variant' aria-label='Find a variant'>"
+    sections = "".join(
+        f"<section id=part{number}><h2>{html.escape(title)}</h2>{content}</section>"
+        for number, (title, content) in enumerate(parts.items())
+    )
+    body = f"<header><h1>{name}</h1>{head}</header><nav>{search}{links}</nav><main>{sections}</main>"
+    before, between, after = re.split("<!-- (?:title|body) -->", TEMPLATE.read_text("utf-8"))
+    return f"{before}{name}{between}{body}{after}"
 
 
 def _sections(study: Outcome, table: pd.DataFrame, summary: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame | None]]:

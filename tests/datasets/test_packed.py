@@ -97,6 +97,6 @@ def test_shapes_are_found_by_their_ids(shapes):
 
 
 def test_names(shapes):
-    with pytest.raises(ValueError, match="Unknown features 'modelnet40'. Did you mean"):
+    with pytest.raises(ValueError, match=r"Unknown features 'modelnet40'\. Did you mean"):
         packed.card("modelnet40")
     assert sum(packed.file_of(name).stat().st_size for name in packed.NAMES[1:]) < 3e6
