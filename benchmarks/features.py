@@ -138,7 +138,7 @@ class Pack:
 class Shapes:
     """Makes both files of ModelNet40, of shapes from volumes."""
 
-    encoder: str = "modelnet40-simclr"
+    encoder: str = "modelnet40-moco"
     """Pretrained encoder, which learned without labels."""
     per_class: int = 100
     """Training shapes of a class, at most; the test shapes are all of those at hand."""
