@@ -63,7 +63,10 @@ def same(yours, library):
 # labels, so it guesses: the pictures nearest to the anchor in the encoder's features are probably of the same kind.
 #
 # We first work on `cifar100-features`: pictures of CIFAR-100, as a backbone of ImageNet sees them
-# ([00](00_quickstart.ipynb)).
+# ([00](00_quickstart.ipynb)). CIFAR-100 comes from "Learning Multiple Layers of Features from Tiny Images" (Krizhevsky,
+# 2009, [technical report](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)), and ImageNet from
+# "ImageNet: A Large-Scale Hierarchical Image Database" (Deng et al., 2009, [DOI
+# 10.1109/CVPR.2009.5206848](https://doi.org/10.1109/CVPR.2009.5206848)).
 #
 # **Predict**: there are 20 classes. What share of the neighbours has the anchor's class?
 
@@ -214,7 +217,9 @@ mine = {name: judged(run) for name, run in runs.items()}
 # %% [markdown]
 # *AMI* is the agreement of k-means clusters with the classes (0 is chance, 100 is perfect agreement). *kNN* is the
 # share of test items whose nearest training items vote for the right class. Stars are your trainings. Dots are recorded
-# ones of five seeds.
+# ones of five seeds. AMI, the adjusted mutual information, is described in "Information Theoretic Measures for
+# Clusterings Comparison: Variants, Properties, Normalization and Correction for Chance" (Vinh, Epps and Bailey, 2010,
+# [JMLR 11](https://jmlr.org/papers/v11/vinh10a.html)).
 #
 # **Predict**: does a random neighbour help or harm? What share of the oracle's gain do mined neighbours reach?
 

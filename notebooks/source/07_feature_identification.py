@@ -396,9 +396,14 @@ pd.DataFrame(reads).style.format(precision=2)
 # ## 5. Real features
 #
 # Now the **instant lab**: 20 classes of CIFAR-100 in ten superclasses, as an EfficientNet-Lite0 sees them. It was
-# trained on ImageNet with labels. A small network is trained on these vectors, and the masks act on its projection.
-# The recorded trainings have five seeds each. Yours have the same settings, and a seed that is one of theirs. Another
-# machine rounds differently, so your numbers may still differ. One run is no result.
+# trained on ImageNet with labels. A small network is trained on these vectors, and the masks act on its projection. The
+# recorded trainings have five seeds each. Yours have the same settings, and a seed that is one of theirs. Another
+# machine rounds differently, so your numbers may still differ. One run is no result. EfficientNet-Lite0 is a variant of
+# EfficientNet, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (Tan and Le, 2019, [arXiv
+# 1905.11946](https://arxiv.org/abs/1905.11946)). CIFAR-100 comes from "Learning Multiple Layers of Features from Tiny
+# Images" (Krizhevsky, 2009, [technical report](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)), and
+# ImageNet from "ImageNet: A Large-Scale Hierarchical Image Database" (Deng et al., 2009, [DOI
+# 10.1109/CVPR.2009.5206848](https://doi.org/10.1109/CVPR.2009.5206848)).
 
 # %%
 NAMES = """beaver dolphin orchid poppy apple mushroom bed chair bear leopard
@@ -420,7 +425,10 @@ YOURS = {
 # %% [markdown]
 # *kNN* is the share of test items whose nearest training items vote for the right class. *AMI* is the agreement of
 # k-means clusters with the classes (0 is chance, 100 is perfect agreement). *Siblings* is the share of classes whose
-# nearest class mean has the same superclass. It measures the order of the superclasses.
+# nearest class mean has the same superclass. It measures the order of the superclasses. AMI, the adjusted mutual
+# information, is described in "Information Theoretic Measures for Clusterings Comparison: Variants, Properties,
+# Normalization and Correction for Chance" (Vinh, Epps and Bailey, 2010, [JMLR
+# 11](https://jmlr.org/papers/v11/vinh10a.html)).
 #
 # **Predict**: is the mixture better than the random split, as with planted features? Is the sort, which knows all
 # labels?
