@@ -42,8 +42,11 @@ FAST = os.environ.get("HIERCL_FAST") == "1"  # tests use tiny settings
 # ## 1. Encoders to look at
 #
 # `cifar100-features` comes with the package: pictures of CIFAR-100 as a backbone of ImageNet sees them, 640 numbers
-# each. We take 20 classes, two of each of ten superclasses. All maps show the same 1,000 test items. We compare six
-# kinds of features of them:
+# each. CIFAR-100 comes from "Learning Multiple Layers of Features from Tiny Images" (Krizhevsky, 2009, [technical
+# report](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)), and ImageNet from "ImageNet: A Large-Scale
+# Hierarchical Image Database" (Deng et al., 2009, [DOI
+# 10.1109/CVPR.2009.5206848](https://doi.org/10.1109/CVPR.2009.5206848)). We take 20 classes, two of each of ten
+# superclasses. All maps show the same 1,000 test items. We compare six kinds of features of them:
 #
 # * **backbone**: the 640 numbers themselves.
 # * **SimCLR**: a small network on top of the backbone, trained without labels ("A Simple Framework for Contrastive
@@ -172,7 +175,9 @@ hiercl.plot.compare_embeddings(three, test, level=0, coordinates=three, highligh
 # So the maps do not say whether HMC brings siblings, the classes of one superclass, together. Numbers of the features
 # do. Here are recorded trainings of five seeds with our settings. *Siblings* is the share of classes whose nearest
 # class mean belongs to the same superclass. *AMI* compares k-means clusters of the features with the superclasses (0 is
-# chance). Stars are our runs.
+# chance). AMI, the adjusted mutual information, is described in "Information Theoretic Measures for Clusterings
+# Comparison: Variants, Properties, Normalization and Correction for Chance" (Vinh, Epps and Bailey, 2010, [JMLR
+# 11](https://jmlr.org/papers/v11/vinh10a.html)). Stars are our runs.
 
 # %%
 rows = {"SupCon": "20 classes, SupCon", "HMC, random hierarchy": "20 classes, HMC, shuffled", "HMC": "20 classes, HMC"}
@@ -339,14 +344,12 @@ part = np.arange(0, len(test), 2)  # every second item saves time
 z, few = features["backbone"][part], test.take(part)
 grid = {f"k = {k}, seed {s}": hiercl.plot.map_2d(z, s, k) for s in (0, 1) for k in (5, 15, 100)}
 animals = ["flowers", "people", "vehicles_1", "large_carnivores"]
-hiercl.plot.compare_embeddings(grid, few, level=0, coordinates=grid, highlight=animals)
-
-# %%
 true, around = nearest(z, "cosine"), {name: nearest(xy) for name, xy in grid.items()}
 for k in (5, 15, 100):
     both = [around[f"k = {k}, seed {s}"] for s in (0, 1)]
     print(f"k = {k:3}: kept {kept(true, both[0]):.1f} % and {kept(true, both[1]):.1f} %;", end=" ")
     print(f"the two maps share {kept(*both):.1f} % of the 10 nearest items.")
+hiercl.plot.compare_embeddings(grid, few, level=0, coordinates=grid, highlight=animals)
 
 # %% [markdown]
 # **What you should see**: the islands stay, and most items stay in theirs. (More neighbours are kept than in section 5,
@@ -459,6 +462,30 @@ hiercl.explore.embedding(None, items, coordinates=epochs, max_items=500)
 hiercl.explore.embedding(None, test, coordinates=maps, max_items=500)
 
 # %% [markdown]
+# **Exercise** (open). The islands of section 3 agree with the classes. Do they come from the training, or from the
+# backbone below it? The next cell trains SupCon again, with labels of which a share is shuffled. With `SHUFFLED = 1.0`
+# the labels mean nothing. The map shows the test items with their true labels. Compare it with the maps of section 3.
+# Change the first line of the cell. A training takes seconds, and so does a map. Hand in:
+#
+# 1. **A prediction with a reason**, written before the trainings: which number do you expect with `SHUFFLED = 1.0`?
+# 2. **A table** for `SHUFFLED` 0.0, 0.5 and 1.0: the share of neighbours that agree, in the features and on the map.
+#    Use two values of `LABEL_SEED` for 0.5 and 1.0.
+# 3. **Controls beside it**: the backbone, the untrained network and random numbers. Their titles are in section 3.
+# 4. **A sentence that the numbers allow**: what does a map with clear islands say about the training?
+
+# %%
+SHUFFLED, LABEL_SEED = 1.0, 0  # change these
+
+told = hiercl.fit("supcon", train.shuffle_labels(SHUFFLED, LABEL_SEED), temperature=0.1, **SETTINGS)
+z = hiercl.embed(told, test).numpy()
+xy = hiercl.plot.map_2d(z)
+for place, found in {"in the features": nearest(z, "cosine"), "on the map": nearest(xy)}.items():
+    agree = 100 * (test.labels[found] == test.labels[:, None]).mean()
+    print(f"{agree:.1f} % of the 10 nearest items {place} have the item's true class.")
+title = f"SupCon, {100 * SHUFFLED:.0f} % of the labels shuffled"
+hiercl.plot.embedding(None, test, levels=[-1], coordinates=xy, title=title)
+
+# %% [markdown]
 # ## Summary
 #
 # * A map of two dimensions cannot keep all neighbours. We can measure how many it keeps, so measure it.
@@ -479,6 +506,27 @@ hiercl.explore.embedding(None, test, coordinates=maps, max_items=500)
 # * "These two classes are close, for their islands are close." Check the features.
 # * "This class varies more, for its island is wider." Look at the planted clusters.
 # * "A map with clear islands shows a good encoder." Supervised maps show them for random numbers.
+#
+# **The open exercise**, how to mark it. Four points, one for each part that its text names. An answer without the
+# untrained network has at most two points. "The map shows what SupCon has learned" has no point for its sentence.
+#
+# An example answer. *I expect less than half of what true labels give, because the labels mean nothing.* Neighbours
+# that agree in per cent, `LABEL_SEED` 0 and 1:
+#
+# | | in the features | on the map |
+# |---|---|---|
+# | `SHUFFLED = 0.0` | 74.2 | 71.9 |
+# | `SHUFFLED = 0.5` | 60.7, 59.6 | 61.8, 61.7 |
+# | `SHUFFLED = 1.0` | 56.1, 54.9 | 56.7, 57.8 |
+# | backbone | | 67 |
+# | untrained | | 57 |
+# | random numbers | | 5 |
+#
+# *My prediction was wrong. After a training with labels that mean nothing, neighbours on the map agree as often as
+# those of the untrained network. So the islands come from the backbone. Of these trainings only that with true labels
+# shows more than the backbone. A map with islands of the classes does not say that the training has taught the classes.
+# One has to compare it with the backbone and with the untrained network.* These are test items and one seed of the
+# training. A training with its map took 7 seconds of one core.
 #
 # **To think about**, how to mark it. Two points. A supervised UMAP separates classes of random numbers too (1). So it
 # says nothing about an encoder without held-out items (1).
