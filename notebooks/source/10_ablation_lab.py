@@ -60,8 +60,20 @@ _ = study.run(train, test, dry=True)
 
 # %% [markdown]
 # Nothing has been trained yet, apart from a trial of a few steps for the estimate. The estimate is far too high if the
-# machine does other work at the same time. Now we run the study. You may stop it at any time. The same call then
-# continues.
+# machine does other work at the same time.
+#
+# **Exercise** (warm-up). A grid has 3 temperatures and 4 queues, with 5 seeds each. A run takes 2 minutes, and two runs
+# go at a time. How many minutes does the grid take?
+
+# %%
+check("10 minutes", ...)
+
+# %% tags=["solution"]
+# 3 · 4 · 5 = 60 runs of 2 minutes, two at a time.
+check("10 minutes", 60)
+
+# %% [markdown]
+# Now we run the study. You may stop it at any time. The same call then continues.
 #
 # **Predict**: by how many points of AMI do the two variants differ? Do three seeds agree?
 
@@ -79,12 +91,18 @@ columns = ["variant", "metric", "level", "mean", "std", "n", "difference", "verd
 study.summary("ami")[columns].round(2)
 
 # %% [markdown]
+# **What we saw** (one run): with the classes, the three seeds agree that prototypes are better. The mean difference is
+# 2.1 points of AMI, and the seeds lie between 1.5 and 2.7. With the superclasses they do not agree. The mean is 2.5,
+# but one seed is below 0, and another one is above 7. The verdict is "too few seeds" in both cases. Three values show
+# too little of their own spread.
+#
 # ## 2. How many seeds?
 #
-# This is a simulation with a known truth. A method is better by exactly one point, and its results vary over seeds
-# with a standard deviation of one point. A 95 % interval should contain the truth in 95 of 100 cases. The rule of
-# thumb is "mean ± 2 standard errors". Student's interval (Student, 1908) takes the small number into account, if the
-# values are normal. Studies use a bootstrap that does so too.
+# This is a simulation with a known truth. A method is better by exactly one point, and its results vary over seeds with
+# a standard deviation of one point. A 95 % interval should contain the truth in 95 of 100 cases. The rule of thumb is
+# "mean ± 2 standard errors". Student's interval ("The Probable Error of a Mean", Student, Biometrika 1908, [doi
+# 10.1093/biomet/6.1.1](https://doi.org/10.1093/biomet/6.1.1)) takes the small number into account, if the values are
+# normal. Studies use a bootstrap that does so too.
 #
 # **Predict**: how often does the rule of thumb contain the truth with two seeds, with three, with twenty?
 
@@ -120,6 +138,11 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", 
 plt.show()
 
 # %% [markdown]
+# **What you should see**: the rule of thumb contains the truth in 70 of 100 cases with two seeds, in 82 with three, and
+# in 93 with twenty. The reason: the standard error is computed from the same few values, and it is often much too
+# small. Student's interval and the bootstrap are right in 93 to 96 of 100 cases, because they are wider. With two seeds
+# Student's interval has a median width of more than 12 points, for a difference of one point.
+#
 # This is why `study.summary()` gives no verdict with fewer than five seeds. You can ask for more seeds. Finished runs
 # are not trained again.
 
@@ -181,6 +204,10 @@ figure.legend(loc="outside lower center", ncols=2, frameon=False)
 plt.show()
 
 # %% [markdown]
+# **What you should see**: the best of twenty looks 1.85 points better than the baseline on average, although nothing
+# helps. The maximum of many random numbers is large. The same setting, trained again, is at −0.01: its luck does not
+# come back.
+#
 # Two trained encoders can be compared on the same test items, pair by pair. `report.compare` says how certain the
 # difference of *these two encoders* is. It cannot say what another seed would give.
 #
@@ -193,6 +220,11 @@ first, second = reports[:2]  # seeds 0 and 1
 first.compare(second)
 
 # %% [markdown]
+# **What we saw** (one run): the linear probes of the class have nearly the same accuracy, 77.9 and 78.5 %. Still, 112
+# of the 1,000 test items are right with only one of the two encoders (53 and 59). Most differences are undecided. But
+# kNN of the superclass is "better" and MAP@R of the class is "worse", although only the seed differs. Another seed
+# gives another encoder, and two encoders can differ. Besides, of many numbers in a table some are decided by luck.
+#
 # So choose settings on one part of the data, and compare on another part. With `held_out=0.2, judged_on="held out"`
 # in its base, a study keeps a fifth of the training items for the choice. `grid=` tries the same points for every
 # variant. (Below, `knn` is the mean over levels, and `points` is the number of points tried. This example has only
@@ -233,17 +265,20 @@ check("10 verdicts", ...)
 check("10 verdicts", ("better", "undecided"))
 
 # %% [markdown]
-# **Exercise.** A grid has 3 temperatures and 4 queues, with 5 seeds each. A run takes 2 minutes, and two runs go at a
-# time. How many minutes does the grid take?
-
-# %%
-check("10 minutes", ...)
-
-# %% tags=["solution"]
-# 3 · 4 · 5 = 60 runs of 2 minutes, two at a time.
-check("10 minutes", 60)
-
-# %% [markdown]
+# **Exercise** (open). How many seeds does a study need? Section 2 asks how often an interval contains the truth. Ask
+# now how often an interval lies above 0, so that a study says "better". In `covers`, `100 * np.mean(low > 0)` in place
+# of the first result does this. Choose the difference that you want to find (the `1.0` before the last `1.0` of
+# `rng.normal`), and numbers of seeds. Student's interval is enough. A simulation takes seconds. Hand in five parts, one
+# point each:
+#
+# 1. **A prediction**, before you compute: the difference is one standard deviation. How often do five seeds find it?
+# 2. **The lines that you have changed**, and nothing else.
+# 3. **A table**: how often a study says "better", for two differences and at least five numbers of seeds. For each
+#    difference, name the smallest number of seeds of your table that finds it in 80 of 100 studies.
+# 4. **A control**: the same with a difference of 0. Which number do you expect, and why?
+# 5. **A sentence that the numbers allow**: a study of five seeds says "undecided". What does this say about a
+#    difference of one standard deviation?
+#
 # ## Summary
 #
 # * A claim needs a comparison, paired seeds (at least five), and an interval.
@@ -254,13 +289,39 @@ check("10 minutes", 60)
 # Then run it.
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 90 minutes, exercises included. Hard for them: pairs of runs with the same seed;
-# the best of many tries is lucky.
+# **For teachers.** Students need about 90 minutes, exercises included, and 120 with the open exercise. Hard for them:
+# pairs of runs with the same seed; the best of many tries is lucky.
 #
 # Typical mistakes:
 #
 # * "The interval of each variant overlaps, so there is no difference." Use paired differences.
 # * "Undecided means equal." It means that these seeds do not tell.
+#
+# **The open exercise**, how to mark it. Students need about 30 minutes for it. One point for each of its five parts:
+#
+# 1. A number that was written down before. It need not be right.
+# 2. `low > 0`, and the difference in `rng.normal`. The spread stays 1.
+# 3. At least ten numbers, and two smallest numbers of seeds. One that falls between two columns is right.
+# 4. About 2.5 %, because a 95 % interval lies above the truth in 2.5 of 100 cases. 5 % is half a point: it counts
+#    "worse" as well.
+# 5. "Undecided" is not "equal". Five seeds miss this difference in more than half of the studies.
+#
+# An example answer, with Student's interval and 600 studies for each number. All numbers together took 3 seconds. "I
+# expected 80 %. The table has the per cent of studies that say better, by the difference in standard deviations (rows)
+# and the number of seeds (columns):
+#
+# | difference | 3 | 5 | 7 | 10 | 11 | 20 | 40 |
+# |---|---|---|---|---|---|---|---|
+# | 0 (control) | 2.7 | 3.3 | 2.3 | 1.5 | 4.3 | 2.8 | 2.5 |
+# | 0.5 | 8.3 | 15.7 | 17.3 | 28.2 | 33.5 | 55.8 | 87.7 |
+# | 1 | 18.0 | 42.3 | 60.8 | 78.7 | 84.0 | 98.7 | 100.0 |
+# | 2 | 46.7 | 90.8 | 99.5 | 100.0 | 100.0 | 100.0 | 100.0 |
+#
+# Of my numbers of seeds, 11 are the fewest for one standard deviation, and 40 for half of one. Five seeds suffice for
+# two. The control is near 2.5 %, as it should be. If a study of five seeds is undecided, a difference of one standard
+# deviation may well be there: such a study finds it in 42 of 100 cases." More than is asked for: the studies of five
+# seeds that say "better" show 1.34 standard deviations on average, where the truth is 1. Who publishes only what is
+# decided publishes too large numbers.
 #
 # **To think about**, how to mark it. Three points. The question names a comparison (1), a number to measure (1), and
 # what would count against it (1).
