@@ -20,7 +20,8 @@
 #
 # Contrastive learning trains an encoder without labels. It **pulls** two random views of one picture together. It
 # **pushes** views of other pictures away. Some of these other pictures are of the same kind and should not be pushed.
-# HCSC (Guo et al., [CVPR 2022](https://arxiv.org/abs/2202.00455)) *learns a hierarchy* and removes such pairs.
+# HCSC ("Hierarchical Contrastive Selective Coding", Guo et al., 2022, [arXiv
+# 2202.00455](https://arxiv.org/abs/2202.00455)) *learns a hierarchy* and removes such pairs.
 #
 # The next cell holds all settings. Change them and run the notebook again.
 
@@ -66,8 +67,12 @@ def keep(figure, name):
 # %% [markdown]
 # ## 1. Real pictures, seen by a real backbone
 #
-# `cifar100-features` comes with the package: 15,000 pictures of CIFAR-100 as an EfficientNet-Lite0 sees them, 640
-# numbers each. We train a small network on these features, which takes seconds. The backbone was trained on ImageNet
+# `cifar100-features` comes with the package: 15,000 pictures of CIFAR-100 ("Learning Multiple Layers of Features from
+# Tiny Images", Krizhevsky, 2009, [report](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)) as an
+# EfficientNet-Lite0 sees them, 640 numbers each. (It is a variant of the network of "EfficientNet: Rethinking Model
+# Scaling for Convolutional Neural Networks", Tan and Le, 2019, [arXiv 1905.11946](https://arxiv.org/abs/1905.11946).)
+# We train a small network on these features, which takes seconds. The backbone was trained on ImageNet ("ImageNet Large
+# Scale Visual Recognition Challenge", Russakovsky et al., 2015, [arXiv 1409.0575](https://arxiv.org/abs/1409.0575))
 # with labels, and ImageNet has many of these kinds. So the features know more than the small network could learn from
 # CIFAR-100 alone. The small network itself sees no labels below, except where we say so.
 #
@@ -151,8 +156,8 @@ check("00 removed", "neither")
 #
 # Removing negatives changes two things: *which* are removed, and *how many*. So a comparison needs four trainings:
 #
-# * **nothing removed**: this is MoCo v2 (Chen et al., [2020](https://arxiv.org/abs/2003.04297)), which pushes the
-#   whole queue.
+# * **nothing removed**: this is MoCo v2 ("Improved Baselines with Momentum Contrastive Learning", Chen et al., 2020,
+#   [arXiv 2003.04297](https://arxiv.org/abs/2003.04297)), which pushes the whole queue.
 # * **at random**: as many removed as HCSC removes, but random ones. It is the control.
 # * **by prototypes**: this is HCSC, which we have trained already.
 # * **by true classes**: exactly the false negatives are removed. It is the oracle. No method can know more.
@@ -197,8 +202,10 @@ keep(hiercl.plot.brackets(recorded, names, ["ami class", "knn class"], own, "Whi
 # %% [markdown]
 # ## 5. A map
 #
-# UMAP maps the test items to two dimensions. Neighbours stay neighbours, but large distances mean little. The colours
-# are superclasses on the left, and shades of them for the classes on the right.
+# UMAP ("UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction", McInnes et al., 2018, [arXiv
+# 1802.03426](https://arxiv.org/abs/1802.03426)) maps the test items to two dimensions. Neighbours stay neighbours, but
+# large distances mean little. The colours are superclasses on the left, and shades of them for the classes on the
+# right.
 
 # %%
 keep(hiercl.plot.embedding(hcsc, test, seed=SEED, title="HCSC"), "map")
@@ -257,8 +264,10 @@ report.table()[["ami", "knn", "linear"]].style.format(precision=1)
 # 1. **Sharpness.** Try `sharpness=1` and 16. How do the audit and the AMI change?
 # 2. **How many prototypes?** Try `prototypes=(5, 10)` and `(20, 80)`. What happens to the tree?
 # 3. **All 100 classes.** Leave out `.under(*CLASSES)`, and take `prototypes=(20, 100)`.
-# 4. **Other families.** `hiercl.fit("csml", train, ...)` pulls mined neighbours. `hiercl.fit("hmc", train, ...)` sees
-#    the labels of every level. `hiercl.study.recorded("brackets-hierarchy")` has the results of such trainings.
+# 4. **Other families.** `hiercl.fit("csml", train, ...)` pulls mined neighbours ("Seed the Views", Xu et al., 2020,
+#    [arXiv 2012.02733](https://arxiv.org/abs/2012.02733)). `hiercl.fit("hmc", train, ...)` sees the labels of every
+#    level ("Use All The Labels", Zhang et al., 2022, [arXiv 2204.13207](https://arxiv.org/abs/2204.13207)).
+#    `hiercl.study.recorded("brackets-hierarchy")` has the results of such trainings.
 # 5. **Your own features.** `hiercl.HierarchicalDataset.from_features(X, labels, hierarchy)` takes the place of
 #    `hiercl.load`.
 # 6. **Is it luck?** Run the notebook with `SEED = 1`, 2 and 3. Which sentences stay true?

@@ -78,9 +78,11 @@ print(train)
 hiercl.plot.views(train, count=6, seed=1, **VIEWS)
 
 # %% [markdown]
-# Real photographs need other views, because there colours help to tell kinds apart. If CIFAR-100 is on this computer,
-# the next figure shows five of its pictures with hiercl's default views, which change colours less. Otherwise it
-# shows these views of our own pictures.
+# Real photographs need other views, because there colours help to tell kinds apart. If CIFAR-100 ("Learning Multiple
+# Layers of Features from Tiny Images", Krizhevsky, 2009,
+# [report](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)) is on this computer, the next figure shows
+# five of its pictures with hiercl's default views, which change colours less. Otherwise it shows these views of our own
+# pictures.
 
 # %%
 cifar = hiercl.datasets.data_root() / "cifar100" / "train"
@@ -142,7 +144,8 @@ with torch.no_grad():
 #
 # $$\ell_a = -\log \frac{\exp(\langle z_a, z_p\rangle/\tau)}{\sum_{c \ne a} \exp(\langle z_a, z_c\rangle/\tau)}$$
 #
-# This is InfoNCE (van den Oord et al., 2018, [arXiv 1807.03748](https://arxiv.org/abs/1807.03748)). The method that
+# This is InfoNCE ("Representation Learning with Contrastive Predictive Coding", van den Oord et al., 2018, [arXiv
+# 1807.03748](https://arxiv.org/abs/1807.03748)). The method that
 # uses it in this way is SimCLR, "A Simple Framework for Contrastive Learning of Visual Representations" (Chen et al.,
 # 2020, [arXiv 2002.05709](https://arxiv.org/abs/2002.05709)).
 
@@ -324,11 +327,11 @@ check("01 inside", inside)
 # ## 6. MoCo: a queue and a momentum encoder in ten lines
 #
 # A large batch gives many negatives, but needs much memory. MoCo, "Momentum Contrast" (He et al., 2020, [arXiv
-# 1911.05722](https://arxiv.org/abs/1911.05722)), and its better form MoCo v2 (Chen et al., 2020, [arXiv
-# 2003.04297](https://arxiv.org/abs/2003.04297)) keep embeddings of earlier steps in a **queue**. New keys push the
-# oldest ones out. Keys of many steps must fit together, so the encoder that makes them may change only slowly. This
-# is the **momentum encoder**. It is not trained. After each step its weights move one hundredth of the way to those
-# of the trained encoder.
+# 1911.05722](https://arxiv.org/abs/1911.05722)), and its better form MoCo v2, "Improved Baselines with Momentum
+# Contrastive Learning" (Chen et al., 2020, [arXiv 2003.04297](https://arxiv.org/abs/2003.04297)), keep embeddings of
+# earlier steps in a **queue**. New keys push the oldest ones out. Keys of many steps must fit together, so the encoder
+# that makes them may change only slowly. This is the **momentum encoder**. It is not trained. After each step its
+# weights move one hundredth of the way to those of the trained encoder.
 
 
 # %%
