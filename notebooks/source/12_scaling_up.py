@@ -58,6 +58,14 @@ for name in ("torch", "device", "precision", "threads"):
 # Methods differ in the number of pictures that go through an encoder. They also differ in the work before an epoch
 # (`refresh`: prototypes, neighbours, masks).
 #
+# We compare five of them: SimCLR ("A Simple Framework for Contrastive Learning of Visual Representations", Chen et al.,
+# 2020, [arXiv 2002.05709](https://arxiv.org/abs/2002.05709)), MoCo v2 ("Improved Baselines with Momentum Contrastive
+# Learning", Chen et al., 2020, [arXiv 2003.04297](https://arxiv.org/abs/2003.04297)), HCSC ("Hierarchical Contrastive
+# Selective Coding", Guo et al., 2022, [arXiv 2202.00455](https://arxiv.org/abs/2202.00455)), CsMl ("Seed the Views",
+# Xu et al., 2020, [arXiv 2012.02733](https://arxiv.org/abs/2012.02733)), and HMC ("Use All The Labels: A Hierarchical
+# Multi-Label Contrastive Learning Framework", Zhang et al., 2022, [arXiv
+# 2204.13207](https://arxiv.org/abs/2204.13207)).
+#
 # **Predict**: order these methods by anchors per second, without `refresh`.
 
 # %%
@@ -74,6 +82,14 @@ fastest, slowest = max(speeds, key=speeds.get), min(speeds, key=speeds.get)
 print(f"{fastest} is {speeds[fastest] / speeds[slowest]:.1f} times as fast as {slowest}.")
 
 # %% [markdown]
+# **What we saw** (one run): MoCo and HCSC are the fastest. SimCLR and HMC have two thirds of their speed. CsMl is the
+# slowest: MoCo is 4.2 times as fast. The main reason is the number of passes through the encoder. Count a backward pass
+# as two forward passes. MoCo and HCSC run one view forward and backward, and the other view only forward: 3 + 1 = 4.
+# SimCLR and HMC run both views forward and backward: 6. CsMl runs three queries forward and backward, and two keys
+# forward: 11. So passes alone make MoCo 6 / 4 = 1.5 times as fast as SimCLR, as we saw, and 11 / 4 = 2.75 times as fast
+# as CsMl. The rest is other work: CsMl draws four views in place of two, and mixes two of them. Besides, one short
+# epoch is a rough measurement.
+#
 # ## 3. What grows
 #
 # The loss compares every anchor with every candidate. So its matrix has (anchors × candidates) entries. SimCLR with
@@ -107,8 +123,8 @@ longer = curves["256 anchors"][-1] / curves["256 anchors"][0]
 print(f"{sizes[-1] // sizes[0]} times the candidates take {longer:.0f} times as long")
 
 # %% [markdown]
-# **Exercise.** How many MiB does one such float32 matrix of SimCLR take at batch 4,096? (1 MiB is $2^{20}$ bytes.
-# Both views are anchors, and both are candidates.)
+# **Exercise** (warm-up). How many MiB does one such float32 matrix of SimCLR take at batch 4,096? (1 MiB is $2^{20}$
+# bytes. Both views are anchors, and both are candidates.)
 
 # %%
 check("12 memory", ...)
@@ -119,7 +135,8 @@ check("12 memory", 256)
 
 # %% [markdown]
 # `block=` computes the similarities for some anchors at a time. Loss and gradient are the same up to rounding, and it
-# needs less memory.
+# needs less memory. The example is SupCon ("Supervised Contrastive Learning", Khosla et al., 2020, [arXiv
+# 2004.11362](https://arxiv.org/abs/2004.11362)).
 
 # %%
 whole = hiercl.fit("supcon", train, batch=256, **SETTINGS).history["loss"].iloc[-1]
@@ -148,11 +165,13 @@ notebook_launcher(training, num_processes=1)
 # From a shell, `torchrun --nproc-per-node 4 train.py` does the same. `train.py` calls `hiercl.fit` as usual.
 #
 # **Exercise.** Four GPUs with a batch of 256 each behave like one batch of 1,024. Which learning rate? For SGD a rule
-# of thumb scales the rate in proportion to the batch (Goyal et al., 2017, [arXiv
-# 1706.02677](https://arxiv.org/abs/1706.02677)). AdamW and Muon, which hiercl uses, divide a step by the size of the
-# gradient. For methods like Adam the rule is the square root of the batch (Malladi et al., 2022, [arXiv
-# 2205.10287](https://arxiv.org/abs/2205.10287)). 0.003 was right for AdamW on one GPU with 256. Which rate does the
-# square-root rule give? (hiercl scales nothing by itself.)
+# of thumb scales the rate in proportion to the batch ("Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+# Goyal et al., 2017, [arXiv 1706.02677](https://arxiv.org/abs/1706.02677)). AdamW ("Decoupled Weight Decay
+# Regularization", Loshchilov and Hutter, 2019, [arXiv 1711.05101](https://arxiv.org/abs/1711.05101)) and Muon ([Jordan
+# et al., 2024](https://kellerjordan.github.io/posts/muon/)), which hiercl uses, divide a step by the size of the
+# gradient. For methods like Adam the rule is the square root of the batch ("On the SDEs and Scaling Rules for Adaptive
+# Gradient Algorithms", Malladi et al., 2022, [arXiv 2205.10287](https://arxiv.org/abs/2205.10287)). 0.003 was right for
+# AdamW on one GPU with 256. Which rate does the square-root rule give? (hiercl scales nothing by itself.)
 
 # %%
 check("12 rate", ...)
@@ -225,6 +244,25 @@ print(f"The card says: {card['budget']}.")
 print(hiercl.machine(card["encoder"]["name"]))
 
 # %% [markdown]
+# **What we saw** (one run): the speed of section 2 gives 37 minutes, and the card says 21 CPU minutes. Section 2
+# measured another network: the default, where the card names `convnet`. And its speed is one by the clock, on a machine
+# whose two cores were busy with other work. The last line measures `convnet` with two views of every picture, without
+# loss: 771 a second. 20 · 50,000 pictures then take 22 minutes. So measure the network that you will train, on the
+# machine that will train it.
+#
+# **Exercise** (open). From which queue on does MoCo spend as much time on the queue as on everything else? The line
+# `hiercl.fit("moco", train, queue=QUEUE, **SETTINGS | {"epochs": 3}).history["cpu_seconds"]` gives the CPU seconds of
+# three epochs (with a GPU, take `"seconds"`). An epoch has 7 steps of 256 anchors here. Change `QUEUE`, from 256 to
+# 65,536. A training takes seconds. Hand in five parts, one point each:
+#
+# 1. **A prediction**, before you train: `seconds_of_loss(256, QUEUE)` and the time of an epoch with a small queue are
+#    enough to compute it. Which queue doubles the time of an epoch?
+# 2. **The lines that you have run.** Only the queue differs between the trainings.
+# 3. **A table** of the CPU seconds of an epoch, for five queues or more, with the range over the three epochs.
+# 4. **A control**: the smallest queue once more, at the end. Does it take as long as at first?
+# 5. **A sentence that the numbers allow**, for this encoder and this machine. What would you expect with an encoder
+#    that takes ten times as long?
+#
 # ## Summary
 #
 # * Methods differ in anchors per second because they need different numbers of passes. The work between epochs comes
@@ -237,13 +275,43 @@ print(hiercl.machine(card["encoder"]["name"]))
 # seeds?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 45 minutes, exercises included. Hard for them: many runs at a time differ from
-# one run on many devices.
+# **For teachers.** Students need about 45 minutes, exercises included, and 75 with the open exercise. Hard for them:
+# many runs at a time differ from one run on many devices.
 #
 # Typical mistakes:
 #
 # * "Twice the batch takes half the time." The pairs grow with its square.
 # * "The rule of the learning rate is a law." It is a rule of thumb. Under AdamW the linear rule of SGD is too fast.
+#
+# **The open exercise**, how to mark it. Students need about 30 minutes for it. One point for each of its five parts:
+#
+# 1. The time of the loss grows in proportion to the queue, and everything else is constant. A wrong number is right, if
+#    it follows from this.
+# 2. The batch, the encoder and the pictures stay as they are.
+# 3. Five queues, and a range for each. Half a point without ranges.
+# 4. The difference between the first and the second training with the smallest queue is named, and compared with the
+#    differences of the table. By the clock it can be large if the machine has other work.
+# 5. The queue is named as a range, because the table has steps. With an encoder that takes ten times as long, the queue
+#    may be about ten times as long.
+#
+# An example answer, on one core that had other work as well, so in CPU seconds. (`seconds_of_loss` was changed to
+# `time.process_time`, too.) A training took 5 to 12 CPU seconds. "The loss takes 64 ms with 16,384 candidates
+# and 384 ms with 65,536. That is 0.4 s and 2.7 s for the 7 steps of an epoch. An epoch with a queue of 256 takes 1.5 s.
+# So the queue that doubles it should lie between 37,000 (by the second number) and 56,000 (by the first).
+#
+# | queue | CPU seconds an epoch |
+# |---|---|
+# | 256 | 1.52 to 1.59 |
+# | 1,024 | 1.54 to 1.57 |
+# | 4,096 | 1.61 to 1.65 |
+# | 16,384 | 1.92 to 1.99 |
+# | 32,768 | 2.44 to 2.59 |
+# | 65,536 | 3.53 to 3.93 |
+# | 256 again (control) | 1.53 to 1.55 |
+#
+# The control agrees with the first row to 0.04 s. Up to 1,024 the queue cannot be seen. The time has doubled somewhere
+# between 32,768 and 65,536, as predicted. With an encoder that takes ten times as long, an epoch takes 15 s, and I
+# expect that 65,536 adds the same 2 s."
 #
 # **To think about**, how to mark it. Two points. One long training tells what one seed can reach (1). Eight seeds tell
 # whether a difference is more than luck (1).
