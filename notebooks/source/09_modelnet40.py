@@ -193,9 +193,9 @@ for row in classes.itertuples():
 
 # %% [markdown]
 # **What we saw** (one run): on average, yes. The twenty rarest classes have a mean recall of 64 %, and the twenty most
-# frequent ones of 81 %. But number is not all. Bowl, the rarest class, has 95 %, and door and keyboard have 100 %:
-# their form is like no other. A flower pot has 10 %, and classes with as many training shapes have far more. It looks
-# like a vase or a plant.
+# frequent ones of 81 %. But number is not all. Bowl, the rarest class, has 95 %, and door and keyboard have 100 %. A
+# flower pot has 10 %, and guitar, with about as many training shapes, has 97 %. A flower pot looks like a vase or a
+# plant.
 #
 # **Predict**: which classes are confused? Do the mistakes stay inside the superclass? (Here the nearest training
 # shapes vote, not the linear probe. So the shares differ.)
