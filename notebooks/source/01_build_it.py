@@ -569,8 +569,8 @@ hiercl.plot.tree(mine.tree, train, exemplars=6)
 # **To think about.** Which of these parts would you have to change for sounds, or for sentences?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 90 minutes, exercises included. Hard for them: the class `Mine`, which part of
-# it is the method; a loss that falls is no proof.
+# **For teachers.** Students need about 90 minutes, exercises included, and 150 with the open exercise. Hard for them:
+# the class `Mine`, which part of it is the method; a loss that falls is no proof.
 #
 # Typical mistakes:
 #

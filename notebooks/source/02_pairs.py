@@ -291,8 +291,8 @@ for temperature in TEMPERATURES:
 # own?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 45 minutes, exercises included. Hard for them: similar negatives are pushed
-# harder, and so are false negatives; the temperature.
+# **For teachers.** Students need about 45 minutes, exercises included, and 75 with the open exercise. Hard for them:
+# similar negatives are pushed harder, and so are false negatives; the temperature.
 #
 # Typical mistakes:
 #

@@ -439,8 +439,8 @@ for seed in SEEDS:
 # that colour no longer separates pictures?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: levels count from the coarse end;
-# purity grows with the number of prototypes, AMI does not.
+# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them:
+# levels count from the coarse end; purity grows with the number of prototypes, AMI does not.
 #
 # Typical mistakes:
 #

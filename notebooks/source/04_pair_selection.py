@@ -475,8 +475,8 @@ for seed in SEEDS:
 # What would go wrong if the posterior is wrong? [The next notebook](05_cross_sample_multi_level.ipynb) pulls.
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: a removed pair is neither pulled
-# nor pushed; the posterior is over prototypes, not over classes.
+# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them: a
+# removed pair is neither pulled nor pushed; the posterior is over prototypes, not over classes.
 #
 # Typical mistakes:
 #

@@ -497,8 +497,9 @@ hiercl.explore.pairs({"CsMl": mined, "of the true class": runs["of the true clas
 # neighbours. What?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: a mixed query has two positives
-# with weights; purity does not say what neighbours are worth; one part is the paper's, the other part is ours.
+# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them: a
+# mixed query has two positives with weights; purity does not say what neighbours are worth; one part is the paper's,
+# the other part is ours.
 #
 # Typical mistakes:
 #

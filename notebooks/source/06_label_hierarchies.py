@@ -513,8 +513,8 @@ for share in SHARES:
 # `hiercl.load("shapes")`. A hierarchy that nobody has drawn: `hiercl.fit("hmc", train, source="prototypes", ...)`.
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: more order is less accuracy, so
-# compare lines; a maximum over losses can leave a level without a gradient.
+# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them:
+# more order is less accuracy, so compare lines; a maximum over losses can leave a level without a gradient.
 #
 # Typical mistakes:
 #

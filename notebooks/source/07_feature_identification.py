@@ -613,8 +613,8 @@ hiercl.explore.masks(lab["random split"], test)
 # different?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 60 minutes, exercises included. Hard for them: a random mask is the control; a
-# fitted mixture is no proof; two methods are compared as fronts, not as points.
+# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them: a
+# random mask is the control; a fitted mixture is no proof; two methods are compared as fronts, not as points.
 #
 # Typical mistakes:
 #

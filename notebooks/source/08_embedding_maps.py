@@ -498,8 +498,8 @@ hiercl.plot.embedding(None, test, levels=[-1], coordinates=xy, title=title)
 # items of one class. What would its map of random numbers look like? What would it say about an encoder?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 45 minutes, exercises included. Hard for them: sizes and distances of clusters
-# on a UMAP map mean little.
+# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them:
+# sizes and distances of clusters on a UMAP map mean little.
 #
 # Typical mistakes:
 #
