@@ -6,14 +6,14 @@ For each pretrained encoder, the distances of its class means are compared with 
 encoders that learned without labels (Spearman's rank correlation over the 780 pairs of classes). The mean over the
 latter, each without its own distances, says whether encoders agree more with each other than with us.
 
-The superclasses by shape are the eleven branches of the mean distances of the encoders without labels: average linkage,
-as :func:`hiercl.metrics.dendrograms.class_linkage` does it. They are made of training shapes and judged by test shapes.
+The superclasses by shape are eleven branches of Ward's tree of the class means, side by side from all encoders without
+labels. They are made of training shapes and judged by test shapes.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +57,10 @@ class Trees:
         train = at_most(train, self.per_class)
         names = [name for name in hiercl.pretrained_names() if name.startswith("modelnet40-")]
         learned = {name: hiercl.embed(hiercl.pretrained(name), train) for name in names}
-        ranks = {name: rankdata(distances(features, train)) for name, features in learned.items()}
+        means = {name: centroids(features, train.labels)[0].numpy() for name, features in learned.items()}
+        ranks = {name: rankdata(pdist(own)) for name, own in means.items()}
         free = [name for name in names if name.split("-")[1] in LABEL_FREE]
-        groups = branches(np.mean([ranks[name] for name in free], axis=0))
+        groups = branches(np.hstack([means[name] for name in free]))
         write_superclasses(groups, train, free)
         by_use = train.hierarchy.labels_at(np.arange(40), 0)
         print(f"adjusted Rand index of superclasses by use and by shape: {adjusted_rand_score(by_use, groups):.2f}")
@@ -67,7 +68,7 @@ class Trees:
         for name in [*names, "no network"]:
             model = hiercl.pretrained(name) if name != "no network" else None
             features = hiercl.embed(model, test) if model else histograms(test)
-            own = ranks[name] if model else rankdata(distances(histograms(train), train))
+            own = ranks[name] if model else rankdata(pdist(centroids(histograms(train), train.labels)[0].numpy()))
             others = np.mean([ranks[other] for other in free if other != name], axis=0)
             row = {"encoder": name, "labels": name.removeprefix("modelnet40-") not in (*LABEL_FREE, "no network")}
             row["agreement with encoders without labels"] = spearmanr(own, others)[0]
@@ -81,8 +82,8 @@ class Trees:
         table.to_csv(self.results, index=False, float_format="%.4f")
         print(table.to_string(), "\n", json.dumps(read_groups(groups, train), indent=1))
         figure = hiercl.plot.dendrogram(
-            torch.as_tensor(hiercl.embed(hiercl.pretrained("modelnet40-hcsc"), test)),
-            test,
+            hiercl.embed(hiercl.pretrained("modelnet40-hcsc"), test),
+            replace(test, note=""),
             title="HCSC, without labels, beside our superclasses by use",
         )
         figure.savefig(self.figure, dpi=110, bbox_inches="tight")
@@ -94,15 +95,9 @@ def at_most(data: HierarchicalDataset, count: int) -> HierarchicalDataset:
     return data.take(np.sort(np.concatenate(places)))
 
 
-def distances(features: torch.Tensor, data: HierarchicalDataset) -> np.ndarray:
-    """Returns Euclidean distances of the unit class means, one for each pair of classes."""
-    means, _ = centroids(features, data.labels)
-    return pdist(means.numpy())
-
-
-def branches(pairs: np.ndarray) -> np.ndarray:
-    """Returns the branch of every class: average linkage of the distances of pairs, cut into eleven."""
-    return fcluster(linkage(pairs, method="average"), GROUPS, criterion="maxclust") - 1
+def branches(means: np.ndarray) -> np.ndarray:
+    """Returns the branch of every class: Ward's tree, cut into eleven."""
+    return fcluster(linkage(means, method="ward"), GROUPS, criterion="maxclust") - 1
 
 
 def read_groups(groups: np.ndarray, data: HierarchicalDataset) -> dict[str, list[str]]:

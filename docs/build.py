@@ -208,6 +208,24 @@ def write_race(name: str) -> str:
     return as_table(["recipe", "precision", "epochs", "CPU s", *titles], rows)
 
 
+def write_shape_trees() -> str:
+    """A table of what encoders order the classes of ModelNet40 by, which benchmarks/shape_trees.py wrote."""
+    found = pd.read_csv(ROOT / "benchmarks" / "results" / "shape_trees.csv")
+    rows = []
+    for own in found.to_dict("records"):
+        name = own["encoder"]
+        shares = [f"{100 * own[f'siblings, by {kind}']:.0f} %" for kind in ("use", "shape")]
+        others = [
+            own["agreement with encoders without labels"],
+            *(own[f"dendrogram, by {k}"] for k in ("use", "shape")),
+        ]
+        agreement, *trees = (f"{value:.2f}".replace("-", "−") for value in others)
+        shown = f"`{name}`" if "-" in name else "histograms, no network"
+        rows.append([shown, "yes" if own["labels"] else "no", agreement, *shares, *trees])
+    titles = [f"{what}, by {kind}" for what in ("siblings", "dendrogram") for kind in ("use", "shape")]
+    return as_table(["encoder", "learned from labels", "agreement", *titles], rows)
+
+
 def write_studies() -> str:
     """A table of the studies that come with the package."""
     ready = sorted((ROOT / "hiercl" / "study" / "ready").glob("*.json"))
@@ -230,6 +248,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "studies": write_studies,
     "coverage": write_coverage,
     "race": write_race,
+    "shape trees": write_shape_trees,
 }
 
 

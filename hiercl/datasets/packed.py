@@ -35,7 +35,7 @@ class Kind:
 
 
 PICTURES = Kind(cifar100.hierarchy, cifar100.load, lambda data: data.items)
-SHAPES = Kind(modelnet.hierarchy, modelnet.load, lambda data: np.char.encode(data.ids, "ascii"))
+SHAPES = Kind(modelnet.hierarchy, modelnet.load, lambda data: np.char.encode(np.asarray(data.ids, dtype=str), "ascii"))
 _KINDS = {"cifar100-features": PICTURES, "modelnet40-features": SHAPES, "modelnet40-descriptors": SHAPES}
 NAMES = tuple(_KINDS)
 
