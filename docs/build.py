@@ -130,7 +130,9 @@ def write_table(study: str, *names: str) -> str:
         if variant not in runs(source).index:
             return "–"
         own = column(source, variant, name)
-        return f"{own.median():.0f}" if name.endswith("seconds") else f"{own.mean():.1f} ± {own.std():.1f}"
+        if name.endswith("seconds"):
+            return f"{own.median():.0f}"
+        return f"{own.mean():.1f}" + (f" ± {own.std():.1f}" if len(own) > 1 else " (one seed)")
 
     variants = runs(study).index.unique("variant")
     titles = [name.partition(" = ")[0] for name in names]
