@@ -116,8 +116,8 @@ def pretrained(name: str, folder: str | Path | None = None) -> Pretrained:
     """Loads a small encoder that comes with the package.
 
     It was trained on the 50,000 training pictures of CIFAR-100 or, where its name begins with "modelnet10-" or
-    "modelnet40-", on the training shapes of these. It lets notebooks show what a method learns without training it. It is no record: the
-    card says how long it was trained and how well it does.
+    "modelnet40-", on the training shapes of these. It lets notebooks show what a method learns without training it. It
+    is no record: the card says how long it was trained and how well it does.
 
     Args:
         name: one that :func:`pretrained_names` lists.
