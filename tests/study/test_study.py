@@ -534,7 +534,7 @@ def test_every_ready_made_study_is_valid(tmp_path, data):
     for name in ready_names():
         study = Study.ready(name, tmp_path, seeds=1)
         source = next(iter(study.variants.values()))["data.name"]
-        kind = "points" if "modelnet" in source else "vectors" if "features" in source else "images"
+        kind = "vectors" if "features" in source else "points" if "modelnet" in source else "images"
         small = {"points": (clouds(48), clouds(20, seed=1)), "images": data, "vectors": vectors(data)}[kind]
         for settings in study.variants.values():  # sizes that the small data have not
             for size in ("data.name", "data.per_class", "data.imbalance", "data.least", "data.under"):
