@@ -20,7 +20,7 @@ from hiercl.encoders.zoo import maps_path, pretrained, pretrained_names, save_pr
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.methods import SimCLR
 
-MOST_BYTES, MOST_BYTES_A_FILE = 11_000_000, 800_000
+MOST_BYTES, MOST_BYTES_A_FILE = 16_000_000, 800_000
 WITH_MAPS = [name for name in pretrained_names() if maps_path(zoo.WEIGHTS, name).exists()]
 
 
