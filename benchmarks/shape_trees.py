@@ -54,14 +54,14 @@ class Trees:
     def run(self) -> None:
         torch.set_num_threads(1)
         train, test = hiercl.load("modelnet40")
-        train = at_most(train, self.per_class)
+        whole, train = train, at_most(train, self.per_class)
         names = [name for name in hiercl.pretrained_names() if name.startswith("modelnet40-")]
         learned = {name: hiercl.embed(hiercl.pretrained(name), train) for name in names}
         means = {name: centroids(features, train.labels)[0].numpy() for name, features in learned.items()}
         ranks = {name: rankdata(pdist(own)) for name, own in means.items()}
         free = [name for name in names if name.split("-")[1] in LABEL_FREE]
         groups = branches(np.hstack([means[name] for name in free]))
-        write_superclasses(groups, train, free)
+        write_superclasses(groups, whole, free)
         by_use = train.hierarchy.labels_at(np.arange(40), 0)
         print(f"adjusted Rand index of superclasses by use and by shape: {adjusted_rand_score(by_use, groups):.2f}")
         rows = []
@@ -80,7 +80,7 @@ class Trees:
         self.results.parent.mkdir(exist_ok=True)
         table = pd.DataFrame(rows)
         table.to_csv(self.results, index=False, float_format="%.4f")
-        print(table.to_string(), "\n", json.dumps(read_groups(groups, train), indent=1))
+        print(table.to_string(), "\n", json.dumps(read_groups(groups, whole), indent=1))
         figure = hiercl.plot.dendrogram(
             hiercl.embed(hiercl.pretrained("modelnet40-hcsc"), test),
             replace(test, note=""),
@@ -102,7 +102,7 @@ def branches(means: np.ndarray) -> np.ndarray:
 
 def read_groups(groups: np.ndarray, data: HierarchicalDataset) -> dict[str, list[str]]:
     """Returns the classes of every branch, named after the class with the most shapes."""
-    counts, named = hiercl.load("modelnet40")[0].counts(), {}
+    counts, named = data.counts(), {}
     for group in range(groups.max() + 1):
         leaves = np.flatnonzero(groups == group)
         named[f"like_{data.hierarchy.leaf_names[leaves[counts[leaves].argmax()]]}"] = [

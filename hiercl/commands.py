@@ -75,7 +75,7 @@ class Data(LoadOptions):
     sampling: Literal["random", "farthest"] | None = None
     """How these points are chosen: at random (the default), or each one the farthest from those before."""
     superclasses: str | None = None
-    """Of ModelNet: by use (the default), by shape, or those of a JSON file of your own."""
+    """ModelNet gets superclasses by use (the default), by shape, or from a JSON file of your own."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -215,6 +215,9 @@ def test_superclasses_that_cannot_be(tmp_path, root, content, message):
 def test_superclasses_that_are_not_there(tmp_path):
     with pytest.raises(ValueError, match="give 'use' or 'shape', or a JSON file; there is no such file"):
         hierarchy("modelnet40", tmp_path / "none.json")
+    for wrong in (["chair"], None, 3):
+        with pytest.raises(ValueError, match="superclasses="):
+            hierarchy("modelnet40", wrong)
     with pytest.raises(ValueError, match="Known: modelnet10, modelnet40"):
         hierarchy("modelnet30")
 

@@ -50,8 +50,8 @@ def hierarchy(name: str = "modelnet40", superclasses: str | Path = "use") -> Hie
         raise unknown("ModelNet", name, OFFICIAL)
     every = [leaf for leaves in _read(SUPERCLASSES["use"]).values() for leaf in leaves]
     wanted = sorted(every if name == "modelnet40" else TEN)
-    if superclasses in SUPERCLASSES:
-        tree = _tree({"level_names": ("superclass", "class"), "superclasses": _read(SUPERCLASSES[str(superclasses)])})
+    if isinstance(superclasses, str) and superclasses in SUPERCLASSES:
+        tree = _tree({"level_names": ("superclass", "class"), "superclasses": _read(SUPERCLASSES[superclasses])})
     else:
         tree = _own_tree(given_path(superclasses, "superclasses").expanduser(), every, wanted)
     # The leaves in alphabetical order, whatever the order of the superclasses.
