@@ -212,7 +212,7 @@ def test_superclasses_that_cannot_be(tmp_path, root, content, message):
         load("modelnet40", root=root, superclasses=own_file(tmp_path, content))
 
 
-def test_superclasses_that_are_not_there(tmp_path):
+def test_superclasses_that_are_not_there(tmp_path, as_a_user):
     with pytest.raises(ValueError, match="give 'use' or 'shape', or a JSON file; there is no such file"):
         hierarchy("modelnet40", tmp_path / "none.json")
     for wrong in (["chair"], None, 3):
