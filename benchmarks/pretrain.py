@@ -15,7 +15,8 @@ masks, heads of stages, queue, prototypes) is in its run alone, under ``--out``.
 method, its epochs, and the numbers of the 8-bit weights as they are loaded.
 
 The maps: the features of a thousand test items (ten a class, drawn with seed 0), kept after every epoch, become one
-map an epoch. They are those of the training, before rounding.
+map an epoch. Beside them are the centroids of the classes, of all test items, at five moments, for a tree at each.
+Features and centroids are those of the training, before rounding.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import hiercl
 from hiercl import methods
 from hiercl.datasets import HierarchicalDataset
 from hiercl.encoders import zoo
+from hiercl.metrics.dendrograms import centroids
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "hmc": {"temperature": 0.2},
@@ -59,6 +61,8 @@ POINTS: dict[str, Any] = {"encoder": "pointnet_vanilla", "points": 64, "batch": 
 were found by modelnet10-tuning: a linear head, as the mlp would be eight times the encoder."""
 EPOCHS = {"cifar100": 30, "modelnet10": 20, "modelnet40": 20}
 """Of every method."""
+MOMENTS = 5
+"""At which the centroids of the classes are kept."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +85,40 @@ class Pretraining:
     """Where weights, cards and maps go."""
 
 
-def train(method: str, settings: Pretraining, data: HierarchicalDataset, shown: HierarchicalDataset) -> hiercl.Run:
-    """The run, with the features of the shown items after every epoch in its folder."""
-    folder = settings.out / name_of(settings.data, method)
+def train(method: str, settings: Pretraining, data: HierarchicalDataset, test: HierarchicalDataset) -> hiercl.Run:
+    """The run, with the features of the shown items after every epoch, and some centroids, in its folder."""
+    folder, shown = settings.out / name_of(settings.data, method), shown_of(test)
+    epochs = EPOCHS[settings.data] if settings.epochs is None else settings.epochs
     (folder / "epochs").mkdir(parents=True, exist_ok=True)
 
     def keep(run: hiercl.Run) -> None:
-        np.save(folder / "epochs" / f"{len(run.history):03d}.npy", hiercl.embed(run, shown).half().numpy())
+        epoch = len(run.history)
+        if epoch in moments(epochs):
+            of_classes, _ = centroids(hiercl.embed(run, test), test.labels)
+            np.save(centroids_path(folder, epoch), of_classes.half().numpy())
+        np.save(folder / "epochs" / f"{epoch:03d}.npy", hiercl.embed(run, shown).half().numpy())
 
     own = SETTINGS.get(method, {}) if settings.data == "cifar100" else of_points(settings.data, method)
-    epochs = EPOCHS[settings.data] if settings.epochs is None else settings.epochs
     common = {"monitor_every": 0} | own | {"seed": settings.seed, "epochs": epochs}
     keep(hiercl.fit(method, data, progress=False, **common | {"epochs": 0}))
     run = hiercl.fit(method, data, out=folder, resume=True, callbacks=[keep], **common)
     if run.interrupted:
         raise SystemExit(f"{method} was stopped after {len(run.history)} epochs: the same command continues it.")
     return run
+
+
+def moments(epochs: int) -> list[int]:
+    """Before the training, at its end, and in between, ever farther apart: 0, 1, 5, 12, 30."""
+    return np.unique(np.geomspace(1, epochs + 1, MOMENTS).round().astype(int) - 1).tolist()
+
+
+def centroids_path(folder: Path, epoch: int) -> Path:
+    return folder / "epochs" / f"centroids-{epoch:03d}.npy"
+
+
+def shown_of(test: HierarchicalDataset) -> HierarchicalDataset:
+    """The items of the maps."""
+    return test.per_class(10, seed=0)
 
 
 def of_points(data: str, method: str) -> dict[str, Any]:
@@ -146,11 +168,14 @@ def write(run: hiercl.Run, folder: Path, data: HierarchicalDataset, test: Hierar
 
 
 def unfold(run: hiercl.Run, folder: Path, shown: HierarchicalDataset) -> None:
-    """Writes a map of the kept features of every epoch, ``[epochs + 1, items, 2]``: each held near to those beside."""
+    """Writes a map of the kept features of every epoch, ``[epochs + 1, items, 2]``: each held near to those beside.
+    Beside them it writes the centroids of the classes at some epochs, ``[moments, classes, width]``."""
     import umap
 
     kept = [run.path / "epochs" / f"{epoch:03d}.npy" for epoch in range(len(run.history) + 1)]
-    if missing := [path.name for path in kept if not path.exists()]:
+    at = moments(len(run.history))
+    of_classes = [centroids_path(run.path, epoch) for epoch in at]
+    if missing := [path.name for path in kept + of_classes if not path.exists()]:
         raise SystemExit(
             f"{run.path / 'epochs'} lacks {', '.join(missing)}: the training was stopped at that very moment. Delete "
             f"{run.path} to train again, or leave the maps out (--no-maps)."
@@ -167,6 +192,8 @@ def unfold(run: hiercl.Run, folder: Path, shown: HierarchicalDataset) -> None:
         maps=((maps - maps.mean(axis=(0, 1))) / maps.std()).astype(np.float16),
         labels=shown.labels.astype(np.int16),
         hashes=zoo.item_hashes(shown.items),
+        moments=np.array(at),
+        centroids=np.stack([np.load(path) for path in of_classes]),
     )
 
 
@@ -174,12 +201,11 @@ def main(settings: Pretraining) -> None:
     for name in settings.methods:
         methods.get(name)  # an unknown one is an error before the first training, not after it
     data, test = hiercl.load(settings.data)
-    shown = test.per_class(10, seed=0)
     for method in settings.methods:
-        run = train(method, settings, data, shown)
+        run = train(method, settings, data, test)
         write(run, settings.weights, data, test)
         if settings.maps:
-            unfold(run, settings.weights, shown)
+            unfold(run, settings.weights, shown_of(test))
         print(hiercl.pretrained(name_of(settings.data, method), settings.weights), flush=True)
 
 

@@ -34,15 +34,26 @@ CARD = {
 class Unfolding:
     """A 2-D map of the same test items after every epoch. Each map is drawn from the one before (AlignedUMAP).
 
+    Beside them are centroids of the classes, at some epochs, so that one can draw a tree of the classes at each.
+
     Attributes:
         maps: positions, ``[epochs + 1, items, 2]``; the first map is that of the untrained encoder.
         labels: leaf labels of the items.
         hashes: hashes of the items, which :meth:`find` looks for in a data set.
+        moments: epochs that have centroids, such as 0, 1, 5, 12 and 30; empty if none were kept.
+        centroids: mean unit features of the test items of every leaf class, of length 1, at these epochs.
+
+    Example:
+        >>> unfolding = hiercl.pretrained("hcsc").unfolding()
+        >>> unfolding.maps.shape
+        (31, 1000, 2)
     """
 
     maps: Float[np.ndarray, "epochs items 2"]
     labels: Int[np.ndarray, " items"]
     hashes: UInt64[np.ndarray, " items"]
+    moments: Int[np.ndarray, " moments"]
+    centroids: Float[np.ndarray, "moments classes width"]
 
     def find(self, dataset: HierarchicalDataset) -> Int[np.ndarray, " items"]:
         """Finds the items in a data set.
@@ -102,7 +113,11 @@ class Pretrained:
                 f"{', '.join(known) or 'none'}."
             )
         with np.load(path) as file:
-            return Unfolding(file["maps"].astype(np.float32), file["labels"].astype(np.int64), file["hashes"])
+            maps, labels = file["maps"].astype(np.float32), file["labels"].astype(np.int64)
+            none = np.zeros((0, labels.max() + 1, self.encoder.width))
+            moments, centroids = file.get("moments", none[:, 0, 0]), file.get("centroids", none)
+            kept = moments.astype(np.int64), centroids.astype(np.float32)
+            return Unfolding(maps, labels, file["hashes"], *kept)
 
     def __repr__(self) -> str:
         card, numbers = self.card, self.card["numbers"]

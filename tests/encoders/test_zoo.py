@@ -19,6 +19,7 @@ from hiercl.encoders.quantise import STORED_AS, quantise
 from hiercl.encoders.zoo import maps_path, pretrained, pretrained_names, save_pretrained
 from hiercl.hierarchy.hierarchy import Hierarchy
 from hiercl.methods import SimCLR
+from hiercl.metrics.dendrograms import centroids
 
 MOST_BYTES, MOST_BYTES_A_FILE = 16_000_000, 800_000
 WITH_MAPS = [name for name in pretrained_names() if maps_path(zoo.WEIGHTS, name).exists()]
@@ -256,6 +257,10 @@ def test_the_script_from_training_to_the_maps(script, tmp_path, capsys):
     assert card["numbers"]["class"] == {name: row[name] for name in ("linear", "knn", "ami")}
     unfolding = model.unfolding()
     assert unfolding.maps.shape == (3, 40, 2) and (test.labels[unfolding.find(test)] == unfolding.labels).all()
+    assert unfolding.moments.tolist() == [0, 1, 2] and unfolding.centroids.shape == (3, 4, model.encoder.width)
+    run = hiercl.load_run(tmp_path / "runs" / "simclr")
+    of_classes, _ = centroids(hiercl.embed(run, test), test.labels)
+    np.testing.assert_allclose(unfolding.centroids[2], of_classes.numpy(), atol=2e-3)  # those of the end, in 16 bits
 
     script.main(script.Pretraining(**settings, maps=False))  # nothing is trained again, and the maps are its own
     again = pretrained("simclr", tmp_path / "weights")
