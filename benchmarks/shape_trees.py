@@ -6,8 +6,8 @@ For each pretrained encoder, the distances of its class means are compared with 
 encoders that learned without labels (Spearman's rank correlation over the 780 pairs of classes). The mean over the
 latter, each without its own distances, says whether encoders agree more with each other than with us.
 
-The superclasses by shape are eleven branches of Ward's tree of the class means, side by side from all encoders without
-labels. They are made of training shapes and judged by test shapes.
+The superclasses by shape are eleven branches of Ward's tree of the class means, side by side from three encoders without
+labels. They are made of training shapes and judged by test shapes. The other encoders have not made them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from hiercl.metrics.dendrograms import centroids, cophenetic_correlation, neares
 
 HERE = Path(__file__).parent
 LABEL_FREE = ("simclr", "moco", "hcsc", "csml")
+MAKERS = [f"modelnet40-{name}" for name in ("hcsc", "moco", "simclr")]  # of the superclasses by shape
 GROUPS = 11  # as many as our superclasses by use
 ABOUT = (
     "Superclasses of the 40 classes of ModelNet, by shape: the eleven branches that pretrained encoders without labels "
@@ -60,8 +61,8 @@ class Trees:
         means = {name: centroids(features, train.labels)[0].numpy() for name, features in learned.items()}
         ranks = {name: rankdata(pdist(own)) for name, own in means.items()}
         free = [name for name in names if name.split("-")[1] in LABEL_FREE]
-        groups = branches(np.hstack([means[name] for name in free]))
-        write_superclasses(groups, whole, free)
+        groups = branches(np.hstack([means[name] for name in MAKERS]))
+        write_superclasses(groups, whole, MAKERS)
         by_use = train.hierarchy.labels_at(np.arange(40), 0)
         print(f"adjusted Rand index of superclasses by use and by shape: {adjusted_rand_score(by_use, groups):.2f}")
         rows = []
@@ -111,10 +112,10 @@ def read_groups(groups: np.ndarray, data: HierarchicalDataset) -> dict[str, list
     return named
 
 
-def write_superclasses(groups: np.ndarray, data: HierarchicalDataset, free: list[str]) -> None:
+def write_superclasses(groups: np.ndarray, data: HierarchicalDataset, makers: list[str]) -> None:
     """Writes the superclasses by shape to the package."""
     content = {
-        "about": ABOUT.format(encoders=", ".join(free)),
+        "about": ABOUT.format(encoders=", ".join(makers)),
         "level_names": ["superclass", "class"],
         "superclasses": read_groups(groups, data),
     }
