@@ -6,8 +6,8 @@ For each pretrained encoder, the distances of its class means are compared with 
 encoders that learned without labels (Spearman's rank correlation over the 780 pairs of classes). The mean over the
 latter, each without its own distances, says whether encoders agree more with each other than with us.
 
-The superclasses by shape are eleven branches of Ward's tree of the class means, side by side from three encoders without
-labels. They are made of training shapes and judged by test shapes. The other encoders have not made them.
+The superclasses by shape are eleven branches of Ward's tree of the class means, side by side from three encoders
+without labels. They are made of training shapes and judged by test shapes. The other encoders have not made them.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def assignment(notebook: NotebookNode) -> NotebookNode:
 def predicted(cells: list[NotebookNode]) -> list[NotebookNode]:
     """Returns the cells that show what a text asks to predict: those below it, up to the next text or exercise.
 
-    A cell that only defines functions shows nothing.
+    A cell that only computes or defines something has no answer.
     """
     found, asked = [], False
     for cell in cells:
@@ -114,14 +114,18 @@ def predicted(cells: list[NotebookNode]) -> list[NotebookNode]:
             asked = "**Predict**" in cell.source
         elif "nbgrader" in cell.metadata:
             asked = False
-        elif asked and not defines_only(cell.source):
+        elif asked and shows(cell.source):
             found.append(cell)
     return found
 
 
-def defines_only(code: str) -> bool:
-    """Whether a cell has only definitions of functions."""
-    return all(isinstance(node, ast.FunctionDef) for node in ast.parse(code).body)
+def shows(code: str) -> bool:
+    """Whether a cell ends in an expression, prints, or draws."""
+    tree = ast.parse(code)
+    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return any(isinstance(last, ast.Expr) for last in tree.body[-1:]) or any(
+        name == "print" or name.startswith(("plt.", "hiercl.plot.", "hiercl.explore.")) for name in called
+    )
 
 
 def marked(exercise: str, solved: str) -> tuple[str, str, str]:

@@ -271,6 +271,12 @@ PREDICT = """# %% [markdown]
 def count():
     return 3
 
+class Mine:
+    pass
+
+# %%
+found = [count() for _ in range(3)]
+
 # %%
 count()
 

@@ -78,6 +78,9 @@ print(train)
 hiercl.plot.views(train, count=6, seed=1, **VIEWS)
 
 # %% [markdown]
+# **What you should see**: pixels hardly tell. In a sample, two views of one car were nearer than a view of a car and
+# one of a duck in 53 of 100 comparisons.
+#
 # Real photographs need other views, because there colours help to tell kinds apart. If CIFAR-100 ("Learning Multiple
 # Layers of Features from Tiny Images", Krizhevsky, 2009,
 # [report](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf)) is on this computer, the next figure shows
@@ -549,13 +552,14 @@ hiercl.plot.tree(mine.tree, train, exemplars=6)
 # several seeds.
 #
 # **Exercise** (open). Change one thing in `Mine`, and find out whether it helps. Some ideas: pull the nearest key of
-# the queue as well; remove keys of the same *coarse* prototype; take the loss of `inside`; push near prototypes
-# harder. A good answer has five parts, one point each:
+# the queue as well; remove keys of the same *coarse* prototype; push near prototypes harder. A good answer has five
+# parts, one point each:
 #
 # 1. **An idea in one sentence**: which pairs does it change, and why should this help?
 # 2. **Code that says this and nothing else.** `same` still finds your loss and your `Pairs` in agreement.
 # 3. **A control**: the same change at random. If chance helps as much, the idea was not the reason.
-# 4. **Three seeds or more** of both, with `seed=` in `SETTINGS`, and their spread.
+# 4. **Three seeds or more** of `Mine`, of your change and of the control, with `seed=` in `SETTINGS`, and their
+#    spread. All start from the same `net`, so this is the spread of the second training alone.
 # 5. **A sentence that the numbers allow**, also if it says that nothing was found.
 #
 # ## Summary

@@ -90,8 +90,8 @@ draw(PrototypeTree.fit(points, sizes=(2, 4, 12)), points)
 # To find the coarse prototype of an item, we walk up the tree from its fine prototype. This coarse prototype need not
 # be the one nearest to the item.
 #
-# **Exercise** (warm-up). Walk up the tree. You get the finest prototype of every item and, for every level, the
-# parents of its prototypes. Find the coarsest prototype of every item.
+# **Exercise** (warm-up). Walk up the tree. You get the finest prototype of every item and, for every level except the
+# coarsest, the parents of its prototypes, one level up. Find the coarsest prototype of every item.
 
 
 # %%
@@ -412,7 +412,7 @@ hiercl.plot.tree(*shown, level=0, exemplars=6)
 # 1. **A prediction with a reason**, written before the trainings, for both levels.
 # 2. **A table** of both settings with the same three seeds or more: the AMI of the last tree at both levels.
 # 3. **A third row**: the tree of the backbone's features, which no training has changed. Section 3 shows how to fit it;
-#    use `few` and the sizes `(10, 20)`.
+#    use `few` and the sizes `(10, 20)`, with `seed=` 0, 1 and 2.
 # 4. **A sentence that the numbers allow.** What does a training do to the tree, and what does the selection add?
 
 # %%

@@ -488,9 +488,9 @@ for seed in SEEDS:
 # each, and their spread (1); the random control at each value (1); the removed shares beside AMI and kNN (1); a
 # sentence that the numbers allow (1). An answer without the control has at most three points.
 #
-# An example answer. *About as much is removed, because a posterior sums to 1. A sharper one removes more of the class.
-# So I expect a higher AMI.* Seeds 0, 1 and 2; AMI and kNN at 4 are the recorded ones, and its removed shares are of
-# seed 0:
+# An example answer. *About as much is removed, because a posterior sums to 1. A sharper one removes more of the
+# class. So I expect a higher AMI.* Seeds 0, 1 and 2; AMI and kNN at 4 are the recorded ones, and its removed shares
+# are of seed 0, by the tree alone:
 #
 # | sharpness, selection | AMI class | kNN class | removed of the class, of the others |
 # |---|---|---|---|

@@ -300,8 +300,26 @@ hiercl.plot.regimes(recorded, sizes, ["ami class", "knn class"], "Where neighbou
 # differs from the selection of [04](04_pair_selection.ipynb), which needs many false negatives. A positive helps
 # however rare its class is.
 #
-# **Exercise** (open). Which of the two reasons is it? Train two or three runs. Some ideas: neighbours that lie farther
-# away (`neighbours=50`); labels shuffled only within a superclass, so that the mistakes look alike.
+# **Exercise** (open). Which of the two reasons is it? Some ideas: neighbours that lie farther away (`neighbours=50`);
+# labels that are shuffled only within a superclass, so that the mistakes look alike:
+#
+# ```python
+# from dataclasses import replace
+#
+# labels, rng = train.labels.copy(), np.random.default_rng(0)
+# for superclass in np.unique(train.labels_at(0)):
+#     inside = np.flatnonzero(train.labels_at(0) == superclass)
+#     labels[inside] = rng.permutation(labels[inside])
+# alike = replace(train, labels=labels)  # use it with neighbour_source="labels"
+# ```
+#
+# A training takes seconds. Hand in five parts, one point each:
+#
+# 1. **A prediction** that follows from one of the two reasons, written before the trainings.
+# 2. **One change** and nothing else.
+# 3. **A control**: an arm of section 4 with the same seeds.
+# 4. **Three seeds or more**: the AMI, and beside it the purity of the neighbours.
+# 5. **A sentence that the numbers allow**, also if it says that nothing is decided.
 #
 # ## 5. What it costs
 #
@@ -497,9 +515,9 @@ hiercl.explore.pairs({"CsMl": mined, "of the true class": runs["of the true clas
 # neighbours. What?
 
 # %% [markdown] tags=["teacher"]
-# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them: a
-# mixed query has two positives with weights; purity does not say what neighbours are worth; one part is the paper's,
-# the other part is ours.
+# **For teachers.** Students need about 60 minutes, exercises included, and 90 with the open exercise. Hard for them:
+# a mixed query has two positives with weights; purity does not say what neighbours are worth; one part is the
+# paper's, the other part is ours.
 #
 # Typical mistakes:
 #
@@ -507,9 +525,8 @@ hiercl.explore.pairs({"CsMl": mined, "of the true class": runs["of the true clas
 # * "Neighbours with the same purity are worth the same." Mined ones gain less than drawn ones of less purity.
 # * "Half of the labels are right, so half of the neighbours are." Both labels must be right.
 #
-# **Open exercise**, how to mark it. Four points: a prediction that follows from one of the reasons (1); one change and
-# nothing else (1); a control or a second seed, and the purity beside the AMI (1); a sentence that the numbers allow,
-# also "not decided" (1). `neighbours=50` also changes the purity, so its AMI alone decides nothing.
+# **Open exercise**, how to mark it. Five points, one for each part that its text names. "Not decided" is a sentence,
+# too. `neighbours=50` also changes the purity, so its AMI alone decides nothing.
 #
 # **To think about**, how to mark it. Two points. The difference of oracle and random neighbours is all that mining can
 # gain (1). What a method gains beyond random is the share that it has found (1).

@@ -160,9 +160,9 @@ check("07 masked", masked)
 # from an oak. At the level of the class this does not count.
 #
 # **Exercise.** Write the ratio of one feature at the coarsest level. There is no parent there. Every class has the
-# same weight, whatever its number of items. The numerator: take the mean of each class and the mean of these means.
-# It is the mean squared distance of the class means from the mean of the means. The denominator is the mean over
-# classes of the variance within a class (divided by its number of items minus 1).
+# same weight, whatever its number of items. The numerator is the mean squared distance of the class means from their
+# mean. The denominator is the mean over classes of the variance within a class (divided by its number of items minus
+# 1).
 
 
 # %%
@@ -593,11 +593,12 @@ for name, panel in panels.items():
 hiercl.explore.masks(lab["random split"], test)
 
 # %% [markdown]
-# **Exercise** (open). Where does *finding* the features begin to matter? Change one thing, for example `SIGNAL`, the
-# number of items, the encoder, or a part of each level that the other half of the features carries as well. Find a
-# case where a random split is as good as the mixture, and a case where it is not. A good answer has five parts, one
-# point each: a reason that you write down before the training; one change and nothing else; the random split and the
-# planted levels beside the mixture; three seeds or more, and their spread; a sentence that the numbers allow.
+# **Exercise** (open). Where does *finding* the features begin to matter? Change one thing: `SIGNAL`, the number of
+# items, or the encoder. You can also let each half of the features carry a part of the other level. `trial(arm,
+# seed)` trains one arm. Find a case where a random split is as good as the mixture, and a case where it is not. A
+# good answer has five parts, one point each: a reason that you write down before the training; one change and nothing
+# else; the random split and the planted levels beside the mixture; three seeds or more, and their spread; a sentence
+# that the numbers allow.
 #
 # ## Summary
 #

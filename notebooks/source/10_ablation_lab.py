@@ -266,10 +266,10 @@ check("10 verdicts", ("better", "undecided"))
 
 # %% [markdown]
 # **Exercise** (open). How many seeds does a study need? Section 2 asks how often an interval contains the truth. Ask
-# now how often an interval lies above 0, so that a study says "better". In `covers`, `100 * np.mean(low > 0)` in place
-# of the first result does this. Choose the difference that you want to find (the `1.0` before the last `1.0` of
-# `rng.normal`), and numbers of seeds. Student's interval is enough. A simulation takes seconds. Hand in five parts, one
-# point each:
+# now how often an interval lies above 0, so that a study says "better". In `covers`, `100 * np.mean(low > 0)` in
+# place of the first result does this. Choose the difference that you want to find (the first argument of
+# `rng.normal`), and numbers of seeds. Student's interval is enough. A simulation takes seconds. Hand in five parts,
+# one point each:
 #
 # 1. **A prediction**, before you compute: the difference is one standard deviation. How often do five seeds find it?
 # 2. **The lines that you have changed**, and nothing else.
@@ -301,7 +301,7 @@ check("10 verdicts", ("better", "undecided"))
 #
 # 1. A number that was written down before. It need not be right.
 # 2. `low > 0`, and the difference in `rng.normal`. The spread stays 1.
-# 3. At least ten numbers, and two smallest numbers of seeds. One that falls between two columns is right.
+# 3. At least ten numbers, and two smallest numbers of seeds.
 # 4. About 2.5 %, because a 95 % interval lies above the truth in 2.5 of 100 cases. 5 % is half a point: it counts
 #    "worse" as well.
 # 5. "Undecided" is not "equal". Five seeds miss this difference in more than half of the studies.
@@ -318,10 +318,10 @@ check("10 verdicts", ("better", "undecided"))
 # | 2 | 46.7 | 90.8 | 99.5 | 100.0 | 100.0 | 100.0 | 100.0 |
 #
 # Of my numbers of seeds, 11 are the fewest for one standard deviation, and 40 for half of one. Five seeds suffice for
-# two. The control is near 2.5 %, as it should be. If a study of five seeds is undecided, a difference of one standard
-# deviation may well be there: such a study finds it in 42 of 100 cases." More than is asked for: the studies of five
-# seeds that say "better" show 1.34 standard deviations on average, where the truth is 1. Who publishes only what is
-# decided publishes too large numbers.
+# two. The control is near 2.5 %: a 95 % interval lies above the truth in 2.5 of 100 cases. If a study of five seeds
+# is undecided, a difference of one standard deviation may well be there: such a study finds it in 42 of 100 cases."
+# More than is asked for: the studies of five seeds that say "better" show 1.34 standard deviations on average, where
+# the truth is 1. If only decided results are published, the published differences are too large on average.
 #
 # **To think about**, how to mark it. Three points. The question names a comparison (1), a number to measure (1), and
 # what would count against it (1).

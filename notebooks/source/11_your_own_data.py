@@ -104,8 +104,8 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# **Exercise.** Build this hierarchy: `cat` and `dog` are under `pet`, `pet` and `wolf` are under `animal`, and `car`
-# is under `vehicle`. You may use any of the forms.
+# **Exercise** (warm-up). Build this hierarchy: `cat` and `dog` are under `pet`, `pet` and `wolf` are under `animal`,
+# and `car` is under `vehicle`. You may use any of the forms.
 
 # %%
 check("11 hierarchy", ...)
@@ -118,7 +118,7 @@ check("11 hierarchy", hiercl.Hierarchy.from_dict({"animal": {"pet": ["cat", "dog
 #
 # Views say what must *not* matter. Photographs may be mirrored and recoloured. May letters?
 #
-# **Exercise** (warm-up). One of these settings of the views turns some letters into others. Which one must be 0 for
+# **Exercise.** One of these settings of the views turns some letters into others. Which one must be 0 for
 # letters: `"crop"`, `"flip"`, `"jitter_probability"`, or `"blur"`?
 
 # %%
@@ -205,7 +205,7 @@ print(HierarchicalDataset.load(FOLDER.parent / "by_tree"))
 # %% [markdown]
 # **Exercise.** A folder has 3 classes with 900, 90 and 10 pictures. You want to judge a method so that the rare class
 # counts as much as the others. Which column of the report do you read: `"linear"`, `"linear_balanced"`, `"flat"` or
-# `"ami"`?
+# `"ami"`? (`reports["SimCLR"].table()` has them all.)
 
 # %%
 check("11 rare", ...)
@@ -229,8 +229,8 @@ check("11 rare", "linear_balanced")
 # 1. **A prediction**, before you compute: how many labelled pictures of every character does the encoder of photographs
 #    need to do as well as your SimCLR with one?
 # 2. **The lines that you have run.** Only the number, the draw and the encoder differ.
-# 3. **A table** of kNN of the character: SimCLR and photographs with 1, 2, 4 and 8 labelled pictures, with three draws
-#    each. (A character has 8 training pictures, so one draw of 8 is enough.)
+# 3. **A table** of kNN of the character: SimCLR and photographs with 1, 2, 4 and 8 labelled pictures, means and
+#    ranges over three draws each. (A character has 8 training pictures, so one draw of 8 is enough.)
 # 4. **A control**: the encoder with random weights. What does it tell you about the pictures?
 # 5. **A sentence that the numbers allow**, for these pictures and this one training. And why is HMC not in the table?
 #
@@ -249,14 +249,14 @@ check("11 rare", "linear_balanced")
 # Typical mistakes:
 #
 # * "More augmentation is better." A flip turns b into d.
-# * "Without labels there is nothing to check." A few labels do.
+# * "Without labels there is nothing to check." A few labels are enough for a check.
 #
 # **The open exercise**, how to mark it. Students need about 30 minutes for it. One point for each of its five parts:
 #
-# 1. A number that was written down before. It need not be right. "More than there are" is a number, too.
+# 1. A number that was written down before. It need not be right. "More than eight" counts as well.
 # 2. The test pictures and the encoders stay as they are. No encoder is trained again.
 # 3. Means and ranges over the draws. Half a point for one draw only.
-# 4. Random weights know what a network knows before it learns. The distance from them is what was learned.
+# 4. Random weights show what an untrained network gives. The distance from them is what training added.
 # 5. The sentence speaks of kNN of the character on Omniglot, of one seed of the training. HMC has seen the labels of
 #    all training pictures, so its row would not say what few labels are worth.
 #
