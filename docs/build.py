@@ -99,9 +99,13 @@ def write_effects(study: str, *arguments: str) -> str:
         variant, base = pair.split(" less ")
         for metric in metrics.split(", "):
             names = [name for name in measured if name == metric or name.startswith(f"{metric} ")]
-            levels = max(levels, [name.removeprefix(metric).strip() or "all" for name in names], key=len)
-            found = [compared(study, variant, base, name) for name in names]
-            rows.append([pair, metric, *(own.text() for own in found)])
+            found = {name.removeprefix(metric).strip() or "all": compared(study, variant, base, name) for name in names}
+            levels = max(levels, list(found), key=len)
+            rows.append((pair, metric, found))
+    rows = [
+        [pair, metric, *(found[level].text() if level in found else "–" for level in levels)]
+        for pair, metric, found in rows
+    ]
     return as_table(["comparison", "metric", *levels], rows)
 
 
