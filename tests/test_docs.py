@@ -41,6 +41,14 @@ def test_an_effect_is_that_of_the_study(build):
     assert build.write_mean("few-labels", "SimCLR", "10 % labels linear class") == "15.7"
 
 
+def test_a_metric_that_a_level_does_not_have_leaves_its_cell_empty(build):
+    table = build.write_effects("shuffled-shapes", "HMC less HMC, shuffled", "knn, dendrogram_purity")
+    header, _, knn, purity = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.strip().split("\n"))
+    assert header[2:] == ["domain", "group", "class"] and "–" not in knn
+    of_class = build.write_effect("shuffled-shapes", "HMC", "HMC, shuffled", "dendrogram_purity class")
+    assert purity[2] == "–" and purity[4].startswith(of_class)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_exist(page):
     text = page.read_text(encoding="utf-8")
