@@ -177,8 +177,8 @@ def unfold(run: hiercl.Run, folder: Path, shown: HierarchicalDataset) -> None:
     of_classes = [centroids_path(run.path, epoch) for epoch in at]
     if missing := [path.name for path in kept + of_classes if not path.exists()]:
         raise SystemExit(
-            f"{run.path / 'epochs'} lacks {', '.join(missing)}: the training was stopped at that very moment. Delete "
-            f"{run.path} to train again, or leave the maps out (--no-maps)."
+            f"{run.path / 'epochs'} lacks {', '.join(missing)}: the training was stopped at that very moment, or is "
+            f"of an earlier version. Delete {run.path} to train again, or leave the maps out (--no-maps)."
         )
     features = [np.load(path).astype(np.float32) for path in kept]
     features = [z / np.linalg.norm(z, axis=1, keepdims=True) for z in features]

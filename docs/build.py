@@ -164,7 +164,7 @@ def write_metrics(of: str) -> str:
 
 
 def write_encoders(data: str) -> str:
-    """A table of the pretrained encoders of "cifar100" or "modelnet10", from their cards."""
+    """A table of the pretrained encoders of "cifar100", "modelnet10" or "modelnet40", from their cards."""
     rows = []
     for path in sorted(WEIGHTS.glob("*.json")):
         card = json.loads(path.read_text())

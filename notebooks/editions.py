@@ -120,10 +120,10 @@ def predicted(cells: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def shows(code: str) -> bool:
-    """Whether a cell ends in an expression, prints, or draws."""
-    tree = ast.parse(code)
-    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return any(isinstance(last, ast.Expr) for last in tree.body[-1:]) or any(
+    """Whether a cell ends in an expression, prints, or draws. What a function would do does not count."""
+    body = [part for part in ast.parse(code).body if not isinstance(part, ast.FunctionDef | ast.ClassDef)]
+    called = [ast.unparse(node.func) for part in body for node in ast.walk(part) if isinstance(node, ast.Call)]
+    return any(isinstance(last, ast.Expr) for last in body[-1:]) or any(
         name == "print" or name.startswith(("plt.", "hiercl.plot.", "hiercl.explore.")) for name in called
     )
 

@@ -269,6 +269,7 @@ PREDICT = """# %% [markdown]
 
 # %%
 def count():
+    print("when it is called")
     return 3
 
 class Mine:

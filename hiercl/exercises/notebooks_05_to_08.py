@@ -86,9 +86,8 @@ def weight():
     """There are two levels with the weights of HMC: e^(1/l), divided by their sum, where l = 1 is the finest level.
     What is the weight of the coarse level?"""
     fine, coarse = math.e, math.exp(1 / 2)
-    return coarse / (coarse + fine), NOT_A_SHARE | {
+    return coarse / (coarse + fine), {"divide the weights by their sum.": [coarse, fine]} | NOT_A_SHARE | {
         "that is the weight of the fine level. Which of the two is l = 1?": fine / (coarse + fine),
-        "divide the weights by their sum.": [coarse, fine],
         "that is 1 of 1 + 2. The weights are powers of e.": 1 / 3,
         "that would be right with equal weights.": 0.5,
         "write down e^(1/l) for l = 1 and for l = 2, and divide. Two digits are enough.": any_other,

@@ -211,7 +211,7 @@ keep(hiercl.plot.brackets(recorded, names, ["ami class", "knn class"], own, "Whi
 keep(hiercl.plot.embedding(hcsc, test, seed=SEED, title="HCSC"), "map")
 
 # %% [markdown]
-# ## 6. The same from scratch
+# ## 6. From scratch
 #
 # Now without a backbone. `shapes` holds generated pictures, and we take ten kinds of things. A small convolutional
 # network starts from random weights. How long it can train depends on this machine, so we ask the machine first.

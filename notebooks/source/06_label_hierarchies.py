@@ -487,9 +487,9 @@ table = hiercl.study.recorded("shuffled-shapes")
 hiercl.plot.brackets(table, SCRATCH, columns, title="From scratch, three levels of generated pictures")
 
 # %% [markdown]
-# **What you should see**: here a network from scratch learns the order, too. The random hierarchy does no better than
-# none, and the true one is ahead in the tree of the classes, in clusters of the group, and in the domain. The accuracy
-# of the class stays as it is: the network recognises these pictures, so it need not give up one for the other.
+# **What you should see**: the random hierarchy is no better than none. The true one is ahead in the tree of the
+# classes, in clusters of the group, and in the domain. The tree of the groups, which is not shown, is no better than
+# without a hierarchy. No loss of accuracy of the class can be seen.
 #
 # **Exercise** (open). How wrong may a hierarchy be? What would you tell somebody whose taxonomy has errors? The next
 # cell deals a share of the classes to other places, as section 3 does, and trains HMC. Change its first line. A
@@ -520,8 +520,8 @@ for share in SHARES:
 #
 # * A hierarchy of labels gives every pair a level. HMC adds a loss for each level. For siblings the levels disagree:
 #   one pulls, the other pushes, and the weights decide.
-# * A true hierarchy orders the classes, and a random one does not. Order costs accuracy of the class. Compare lines,
-#   not points.
+# * A true hierarchy orders the classes, and a random one does not. On features, order costs accuracy of the class.
+#   Compare lines, not points.
 # * Milder mistakes can be additional mistakes. Count the serious ones too.
 # * A maximum of losses can take the gradient away from a level. Look before you compare.
 #

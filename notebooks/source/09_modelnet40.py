@@ -359,11 +359,11 @@ hiercl.plot.cloud_3d(train, item=1)
 #
 # Behind the head hardly anything is lost by a rotation about z, as the views ask. The features lose half after 45°.
 # They lose less than those of the untrained encoder, so a part was learned there. The encoder was not taught to
-# ignore tilts, and after 45° about x little is left in any row. After 90° about z more is left than after 45°, even
-# without training, probably because many things have right angles. Most of the learned invariance to rotations about
-# z appears only behind the head, which is thrown away for the evaluation." The control shows that the direction of a
-# shape is known in ModelNet40: without training it helps. This may be why the features are better than the embeddings
-# behind the head at 0°.
+# ignore tilts, and after 45° about x little is left in any row. After 90° about z more is left in the features than
+# after 45°, even without training, probably because many things have right angles. Most of the learned invariance to
+# rotations about z appears only behind the head, which is thrown away for the evaluation." The control shows that the
+# direction of a shape is known in ModelNet40: without training it helps. This may be why the features are better than
+# the embeddings behind the head at 0°.
 #
 # **To think about**, how to mark it. Two points. Lost: which side is up, which helps to tell classes apart (1).
 # Gained: shapes without a common vertical axis (1).

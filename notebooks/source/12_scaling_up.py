@@ -312,7 +312,7 @@ print(hiercl.machine(card["encoder"]["name"]))
 #
 # The control agrees with the first row to 0.04 s. Up to 1,024 the queue cannot be seen. The time has doubled
 # somewhere between 32,768 and 65,536, as predicted. With an encoder that takes ten times as long, an epoch takes 15
-# s, and I expect that 65,536 adds the same 2 s. So the queue that doubles it would be some hundred thousand."
+# s, and I expect that 65,536 adds the same 2 s. So the queue that doubles it would be about 500,000."
 #
 # **To think about**, how to mark it. Two points. One long training tells what one seed can reach (1). Eight seeds tell
 # whether a difference is more than luck (1).
