@@ -124,7 +124,7 @@ def shows(code: str) -> bool:
     body = [part for part in ast.parse(code).body if not isinstance(part, ast.FunctionDef | ast.ClassDef)]
     called = [ast.unparse(node.func) for part in body for node in ast.walk(part) if isinstance(node, ast.Call)]
     return any(isinstance(last, ast.Expr) for last in body[-1:]) or any(
-        name == "print" or name.startswith(("plt.", "hiercl.plot.", "hiercl.explore.")) for name in called
+        name in ("print", "display") or name.startswith(("plt.", "hiercl.plot.", "hiercl.explore.")) for name in called
     )
 
 
