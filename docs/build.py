@@ -184,7 +184,7 @@ def write_supervised(data: str) -> str:
     files = (ROOT / "benchmarks/results/modelnet_supervised").glob(f"{data}-*.json")
     cards = [json.loads(path.read_text()) for path in files]
     rows = []
-    for card in sorted(cards, key=lambda card: list(SUPERVISED).index(card["encoder"])):
+    for card in sorted(cards, key=lambda card: (list(SUPERVISED).index(card["encoder"]), card["settings"]["epochs"])):
         numbers = [card[how] for how in ("points as in training", "all points")]
         cells = [f"{own['accuracy']:.1f} / {own['balanced accuracy']:.1f}" for own in numbers]
         minutes = f"{card['cpu_seconds'] / 60:.0f}"
