@@ -115,10 +115,9 @@ class Pretrained:
             )
         with np.load(path) as file:
             maps, labels = file["maps"].astype(np.float32), file["labels"].astype(np.int64)
-            none = np.zeros((0, labels.max() + 1, self.encoder.width))
-            moments, centroids = file.get("moments", none[:, 0, 0]), file.get("centroids", none)
-            kept = moments.astype(np.int64), centroids.astype(np.float32)
-            return Unfolding(maps, labels, file["hashes"], *kept)
+            none = {"moments": np.zeros(0), "centroids": np.zeros((0, labels.max() + 1, self.encoder.width))}
+            moments, centroids = (file.get(name, empty) for name, empty in none.items())  # files of before have neither
+            return Unfolding(maps, labels, file["hashes"], moments.astype(np.int64), centroids.astype(np.float32))
 
     def __repr__(self) -> str:
         card, numbers = self.card, self.card["numbers"]
