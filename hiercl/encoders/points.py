@@ -17,6 +17,8 @@ from hiercl.runtime.types import Float, Int
 NEIGHBOURS = 20  # of DGCNN's graph, as in its paper at 1,024 points
 DENSITY = 128  # points of a cloud in which the neighbours of dgcnn_share are the 20 nearest
 SLOPE = 0.2  # of its leaky ReLU
+TINY = 1e-12  # smallest variance of edges, as a divisor
+REPEATS = 32  # of both values that stand for a cloud's edges: the norm's running variance divides by n - 1
 DISTANCES_AT_ONCE = 2**24  # in memory together: 64 MiB
 
 
@@ -79,8 +81,13 @@ class _EdgeStage(nn.Module):
 
     N(i) are the k points whose features are nearest to those of i, with i itself among them; every stage finds them
     anew. With a density of n points, they are spread over the nearest k/n of the cloud, however many these are (dilated
-    neighbours; Li et al., DeepGCNs, ICCV 2019). With $W=[U\,V]$ the product is $U x_j + (V-U)\,x_i$: two maps of points
-    instead of one map of k times as many edges.
+    neighbours; Li et al., DeepGCNs, ICCV 2019).
+
+    No value of an edge is kept. With $W=[U\,V]$ the product is $b_j + a_i$, where $b = Ux$ and $a = (V-U)x$: two maps
+    of points instead of one map of k times as many edges. The norm is an affine map $s\,e + t$ of each channel, and
+    the leaky ReLU grows, so only the largest $b_j$ counts, or the smallest where s is negative:
+
+    $$x_i' = \mathrm{LeakyReLU}\big(s\,(a_i + \max_j b_j) + t\big)$$
     """
 
     def __init__(self, channels_in: int, channels_out: int, norm, density: int | None):
@@ -90,19 +97,56 @@ class _EdgeStage(nn.Module):
         self.norm = norm(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        newest = x[:, -self.channels_in :]
-        index = nearest_points(newest[..., 0], NEIGHBOURS, self.density)
-        u, v = self.edge.weight.split(self.channels_in, dim=1)
-        batch = torch.arange(x.shape[0], device=x.device)[:, None, None]  # len(x) is no symbol in torch.export
+        newest = x[:, -self.channels_in :, :, 0]
+        near = nearest_points(newest, NEIGHBOURS, self.density)
+        u, v = self.edge.weight[..., 0, 0].split(self.channels_in, dim=1)
         # In float32: the two parts nearly cancel where neighbours are close, and bf16 would leave little of that.
         with torch.autocast(x.device.type, enabled=False):
-            of_other, of_itself = F.conv2d(newest.float(), u), F.conv2d(newest.float(), v - u)  # [batch, c, points, 1]
-            others = of_other[..., 0].mT[batch, index].permute(0, 3, 1, 2)  # [batch, channels, points, k]
-            edges = others + of_itself
+            points = newest.float().mT
+            of_itself, of_other = points @ (v - u).T, points @ u.T  # a and b, [batch, points, channels]
+            scale, shift = _affine(self.norm, *_moments(of_itself, of_other, near))  # s and t, [batch, 1, channels]
+            sign = torch.where(scale < 0, -1.0, 1.0)
+            extreme = sign * _over_neighbours(sign * of_other, near, "max")
+            found = F.leaky_relu(scale * (of_itself + extreme) + shift, SLOPE).mT[..., None]
         if torch.is_autocast_enabled(x.device.type):
-            edges = edges.to(torch.get_autocast_dtype(x.device.type))
-        found = F.leaky_relu(self.norm(edges), SLOPE, inplace=True).amax(dim=3, keepdim=True)
+            found = found.to(torch.get_autocast_dtype(x.device.type))
         return torch.cat([x, found], dim=1) if self.channels_in > 3 else found  # coordinates are no feature
+
+
+def _over_neighbours(of_other: Tensor, near: Tensor, mode: str) -> Tensor:
+    """The mean or the maximum of the neighbours' values, for every point and channel."""
+    batch, points, channels = of_other.shape
+    first = torch.arange(batch, device=near.device)[:, None, None] * points  # of each cloud, if all stand in one table
+    bags, table = (near + first).flatten(0, 1), of_other.flatten(0, 1)
+    if torch.compiler.is_exporting():  # ONNX has no bags; elsewhere they are much faster than a gather
+        edges = table[bags]
+        found = edges.amax(dim=1) if mode == "max" else edges.mean(dim=1)
+    else:
+        found = F.embedding_bag(bags, table, mode=mode)
+    return found.view(batch, points, channels)
+
+
+def _moments(of_itself: Tensor, of_other: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of $a_i + b_j$ over the edges of each cloud, [batch, 1, channels]."""
+    # A variance is the same after a shift. Without the means, less cancels in the difference of two squares.
+    a, b = (part - part.detach().mean(dim=1, keepdim=True) for part in (of_itself, of_other))
+    b_near, b2_near = (_over_neighbours(part, near, "mean") for part in (b, b**2))
+    mean = (a + b_near).mean(dim=1, keepdim=True)
+    square = (a**2 + 2 * a * b_near + b2_near).mean(dim=1, keepdim=True)
+    return mean + (of_itself - a + of_other - b)[:, :1], square - mean**2
+
+
+def _affine(norm: nn.Module, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift that a norm applies to values with this mean and variance in each item, [batch, 1, channels].
+
+    The norm gets two values instead, mean ± deviation, which have the same mean and variance.
+    """
+    deviation = variance.clamp(min=TINY).sqrt()
+    low, high = mean - deviation, mean + deviation
+    two = torch.cat([low, high], dim=1).mT[..., None]  # [batch, channels, 2, 1]
+    low_out, high_out = norm(two.repeat(1, 1, 1, REPEATS))[..., 0].mT.split(1, dim=1)
+    scale = (high_out - low_out) / (2 * deviation)
+    return scale, low_out - scale * low
 
 
 @torch.no_grad()

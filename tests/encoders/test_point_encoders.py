@@ -1,5 +1,6 @@
 """Encoders of point clouds: published sizes, no order of the points, DGCNN against its equation."""
 
+import copy
 import itertools
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from hiercl.encoders import encoder_modality, encoder_names, make_encoder, stage_block
 from hiercl.encoders import points as P
+from hiercl.encoders.norms import NORMS
 
 NAMES = encoder_names("points")
 
@@ -90,21 +92,37 @@ def test_t_nets_start_at_the_identity():
     torch.testing.assert_close(whole(clouds()), plain(clouds()))
 
 
-def test_edge_convolution_is_its_equation():
-    """x_i' = max_j LeakyReLU(norm(W [x_j - x_i; x_i])), with a loop over points and their neighbours."""
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("density", [None, 30])
+@pytest.mark.parametrize("norm", ["batch", "split", "group"])
+def test_edge_convolution_is_its_equation(norm, density, training):
+    """x_i' = max_j LeakyReLU(norm(W [x_j - x_i; x_i])), with all values of edges, and its gradients."""
     torch.manual_seed(0)
-    stage, x = P._EdgeStage(5, 7, nn.BatchNorm2d, density=None).train(), torch.randn(2, 5, 40, 1)
-    index = P.nearest_points(x[..., 0], P.NEIGHBOURS)
-    edges = torch.empty(2, 7, 40, P.NEIGHBOURS)
-    for b in range(2):
-        for i in range(40):
-            for k, j in enumerate(index[b, i]):
-                pair = torch.cat([x[b, :, j, 0] - x[b, :, i, 0], x[b, :, i, 0]])
-                edges[b, :, i, k] = stage.edge.weight[:, :, 0, 0] @ pair
-    expected = nn.functional.leaky_relu(nn.BatchNorm2d(7).train()(edges), 0.2).max(dim=3).values
+    stage, x = P._EdgeStage(5, 16, NORMS[norm], density).train(training), torch.randn(8, 5, 40, 1, requires_grad=True)
+    nn.init.normal_(stage.norm.weight)  # a channel with a negative scale has its smallest edge
+    nn.init.normal_(stage.norm.bias)
+    plain = copy.deepcopy(stage)
+
+    near = P.nearest_points(x[..., 0], P.NEIGHBOURS, density)
+    others = torch.stack([cloud[:, rows] for cloud, rows in zip(x[..., 0], near, strict=True)])
+    pairs = torch.cat([others - x, x.expand_as(others)], dim=1)  # [batch, 10, points, neighbours]
+    edges = plain.norm(plain.edge(pairs))
+    expected = torch.cat([x[..., 0], nn.functional.leaky_relu(edges, 0.2).max(dim=3).values], dim=1)[..., None]
     found = stage(x)
-    torch.testing.assert_close(found[:, 5:, :, 0], expected, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found[:, :5], x)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+    weights = torch.randn_like(found)
+    wanted = torch.autograd.grad((expected * weights).sum(), [x, *plain.parameters()])
+    given = torch.autograd.grad((found * weights).sum(), [x, *stage.parameters()])
+    torch.testing.assert_close(given, wanted, atol=1e-3, rtol=1e-3)
+    for own, theirs in zip(stage.buffers(), plain.buffers(), strict=True):  # variances of n values: n is another
+        torch.testing.assert_close(own, theirs, atol=1e-5, rtol=0.02)
+
+
+def test_a_cloud_of_equal_points_is_no_division_by_zero():
+    stage, x = P._EdgeStage(3, 8, nn.BatchNorm2d, None), torch.ones(4, 3, 30, 1, requires_grad=True)
+    stage(x).sum().backward()
+    assert stage(x).isfinite().all() and x.grad.isfinite().all() and stage.edge.weight.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("at_once", [2**24, 2 * 900, 7 * 30, 1])
