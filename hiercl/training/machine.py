@@ -1,4 +1,4 @@
-"""machine: what this machine can do, measured in one to three seconds."""
+"""machine: what this machine can do, measured in a few seconds."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Machine:
 
 
 def machine(*encoders: str) -> Machine:
-    """Measures what this machine can do, in one to three seconds.
+    """Measures what this machine can do, in a few seconds.
 
     A measured step has two views of every item, forward and backward, and no loss: pictures of 24 pixels, clouds of 128
     points, vectors of 640 numbers. It keeps to the cores that are free, as a training does.

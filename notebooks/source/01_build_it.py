@@ -581,4 +581,18 @@ hiercl.plot.tree(mine.tree, train, exemplars=6)
 # * "The loss must reach 0." With many candidates it cannot. Compare with the loss of equal embeddings.
 # * "The momentum encoder is trained." It has no gradient and follows.
 #
-# See the open exercise above for its rubric.
+# The open exercise above has its rubric. An example answer: *I remove keys of the same coarse prototype, because more
+# negatives of the anchor's own kind stop being pushed.* The one line that changes reads `assignment[:, 0]` in place of
+# `assignment[:, -1]`. The control shuffles the coarse prototypes among the pictures, so it removes about as many keys.
+# kNN of the class in per cent, seeds 0, 1 and 2:
+#
+# | | kNN of the class |
+# |---|---|
+# | `Mine` | 66.7, 61.3, 57.0 (mean 61.7) |
+# | same coarse prototype removed | 63.7, 63.0, 60.0 (mean 62.2) |
+# | shuffled coarse prototypes removed | 61.7, 60.7, 58.0 (mean 60.1) |
+# | nothing removed | 62.3, 61.3, 55.7 (mean 59.8) |
+#
+# *My change is ahead of its control by two points in each of three seeds, which are six of 300 test pictures. So it
+# matters which keys are removed. Compared with `Mine` it is worse once and better twice. My runs do not decide which of
+# the two is better.* A training took 16 to 18 seconds of one core.
