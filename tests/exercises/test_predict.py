@@ -1,5 +1,7 @@
 """The cell magic %%predict, in a shell without a browser."""
 
+import sys
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -30,6 +32,13 @@ def test_an_error_of_the_cell_is_an_error(shell):
     done = shell.run_cell("%%predict\n1 / 0")
     assert isinstance(done.error_in_exec, ZeroDivisionError)
     assert isinstance(shell.run_cell("%%predict\n1 +").error_in_exec, SyntaxError)
+
+
+def test_without_ipywidgets_the_result_is_shown_at_once(shell, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    assert _predict.predict("", "seen = 6 * 7\nprint('it is', seen)") is None
+    out = capsys.readouterr().out
+    assert "pip install ipywidgets" in out and "it is 42" in out and shell.user_ns["seen"] == 42
 
 
 def test_without_a_notebook_nothing_is_registered(monkeypatch):
