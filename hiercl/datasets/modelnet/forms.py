@@ -79,13 +79,17 @@ def find_shapes(path: str | Path, name: str = "modelnet40") -> Found:
         >>> shapes, problems = find_shapes("Downloads/ModelNet40.zip")  # doctest: +SKIP
     """
     files = Files(given_path(path, "path").expanduser())
-    fitting = [form for pattern, form in FORMS.items() if any(re.search(pattern, file) for file in files.names)]
+    examples = {pattern: next((file for file in files.names if re.search(pattern, file)), None) for pattern in FORMS}
+    fitting = {FORMS[pattern]: file for pattern, file in examples.items() if file is not None}
     if len(fitting) != 1:
-        what = "several forms of ModelNet, give the path of one" if fitting else "no known form of ModelNet"
+        if fitting:
+            what = f"several forms of ModelNet ({', '.join(fitting.values())}), give the path of one"
+        else:
+            what = "no known form of ModelNet" if files.names else "no file"
         if not fitting and (archives := [file for file in files.names if file.lower().endswith(".zip")]):
             what += f", but {', '.join(archives[:3])}: give the path of an archive itself"
         raise ValueError(f"{path} holds {what}. The known forms are\n{KNOWN}")
-    return fitting[0](files, name)
+    return next(iter(fitting))(files, name)
 
 
 # ---- original meshes ----

@@ -47,7 +47,8 @@ def occupancy(grids: Mapping[int, Bool[np.ndarray, "x y z"]]) -> Float[np.ndarra
     $$f(x) = \frac1n \sum_k g_k\!\Big(c_k + \frac{r_k}{r_1} R_k\,(x - c_1)\Big)$$
 
     A turn whose correlation with the first one is below 0.8 is left out. Hollow spaces are filled before. Thin parts,
-    which an average would lose, are kept as in the first turn. At last the field is smoothed by half a voxel.
+    which an average would lose, are kept as in the first turn. At last the field is smoothed by half a voxel. This
+    removes single voxels, and rods of one voxel that run along a diagonal of space.
 
     Args:
         grids: which voxels are occupied, by the number of the turn.
@@ -96,7 +97,9 @@ def level_set(field: Float[np.ndarray, "x y z"], level: float = 0.5) -> Mesh:
     cells = np.lib.stride_tricks.sliding_window_view(field > level, (2, 2, 2))
     cells = np.argwhere(cells.any(axis=(3, 4, 5)) & ~cells.all(axis=(3, 4, 5)))
     if len(cells) == 0:
-        raise ValueError(f"the field does not cross the level {level:g}")
+        raise ValueError(
+            f"the field does not cross the level {level:g}: too few voxels are occupied, or they form too thin a part"
+        )
     place = (cells[:, None, None] + TETRAHEDRA).reshape(-1, 4, 3)
     value = field[tuple(np.moveaxis(place, -1, 0))].astype(np.float64)
     order = np.argsort(-value, axis=1)  # corners inside come first
