@@ -30,8 +30,8 @@ def dendrogram(run: Any, dataset: HierarchicalDataset, level: int = -1, title: s
 
     Centroids are means of unit features, divided by their length. Their distance is √(2 − 2 cos). A branch has the
     colour of a coarser class if all its classes are of that class. The branches of both trees are turned so that few of
-    the joining lines cross. The title gives :func:`hiercl.metrics.dendrogram_purity` within the next coarser level,
-    with its mean over 100 random assignments of the classes to its nodes, and
+    the joining lines cross. A line below the title gives :func:`hiercl.metrics.dendrogram_purity` within the next
+    coarser level, with its mean over 100 random assignments of the classes to its nodes, and
     :func:`hiercl.metrics.cophenetic_correlation`, which is 0 on average if the classes of the tree are shuffled.
 
     Args:
@@ -62,17 +62,17 @@ def dendrogram(run: Any, dataset: HierarchicalDataset, level: int = -1, title: s
     features, dataset = features_of(run, dataset)[dataset.has_label], dataset.labelled_part
     linkage, present = class_linkage(features, dataset.labels, tree, level)
     paths = ancestor_paths(tree, level)[present]
-    numbers = f"dendrogram of {classes} × “{tree.level_names[level]}”"
     about = f" ({dataset.note})" if dataset.note else ""
     note = f"Average linkage of {classes} centroids of {what_of(run)}, by “{tree.level_names[level]}”; "
     note += f"{len(dataset):,} items of {dataset.name}{about}."
     if level:
         cophenetic = cophenetic_correlation(features, dataset.labels, tree, level)
-        numbers = _agreement(cophenetic, linkage, paths[:, level - 1]) or numbers
+        numbers = _agreement(cophenetic, linkage, paths[:, level - 1])
+        note = f"{numbers.capitalize()}. {note}" if numbers else note
         note += f" Right: the tree of the labels. Colours and purity: “{tree.level_names[level - 1]}”."
     if missing := tree.sizes[level] - classes:
         note += f" {missing} classes without items are left out."
-    return _draw(tree, linkage, paths, f"{title or name_of(run)}: {numbers}", note)
+    return _draw(tree, linkage, paths, title or name_of(run), note)
 
 
 def untangled(

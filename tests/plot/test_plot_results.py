@@ -160,7 +160,7 @@ def test_the_title_has_the_metrics_and_chance(dataset):
 def test_a_dendrogram_that_is_right_crosses_nowhere(dataset):
     one_of = [np.eye(size)[dataset.labels_at(level)] for level, size in enumerate(HIERARCHY.sizes)]
     figure = dendrogram(np.hstack([4 * one_of[0], 2 * one_of[1], one_of[2]])[:, ::-1].copy(), dataset)
-    assert "purity 1.00" in title(figure)
+    assert any("purity 1.00" in text for text in texts(figure))
     lines = [line.get_ydata() for line in figure.axes[0].lines if line.get_marker() == "o"]
     ends = np.array(sorted(lines, key=lambda y: y[0]))
     assert len(ends) == 6 and (np.diff(ends[:, 1]) > 0).all()
@@ -212,7 +212,7 @@ def test_a_hundred_classes_are_legible(cifar, level):
 def test_classes_without_items_are_left_out():
     figure = dendrogram(torch.eye(4), little([0, 2, 4, 4]), title="mine")
     assert "3 classes without items are left out" in texts(figure)[1].replace("\n", " ")
-    assert "tiger" not in texts(figure) and title(figure) == "mine: dendrogram of 3 × “class”"
+    assert "tiger" not in texts(figure) and title(figure) == "mine"
 
 
 def test_classes_that_make_no_dendrogram_are_an_error(dataset):
