@@ -217,7 +217,7 @@ mine = {name: judged(run) for name, run in runs.items()}
 # %% [markdown]
 # *AMI* is the agreement of k-means clusters with the classes (0 is chance, 100 is perfect agreement). *kNN* is the
 # share of test items whose nearest training items vote for the right class. Stars are your trainings. Dots are recorded
-# ones of five seeds. AMI, the adjusted mutual information, is described in "Information Theoretic Measures for
+# ones, one a seed. AMI, the adjusted mutual information, is described in "Information Theoretic Measures for
 # Clusterings Comparison: Variants, Properties, Normalization and Correction for Chance" (Vinh, Epps and Bailey, 2010,
 # [JMLR 11](https://jmlr.org/papers/v11/vinh10a.html)).
 #
