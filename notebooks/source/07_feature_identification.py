@@ -637,7 +637,7 @@ hiercl.explore.masks(lab["random split"], test)
 # | 0.125 | 5.0, 4.6, 4.4 (mean 4.7) | 5.8, 4.8, 5.1 (mean 5.2) | 4.9, 5.0, 4.6 (mean 4.8) |
 #
 # *With 0.5 and 0.25 the mixture is ahead of the random split in each of three seeds, by 11.6 and 2.6 points on
-# average, and as good as the planted levels. With 0.125 the three are within half a point. So I was wrong about the
+# average, and as good as the planted levels. With 0.125 the three are within 0.6 points. So I was wrong about the
 # reason: there the true levels gain nothing, either, because the signal is too small for any split. My runs do not show
 # a case where the mixture fails to find levels that would help.* The trainings took 46 seconds of one core.
 #
