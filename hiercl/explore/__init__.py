@@ -1,6 +1,6 @@
 """Explorers: figures with controls, for notebooks. Each one has a static twin in ``hiercl.plot``.
 
-Explorers need ipywidgets, anywidget, plotly and jupyter-scatter (``pip install 'hiercl[lab]'``). Their twins do not.
+Explorers need ipywidgets, anywidget and jupyter-scatter (``pip install 'hiercl[lab]'``). Their twins do not.
 """
 
 from hiercl.explore._atlas import atlas

@@ -28,7 +28,7 @@ def row(
     lines: Sequence[Sequence[str]],
     title: str = "",
     note: str = "",
-    colour: str = "#bbbbbb",
+    colour: str = "#767676",
     bold: Sequence[bool] | None = None,
     pictures: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Any]:

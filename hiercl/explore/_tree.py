@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any, cast
 
 import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from hiercl import plot
 from hiercl.clustering import PrototypeTree
 from hiercl.datasets import HierarchicalDataset
 from hiercl.explore._gallery import gallery, row
-from hiercl.explore._widgets import Explorer, image, level_choice, load_package, marked, plain, png, widgets
-from hiercl.plot._canvas import class_name
-from hiercl.plot._colours import tint
+from hiercl.explore._widgets import Explorer, image, level_choice, marked, own_widget, plain, png, widgets
+from hiercl.plot._canvas import NORMAL, class_name, new_figure
+from hiercl.plot._colours import OKABE_ITO, TEXT, tint, to_oklab
 from hiercl.plot._tree import check_tree, matching_level, node_labels
 from hiercl.runtime.arguments import checked
 from hiercl.runtime.arrays import Array, as_array
@@ -23,6 +23,7 @@ from hiercl.training import Run
 
 PICTURES = 16  # pictures of a node
 NAMED = 5  # classes of a node that are named
+DARK = 0.66  # lightness in Oklab, from 0 to 1, up to which white letters are easier to read than dark ones
 
 
 @checked
@@ -44,7 +45,7 @@ def tree(
             features ``[items, d]``, which are mapped so. NumPy or torch. By default there is no map.
 
     Raises:
-        ImportError: ipywidgets, anywidget or plotly is not installed.
+        ImportError: ipywidgets or anywidget is not installed.
         ValueError: There is no tree, or the tree or the coordinates are those of other items.
 
     Example:
@@ -67,6 +68,8 @@ class TreeExplorer(Explorer):
 
     Attributes:
         node: Level and number of the chosen node.
+        icicle: Every node below its parent, as wide as its number of members. A click sets ``icicle.chosen``, the
+            number of the node, counted level by level.
     """
 
     def __init__(self, tree: PrototypeTree, train: HierarchicalDataset, coordinates: Any):
@@ -76,13 +79,13 @@ class TreeExplorer(Explorer):
 
         w = widgets()
         self.level = level_choice(train.hierarchy, "true level", matching_level(tree.sizes[0], train.hierarchy))
-        self.figure = self._icicle()
-        self.map = None if coordinates is None else self._map()
+        self.icicle = self._icicle()
         self.summary, self.pictures, self.flow = w.HTML(), gallery(), image()
-        figures = w.HBox([self.figure] if self.map is None else [self.figure, self.map])
-        self.widget = w.VBox([self.level, figures, self.summary, self.pictures, self.flow])
+        self.map = None if coordinates is None else image()
+        node = w.HBox([self.summary] if self.map is None else [self.map, self.summary])
+        self.widget = w.VBox([self.level, self.icicle, node, self.pictures, self.flow])
 
-        self.figure.data[0].on_click(lambda trace, points, state: self._click(points))
+        self._on_change(lambda: self.select(*self.nodes[self.icicle.chosen]), self.icicle, trait="chosen")
         self._on_change(self.draw, self.level)
         self.draw()
 
@@ -98,11 +101,9 @@ class TreeExplorer(Explorer):
         if (level, node) not in self.nodes:
             raise ValueError(f"there is no node {node} of level {level}: the tree has {self.tree.sizes} prototypes.")
         self.node = (level, node)
+        with self._quietly():
+            self.icicle.chosen = self.nodes.index(self.node)
         self.draw()
-
-    def _click(self, points: Any) -> None:
-        if points.point_inds:
-            self.select(*self.nodes[points.point_inds[0]])
 
     def draw(self) -> None:
         """Shows what is known about the chosen node."""
@@ -114,8 +115,7 @@ class TreeExplorer(Explorer):
         self.summary.value = self._describe(members)
         self.flow.value = png(plot.flow(tree, train, level, self.level.value, node if len(members) else None))
         if self.map is not None:
-            with self.map.batch_update():
-                self.map.data[1].x, self.map.data[1].y = self.coordinates[members].T
+            self.map.value = png(self._map(members))
 
     def _describe(self, members: np.ndarray) -> str:
         """Says how many items a node has, and of which classes they are."""
@@ -132,43 +132,18 @@ class TreeExplorer(Explorer):
         return "<br>".join(lines)
 
     def _icicle(self) -> Any:
-        """Draws every node below its parent, as wide as its number of members, and paler the less pure it is.
-
-        These are bars, because plotly's own icicle zooms where it is clicked, and does not report the click.
-        """
-        go, tree = load_package("plotly.graph_objects"), self.tree
-        names, colours = [], []
+        """Draws every node below its parent, as wide as its number of members, and paler the less pure it is."""
+        tree, starts, bars = self.tree, self._starts(), []
         for level, size in enumerate(tree.sizes):
             true = matching_level(size, self.train.hierarchy)
             purity = tree.purity(self.train.labels_at(true))[level].nan_to_num().tolist()
-            for share, (name, colour) in zip(purity, node_labels(tree, self.train, level, true), strict=True):
-                names.append(html.escape(name, quote=False))  # plotly reads tags in texts
-                colours.append(to_hex(tuple(tint(colour, 0.25 + 0.75 * share))))
-        counts, starts = [int(tree.counts(level)[node]) for level, node in self.nodes], self._starts()
-        bars = go.Bar(
-            orientation="h",
-            width=0.97,
-            x=counts,
-            y=[level for level, _ in self.nodes],
-            base=[starts[node] for node in self.nodes],
-            text=names,
-            textposition="inside",
-            textangle=0,
-            insidetextanchor="middle",
-            marker={"color": colours, "line": {"color": "white", "width": 1}},
-            customdata=counts,  # of a bar with a base %{x} is its end
-            hovertemplate="%{text}<br>%{customdata} items<extra></extra>",
-            showlegend=False,
-        )
-        ticks = {"tickvals": [*range(tree.levels)], "ticktext": [f"level {level}" for level in range(tree.levels)]}
-        layout = {
-            "yaxis": ticks | {"autorange": "reversed"},
-            "xaxis": {"title": {"text": "items", "font": {"size": 11}}, "range": [0, len(self.train)]},
-            "uniformtext": {"minsize": 8, "mode": "hide"},
-            "dragmode": False,
-        }
-        title = f"Learned tree: {' > '.join(map(str, tree.sizes))} prototypes"
-        return _figure([bars], title, 640, {"l": 60, "r": 5, "t": 30, "b": 30}, layout)
+            counts, labels = tree.counts(level).tolist(), node_labels(tree, self.train, level, true)
+            for node, (name, colour) in enumerate(labels):
+                shade = tint(colour, 0.25 + 0.75 * purity[node])
+                look = {"colour": to_hex(tuple(shade)), "ink": TEXT if to_oklab(shade[None])[0, 0] > DARK else "white"}
+                place = {"level": level, "start": starts[level, node], "items": counts[node]}
+                bars.append(place | {"name": name} | look)
+        return own_widget("icicle", bars=bars, total=len(self.train), chosen=self.nodes.index(self.node))
 
     def _starts(self) -> dict[tuple[int, int], int]:
         """Returns where the bar of every node starts: children side by side, from the start of their parent."""
@@ -182,19 +157,12 @@ class TreeExplorer(Explorer):
                 free[above] += counts[level][node]
         return starts
 
-    def _map(self) -> Any:
+    def _map(self, members: np.ndarray) -> Figure:
         """Draws all items, and above them those of the chosen node."""
-        go, (x, y) = load_package("plotly.graph_objects"), self.coordinates.T
-        style = {"mode": "markers", "hoverinfo": "skip"}
-        everything = go.Scattergl(x=x, y=y, name="all items", marker={"size": 3, "color": "#c8c8c8"}, **style)
-        members = go.Scattergl(name="members", marker={"size": 4, "color": "#0072B2"}, **style)
-        hidden = {"visible": False}
-        layout = {"xaxis": hidden, "yaxis": hidden, "legend": {"orientation": "h", "y": 0}}
-        return _figure([everything, members], "Members on the map", 380, {"l": 5, "r": 5, "t": 30, "b": 5}, layout)
-
-
-def _figure(traces: list[Any], title: str, width: int, margin: dict[str, int], layout: dict[str, Any]) -> Any:
-    """Makes a plotly figure that is a widget; width and margins in pixels."""
-    layout |= {"width": width, "height": 320, "margin": margin, "template": "plotly_white"}
-    layout["title"] = {"text": title, "font": {"size": 14}}
-    return load_package("plotly.graph_objects").FigureWidget(traces, layout)
+        figure = new_figure(4.2, 3.4, layout="constrained")
+        axis = figure.subplots()
+        axis.scatter(*self.coordinates.T, s=4, color="#C8C8C8", linewidths=0)
+        axis.scatter(*self.coordinates[members].T, s=8, color=OKABE_ITO[0], linewidths=0)
+        axis.set_title("Its members on the map", size=NORMAL, color=TEXT, loc="left")
+        axis.axis("off")
+        return figure

@@ -126,7 +126,7 @@ def test_tree(explorers):
     area = explorers.nth(2)
     said = area.locator(".widget-html").last
     before = said.inner_text()
-    changes(area, "tree-click", lambda: area.locator(".js-plotly-plot .bars .point path").nth(4).click(force=True))
+    changes(area, "tree-click", lambda: area.locator(".hiercl-icicle button").nth(4).click())
     assert said.inner_text() != before
     changes(
         area.locator("img.widget-image, .widget-image img").last,

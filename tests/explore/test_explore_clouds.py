@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.data import CLOUD_SETTINGS, clouds
-from support.explorers import click
 
 import hiercl
 from hiercl import explore, plot
@@ -48,7 +47,7 @@ def test_pairs(hcsc, data):
 def test_tree(hcsc, data):
     explorer = explore.tree(hcsc.tree, data)
     before = explorer.flow.value
-    click(explorer, 2 + int(np.argmax(hcsc.tree.counts(1))))  # after the two prototypes of level 0
+    explorer.icicle.chosen = 2 + int(np.argmax(hcsc.tree.counts(1)))  # after the two prototypes of level 0
     assert explorer.flow.value != before
     entries = explorer.pictures.rows[0]["entries"]
     assert entries and all(is_cloud(entry, data) for entry in entries)

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from support.data import pictures
-from support.explorers import click
 
 from hiercl import explore, plot
 from hiercl.clustering.prototypes import PrototypeTree
@@ -29,11 +29,13 @@ def tree(data):
 def test_a_click_shows_the_node(tree, data):
     xy = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
     explorer = explore.tree(tree, data, coordinates=xy)
-    before = explorer.flow.value
-    click(explorer, 2 + 3)  # after the two prototypes of level 0: number 3 of level 1
+    before, before_map = explorer.flow.value, explorer.map.value
+    explorer.icicle.chosen = 2 + 3  # after the two prototypes of level 0: number 3 of level 1
     assert explorer.node == (1, 3)
     members = tree.members(1, 3).numpy()
-    assert np.array_equal(explorer.map.data[1].x, xy[members, 0])
+    assert explorer.map.value != before_map
+    everything, chosen = explorer._map(members).axes[0].collections
+    assert np.allclose(everything.get_offsets(), xy) and np.allclose(chosen.get_offsets(), xy[members])
     shown = [entry["item"] for entry in explorer.pictures.rows[0]["entries"]]
     assert shown == tree.exemplars(1, 3, 16).tolist()
     assert f"{len(members):,} items" in explorer.summary.value and explorer.flow.value != before
@@ -46,16 +48,31 @@ def test_a_click_shows_the_node(tree, data):
 
 
 def test_the_picture_is_the_tree(tree, data):
-    bars = explore.tree(tree, data).figure.data[0]
-    assert list(bars.x) == tree.counts(0).tolist() + tree.counts(1).tolist()
-    assert list(bars.y) == [0] * 2 + [1] * 6
-    assert "%{customdata} items" in bars.hovertemplate and list(bars.customdata) == list(bars.x)
-    spans = [(start, start + length) for start, length in zip(bars.base, bars.x, strict=True)]
+    explorer = explore.tree(tree, data)
+    bars = explorer.icicle.bars
+    assert [bar["items"] for bar in bars] == tree.counts(0).tolist() + tree.counts(1).tolist()
+    assert [bar["level"] for bar in bars] == [0] * 2 + [1] * 6 and explorer.icicle.total == 64
+    spans = [(bar["start"], bar["start"] + bar["items"]) for bar in bars]
     assert sorted(spans[:2])[0][0] == 0 and max(end for _, end in spans[:2]) == 64
     for node, above in enumerate(tree.parent[1].tolist()):
         assert spans[above][0] <= spans[2 + node][0] and spans[2 + node][1] <= spans[above][1], "below its parent"
     below = sorted(span for span in spans[2:] if span[0] < span[1])
     assert all(first[1] == second[0] for first, second in pairwise(below)), "without gaps"
+
+
+def test_a_chosen_node_is_marked_and_letters_can_be_read(tree, data):
+    explorer = explore.tree(tree, data)
+    explorer.select(1, 4)
+    assert explorer.icicle.chosen == 2 + 4
+    for bar in explorer.icicle.bars:
+        high, low = sorted(map(luminance, (bar["colour"], bar["ink"])), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def luminance(colour):
+    """Relative luminance as WCAG defines it."""
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
 def test_what_is_no_tree(tree, data, as_a_user):
@@ -65,9 +82,9 @@ def test_what_is_no_tree(tree, data, as_a_user):
         explore.tree(tree, data, coordinates=np.zeros((3, 2), np.float32))
 
 
-def test_without_plotly_it_says_what_to_install(tree, data, monkeypatch):
-    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
-    with pytest.raises(ImportError, match="pip install plotly,"):
+def test_without_anywidget_it_says_what_to_install(tree, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    with pytest.raises(ImportError, match="pip install anywidget,"):
         explore.tree(tree, data)
     assert plot.flow(tree, data).axes
 

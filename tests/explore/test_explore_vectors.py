@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.data import VECTOR_SETTINGS, clouds, pictures, vectors
-from support.explorers import click
 
 import hiercl
 from hiercl import explore, plot
@@ -73,7 +72,7 @@ def test_pairs(hcsc, data):
 
 def test_tree(hcsc, data):
     explorer = explore.tree(hcsc.tree, data, coordinates=np.random.default_rng(0).normal(size=(len(data), 2)))
-    click(explorer, 2 + int(np.argmax(hcsc.tree.counts(1))))  # after the two prototypes of level 0
+    explorer.icicle.chosen = 2 + int(np.argmax(hcsc.tree.counts(1)))  # after the two prototypes of level 0
     entries = explorer.pictures.rows[0]["entries"]
     assert entries and all(is_text(entry) for entry in entries)
 
