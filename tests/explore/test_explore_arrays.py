@@ -35,7 +35,8 @@ def test_the_tree_and_the_map_of_features():
     tree = PrototypeTree.fit(X[:, 0], (2, 6))
     explorer = explore.tree(tree, DATA, torch.tensor(X[:, 0, :2]))
     explorer.select(1, 3)
-    assert len(explorer.map.data[1].x) == int(tree.counts(1)[3]) and "prototype 3" in explorer.summary.value
+    drawn = explorer._map(tree.members(1, 3).numpy()).axes[0].collections[1].get_offsets()
+    assert len(drawn) == int(tree.counts(1)[3]) and "prototype 3" in explorer.summary.value
     assert explore.tree(tree, MIXED).summary.value.count("%") >= 3
 
 
