@@ -40,8 +40,8 @@ class Unfolding:
         maps: positions, ``[epochs + 1, items, 2]``; the first map is that of the untrained encoder.
         labels: leaf labels of the items.
         hashes: hashes of the items, which :meth:`find` looks for in a data set.
-        moments: epochs that have centroids, such as 0, 1, 5, 12 and 30; empty if none were kept, as for the maps that
-            come with the package.
+        moments: epochs that have centroids, such as 0, 1, 5, 12 and 30; empty if none were kept, as for the maps of
+            ``moco``, ``hcsc``, ``csml``, ``hce`` and ``hmce``.
         centroids: mean unit features of the test items of every leaf class, of length 1, at these epochs.
 
     Example:

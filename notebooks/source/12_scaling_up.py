@@ -244,11 +244,11 @@ print(f"The card says: {card['budget']}.")
 print(hiercl.machine(card["encoder"]["name"]))
 
 # %% [markdown]
-# **What we saw** (one run): the speed of section 2 gives 37 minutes, and the card says 21 CPU minutes. Section 2
-# measured another network: the default, where the card names `convnet`. And its speed is one by the clock, on a machine
-# whose two cores were busy with other work. The last line measures `convnet` with two views of every picture, without
-# loss: 771 a second. 20 · 50,000 pictures then take 22 minutes. So measure the network that you will train, on the
-# machine that will train it.
+# **What we saw** (one run): the speed of section 2 gives 27 minutes, and the card says 27 CPU minutes. Both are of the
+# same network, `whitenet`, with the same views. The last line measures `whitenet` with two views of every picture,
+# without loss: 524 a second. 30 · 50,000 pictures would then take 48 minutes. It was measured by the clock at a moment
+# when other work left 0.8 of the two cores free. So measure the network that you will train, when the machine does
+# nothing else.
 #
 # **Exercise** (open). From which queue on does MoCo spend as much time on the queue as on everything else? The line
 # `hiercl.fit("moco", train, queue=QUEUE, **SETTINGS | {"epochs": 3}).history["cpu_seconds"]` gives the CPU seconds of
