@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -333,21 +335,27 @@ def sound_gradients(model: nn.Module, half: bool) -> Iterator[None]:
         ...     pass
     """
     convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d) and max(part.stride) > 1]
-    handles = [part.register_forward_pre_hook(_padded) for part in convolutions if half]
+    plain = [part for part in convolutions if part.padding_mode == "zeros" and "forward" not in vars(part)]
+    convolutions = [part for part in plain if half and type(part).forward is nn.Conv2d.forward]
+    for part in convolutions:
+        vars(part)["forward"] = partial(_padded_first, part)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for part in convolutions:
+            vars(part).pop("forward", None)
 
 
-def _padded(convolution: nn.Conv2d, given: tuple[Tensor]) -> tuple[Tensor] | None:
-    """The map with zeros below and at the right, if it is smaller than the stride and that changes no size."""
-    x, added = given[0], []
-    if x.device.type != "cpu" or isinstance(convolution.padding, str):
-        return None
-    kinds = (x.shape[2:], convolution.kernel_size, convolution.stride, convolution.padding, convolution.dilation)
+def _padded_first(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """The convolution, after a map smaller than the stride has got its zeros, and more below and at the right."""
+    given = convolution.padding
+    if x.device.type != "cpu" or isinstance(given, str) or all(map(operator.ge, x.shape[2:], convolution.stride)):
+        return nn.Conv2d.forward(convolution, x)
+    added = []
+    kinds = (x.shape[2:], convolution.kernel_size, convolution.stride, given, convolution.dilation)
     for side, kernel, stride, padding, dilation in zip(*kinds, strict=True):
         room = stride - 1 - (side + 2 * padding - dilation * (kernel - 1) - 1) % stride  # that adds no place
         added.append(min(max(0, stride - side), room))
-    return (F.pad(x, (0, added[1], 0, added[0])),) if any(added) else None
+    x = F.pad(x, (given[1], given[1] + added[1], given[0], given[0] + added[0]))
+    weight, bias = convolution.weight, convolution.bias
+    return F.conv2d(x, weight, bias, convolution.stride, 0, convolution.dilation, convolution.groups)

@@ -35,8 +35,8 @@ def load_initial(model: Method, weights: Weights, normalisation: bool = True) ->
     Example:
         >>> from hiercl.encoders import Weights
         >>> model = hiercl.fit("moco", train, encoder="convnet", epochs=0, progress=False).method
-        >>> load_initial(model, Weights.of("simclr")).partition(";")[0]
-        "pretrained 'simclr': 32 of 32 tensors of the encoder under 'encoder.'"
+        >>> load_initial(model, Weights.of("csml")).partition(";")[0]
+        "pretrained 'csml': 32 of 32 tensors of the encoder under 'encoder.'"
     """
     state = weights.tensors()
     found = match(model.encoder, state, str(weights))

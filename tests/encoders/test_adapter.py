@@ -343,7 +343,7 @@ def test_descriptions():
     assert Given.of(net()) == Given.of(net()) != Given.of(net(seed=1))
     assert Given.of(lambda: net(0)).code != Given.of(lambda: net(1)).code
     assert Given.of(partial(net, 0)).code != Given.of(partial(net, 1)).code and Given.of(partial(net, 0)).code
-    assert Given.of(hiercl.pretrained("simclr")).origin == "convnet"
+    assert Given.of(hiercl.pretrained("simclr")).origin == "whitenet"
     content = json.loads(json.dumps(Given.of(Tokens).to_json()))
     assert Given.of(content) == Given.of(Tokens)
 

@@ -131,14 +131,14 @@ def test_every_form_of_one_run(data, moco, tmp_path):
 
 def test_a_pretrained_model(data, caplog):
     with caplog.at_level("INFO", "hiercl"):
-        run = hiercl.fit("moco", data, init="simclr", **ONE | {"epochs": 0})
-    model = hiercl.pretrained("simclr")
+        run = hiercl.fit("moco", data, init="csml", **ONE | {"epochs": 0})
+    model = hiercl.pretrained("csml")
     assert equal(run.encoder.state_dict(), model.encoder.state_dict())  # with mean and std
     assert equal(run.method.head.state_dict(), model.head.state_dict())
-    assert "init: pretrained 'simclr': 32 of 32 tensors of the encoder" in caplog.text
+    assert "init: pretrained 'csml': 32 of 32 tensors of the encoder" in caplog.text
     assert run.environment["init"].endswith("; also taken: head")
-    assert Weights.of("simclr").sha256 == Weights.of(model).sha256
-    file = hiercl.encoders.zoo.WEIGHTS / "simclr.safetensors"  # in 8 bits
+    assert Weights.of("csml").sha256 == Weights.of(model).sha256
+    file = hiercl.encoders.zoo.WEIGHTS / "csml.safetensors"  # in 8 bits
     assert equal(match(fresh(), Weights.of(file).tensors()).tensors, model.encoder.state_dict())
 
 
@@ -281,7 +281,7 @@ def test_auto_is_the_encoder_that_the_weights_are_of(data, moco):
     kept = {"epochs": 0, "progress": False}
     new = hiercl.fit("moco", data, **kept)
     assert (new.recipe.fit.encoder, new.recipe.fit.optimiser) == ("whitenet", "muon")
-    for init, encoder in (("simclr", "convnet"), (moco, "convnet"), (new, "whitenet")):
+    for init, encoder in (("csml", "convnet"), (moco, "convnet"), (new, "whitenet")):
         run = hiercl.fit("moco", data, init=init, **kept)
         assert (run.recipe.fit.encoder, run.recipe.fit.optimiser) == (encoder, "adamw")
         assert "of the encoder" in run.environment["init"]
