@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -334,28 +333,33 @@ def sound_gradients(model: nn.Module, half: bool) -> Iterator[None]:
         >>> with sound_gradients(torch.nn.Conv2d(3, 8, 3, stride=2, padding=1), half=True) as _:
         ...     pass
     """
-    convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d) and max(part.stride) > 1]
-    plain = [part for part in convolutions if part.padding_mode == "zeros" and "forward" not in vars(part)]
-    convolutions = [part for part in plain if half and type(part).forward is nn.Conv2d.forward]
-    for part in convolutions:
-        vars(part)["forward"] = partial(_padded_first, part)
+    parts = [part for part in model.modules() if half and isinstance(part, nn.Conv2d) and max(part.stride) > 1]
+    handles = []
+    for part in parts:
+        handles.append(part.register_forward_pre_hook(_padded))
+        handles.append(part.register_forward_hook(partial(_restored, part.padding), always_call=True))
     try:
         yield
     finally:
-        for part in convolutions:
-            vars(part).pop("forward", None)
+        for handle in handles:
+            handle.remove()
 
 
-def _padded_first(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """The convolution, after a map smaller than the stride has got its zeros, and more below and at the right."""
-    given = convolution.padding
-    if x.device.type != "cpu" or isinstance(given, str) or all(map(operator.ge, x.shape[2:], convolution.stride)):
-        return nn.Conv2d.forward(convolution, x)
+def _padded(convolution: nn.Conv2d, given: tuple[Tensor]) -> tuple[Tensor] | None:
+    """A map smaller than the stride gets the zeros of the padding, and more below and at the right that change no size.
+    The convolution itself then adds none."""
+    x, own = given[0], convolution.padding
+    smaller = any(side < stride for side, stride in zip(x.shape[2:], convolution.stride, strict=True))
+    if not smaller or x.device.type != "cpu" or isinstance(own, str) or convolution.padding_mode != "zeros":
+        return None
     added = []
-    kinds = (x.shape[2:], convolution.kernel_size, convolution.stride, given, convolution.dilation)
+    kinds = (x.shape[2:], convolution.kernel_size, convolution.stride, own, convolution.dilation)
     for side, kernel, stride, padding, dilation in zip(*kinds, strict=True):
         room = stride - 1 - (side + 2 * padding - dilation * (kernel - 1) - 1) % stride  # that adds no place
         added.append(min(max(0, stride - side), room))
-    x = F.pad(x, (given[1], given[1] + added[1], given[0], given[0] + added[0]))
-    weight, bias = convolution.weight, convolution.bias
-    return F.conv2d(x, weight, bias, convolution.stride, 0, convolution.dilation, convolution.groups)
+    convolution.padding = (0, 0)
+    return (F.pad(x, (own[1], own[1] + added[1], own[0], own[0] + added[0])),)
+
+
+def _restored(padding: Any, convolution: nn.Conv2d, given: Any, answer: Any) -> None:
+    convolution.padding = padding
